@@ -1,0 +1,59 @@
+"""Errors a user can act on.
+
+Everything that goes wrong because of what the user gave us is one `ProbeError`, which names the thing, what was
+expected, what was found, and what to do. The command line prints it as it is, without a traceback; code can catch the
+one class or the kind it cares about.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ProbeError(ValueError):
+    """A mistake in what Twinprobe was given: `thing` is at fault, `remedy` says how to mend it."""
+
+    def __init__(self, thing: str, *, expected: str, found: str, remedy: str):
+        self.thing, self.expected, self.found, self.remedy = thing, expected, found, remedy
+        super().__init__(f"{thing}: expected {expected}; found {found}. {remedy}")
+
+    def __reduce__(self):
+        return _rebuild, (type(self), self.thing, self.expected, self.found, self.remedy)
+
+
+def _rebuild(kind: type[ProbeError], thing: str, expected: str, found: str, remedy: str) -> ProbeError:
+    return kind(thing, expected=expected, found=found, remedy=remedy)
+
+
+class CheckpointError(ProbeError):
+    """A checkpoint that cannot be loaded, or must not be."""
+
+
+class SelfTestError(ProbeError):
+    """A model that loaded, but does not behave as it is declared to."""
+
+
+class TokenError(ProbeError):
+    """Tokens that the model at hand cannot take."""
+
+
+class AttentionError(ProbeError):
+    """An attention mask that would be misread or that leaves a token nothing to see."""
+
+
+class TaskError(ProbeError):
+    """A task that cannot be built for a tokenizer, or asked of a model."""
+
+
+class TraceError(ProbeError):
+    """A recording that cannot be made, written or read back."""
+
+
+def nearest(name: str, known: Iterable[str], how_many: int = 3) -> str:
+    """The known names closest to a mistyped one, as a phrase for an error's remedy."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=how_many, cutoff=0.4)
+    if close:
+        return "Did you mean " + " or ".join(repr(candidate) for candidate in close) + "?"
+    return "Known: " + ", ".join(known) + "."

@@ -1,0 +1,1 @@
+"""Stock backbones, loaded right: layouts, published formats, the catalog, self-tests."""

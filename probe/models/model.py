@@ -1,0 +1,227 @@
+"""A model: a stock backbone, the paradigm it writes in, and its tokenizer.
+
+The backbone is a plain transformers model; a `Model` adds what transformers does not know: which attention the weights
+were made for (always handed over as an explicit additive float mask), which token is the mask, and where answers are
+read. Parameters do not require gradients, so a bare call builds no graph; what wants gradients (an edit, an attribution)
+asks for them at its inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from probe.errors import TokenError
+from probe.models.layout import Layout, layout_of
+from probe.paradigms import visibility
+from probe.paradigms.canvas import Canvas
+from probe.paradigms.paradigm import Paradigm
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from probe.models.catalog import Entry
+    from probe.models.selftests import SelfTests
+
+
+class Model:
+    """Backbone + paradigm + tokenizer."""
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        paradigm: Paradigm,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        *,
+        name: str = "unnamed",
+        entry: Entry | None = None,
+    ):
+        self.backbone = backbone.eval().requires_grad_(False)
+        self.paradigm = paradigm
+        self.layout: Layout = layout_of(backbone.config)
+        self.name = name
+        self.entry = entry
+        self.selftests: SelfTests | None = None
+        self._tokenizer = tokenizer
+
+    def __repr__(self) -> str:
+        shape = f"{self.layout.model_type}, {self.n_layers} layers × {self.n_heads} heads, d {self.d_model}"
+        how = f"{self.paradigm.name}, {self.paradigm.attention} attention, {'shift' if self.shift else 'no shift'}"
+        return f"Model({self.name}: {shape}; {how}; mask {self.mask_id}; {self.dtype} on {self.device})"
+
+    # What it is
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        if self._tokenizer is None:
+            raise TokenError(
+                f"model {self.name!r}",
+                expected="a tokenizer",
+                found="a model that was loaded with tokenizer=False",
+                remedy="Load it with a tokenizer, or pass token ids.",
+            )
+        return self._tokenizer
+
+    @property
+    def has_tokenizer(self) -> bool:
+        return self._tokenizer is not None
+
+    @property
+    def mask_id(self) -> int | None:
+        return self.paradigm.mask_id
+
+    @property
+    def shift(self) -> bool:
+        return self.paradigm.shift
+
+    @property
+    def config(self):
+        return self.backbone.config
+
+    @property
+    def n_layers(self) -> int:
+        return self.config.num_hidden_layers
+
+    @property
+    def n_heads(self) -> int:
+        return self.config.num_attention_heads
+
+    @property
+    def n_kv_heads(self) -> int:
+        return getattr(self.config, "num_key_value_heads", None) or self.n_heads
+
+    @property
+    def d_model(self) -> int:
+        return self.config.hidden_size
+
+    @property
+    def d_head(self) -> int:
+        return getattr(self.config, "head_dim", None) or self.d_model // self.n_heads
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding: every id below this is a token the backbone takes."""
+        return self.embedding.weight.shape[0]
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        return self.layout.part(self.backbone, "embed")  # type: ignore[return-value]  # every layout names an Embedding
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.embedding.weight.dtype
+
+    @property
+    def n_parameters(self) -> int:
+        return self.backbone.num_parameters()
+
+    @cached_property
+    def blocks(self) -> list[nn.Module]:
+        """The layers, in order."""
+        return self.layout.blocks(self.backbone)
+
+    # What it does
+
+    def canvas(
+        self, tokens: Tensor, attention: str | Tensor | None = None, *, padding: Tensor | None = None
+    ) -> Canvas:
+        """What the backbone is shown for plain text, under this model's attention unless another is asked for."""
+        return self.paradigm.canvas(self.checked(tokens), attention=attention, padding=padding)
+
+    def logits(
+        self, tokens: Tensor, attention: str | Tensor | None = None, *, padding: Tensor | None = None
+    ) -> Tensor:
+        """Logits (batch, length, vocabulary) for tokens (batch, length).
+
+        `attention` overrides the paradigm's own: "causal", "full", "block:4", "masks_last", or a 4D additive float mask.
+        `padding` is True on padded tokens, on whichever side they are.
+        """
+        return self.run(self.canvas(tokens, attention, padding=padding))
+
+    def run(self, canvas: Canvas, *, eager: bool = False, **inputs: Tensor) -> Tensor:
+        """Logits for a canvas. `eager` computes attention patterns openly; SDPA is faster where nobody reads them."""
+        return self.backbone(**self._inputs(canvas, eager, inputs)).logits
+
+    def run_trunk(self, canvas: Canvas, *, eager: bool = False, **inputs: Tensor) -> Tensor:
+        """The final norm's output for a canvas: everything but the unembedding."""
+        trunk = self.layout.part(self.backbone, "trunk")
+        return trunk(**self._inputs(canvas, eager, inputs)).last_hidden_state
+
+    def _inputs(self, canvas: Canvas, eager: bool, inputs: dict[str, Tensor]) -> dict[str, Tensor | bool]:
+        # transformers looks the attention up at every call, so the choice costs nothing and needs no second model.
+        self.config._attn_implementation = "eager" if eager else "sdpa"
+        canvas = canvas.to(self.device)
+        shown = inputs or {"input_ids": canvas.tokens}
+        return {
+            **shown,
+            "attention_mask": visibility.additive(canvas.allowed, self.dtype),
+            "position_ids": canvas.places,
+            "use_cache": False,
+        }
+
+    def checked(self, tokens: Tensor) -> Tensor:
+        """Tokens on this model's device, refused unless they are (batch, length) ids of its embedding."""
+        if not isinstance(tokens, Tensor) or tokens.dim() != 2 or tokens.is_floating_point() or tokens.numel() == 0:
+            found = f"{tokens.dtype}, shape {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else type(tokens).__name__
+            raise TokenError(
+                f"tokens for model {self.name!r}",
+                expected="a tensor of token ids, batch × length",
+                found=found,
+                remedy="Use model.encode(texts), or torch.tensor([ids]).",
+            )
+        low, high = (int(value) for value in tokens.aminmax())
+        if low < 0 or high >= self.vocabulary:
+            raise TokenError(
+                f"tokens for model {self.name!r}",
+                expected=f"ids from 0 to {self.vocabulary - 1}",
+                found=f"the id {low if low < 0 else high}",
+                remedy="Encode the text with this model's own tokenizer.",
+            )
+        return tokens.to(self.device, torch.long)
+
+    def encode(self, text: str | list[str]) -> Tensor:
+        """Token ids (batch, length) of texts that tokenize to one length, refused where they hold the mask token."""
+        texts = [text] if isinstance(text, str) else list(text)
+        rows = self.tokenizer(texts)["input_ids"]
+        lengths = {len(row) for row in rows}
+        if len(lengths) > 1:
+            raise TokenError(
+                f"texts for model {self.name!r}",
+                expected="texts of one length in tokens",
+                found=f"lengths {sorted(lengths)}",
+                remedy="Encode them one by one, or choose words of equal length.",
+            )
+        tokens = torch.tensor(rows)
+        self.refuse_mask_in(tokens)
+        return self.checked(tokens)
+
+    def refuse_mask_in(self, tokens: Tensor) -> None:
+        """Refuse text in which the mask token occurs by itself: DiffuGPT and DiffuLLaMA mask with an ordinary word."""
+        if self.mask_id is None or not (tokens == self.mask_id).any():
+            return
+        example, place = (int(index) for index in (tokens == self.mask_id).nonzero()[0])
+        shown = self._tokenizer.decode([self.mask_id]) if self._tokenizer is not None else ""
+        raise TokenError(
+            f"text {example} for model {self.name!r}",
+            expected=f"text without the mask token {self.mask_id} ({shown!r})",
+            found=f"it stands at place {place}",
+            remedy="Leave such texts out: the model would take that word for a mask.",
+        )
+
+    @contextmanager
+    def trainable(self) -> Iterator[Model]:
+        """Gradients on the parameters and dropout on, for as long as the context lasts."""
+        self.backbone.train().requires_grad_(True)
+        try:
+            yield self
+        finally:
+            self.backbone.eval().requires_grad_(False)

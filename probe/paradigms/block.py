@@ -1,0 +1,67 @@
+"""Block diffusion: blocks of N tokens are written left to right, each by masked diffusion that sees what came before.
+
+One dial between the two ends: N = 1 with shift is autoregression, N = the whole text is masked diffusion. Training takes
+one pass over [x_t ⊕ x_0], a noisy copy beside the clean text with the same position ids. A noisy block sees itself and
+the clean blocks before it; the clean copy sees its own past only. With `shift` the first token of a block is read from
+the clean token before it, for that is what stands there when the block is written; this is what makes N = 1 exactly AR.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from probe.paradigms.canvas import Canvas
+from probe.paradigms.masked import hide, noise_levels
+from probe.paradigms.paradigm import NO_LABEL, Lesson, Paradigm
+from probe.paradigms.visibility import block_size
+
+
+@dataclass(frozen=True)
+class Block(Paradigm):
+    """Semi-autoregressive diffusion over blocks, the size of which stands in `attention` ("block:4")."""
+
+    name: ClassVar[str] = "block"
+
+    attention: str = "block:4"
+
+    @property
+    def size(self) -> int | None:
+        """Tokens a block, or None when attention is full (one block)."""
+        return block_size(self.attention)
+
+    def lesson(self, tokens: Tensor, generator: torch.Generator) -> Lesson:
+        length = tokens.shape[1]
+        size = self.size or length
+        block = torch.arange(length, device=tokens.device) // size
+        t = noise_levels((tokens.shape[0], int(block[-1]) + 1), generator, tokens.device)
+        hidden = hide(tokens, t[:, block], generator)
+        if self.mask_id is None:
+            raise ValueError("a paradigm that hides tokens needs its mask_id")
+        noised = tokens.masked_fill(hidden, self.mask_id)
+        labels = self._labels(tokens, hidden, block)
+        return Lesson(beside_clean(noised, tokens, size), labels, torch.ones_like(labels, dtype=torch.float32))
+
+    def _labels(self, tokens: Tensor, hidden: Tensor, block: Tensor) -> Tensor:
+        """Labels over [x_t ⊕ x_0]."""
+        asked = tokens.masked_fill(~hidden, NO_LABEL)
+        nothing = torch.full_like(asked, NO_LABEL)
+        if not self.shift:
+            return torch.cat([asked, nothing], dim=1)
+        from_before = torch.cat([asked[:, 1:], nothing[:, :1]], dim=1)
+        ends_block = torch.cat([block[1:] != block[:-1], block.new_ones(1, dtype=torch.bool)])
+        return torch.cat([from_before.masked_fill(ends_block, NO_LABEL), from_before.masked_fill(~ends_block, NO_LABEL)], 1)
+
+
+def beside_clean(noised: Tensor, clean: Tensor, size: int) -> Canvas:
+    """The canvas [x_t ⊕ x_0]: noisy blocks beside the clean text they continue."""
+    length = clean.shape[1]
+    place = torch.arange(length, device=clean.device)
+    block = place // size
+    same, before, upto = (block[:, None] == block, block[:, None] > block, block[:, None] >= block)
+    allowed = torch.cat([torch.cat([same, before], 1), torch.cat([torch.zeros_like(same), upto], 1)], 0)
+    copies = torch.cat([block + 1, torch.zeros_like(block)])
+    return Canvas(torch.cat([noised, clean], 1), allowed[None], torch.cat([place, place])[None], copies[None])

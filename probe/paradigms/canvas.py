@@ -1,0 +1,51 @@
+"""What a backbone is shown: its tokens, where each of them stands in the text, and which others it sees.
+
+For most paradigms the canvas is the text itself. Two need more slots than the text has tokens: FLUID inserts blocks of
+masks behind its anchors, and block diffusion trains on a noisy copy beside the clean text. In both a slot's *place* (its
+position id, its logical position in the text) is not its index, so a canvas carries both, and everything downstream
+(readings, traces, charts) speaks of places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """One batch as the backbone gets it. `block` is 0 on the text itself and n on the n-th inserted block or copy."""
+
+    tokens: Tensor  # (batch, slots), token ids
+    allowed: Tensor  # (batch or 1, slots, slots), True where a query may see a key
+    places: Tensor  # (batch or 1, slots), position ids
+    block: Tensor | None = None  # (batch or 1, slots)
+
+    def __len__(self) -> int:
+        return self.tokens.shape[0]
+
+    @property
+    def slots(self) -> int:
+        return self.tokens.shape[1]
+
+    def __getitem__(self, rows: slice | Tensor) -> Canvas:
+        """Some of the examples; what is shared by all of them (first axis of length 1) stays shared."""
+
+        def pick(part: Tensor) -> Tensor:
+            return part if part.shape[0] == 1 and len(self) != 1 else part[rows]
+
+        block = None if self.block is None else pick(self.block)
+        return Canvas(self.tokens[rows], pick(self.allowed), pick(self.places), block)
+
+    def to(self, device: torch.device | str) -> Canvas:
+        block = None if self.block is None else self.block.to(device)
+        return Canvas(self.tokens.to(device), self.allowed.to(device), self.places.to(device), block)
+
+
+def places_of(tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+    """Position ids that count real tokens only, so that padding on the left moves nothing."""
+    if padding is None:
+        return torch.arange(tokens.shape[1], device=tokens.device)[None]
+    return ((~padding).long().cumsum(dim=1) - 1).clamp(min=0)

@@ -1,0 +1,86 @@
+"""A paradigm: one way of writing text, said as what a backbone is shown and where its answer is read.
+
+A backbone only maps tokens and a visibility matrix to logits. What makes it autoregressive, masked, block or FLUID is
+everything around that call, and a `Paradigm` says all of it: the attention it was trained under, its mask token, its
+shift (which slot's logits answer for the token at a place), and the lesson it learns from. Models share backbones and
+differ in this one value, so no code elsewhere asks "is it a diffusion model?".
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from probe.paradigms import visibility
+from probe.paradigms.canvas import Canvas, places_of
+
+NO_LABEL = -100  # the label that cross-entropy leaves out, in torch and in transformers alike
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One training batch of any paradigm: what is shown, which token each slot must predict, and how much it counts."""
+
+    canvas: Canvas
+    labels: Tensor  # (batch, slots), NO_LABEL where a slot answers for nothing
+    weights: Tensor  # (batch, slots)
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """Weighted cross-entropy in nats, per predicted token."""
+        each = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(), self.labels.flatten(), ignore_index=NO_LABEL, reduction="none"
+        )
+        return (each * self.weights.flatten()).sum() / (self.labels != NO_LABEL).sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Paradigm(ABC):
+    """What is common to all ways of writing.
+
+    `shift` says how an unknown token is read: True when the logits one slot before it answer for it, False when its own
+    slot (which holds the mask) does. `clean_shift` says the same for a slot whose token is visible, where a model treats
+    the two differently (WeDLM); None means that it does not.
+    """
+
+    name: ClassVar[str]
+
+    attention: str = "causal"
+    mask_id: int | None = None
+    shift: bool = True
+    clean_shift: bool | None = None
+
+    def canvas(self, tokens: Tensor, *, attention: str | Tensor | None = None, padding: Tensor | None = None) -> Canvas:
+        """The canvas of plain text under this paradigm's attention, or under another one that is asked for."""
+        kind = self.attention if attention is None else attention
+        if isinstance(kind, Tensor):
+            allowed = visibility.allowed_by(kind, tokens)
+            if padding is not None:
+                allowed = visibility.without_padding(allowed, padding)
+        else:
+            allowed = visibility.visible(kind, tokens, mask_id=self.mask_id, padding=padding)
+        return Canvas(tokens, allowed, places_of(tokens, padding))
+
+    def read_at(self, tokens: Tensor, places: Tensor) -> Tensor:
+        """The slots (batch, k) whose logits answer for the tokens at `places` (batch, k)."""
+        shifted = torch.full_like(places, self.shift, dtype=torch.bool)
+        if self.clean_shift is not None and self.mask_id is not None:
+            clean = tokens.gather(1, places) != self.mask_id
+            shifted = torch.where(clean, self.clean_shift, shifted)
+        return places - shifted.long()
+
+    @abstractmethod
+    def lesson(self, tokens: Tensor, generator: torch.Generator) -> Lesson:
+        """A training batch made from clean text; every random draw comes from `generator`."""
+
+
+def labels_read_at(tokens: Tensor, asked: Tensor, *, shift: bool) -> Tensor:
+    """Labels on slots for the places that are `asked` (boolean), each put where a model with this shift answers."""
+    labels = tokens.masked_fill(~asked, NO_LABEL)
+    if not shift:
+        return labels
+    nothing = torch.full_like(labels[:, :1], NO_LABEL)
+    return torch.cat([labels[:, 1:], nothing], dim=1)

@@ -1,0 +1,142 @@
+"""Who may see whom: every attention pattern of this project as one explicit boolean matrix.
+
+Diffusion twins differ from their AR models first of all in this matrix, and it is where public code goes wrong in
+silence: a boolean mask handed to an eager attention path adds 0 and 1 instead of masking, a `config.is_causal` flag is
+honoured by one backend and ignored by the next. So nothing here is a flag. `visible` spells the matrix out (queries ×
+keys, True where attention is allowed), `additive` turns it into the float mask that every stock attention path adds to
+its scores, and both refuse a token that would see nothing: its softmax would be uniform over what is forbidden.
+
+Kinds, as the catalog writes them:
+
+    causal        a token sees itself and what stands before it
+    full          everything sees everything
+    block:N       blocks of N tokens; full inside a block, causal between blocks
+    masks_last    causal, as if all masked tokens had been moved behind the clean ones (WeDLM); clean tokens never see
+                  a mask, whatever its place
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from probe.errors import AttentionError
+
+KINDS = ("causal", "full", "block:N", "masks_last")
+
+
+def block_size(kind: str) -> int | None:
+    """N of "block:N", or None for every other kind."""
+    name, colon, size = kind.partition(":")
+    if name != "block" or not colon:
+        return None
+    if not size.isdecimal() or int(size) < 1:
+        raise AttentionError(
+            f"attention {kind!r}",
+            expected="block:N with N a whole number of at least 1",
+            found=f"N = {size!r}",
+            remedy="Write for example 'block:4'.",
+        )
+    return int(size)
+
+
+def visible(kind: str, tokens: Tensor, *, mask_id: int | None = None, padding: Tensor | None = None) -> Tensor:
+    """The boolean matrix (batch or 1, queries, keys) of an attention kind over `tokens` (batch, length)."""
+    length = tokens.shape[1]
+    place = torch.arange(length, device=tokens.device)
+    size = block_size(kind)
+    if kind == "causal":
+        rank = place[None]
+    elif kind == "full":
+        rank = torch.zeros_like(place)[None]
+    elif size is not None:
+        rank = (place // size)[None]
+    elif kind == "masks_last":
+        rank = _masks_last(tokens, mask_id)
+    else:
+        raise AttentionError(
+            f"attention {kind!r}",
+            expected="one of " + ", ".join(KINDS) + ", or a 4D additive float mask",
+            found=repr(kind),
+            remedy="Name one of these kinds.",
+        )
+    # Every kind is an order: a query sees the keys whose rank is not above its own.
+    allowed = rank[:, None, :] <= rank[:, :, None]
+    return allowed if padding is None else without_padding(allowed, padding)
+
+
+def _masks_last(tokens: Tensor, mask_id: int | None) -> Tensor:
+    if mask_id is None:
+        raise AttentionError(
+            "attention 'masks_last'",
+            expected="a model with a mask token",
+            found="no mask id",
+            remedy="Give the model its mask_id, or choose another attention.",
+        )
+    place = torch.arange(tokens.shape[1], device=tokens.device)
+    return place + tokens.shape[1] * (tokens == mask_id)
+
+
+def without_padding(allowed: Tensor, padding: Tensor) -> Tensor:
+    """Hide padded keys (`padding` is True on them). A padded query keeps only itself, so that no row is empty."""
+    itself = torch.eye(allowed.shape[-1], dtype=torch.bool, device=allowed.device)
+    return torch.where(padding[:, :, None], itself, allowed & ~padding[:, None, :])
+
+
+def additive(allowed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The 4D float mask (batch or 1, 1, queries, keys): 0 where allowed, the dtype's lowest value elsewhere."""
+    if allowed.dtype != torch.bool:
+        raise AttentionError(
+            "the visibility matrix",
+            expected="booleans, True where attention is allowed",
+            found=str(allowed.dtype),
+            remedy="Pass the matrix that probe.paradigms.visibility.visible returns.",
+        )
+    blind = ~allowed.any(dim=-1)
+    if blind.any():
+        where = tuple(blind.nonzero()[0].tolist())
+        raise AttentionError(
+            "the visibility matrix",
+            expected="at least one visible token in every row",
+            found=f"row {where} (example, query) sees nothing",
+            remedy="Let every token see at least itself.",
+        )
+    lowest = torch.finfo(dtype).min
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, lowest)[:, None]
+
+
+def allowed_by(mask: Tensor, tokens: Tensor) -> Tensor:
+    """The boolean matrix behind a 4D additive float mask that a user passed, refusing what would be misread."""
+    if mask.dim() != 4:
+        raise AttentionError(
+            "the attention mask",
+            expected="four axes: batch or 1, heads or 1, queries, keys",
+            found=f"shape {tuple(mask.shape)}",
+            remedy="Use probe.paradigms.visibility.additive(allowed) to make one.",
+        )
+    if not mask.is_floating_point():
+        raise AttentionError(
+            "the attention mask",
+            expected="an additive float mask (0 where allowed, a very negative number elsewhere)",
+            found=f"{mask.dtype}; eager attention would add its 0s and 1s to the scores and mask nothing",
+            remedy="Use probe.paradigms.visibility.additive(allowed) to make one.",
+        )
+    batch, length = tokens.shape
+    if mask.shape[0] not in (1, batch) or mask.shape[1] != 1 or mask.shape[2:] != (length, length):
+        raise AttentionError(
+            "the attention mask",
+            expected=f"shape ({batch} or 1, 1, {length}, {length}) for tokens of shape {tuple(tokens.shape)}",
+            found=str(tuple(mask.shape)),
+            remedy="Make the mask for these very tokens.",
+        )
+    forbidden = mask[:, 0] <= torch.finfo(mask.dtype).min / 2
+    between = ~forbidden & (mask[:, 0] != 0)
+    if between.any():
+        value = mask[:, 0][between][0].item()
+        raise AttentionError(
+            "the attention mask",
+            expected="0 where attention is allowed and the dtype's lowest value (or -inf) where it is not",
+            found=f"the value {value:g}",
+            remedy="A bias on attention scores is not a mask; use an edit of the site 'pattern' instead.",
+        )
+    return ~forbidden
