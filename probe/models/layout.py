@@ -1,9 +1,9 @@
 """Where the parts of an architecture are: one small description each, and no other code that knows a module's name.
 
-Every architecture here is a pre-norm decoder: an embedding, layers that each add attention's and then an MLP's output to
-the residual stream, a final norm, an unembedding. They differ in the names of the modules and in whether q, k and v are
-one projection or three. A `Layout` says exactly that, in dotted paths; the rest of Twinprobe asks it for modules. To add
-an architecture, add a `Layout` to `LAYOUTS`.
+Every architecture here is a pre-norm decoder: an embedding, layers that each add attention's and then an MLP's output
+to the residual stream, a final norm, an unembedding. They differ in the names of the modules and in whether q, k and v
+are one projection or three. A `Layout` says exactly that, in dotted paths; the rest of Twinprobe asks it for modules.
+To add an architecture, add a `Layout` to `LAYOUTS`.
 """
 
 from __future__ import annotations

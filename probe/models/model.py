@@ -2,8 +2,8 @@
 
 The backbone is a plain transformers model; a `Model` adds what transformers does not know: which attention the weights
 were made for (always handed over as an explicit additive float mask), which token is the mask, and where answers are
-read. Parameters do not require gradients, so a bare call builds no graph; what wants gradients (an edit, an attribution)
-asks for them at its inputs.
+read. Parameters do not require gradients, so a bare call builds no graph; what wants gradients (an edit, an
+attribution) asks for them at its inputs.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from probe.paradigms.canvas import Canvas
 from probe.paradigms.paradigm import Paradigm
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
     from probe.models.catalog import Entry
     from probe.models.selftests import SelfTests
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Model:
@@ -131,19 +130,15 @@ class Model:
 
     # What it does
 
-    def canvas(
-        self, tokens: Tensor, attention: str | Tensor | None = None, *, padding: Tensor | None = None
-    ) -> Canvas:
+    def canvas(self, tokens: Tensor, attention: str | Tensor | None = None, *, padding: Tensor | None = None) -> Canvas:
         """What the backbone is shown for plain text, under this model's attention unless another is asked for."""
         return self.paradigm.canvas(self.checked(tokens), attention=attention, padding=padding)
 
-    def logits(
-        self, tokens: Tensor, attention: str | Tensor | None = None, *, padding: Tensor | None = None
-    ) -> Tensor:
+    def logits(self, tokens: Tensor, attention: str | Tensor | None = None, *, padding: Tensor | None = None) -> Tensor:
         """Logits (batch, length, vocabulary) for tokens (batch, length).
 
-        `attention` overrides the paradigm's own: "causal", "full", "block:4", "masks_last", or a 4D additive float mask.
-        `padding` is True on padded tokens, on whichever side they are.
+        `attention` overrides the paradigm's own: "causal", "full", "block:4", "masks_last", or a 4D additive float
+        mask. `padding` is True on padded tokens, on whichever side they are.
         """
         return self.run(self.canvas(tokens, attention, padding=padding))
 
@@ -171,7 +166,9 @@ class Model:
     def checked(self, tokens: Tensor) -> Tensor:
         """Tokens on this model's device, refused unless they are (batch, length) ids of its embedding."""
         if not isinstance(tokens, Tensor) or tokens.dim() != 2 or tokens.is_floating_point() or tokens.numel() == 0:
-            found = f"{tokens.dtype}, shape {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else type(tokens).__name__
+            found = (
+                f"{tokens.dtype}, shape {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else type(tokens).__name__
+            )
             raise TokenError(
                 f"tokens for model {self.name!r}",
                 expected="a tensor of token ids, batch × length",

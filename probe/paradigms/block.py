@@ -1,9 +1,9 @@
 """Block diffusion: blocks of N tokens are written left to right, each by masked diffusion that sees what came before.
 
-One dial between the two ends: N = 1 with shift is autoregression, N = the whole text is masked diffusion. Training takes
-one pass over [x_t ⊕ x_0], a noisy copy beside the clean text with the same position ids. A noisy block sees itself and
-the clean blocks before it; the clean copy sees its own past only. With `shift` the first token of a block is read from
-the clean token before it, for that is what stands there when the block is written; this is what makes N = 1 exactly AR.
+One dial between the two ends: N = 1 with shift is autoregression, N = the whole text is masked diffusion. Training
+takes one pass over [x_t ⊕ x_0], a noisy copy beside the clean text with the same position ids. A noisy block sees
+itself and the clean blocks before it; the clean copy sees its own past only. With `shift` the first token of a block is
+read from the clean token before it, for that is what stands there when the block is written; this is what makes N = 1 exactly AR.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Block(Paradigm):
             return torch.cat([asked, nothing], dim=1)
         from_before = torch.cat([asked[:, 1:], nothing[:, :1]], dim=1)
         ends_block = torch.cat([block[1:] != block[:-1], block.new_ones(1, dtype=torch.bool)])
-        return torch.cat([from_before.masked_fill(ends_block, NO_LABEL), from_before.masked_fill(~ends_block, NO_LABEL)], 1)
+        return torch.cat(
+            [from_before.masked_fill(ends_block, NO_LABEL), from_before.masked_fill(~ends_block, NO_LABEL)], 1
+        )
 
 
 def beside_clean(noised: Tensor, clean: Tensor, size: int) -> Canvas:

@@ -1,9 +1,9 @@
 """What a backbone is shown: its tokens, where each of them stands in the text, and which others it sees.
 
 For most paradigms the canvas is the text itself. Two need more slots than the text has tokens: FLUID inserts blocks of
-masks behind its anchors, and block diffusion trains on a noisy copy beside the clean text. In both a slot's *place* (its
-position id, its logical position in the text) is not its index, so a canvas carries both, and everything downstream
-(readings, traces, charts) speaks of places.
+masks behind its anchors, and block diffusion trains on a noisy copy beside the clean text. In both a slot's *place*
+(its position id, its logical position in the text) is not its index, so a canvas carries both, and everything
+downstream (readings, traces, charts) speaks of places.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """FLUID: diffusion under strictly causal attention, by inserting blocks of masks behind anchors of the AR text.
 
-No attention is ever opened. Behind an anchor at place i stand k inserted tokens, copies o = 1..k with position i+o; copy
-o answers for the text's token i+o+1, so the AR shift holds everywhere. Main tokens see main tokens only, causally; an
-inserted token sees the main tokens up to its anchor and the copies of its own block up to itself. Hence a main token's
-logits are those of the AR model whatever is inserted, and a block's do not change with other blocks.
+No attention is ever opened. Behind an anchor at place i stand k inserted tokens, copies o = 1..k with position i+o;
+copy o answers for the text's token i+o+1, so the AR shift holds everywhere. Main tokens see main tokens only, causally;
+an inserted token sees the main tokens up to its anchor and the copies of its own block up to itself. Hence a main
+token's logits are those of the AR model whatever is inserted, and a block's do not change with other blocks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Fluid(Paradigm):
         inside = real & (blank.places < tokens.shape[1])
         reachable = blank.places.clamp(max=tokens.shape[1] - 1)
         labels = after.gather(1, reachable).masked_fill(~inside, NO_LABEL)
-        # Restoration noise: one rate an anchor; a restored copy shows the true token of its place, or now and then a wrong one.
+        # Restoration noise: one rate an anchor; a restored copy shows the true token of its place, or now and then a
+        # wrong one.
         rate = torch.rand(tokens.shape, **draw).gather(1, (blank.block - 1).clamp(min=0))
         restored = inserted & inside & (torch.rand(inserted.shape, **draw) < rate)
         wrong = torch.rand(inserted.shape, **draw) < RANDOM_RATE

@@ -42,8 +42,8 @@ class Paradigm(ABC):
     """What is common to all ways of writing.
 
     `shift` says how an unknown token is read: True when the logits one slot before it answer for it, False when its own
-    slot (which holds the mask) does. `clean_shift` says the same for a slot whose token is visible, where a model treats
-    the two differently (WeDLM); None means that it does not.
+    slot (which holds the mask) does. `clean_shift` says the same for a slot whose token is visible, where a model
+    treats the two differently (WeDLM); None means that it does not.
     """
 
     name: ClassVar[str]
