@@ -36,20 +36,16 @@ class Sampler:
                 found=repr(self.order),
                 remedy=nearest(self.order, ORDERS),
             )
-        for name, value, lowest in (
-            ("steps", self.steps, 1),
-            ("block", self.block, 1),
-            ("temperature", self.temperature, 0),
-        ):
+        for name, lowest in (("steps", 1), ("block", 1), ("temperature", 0)):
+            value = getattr(self, name)
             if value is not None and value < lowest:
                 raise ProbeError(
                     f"sampler's {name}", expected=f"at least {lowest}", found=str(value), remedy="Choose a larger one."
                 )
 
     def __str__(self) -> str:
-        parts = [
-            f"{name} {value}" for name in ("steps", "threshold", "block") if (value := getattr(self, name)) is not None
-        ]
+        limits = {name: getattr(self, name) for name in ("steps", "threshold", "block")}
+        parts = [f"{name} {value}" for name, value in limits.items() if value is not None]
         if self.temperature:
             parts.append(f"T {self.temperature:g}")
         return ", ".join([self.order, *parts])

@@ -3,7 +3,8 @@
 One dial between the two ends: N = 1 with shift is autoregression, N = the whole text is masked diffusion. Training
 takes one pass over [x_t ⊕ x_0], a noisy copy beside the clean text with the same position ids. A noisy block sees
 itself and the clean blocks before it; the clean copy sees its own past only. With `shift` the first token of a block is
-read from the clean token before it, for that is what stands there when the block is written; this is what makes N = 1 exactly AR.
+read from the clean token before it, for that is what stands there when the block is written; this is what makes N = 1
+exactly AR.
 """
 
 from __future__ import annotations

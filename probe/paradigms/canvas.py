@@ -21,7 +21,7 @@ class Canvas:
     tokens: Tensor  # (batch, slots), token ids
     allowed: Tensor  # (batch or 1, slots, slots), True where a query may see a key
     places: Tensor  # (batch or 1, slots), position ids
-    block: Tensor | None = None  # (batch or 1, slots)
+    block: Tensor  # (batch or 1, slots)
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
@@ -36,12 +36,10 @@ class Canvas:
         def pick(part: Tensor) -> Tensor:
             return part if part.shape[0] == 1 and len(self) != 1 else part[rows]
 
-        block = None if self.block is None else pick(self.block)
-        return Canvas(self.tokens[rows], pick(self.allowed), pick(self.places), block)
+        return Canvas(self.tokens[rows], pick(self.allowed), pick(self.places), pick(self.block))
 
     def to(self, device: torch.device | str) -> Canvas:
-        block = None if self.block is None else self.block.to(device)
-        return Canvas(self.tokens.to(device), self.allowed.to(device), self.places.to(device), block)
+        return Canvas(*(part.to(device) for part in (self.tokens, self.allowed, self.places, self.block)))
 
 
 def places_of(tokens: Tensor, padding: Tensor | None = None) -> Tensor:

@@ -37,7 +37,7 @@ class Fluid(Paradigm):
         anchors = torch.rand(tokens.shape, **draw) < ANCHOR_RATE
         lengths = torch.randint(1, self.longest + 1, tokens.shape, **draw)
         blank = insert(tokens, anchors, lengths, self.mask_id)
-        inserted = blank.block > 0  # type: ignore[operator]  # insert() always says the blocks
+        inserted = blank.block > 0
         # Label of a slot: the text's token after the slot's place; none where the text has ended.
         after = labels_read_at(tokens, torch.ones_like(tokens, dtype=torch.bool), shift=True)
         real = inserted | (blank.block == 0)

@@ -62,7 +62,8 @@ class Paradigm(ABC):
                 allowed = visibility.without_padding(allowed, padding)
         else:
             allowed = visibility.visible(kind, tokens, mask_id=self.mask_id, padding=padding)
-        return Canvas(tokens, allowed, places_of(tokens, padding))
+        places = places_of(tokens, padding)
+        return Canvas(tokens, allowed, places, torch.zeros_like(places))
 
     def read_at(self, tokens: Tensor, places: Tensor) -> Tensor:
         """The slots (batch, k) whose logits answer for the tokens at `places` (batch, k)."""
