@@ -8,7 +8,7 @@ attribution) asks for them at its inputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,9 +23,10 @@ from probe.paradigms.canvas import Canvas
 from probe.paradigms.paradigm import Paradigm
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from probe.models.catalog import Entry
     from probe.models.selftests import SelfTests
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Model:
@@ -46,6 +47,10 @@ class Model:
         self.name = name
         self.entry = entry
         self.selftests: SelfTests | None = None
+        # Two openings for edits: who is told what each forward pass is about to see, and the name of an attention
+        # function registered with transformers that replaces the stock ones while a pattern is edited.
+        self.before_run: list[Callable[[Canvas], None]] = []
+        self.attention_override: str | None = None
         self._tokenizer = tokenizer
 
     def __repr__(self) -> str:
@@ -153,8 +158,10 @@ class Model:
 
     def _inputs(self, canvas: Canvas, eager: bool, inputs: dict[str, Tensor]) -> dict[str, Tensor | bool]:
         # transformers looks the attention up at every call, so the choice costs nothing and needs no second model.
-        self.config._attn_implementation = "eager" if eager else "sdpa"
+        self.config._attn_implementation = self.attention_override or ("eager" if eager else "sdpa")
         canvas = canvas.to(self.device)
+        for tell in self.before_run:
+            tell(canvas)
         shown = inputs or {"input_ids": canvas.tokens}
         return {
             **shown,
