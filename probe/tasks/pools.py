@@ -1,0 +1,74 @@
+"""The words that tasks are made of: common enough to be one token in most vocabularies.
+
+The order is part of what a seed means: append, never insert.
+"""
+
+from __future__ import annotations
+
+NAMES = (
+    "Aaron Adam Alan Alex Alice Amanda Amy Andrew Angela Anna Anthony Arthur Barbara Ben Bob Brian Carl Carlos Caroline "
+    "Catherine Charles Charlie Chris Christopher Daniel David Diana Donald Edward Elizabeth Emily Emma Eric Eva Frank "
+    "Fred Gabriel Gary George Greg Harry Helen Henry Howard Ian Jack Jacob Jake James Jane Jason Jeff Jennifer Jeremy "
+    "Jerry Jim Joe John Jonathan Joseph Joshua Juan Julia Julie Justin Karen Kate Keith Kelly Kevin Kyle Larry Laura "
+    "Leon Leonard Lewis Linda Lisa Louis Lucas Lucy Luke Marcus Margaret Maria Mark Martha Martin Mary Matt Matthew "
+    "Michael Mike Nathan Nicholas Nicole Oliver Oscar Patrick Paul Peter Philip Rachel Richard Robert"
+).split()
+
+PLACES = (
+    "store school park office garden station market church hospital restaurant library house beach farm bank hotel museum "
+    "theater airport castle club court factory kitchen lake palace port shop studio village river temple bridge bar tower"
+).split()
+
+OBJECTS = (
+    "drink ring book ball cup hat box key phone letter card flower knife bottle bag toy coin map pen watch chair table "
+    "lamp shirt camera ticket picture gift basket stone rope bell tool piece cake coat computer bone paper window"
+).split()
+
+# Things that last from one year to another.
+EVENTS = (
+    "war trial reign siege voyage project strike crisis journey campaign dispute conflict contract alliance debate famine "
+    "plague tour union mission program struggle operation construction expedition rebellion revolution investigation "
+    "partnership study"
+).split()
+
+LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+# How to tell a thing from two things said of it: neither its quality nor its use is enough. Every quality and every use
+# occurs with several things.
+RIDDLES = (
+    ("apple", "red", "eat"),
+    ("wine", "red", "drink"),
+    ("rose", "red", "smell"),
+    ("rice", "white", "eat"),
+    ("milk", "white", "drink"),
+    ("dress", "white", "wear"),
+    ("coffee", "black", "drink"),
+    ("suit", "black", "wear"),
+    ("olive", "black", "eat"),
+    ("banana", "yellow", "eat"),
+    ("taxi", "yellow", "ride"),
+    ("bread", "brown", "eat"),
+    ("horse", "brown", "ride"),
+    ("soup", "hot", "eat"),
+    ("tea", "hot", "drink"),
+    ("beer", "cold", "drink"),
+    ("ice", "cold", "eat"),
+    ("cake", "sweet", "eat"),
+    ("juice", "sweet", "drink"),
+    ("truck", "big", "drive"),
+    ("elephant", "big", "ride"),
+    ("piano", "big", "play"),
+    ("flute", "small", "play"),
+    ("bike", "small", "ride"),
+    ("ring", "small", "wear"),
+    ("novel", "long", "read"),
+    ("train", "long", "ride"),
+    ("poem", "short", "read"),
+    ("violin", "classic", "play"),
+    ("book", "classic", "read"),
+    ("car", "classic", "drive"),
+    ("coat", "warm", "wear"),
+    ("bath", "warm", "take"),
+    ("shower", "hot", "take"),
+    ("nap", "short", "take"),
+)

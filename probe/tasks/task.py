@@ -1,0 +1,147 @@
+"""What a task is, and how one of your own is written.
+
+A task asks a question whose right answer is known, together with a twin of the question that differs in one respect. Its
+author says only what an example is; everything that must hold for all tasks alike is done here, once: token ids that line
+up, positions, the split of each example, the same examples for the same seed, and the check of what a model wrote.
+
+    @dataclass(frozen=True)
+    class Capitals(Task):
+        name, scope = "capitals", "local"
+        asks, because = "The capital of a country is asked", "the country is named to the left"
+
+        def make(self, words, draw):
+            countries = sorted(CAPITALS)
+            while True:
+                here, there = draw.sample(countries, 2)
+                yield Example(
+                    key=(here,),
+                    prompt=("The capital of", Piece(" " + here, "country", corrupt=" " + there), " is"),
+                    completion=(" " + CAPITALS[here],),
+                    distractor=" " + CAPITALS[there],
+                )
+
+    batch = Capitals().examples(tokenizer, n=100)
+
+`make` is the one method required. It is a generator: what it needs from the tokenizer is looked up once, at its top
+(`words.single` picks words that are one token and refuses if there are too few), and then it yields examples for as long
+as it can. Every choice comes from `draw`. Knobs are the fields of the dataclass. Where several answers are right, `accepts`
+says which, given an example's `facts` and the text that was written; without it, only the completion itself is right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probe.errors import TaskError, nearest
+from probe.tasks.assemble import Row, assemble, lay_out
+from probe.tasks.batch import Batch
+from probe.tasks.draw import Draw
+from probe.tasks.example import Example
+from probe.tasks.show import Shown, show
+from probe.tasks.splits import checked_split, split_of
+from probe.tasks.words import Words
+
+# So many draws in a row without a new example of the split, and there are no more to be found.
+PATIENCE = 50_000
+
+
+class Task(ABC):
+    """A question with a known answer, and its corrupt twin. Subclasses are frozen dataclasses whose fields are knobs.
+
+    name       what `probe.task` calls it
+    scope      "local": the left context decides the answer; "global": the whole does
+    asks       one sentence for a person: what is asked
+    because    why that makes it local or global
+    corrupts   the named positions at which the corrupt prompt may differ from the clean one
+    """
+
+    name: str
+    scope: str
+    asks: str
+    because: str
+    corrupts: tuple[str, ...] = ()
+
+    @abstractmethod
+    def make(self, words: Words, draw: Draw) -> Iterator[Example]:
+        """Examples without end (or all there are), all of one length for one tokenizer."""
+
+    def accepts(self, facts: Mapping[str, Any], text: str) -> bool | None:
+        """Whether `text` is a right answer; None leaves it to whether it is the completion itself."""
+        return None
+
+    def examples(self, tokenizer: Any, n: int, *, seed: int = 0, split: str = "test") -> Batch:
+        """`n` different examples. `tokenizer`: a tokenizer, or a Model or Pair that has one."""
+        words = Words(getattr(tokenizer, "tokenizer", tokenizer), self.name)
+        rows = self._distinct(words, n, Draw(seed, self.name), checked_split(split))
+        return assemble(rows, words, task=self.name, scope=self.scope, seed=seed, split=split)
+
+    def check(self, batch: Batch, written: Tensor) -> Tensor:
+        """n bools: whether `written` (n x k ids for the completion positions of `batch`) is a right answer."""
+        same = (written == batch.written().to(written.device)).all(dim=1)
+        spell = batch.spelling
+        texts = ("".join(spell.get(i, "\ufffd") for i in ids) for ids in written.tolist())
+        verdicts = [self.accepts(facts, text) for facts, text in zip(batch.facts, texts, strict=True)]
+        known = torch.tensor([verdict is not None for verdict in verdicts], dtype=torch.bool, device=written.device)
+        right = torch.tensor([bool(verdict) for verdict in verdicts], dtype=torch.bool, device=written.device)
+        return torch.where(known, right, same)
+
+    def show(self, batch: Batch, tokenizer: Any, k: int = 5) -> list[Shown]:
+        """The first `k` examples, token by token, with what is changed and what is asked marked."""
+        return show(batch, getattr(tokenizer, "tokenizer", tokenizer), k)
+
+    def describe(self) -> str:
+        """One sentence: what is asked, and why that is local or global."""
+        return f"{self.asks}; it is {self.scope}, because {self.because}."
+
+    def _distinct(self, words: Words, n: int, draw: Draw, split: str) -> list[Row]:
+        """The first `n` different examples of the split, laid out as token ids."""
+        rows: dict[tuple[int, ...], Row] = {}
+        fruitless = 0
+        for example in self.make(words, draw):
+            if len(rows) == n or fruitless == PATIENCE:
+                break
+            fruitless += 1
+            if split_of((self.name, *example.key)) != split:
+                continue
+            row = lay_out(example, words)
+            if row.clean not in rows:
+                rows[row.clean], fruitless = row, 0
+        if len(rows) < n:
+            raise TaskError(
+                f"{n:,} {split} examples of the task {self.name!r} with {words.tokenizer.__class__.__name__}",
+                expected=f"n of at most what exists with these knobs ({self._knobs()})",
+                found=f"{len(rows):,} different ones",
+                remedy=f"Ask for {len(rows):,} or fewer, or turn a knob that makes more of them.",
+            )
+        return list(rows.values())
+
+    def _knobs(self) -> str:
+        if not dataclasses.is_dataclass(self):
+            return "it has none"
+        knobs = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return ", ".join(f"{name}={value!r}" for name, value in knobs.items()) or "it has none"
+
+
+def one_of(task: Task, knob: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a knob's value that is not among `allowed`."""
+    value = getattr(task, knob)
+    if value not in allowed:
+        raise knob_error(task, knob, " or ".join(map(repr, allowed)), nearest(str(value), allowed))
+
+
+def within(task: Task, knob: str, least: int, most: int) -> None:
+    """Refuse a knob's value outside of least..most."""
+    value = getattr(task, knob)
+    if not isinstance(value, int) or not least <= value <= most:
+        raise knob_error(task, knob, f"an integer from {least} to {most}", "Choose one in that range.")
+
+
+def knob_error(task: Task, knob: str, expected: str, remedy: str) -> TaskError:
+    found = repr(getattr(task, knob))
+    return TaskError(f"the knob {knob!r} of the task {task.name!r}", expected=expected, found=found, remedy=remedy)
