@@ -1,0 +1,115 @@
+"""The catalog: what is declared of each public checkpoint, as data.
+
+A checkpoint does not say which attention its weights were trained under, where its answers are read, or which ordinary
+token it took for its mask. The catalog does, one `Entry` a row, in `catalog.yaml`; a user's own rows come from a file
+of the same form (an argument, or the environment variable TWINPROBE_CATALOG), and a folder may carry its own as
+`twinprobe.json`. What is declared here is then held against the weights by the self-tests.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from probe.decoding.sampler import Sampler
+from probe.errors import CheckpointError
+from probe.paradigms import Paradigm, named
+
+OWN_ENTRY = "twinprobe.json"  # the name of a folder's own entry
+_SHIPPED = Path(__file__).with_name("catalog.yaml")
+
+
+class Entry(BaseModel):
+    """What is declared of one checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    paradigm: Literal["autoregressive", "masked", "block", "fluid"]
+    ar: str | None = Field(None, description="the AR model that it was made from")
+    controls: dict[str, str] = Field(default_factory=dict, description="further models to compare with, by name")
+    mask_id: int | Literal["config"] | None = Field(None, description="the mask token; 'config' reads config.json")
+    mask_is_text: bool = Field(False, description="the mask is an ordinary token that text may hold")
+    shift: bool = True
+    clean_shift: bool | None = None
+    attention: str | None = Field(None, description="None: the paradigm's own")
+    sampler: Sampler | None = None
+    model_type: str | None = Field(None, description="as published, where this identifies the family")
+    note: str = ""
+    sample: tuple[str, ...] = Field((), description="text in the model's language, for its self-tests")
+
+    def to_paradigm(self, mask_id: int | None) -> Paradigm:
+        kind = named(self.paradigm)
+        own_attention = {} if self.attention is None else {"attention": self.attention}
+        return kind(mask_id=mask_id, shift=self.shift, clean_shift=self.clean_shift, **own_attention)
+
+
+def entries(extra: str | Path | None = None) -> list[Entry]:
+    """All rows: the user's own first (`extra`, or the file named by TWINPROBE_CATALOG), then the shipped ones."""
+    own = extra or os.environ.get("TWINPROBE_CATALOG")
+    return [*(_read(Path(own)) if own else ()), *_shipped()]
+
+
+@cache
+def _shipped() -> tuple[Entry, ...]:
+    return tuple(_read(_SHIPPED))
+
+
+def _read(path: Path) -> list[Entry]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"catalog {path}", expected="a YAML file of rows", found="no such file", remedy="Check the path."
+        )
+    try:
+        rows = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as problem:
+        raise CheckpointError(
+            f"catalog {path}", expected="YAML", found=" ".join(str(problem).split()), remedy="Mend that line."
+        ) from None
+    if not isinstance(rows, list):
+        raise CheckpointError(
+            f"catalog {path}",
+            expected="a list of rows, each with at least name and paradigm",
+            found=type(rows).__name__,
+            remedy="Start each row with '- name: …'.",
+        )
+    return [validated(row, f"catalog {path}, row {number}") for number, row in enumerate(rows, 1)]
+
+
+def validated(row: Any, thing: str) -> Entry:
+    """An entry from plain data, or an error that names every field at fault."""
+    try:
+        return Entry.model_validate(row)
+    except ValidationError as problem:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in problem.errors())
+        raise CheckpointError(
+            thing,
+            expected="the fields " + ", ".join(Entry.model_fields),
+            found=faults,
+            remedy="See `twinprobe catalog` for rows that are right.",
+        ) from None
+
+
+def entry_for(where: str, model_type: str | None, rows: list[Entry]) -> Entry | None:
+    """What is declared of a checkpoint by its name, the name of its folder, or its published model_type.
+
+    A model_type decides only where all rows that carry it declare the same; otherwise the user must say which it is.
+    """
+    by_name = [row for row in rows if row.name == where or row.name.rpartition("/")[2] == Path(where).name]
+    if by_name:
+        return by_name[0]
+    family = [row for row in rows if model_type is not None and row.model_type == model_type]
+    declared = {(row.paradigm, row.mask_id, row.shift, row.clean_shift, row.attention) for row in family}
+    if len(declared) > 1:
+        raise CheckpointError(
+            f"checkpoint {where}",
+            expected=f"a name that tells which {model_type!r} model it is",
+            found="rows that differ: " + ", ".join(row.name for row in family),
+            remedy="Name the folder like one of them, or say paradigm=, mask_id=, shift= and attention=.",
+        )
+    return family[0] if family else None

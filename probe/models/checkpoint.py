@@ -1,0 +1,131 @@
+"""A checkpoint on disk, looked at before anything is loaded.
+
+Everything that can be known from names and headers is checked here, so that a wrong folder costs milliseconds and its
+error names the file: what kind of weights there are (safetensors or GGUF; pickles are refused, because unpickling runs
+code), whether every shard is there and whole, and which tensors of which shapes they hold.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from probe.errors import CheckpointError
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The weights' files of one folder, their tensors' shapes by published key, and config.json as it stands."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    config: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def gguf(self) -> Path | None:
+        return self.files[0] if self.files[0].suffix == ".gguf" else None
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.stat().st_size for file in self.files)
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """A folder of safetensors, a folder with one GGUF, or a GGUF file."""
+    if path.suffix == ".gguf":
+        return Checkpoint(path.parent, (path,), {})
+    shards = _shards(path)
+    if shards:
+        shapes = {key: shape for shard in shards for key, shape in _header(shard).items()}
+        return Checkpoint(path, tuple(shards), _config(path), shapes)
+    ggufs = sorted(path.glob("*.gguf"))
+    if len(ggufs) == 1:
+        return Checkpoint(path, (ggufs[0],), {})
+    if ggufs:
+        raise CheckpointError(
+            f"folder {path}",
+            expected="one GGUF file",
+            found=", ".join(file.name for file in ggufs),
+            remedy="Pass the path of the file you mean.",
+        )
+    raise _no_weights(path)
+
+
+def _no_weights(path: Path) -> CheckpointError:
+    pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLES)
+    if pickles:
+        return CheckpointError(
+            f"folder {path}",
+            expected="weights as safetensors or GGUF",
+            found="only pickles (" + ", ".join(pickles[:3]) + "), which can run code when they are opened",
+            remedy="Convert them where you trust their source: read the state dict by torch.load with weights_only=True "
+            "and write it by safetensors.torch.save_file; many publishers also offer a safetensors revision.",
+        )
+    return CheckpointError(
+        f"folder {path}",
+        expected="*.safetensors, or one *.gguf",
+        found="neither",
+        remedy="Is this the folder that holds config.json and the weights?",
+    )
+
+
+def _shards(path: Path) -> list[Path]:
+    index = path / INDEX
+    if not index.is_file():
+        return sorted(path.glob("*.safetensors"))
+    names = sorted(set(read_json(index)["weight_map"].values()))
+    missing = [name for name in names if not (path / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"checkpoint {path}",
+            expected=f"the {len(names)} shards that {INDEX} lists",
+            found="no " + ", ".join(missing[:5]) + (" …" if len(missing) > 5 else ""),
+            remedy="Download the missing shards.",
+        )
+    return [path / name for name in names]
+
+
+def _header(shard: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes in a shard; opening it checks that the file is as long as its header says."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(shard, framework="pt") as tensors:
+            return {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as problem:
+        raise CheckpointError(
+            f"weights {shard}",
+            expected="a whole safetensors file",
+            found=f"a truncated or corrupt one of {shard.stat().st_size:,} bytes ({problem})",
+            remedy="Download it again.",
+        ) from None
+
+
+def _config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not file.is_file():
+        raise CheckpointError(
+            f"checkpoint {path}", expected="config.json", found="none", remedy="Copy it beside the weights."
+        )
+    return read_json(file)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+        raise CheckpointError(
+            f"file {file}", expected="JSON", found=str(problem), remedy="Download it again."
+        ) from None
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"file {file}", expected="a JSON object", found=type(content).__name__, remedy="Download it again."
+        )
+    return content
