@@ -1,0 +1,197 @@
+"""What is run: one forward pass of some examples, or every pass of a decoding run.
+
+A run is played a few examples at a time. It hands each canvas, with the number of its step, to `see`, which runs the
+model and records; what only the run knows (how sure it was, when each token was written) it tells afterwards.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from probe.errors import TraceError
+from probe.paradigms.canvas import Canvas
+
+if TYPE_CHECKING:
+    from probe.decoding.trajectory import Trajectory
+    from probe.models.model import Model
+
+See = Callable[[Canvas, int], Tensor | None]
+Steps = slice | Iterable[int] | None
+
+
+class Run(ABC):
+    """Some examples and the forward passes to be made over them."""
+
+    examples: int
+    slots: int  # of a canvas, an upper bound
+    steps: int | None  # an upper bound; None where there is no step axis
+    tokens: Tensor  # what tells this run from another
+
+    @abstractmethod
+    def play(self, model: Model, rows: slice, see: See) -> Trajectory | None:
+        """Make the passes over some of the examples. `see` may be told more steps than it keeps."""
+
+    def keeps(self, step: int) -> bool:
+        """Whether a step is wanted."""
+        return True
+
+
+@dataclass(frozen=True)
+class Still(Run):
+    """One forward pass."""
+
+    canvas: Canvas
+
+    steps = None
+
+    @property
+    def examples(self) -> int:  # type: ignore[override]
+        return len(self.canvas)
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        return self.canvas.slots
+
+    @property
+    def tokens(self) -> Tensor:  # type: ignore[override]
+        return self.canvas.tokens
+
+    def play(self, model: Model, rows: slice, see: See) -> None:
+        see(self.canvas[rows], 0)
+
+
+@dataclass(frozen=True)
+class Replay(Run):
+    """The states of a decoding run that is over, shown again."""
+
+    trajectory: Trajectory  # with its batch axis
+    chosen: tuple[int, ...]
+    attention: str | Tensor | None = None
+
+    @property
+    def examples(self) -> int:  # type: ignore[override]
+        return len(self.trajectory.tokens)
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        return self.trajectory.tokens.shape[1]
+
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        return len(self.chosen)
+
+    @property
+    def tokens(self) -> Tensor:  # type: ignore[override]
+        return self.trajectory.states
+
+    def play(self, model: Model, rows: slice, see: See) -> Trajectory:
+        from probe.decoding.trajectory import UNWRITTEN
+
+        part = _rows(self.trajectory, rows)
+        for step in self.chosen:
+            state = part.states[:, step]
+            written = int((state != UNWRITTEN).sum(1).max())  # an autoregressive run sees what is written, no more
+            see(model.canvas(state[:, :written], self.attention), step)
+        return part
+
+
+@dataclass(frozen=True)
+class Live(Run):
+    """A decoding run, made now and recorded on the way: every forward pass is made once."""
+
+    prompt: Tensor
+    length: int
+    chosen: slice | frozenset[int] = field(default_factory=lambda: slice(None))
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def examples(self) -> int:  # type: ignore[override]
+        return len(self.prompt)
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        return self.prompt.shape[1] + self.length
+
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        """No sampler makes more passes than it has tokens to write, or than it was told to."""
+        passes = range(max(self.length, self.options.get("steps") or 0))
+        return len(passes[self.chosen]) if isinstance(self.chosen, slice) else len(self.chosen.intersection(passes))
+
+    @property
+    def tokens(self) -> Tensor:  # type: ignore[override]
+        return self.prompt
+
+    def keeps(self, step: int) -> bool:
+        if isinstance(self.chosen, frozenset):
+            return step in self.chosen
+        start, every = self.chosen.start or 0, self.chosen.step or 1
+        return step >= start and (self.chosen.stop is None or step < self.chosen.stop) and (step - start) % every == 0
+
+    def play(self, model: Model, rows: slice, see: See) -> Trajectory:
+        from probe.decoding import decode
+
+        count = itertools.count()
+
+        def forward(canvas: Canvas) -> Tensor:
+            logits = see(canvas, next(count))
+            assert logits is not None  # see() was told that decoding reads them
+            return logits
+
+        return decode(model, self.prompt[rows], self.length, forward=forward, **self.options)
+
+
+def replay(trajectory: Trajectory, steps: Steps, attention: str | Tensor | None) -> Replay:
+    """A replay of some steps of a trajectory."""
+    whole = _with_batch(trajectory)
+    count = whole.states.shape[1]
+    if steps is None:
+        chosen = tuple(range(count))
+    elif isinstance(steps, slice):
+        chosen = tuple(range(count)[steps])
+    else:
+        chosen = tuple(int(step) + count if step < 0 else int(step) for step in steps)
+    if not chosen or min(chosen) < 0 or max(chosen) >= count:
+        raise TraceError(
+            "steps", expected=f"steps from 0 to {count - 1}", found=str(steps), remedy=f"The run took {count} steps."
+        )
+    return Replay(whole, chosen, attention)
+
+
+def live(prompt: Tensor, length: int, steps: Steps, options: dict[str, Any]) -> Live:
+    """A decoding run to be made, of which some steps are kept."""
+    if isinstance(steps, slice):
+        chosen, named = steps, [part for part in (steps.start, steps.stop, steps.step) if part is not None]
+    else:
+        named = None if steps is None else [int(step) for step in steps]
+        chosen = slice(None) if named is None else frozenset(named)
+    if named and min(named) < 0:
+        raise TraceError(
+            "steps",
+            expected="steps counted from the beginning: nobody knows yet how many there will be",
+            found=str(steps),
+            remedy="Decode first, and record the Trajectory.",
+        )
+    return Live(prompt[None] if prompt.dim() == 1 else prompt, length, chosen, options)
+
+
+def _with_batch(trajectory: Trajectory) -> Trajectory:
+    return trajectory if trajectory.tokens.dim() == 2 else _map(trajectory, lambda part: part[None])
+
+
+def _rows(trajectory: Trajectory, rows: slice) -> Trajectory:
+    return _map(trajectory, lambda part: part[rows])
+
+
+def _map(trajectory: Trajectory, change: Callable[[Tensor], Tensor]) -> Trajectory:
+    from dataclasses import replace
+
+    names = ("tokens", "states", "committed_at", "confidence")
+    return replace(trajectory, **{name: change(torch.as_tensor(getattr(trajectory, name))) for name in names})

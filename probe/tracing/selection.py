@@ -1,0 +1,182 @@
+"""What is asked of each site: which layers, which heads, and which slots of a canvas.
+
+Positions are named as the text numbers them. Where the canvas is the text, a position is its slot. FLUID's inserted
+copies, the two copies of block training and padding stand elsewhere: there a position names every slot that stands at
+it, the text's own first, and examples that have fewer of them are filled up with `ABSENT`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probe.errors import TraceError
+from probe.paradigms.canvas import Canvas
+from probe.tracing.sites import Site, rank, site, size_of
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+ABSENT = -1  # among slots: this example has none here
+
+Positions = Sequence[int] | Tensor | np.ndarray | int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Sites, layers, heads and positions, checked against a model."""
+
+    sites: tuple[Site, ...]
+    layers: tuple[int, ...]
+    heads: tuple[int, ...] | None  # query heads; None is all
+    kv_heads: tuple[int, ...] | None  # the key and value heads that those read from
+    positions: Tensor | None  # (k) or (example, k); None is every slot
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        sites: str | Iterable[str],
+        layers: int | Iterable[int] | None = None,
+        heads: int | Iterable[int] | None = None,
+        positions: Tensor | None = None,
+    ) -> Asked:
+        names = dict.fromkeys([sites] if isinstance(sites, str) else sites)
+        if not names:
+            raise TraceError("sites", expected="at least one site", found="none", remedy="Name what to record.")
+        chosen = None if heads is None else within("head", heads, model.n_heads)
+        group = model.n_heads // model.n_kv_heads
+        return cls(
+            sites=tuple(sorted((site(name) for name in names), key=lambda one: rank(one.name))),
+            layers=within("layer", range(model.n_layers) if layers is None else layers, model.n_layers),
+            heads=chosen,
+            kv_heads=None if chosen is None else tuple(dict.fromkeys(head // group for head in chosen)),
+            positions=positions,
+        )
+
+    def has(self, name: str) -> bool:
+        return any(one.name == name for one in self.sites)
+
+    def heads_at(self, one: Site) -> tuple[int, ...] | None:
+        return {"head": self.heads, "kv_head": self.kv_heads, None: None}[one.heads]
+
+    def layers_at(self, one: Site) -> tuple[int, ...]:
+        """The layers at which a site is found; those that a model has once are reached at its first or last."""
+        return self.layers if one.layered else (0,)
+
+    def shape(self, model: Model, one: Site, slots: int) -> tuple[int, ...]:
+        """The shape of a site's recording of one example at one step, on a canvas of so many slots."""
+        picked = slots if self.positions is None else self.positions.shape[-1]
+        heads = self.heads_at(one)
+        known = {"position": picked, "query": picked, "key": slots}
+        sizes = [
+            len(heads) if heads is not None and dim == one.heads else known.get(dim) or size_of(model, dim)
+            for dim in one.dims
+        ]
+        return (*((len(self.layers),) if one.layered else ()), *sizes)
+
+
+def within(what: str, asked: int | Iterable[int], count: int) -> tuple[int, ...]:
+    """Indices from 0, each once, refused where there is no such layer or head."""
+    indices = [asked] if isinstance(asked, int) else [int(index) for index in asked]
+    resolved = [index + count if index < 0 else index for index in indices]
+    wrong = [index for index, found in zip(indices, resolved, strict=True) if not 0 <= found < count]
+    if wrong or not resolved or len(set(resolved)) < len(resolved):
+        raise TraceError(
+            f"{what}s",
+            expected=f"different numbers from 0 to {count - 1}",
+            found=str(wrong[0]) if wrong else str(indices),
+            remedy=f"The model has {count}.",
+        )
+    return tuple(resolved)
+
+
+def as_positions(positions: Positions, examples: int) -> Tensor:
+    """Positions as (k), or (example, k)."""
+    tensor = torch.as_tensor([positions] if isinstance(positions, int) else positions)
+    if tensor.is_floating_point() or tensor.dim() not in (1, 2) or (tensor.dim() == 2 and len(tensor) != examples):
+        raise TraceError(
+            "positions",
+            expected=f"a list of numbers, or a tensor of {examples} examples × k",
+            found=f"{tensor.dtype}, shape {tuple(tensor.shape)}",
+            remedy="Name positions as the text numbers them, from 0.",
+        )
+    return tensor.long()
+
+
+def is_text(canvas: Canvas) -> bool:
+    """Whether every slot stands at its own position: nothing inserted, copied or padded."""
+    own = torch.arange(canvas.slots, device=canvas.places.device)
+    return bool((canvas.places == own).all()) and bool((canvas.block == 0).all())
+
+
+def slots_at(canvas: Canvas, positions: Tensor) -> Tensor:
+    """The slots at `positions`: (k), or (example, k) with ABSENT where an example has fewer."""
+    positions = positions.to(canvas.tokens.device)
+    plain = is_text(canvas)
+    end = canvas.slots if plain else int(canvas.places.max()) + 1
+    positions = torch.where(positions < 0, positions + end, positions)
+    if positions.numel() == 0 or int(positions.min()) < 0 or int(positions.max()) >= end:
+        raise TraceError(
+            "positions",
+            expected=f"numbers from 0 to {end - 1}",
+            found=str(positions.flatten().tolist()[:8]),
+            remedy="Name positions as the text numbers them; negative ones count from its end.",
+        )
+    return positions if plain else _standing_at(canvas, positions)
+
+
+def _standing_at(canvas: Canvas, positions: Tensor) -> Tensor:
+    examples = len(canvas)
+    asked = positions.expand(examples, -1)
+    at = (canvas.places.expand(examples, -1)[:, None] == asked[:, :, None]) & _real(canvas)[:, None]
+    example, turn, slot = at.nonzero(as_tuple=True)  # sorted: by example, by position as asked, by slot
+    counts = torch.bincount(example, minlength=examples)
+    column = torch.arange(len(example), device=slot.device) - (counts.cumsum(0) - counts)[example]
+    slots = torch.full((examples, int(counts.max())), ABSENT, device=slot.device)
+    return slots.index_put((example, column), slot)
+
+
+def _real(canvas: Canvas) -> Tensor:
+    """Which slots (example, slot) are no padding. Padding sees itself alone, and only itself sees it."""
+    allowed = canvas.allowed.expand(len(canvas), -1, -1)
+    company = (allowed.sum(1) > 1) | (allowed.sum(2) > 1)
+    alone = ~company.any(dim=1, keepdim=True)
+    return (company | alone) & (canvas.block.expand(len(canvas), -1) >= 0)
+
+
+Index = slice | Tensor | None
+
+
+def as_index(numbers: Sequence[int] | Tensor | None) -> Index:
+    """How a view is indexed by these numbers: all of it, neighbours as a slice (no copy), others as a tensor."""
+    if numbers is None:
+        return None
+    index = torch.as_tensor(numbers)
+    if index.dim() == 1 and bool((index.diff() == 1).all()):
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
+
+
+def pick(view: Tensor, one: Site, heads: Index, slots: Index) -> Tensor:
+    """Some heads and slots of a view; slots that are ABSENT give whatever stands first."""
+    if heads is not None:
+        view = _along(view, 1, heads)
+    if slots is None:
+        return view
+    axis = one.position_axis
+    if isinstance(slots, slice) or slots.dim() == 1:
+        return _along(view, axis, slots)
+    index = slots.clamp(min=0).to(view.device)[(slice(None), *(None,) * (axis - 1), slice(None), None)]
+    return view.gather(axis, index.expand(*view.shape[:axis], -1, view.shape[-1]))
+
+
+def _along(view: Tensor, axis: int, index: slice | Tensor) -> Tensor:
+    if isinstance(index, slice):
+        return view.narrow(axis, index.start, index.stop - index.start)
+    return view.index_select(axis, index.to(view.device))
