@@ -1,7 +1,7 @@
 """Questions with known answers, each with a corrupt twin: `task("ioi").examples(tokenizer, n)`.
 
-Local tasks are decided by the left context (ioi, greater_than, induction), global ones by the whole (countdown, sudoku,
-paths, infilling). One of your own is a subclass of `Task` with one method, or a JSONL file (`from_jsonl`).
+Local tasks are decided by the left context (ioi, greater_than, induction), global ones by the whole (countdown,
+sudoku, paths, infilling). One of your own is a subclass of `Task` with one method, or a JSONL file (`from_jsonl`).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 
 Equation = tuple["int | str", ...]  # number, operator, number, operator, ..., number
 OPERATORS = "+-*/"
@@ -13,7 +13,7 @@ FORM = re.compile(r"\s*\d+(\s*[-+*/]\s*\d+)*\s*")
 
 
 def value(equation: Sequence[int | str]) -> int | None:
-    """What an equation comes to, or None where a division leaves a remainder. Multiplication and division bind first."""
+    """What an equation comes to, * and / binding first, or None where a division leaves a remainder."""
     total, sign, term = 0, 1, int(equation[0])
     for i in range(1, len(equation), 2):
         operator, number = equation[i], int(equation[i + 1])
@@ -42,7 +42,7 @@ def equations(numbers: Sequence[int], operators: str) -> Iterator[Equation]:
             yield (*(part for pair in zip(order, signs, strict=False) for part in pair), order[-1])
 
 
-@lru_cache(maxsize=None)
+@cache
 def solutions(numbers: tuple[int, ...], operators: str) -> dict[int, list[Equation]]:
     """What the numbers can come to, and by which equations."""
     found: dict[int, list[Equation]] = {}

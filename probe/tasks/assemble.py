@@ -1,7 +1,8 @@
 """From pieces of text to tensors: gluing the token ids of each example, and finding where its named places came to lie.
 
 Two things are checked here for every task, because a batch in which they fail would be compared without complaint and
-mean nothing: that a piece and its corrupt form have the same number of tokens, and that all examples have the same length.
+mean nothing: that a piece and its corrupt form have the same number of tokens, and that all examples have the same
+length.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def lay_out(example: Example, words: Words) -> Row:
 def assemble(rows: Sequence[Row], words: Words, *, task: str, scope: str, seed: int, split: str) -> Batch:
     """Stack rows to a Batch."""
     for row in rows:
-        if len(row.clean) != len(rows[0].clean) or len(row.positions["completion"]) != len(rows[0].positions["completion"]):
+        if len(row.clean) != len(rows[0].clean) or len(row.positions["completion"]) != len(
+            rows[0].positions["completion"]
+        ):
             raise words.refusal(
                 "examples, and completions, of one length in tokens",
                 f"{len(rows[0].positions['completion'])} of {len(rows[0].clean)} tokens to complete in one, "
@@ -131,7 +134,7 @@ def _choices(rows: Sequence[Row], words: Words) -> tuple[Tensor, Tensor, Tensor]
 
 
 class _AtSlot:
-    """The tokens that a list of spellings has at a row's asked slot, remembered: tasks offer the same list again and again."""
+    """The tokens that a list of spellings has at a row's asked slot; remembered, since lists come again and again."""
 
     def __init__(self, words: Words):
         self._words = words

@@ -1,9 +1,9 @@
 """The examples of a task as tensors: what every reading, recording and measure is handed.
 
 A causal study compares a prompt with a twin of it that asks for something else. Both are rows here: `clean` and
-`corrupt`, of one length, with the places the model must write (`positions["completion"]`) at the same indices. In *both*
-rows those places hold clean's own right completion. A reading masks them or shows their left part, and so changes
-nothing but the question between the two runs; what the corrupt question would make right is `distractor`.
+`corrupt`, of one length, with the places the model must write (`positions["completion"]`) at the same indices. In
+*both* rows those places hold clean's own right completion. A reading masks them or shows their left part, and so
+changes nothing but the question between the two runs; what the corrupt question would make right is `distractor`.
 
 The named positions are ragged in some tasks (three clues changed here, four there). They are then padded by repeating
 the last one, so that indexing with them stays safe and a set of them stays right.

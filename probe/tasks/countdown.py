@@ -3,22 +3,23 @@
     Make 24 from 3, 9, 5: 3 * 5 + 9
 
 Numbers are used once each, multiplication and division bind before addition and subtraction, and a division must come
-out even. Any equation that does so is right, but the slot that is asked has one right token only, given what stands to
-its left: the first operator after the first number ("operator"), or the second number after both ("operand"). The corrupt
-prompt asks for another goal from the same numbers, so chosen that, after the same left part, another operator (or
-operand) is the only right one: the distractor. To know which, one has to look ahead to the end of the equation.
+out even. Any equation that does so is right, but the slot that is asked has one right token only, given what stands
+to its left: the first operator after the first number ("operator"), or the second number after both ("operand"). The
+corrupt prompt asks for another goal from the same numbers, so chosen that, after the same left part, another operator
+(or operand) is the only right one: the distractor. To know which, one has to look ahead to the end of the equation.
 
 `positions` names, in the completion, all operator and operand slots that are unambiguous given what is left of them.
 Examples with the same numbers are in one split whatever the goal and the order, so a corrupt prompt never leaves it.
-Tokenizers that write digits singly get numbers of one digit and goals of two, so that all examples stay of one length.
+Tokenizers that write digits singly get numbers of one digit and goals of two, so that all examples stay of one
+length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from probe.tasks.arithmetic import OPERATORS, Equation, parse, solutions, value
 from probe.tasks.draw import Draw
@@ -27,6 +28,14 @@ from probe.tasks.task import Task, knob_error, one_of, within
 from probe.tasks.words import Words
 
 SLOTS = {"operator": 1, "operand": 2}  # where the asked slot is in the equation
+
+
+class Question(NamedTuple):
+    """A goal, a right equation, and the other goals with what they make right in place of the asked part."""
+
+    goal: int
+    equation: Equation
+    others: list[tuple[int, int | str]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,9 @@ class Countdown(Task):
         within(self, "largest", 3, 99)
         one_of(self, "ask", tuple(SLOTS))
         if len(set(self.operators)) < max(2, len(self.operators)) or not set(self.operators) <= set(OPERATORS):
-            raise knob_error(self, "operators", f"two or more different ones of {OPERATORS}", "Write them without spaces.")
+            raise knob_error(
+                self, "operators", f"two or more different ones of {OPERATORS}", "Write them without spaces."
+            )
 
     def make(self, words: Words, draw: Draw) -> Iterator[Example]:
         usable = _alike(words, range(1, self.largest + 1), like=2)
@@ -62,7 +73,8 @@ class Countdown(Task):
             questions = _questions(numbers, self.operators, asked, goals)
             if not questions:
                 continue
-            goal, equation, others = draw.choice(questions)
+            # By its operators first: equations that only add are many, and would drown the others.
+            goal, equation, others = draw.choice(draw.choice(questions))
             other_goal, instead = draw.choice(others)
             yield Example(
                 key=numbers,
@@ -115,11 +127,11 @@ def _completion(equation: Equation, right: list[Equation]) -> list[Piece]:
     return pieces
 
 
-@lru_cache(maxsize=None)
+@cache
 def _questions(
     numbers: tuple[int, ...], operators: str, asked: int, goals: frozenset[int]
-) -> list[tuple[int, Equation, list[tuple[int, int | str]]]]:
-    """What can be asked of these numbers: goal, a right equation, and the other goals with what they make right instead.
+) -> list[list[Question]]:
+    """What can be asked of these numbers, grouped by the operators of the equation.
 
     The asked part must be the only right one after what is left of it, for the goal and for each of the other goals.
     """
@@ -132,11 +144,13 @@ def _questions(
         for left, parts in nexts.items():
             if len(parts) == 1:
                 only.setdefault(left, {})[goal] = next(iter(parts))
-    questions = []
+    questions: dict[Equation, list[Question]] = {}
     for goal, found in reachable.items():
         for equation in found:
             after = only.get(equation[:asked], {})
-            others = [(other, part) for other, part in after.items() if part != equation[asked]] if goal in after else []
+            others = (
+                [(other, part) for other, part in after.items() if part != equation[asked]] if goal in after else []
+            )
             if others:
-                questions.append((goal, equation, others))
-    return questions
+                questions.setdefault(equation[1::2], []).append(Question(goal, equation, others))
+    return list(questions.values())

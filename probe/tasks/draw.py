@@ -1,8 +1,8 @@
 """Random choices that come out the same on every machine.
 
-numpy promises the raw stream of a bit generator for ever, but not what `Generator.integers` or `shuffle` make of it. So
-PCG64's raw 64-bit words are all that is taken from numpy; bounding, choosing and shuffling are the few lines below. They
-are taken a block at a time, which also makes a draw several times cheaper than a call into numpy.
+numpy promises the raw stream of a bit generator for ever, but not what `Generator.integers` or `shuffle` make of it.
+So PCG64's raw 64-bit words are all that is taken from numpy; bounding, choosing and shuffling are the few lines
+below. They are taken a block at a time, which also makes a draw several times cheaper than a call into numpy.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One example, as the author of a task writes it: pieces of text, some of them named.
 
-Text is given in pieces because a circuit study needs to know where things stand, and because gluing token ids is the only
-way to be sure that clean and corrupt line up. A piece begins with its space (" Mary"), as BPE tokens do; the pieces of an
-example, joined, are the natural text.
+Text is given in pieces because a circuit study needs to know where things stand, and because gluing token ids is the
+only way to be sure that clean and corrupt line up. A piece begins with its space (" Mary"), as BPE tokens do; the
+pieces of an example, joined, are the natural text.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Example:
 
     key         what the example is up to symmetry: decides its split (see `splits`). It should name what the corrupt
                 prompt shares with the clean one, so that both belong to the same split
-    prompt      plain strings and Pieces, in order
+    prompt      plain text and Pieces, in order
     completion  what the model is to write, of the same number of tokens in every example of the task
     distractor  what stands in place of completion[asked] under the corrupt prompt, or the main wrong answer
     asked       index of the completion's piece that is asked about; the slot is the first of its tokens where it
@@ -45,12 +45,12 @@ class Example:
     """
 
     key: Key
-    prompt: Sequence[str | Piece]
-    completion: Sequence[str | Piece]
+    prompt: Sequence[Spelling | Piece]
+    completion: Sequence[Spelling | Piece]
     distractor: Spelling
     asked: int = 0
     choices: Sequence[Spelling] | None = None
     right: Sequence[Spelling] | None = None
     wrong: Sequence[Spelling] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    rest: Sequence[str | Piece] = ()
+    rest: Sequence[Spelling | Piece] = ()

@@ -2,13 +2,13 @@
 
     The war lasted from the year 1732 to the year 17 -> 33 ... 99
 
-Many answers are right, so the measure is over `batch.right` and `batch.wrong`: p(right) - p(wrong). The corrupt prompt
-begins in the year XX01, which rules nothing out.
+Many answers are right, so the measure is over `batch.right` and `batch.wrong`: p(right) - p(wrong). The corrupt
+prompt begins in the year XX01, which rules nothing out.
 
-What is asked depends on how the tokenizer cuts a year. The slot is the token that holds the tens digit. Where years are
-cut in two and two digits (GPT-2, the shipped vocabulary), that token decides. Where it holds the tens digit alone (Qwen,
-LLaMA 2) or the first three digits (LLaMA 3), the units follow in a second token, and a tens digit equal to the start's
-is neither right nor wrong. All years of a batch are cut in the one way that is commonest for the tokenizer.
+What is asked depends on how the tokenizer cuts a year. The slot is the token that holds the tens digit. Where years
+are cut in two and two digits (GPT-2, the shipped vocabulary), that token decides. Where it holds the tens digit alone
+(Qwen, LLaMA 2) or the first three digits (LLaMA 3), the units follow in a second token, and a tens digit equal to the
+start's is neither right nor wrong. All years of a batch are cut in the one way that is commonest for the tokenizer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TENS = 2  # where the tens digit stands in a year of four digits
 
 
 class Years(NamedTuple):
-    """The years that a tokenizer cuts in one and the same way, as token ids; `asked` is the token with the tens digit."""
+    """The years that a tokenizer cuts in one way, as token ids; `asked` is the token with the tens digit."""
 
     ids: dict[int, tuple[int, ...]]
     asked: int
@@ -58,24 +58,23 @@ class GreaterThan(Task):
         verbs = words.single(VERBS, "verbs", at_least=2)
         years = cut(words)
         answers = {start: _answers(years, start) for start in years.ids}
-        starts = [start for start, (right, _, false) in answers.items() if right and false]
+        ends = _ends(years)
+        starts = [start for start, (_, _, false) in answers.items() if ends[start] and false]
         if not starts:
             raise words.refusal("years cut so that some are right and some are wrong", "none")
         choices, asked = tuple(years.candidates.values()), years.asked
-        ends = _ends(years)
         while True:
             start, event, verb = draw.choice(starts), draw.choice(events), draw.choice(verbs)
             right, wrong, false = answers[start]
-            end = draw.choice([later for later in ends[start // 100] if years.value(later) > years.value(start)])
-            from_, blank = years.ids[start], years.ids[start // 100 * 100 + 1]
+            begun, blank = years.ids[start], years.ids[first_year(start)]
             yield Example(
                 key=(event, start),
                 prompt=(
                     *("The", event, verb, " from the year"),
-                    *((from_[:asked], Piece(from_[asked:], "start_year", corrupt=blank[asked:]))),
-                    *(" to the year", Piece(from_[:asked], "century")),
+                    *(begun[:asked], Piece(begun[asked:], "start_year", corrupt=blank[asked:])),
+                    *(" to the year", Piece(begun[:asked], "century")),
                 ),
-                completion=(years.ids[end][asked:],),
+                completion=(years.ids[draw.choice(ends[start])][asked:],),
                 distractor=draw.choice(false),
                 choices=choices,
                 right=right,
@@ -90,27 +89,35 @@ class GreaterThan(Task):
 
 def cut(words: Words) -> Years:
     """The years that the tokenizer cuts in its commonest way, in the centuries whose year XX01 it also cuts so."""
-    spelt = {year: words.spell(f" {year}") for century in CENTURIES for year in range(100 * century, 100 * century + 100)}
+    spelt = {
+        year: words.spell(f" {year}") for century in CENTURIES for year in range(100 * century, 100 * century + 100)
+    }
     ways = {year: tuple(map(len, words.digits(ids))) for year, ids in spelt.items()}
     (common, _), *_ = Counter(ways.values()).most_common()
     if sum(common) != 4:
         raise words.refusal("years written in tokens of digits", f"{words.digits(spelt[1732])} for 1732")
     asked = next(i for i in range(len(common)) if sum(common[: i + 1]) > TENS)
-    ids = {year: spelt[year] for year, way in ways.items() if way == common and ways[year // 100 * 100 + 1] == common}
+    ids = {year: spelt[year] for year, way in ways.items() if way == common and ways[first_year(year)] == common}
     candidates = {int(words.digits([spelling[asked]])[0]): spelling[asked : asked + 1] for spelling in ids.values()}
     return Years(ids, asked, sum(common[:asked]), dict(sorted(candidates.items())), asked == len(common) - 1)
 
 
 def _answers(years: Years, start: int) -> tuple[tuple, tuple, tuple]:
     """Of the candidates: the right ones, the wrong ones, and those of the wrong that the corrupt prompt makes right."""
-    here, blank = years.value(start), years.value(start // 100 * 100 + 1)
+    here, blank = years.value(start), years.value(first_year(start))
     right = tuple(token for value, token in years.candidates.items() if value > here)
     wrong = {value: token for value, token in years.candidates.items() if value < here + years.decisive}
     return right, tuple(wrong.values()), tuple(token for value, token in wrong.items() if value > blank)
 
 
 def _ends(years: Years) -> dict[int, list[int]]:
-    by_century: dict[int, list[int]] = {}
-    for year in years.ids:
-        by_century.setdefault(year // 100, []).append(year)
-    return by_century
+    """For each year, the years of its century that the asked token already shows to be later."""
+    return {
+        start: [end for end in range(start + 1, first_year(start) + 99) if end in years.ids and years.value(end) > here]
+        for start, here in ((year, years.value(year)) for year in years.ids)
+    }
+
+
+def first_year(year: int) -> int:
+    """The year XX01 of a year's century."""
+    return year // 100 * 100 + 1

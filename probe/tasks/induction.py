@@ -2,9 +2,9 @@
 
     List: cup war Mary key hat ... war Mary key -> hat
 
-The words are all different, so the last one has been seen once before, and what followed it then is the answer. Nothing
-else helps: there is no meaning in the list. The corrupt prompt repeats another stretch of the same list, which goes on
-with another word, the distractor.
+The words are all different, so the last one has been seen once before, and what followed it then is the answer.
+Nothing else helps: there is no meaning in the list. The corrupt prompt repeats another stretch of the same list,
+which goes on with another word, the distractor.
 """
 
 from __future__ import annotations

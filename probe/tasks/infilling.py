@@ -1,13 +1,14 @@
 """Semantic infilling: a word is missing, and only what comes after the blank tells which.
 
-    Anna has the milk, a white thing to drink. Tom has the ___, a red thing to eat. The blank is -> apple
+    Today Anna has the milk that is a white thing to drink. Tom has the ___ that is a red thing to eat.
+    The blank is -> apple
 
-Neither clue is enough: wine is red as well, and rice is eaten too. What stands to the left of the blank tells nothing about
-it, and holds the clues of another thing, which mislead whoever does not mind where they stand. The corrupt prompt changes
-one of the two clues after the blank, so that another word is right, the distractor.
+Neither clue is enough: wine is red as well, and rice is eaten too. What stands to the left of the blank tells nothing
+about it, and holds the clues of another thing, which mislead whoever does not mind where they stand. The corrupt
+prompt changes one of the two clues after the blank, so that another word is right, the distractor.
 
-The passage stands in the prompt and the answer after it, so that a model that only sees to its left can be asked as well.
-With `in_place` the answer stands in the blank itself, where only a model that sees to its right can know it.
+The passage stands in the prompt and the answer after it, so that a model that only sees to its left can be asked as
+well. With `in_place` the answer stands in the blank itself, where only a model that sees to its right can know it.
 """
 
 from __future__ import annotations
@@ -45,9 +46,11 @@ class Infilling(Task):
             riddle = draw.choice(riddles)
             other = draw.choice(neighbours(riddle, riddles))
             decoy = draw.choice([each for each in riddles if each not in (riddle, other)])
-            clues = (", a", Piece(riddle[1], "clues", other[1]), " thing to", Piece(riddle[2], "clues", other[2]), ".")
+            quality, use = (Piece(riddle[i], "clues", corrupt=other[i]) for i in (1, 2))
+            clues = (" that is a", quality, " thing to", use, ".")
             prompt = (
-                *(there, " has the", Piece(decoy[0], "decoy"), ", a", decoy[1], " thing to", decoy[2], "."),
+                *("Today", there, " has the", Piece(decoy[0], "decoy")),
+                *(" that is a", decoy[1], " thing to", decoy[2], "."),
                 *(here, " has the"),
             )
             if not self.in_place:

@@ -2,9 +2,10 @@
 
     When Mary and John went to the store, John gave a drink to -> Mary
 
-The answer is the name that is *not* repeated. Half of the examples name the receiver first (ABBA), half the giver (BABA).
-The corrupt prompt puts a third name where the giver is repeated, so that neither of the two is ruled out ("third", the
-usual choice), or the receiver's own ("swap"), so that the answer is the other one. The distractor is the giver.
+The answer is the name that is *not* repeated. Half of the examples name the receiver first (ABBA), half the giver
+(BABA). The corrupt prompt puts a third name where the giver is repeated, so that neither of the two is ruled out
+("third", the usual choice), or the receiver's own ("swap"), so that the answer is the other one. The distractor is
+the giver.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """A task from a file: one JSON object a line, with "clean", "corrupt", "target" and "distractor".
 
-    {"clean": "The capital of France is", "corrupt": "The capital of Spain is", "target": " Paris", "distractor": " Madrid"}
+    {"clean": "France's capital is", "corrupt": "Spain's capital is", "target": " Paris", "distractor": " Madrid"}
 
-All four are text, put together as they stand: a target that is a word of its own begins with its space. The prompts of a
-line, and of all lines, must come to the same number of tokens, and so must the targets; a line that does not fit is named.
+All four are text, put together as they stand: a target that is a word of its own begins with its space. The prompts
+of a line, and of all lines, must come to the same number of tokens, and so must the targets; a line that does not fit
+is named.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class FromJsonl(Task):
                 is_prompt = key in ("clean", "corrupt")
                 wanted, found = (prompt if is_prompt else target), _length(words, line[key], first=is_prompt)
                 if found != wanted:
-                    raise _bad(self.path, number, key, f"{wanted} tokens, as in the first line", f"{found}: {line[key]!r}")
+                    raise _bad(
+                        self.path, number, key, f"{wanted} tokens, as in the first line", f"{found}: {line[key]!r}"
+                    )
             yield Example(
                 key=(line["clean"],),
                 prompt=(Piece(line["clean"], "prompt", corrupt=line["corrupt"]),),
@@ -59,11 +62,15 @@ def from_jsonl(path: str | Path, *, name: str | None = None, scope: str = "local
     """A task out of a JSONL file of clean, corrupt, target and distractor. Its name is the file's unless given."""
     path = Path(path)
     if not path.is_file():
-        raise TaskError(f"the task file {path}", expected="a JSONL file", found="no such file", remedy="Check the path.")
+        raise TaskError(
+            f"the task file {path}", expected="a JSONL file", found="no such file", remedy="Check the path."
+        )
     numbered = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
     lines = tuple((number, _read(path, number, line)) for number, line in numbered if line.strip())
     if not lines:
-        raise TaskError(f"the task file {path}", expected="at least one line", found="none", remedy="Write examples to it.")
+        raise TaskError(
+            f"the task file {path}", expected="at least one line", found="none", remedy="Write examples to it."
+        )
     return FromJsonl(name or path.stem, scope, str(path), lines)
 
 

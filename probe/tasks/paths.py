@@ -2,12 +2,12 @@
 
     Edges Q B, K T, B F, K Q, T M: K to F: Q B F
 
-The first step is asked: nothing near it tells it, one has to come back from the goal (Bachmann & Nagarajan, 2024). The
-corrupt prompt asks for another goal in the same graph, so chosen that another first step is the only right one.
+The first step is asked: nothing near it tells it, one has to come back from the goal (Bachmann & Nagarajan, 2024).
+The corrupt prompt asks for another goal in the same graph, so chosen that another first step is the only right one.
 
 "star": `arms` arms of `distance` edges leave the start; the goal is the end of one of them. "random": two ways of
-`distance` edges leave the start, and further edges are thrown in at random, as long as both goals stay `distance` away
-and are reached by one first step each. Any path of that many edges is right.
+`distance` edges leave the start, and further edges are thrown in at random, as long as both goals stay `distance`
+away and are reached by one first step each. Any path of that many edges is right.
 
 The splits never share a graph, whatever the order of its edges and the goal that is asked for. For random graphs this
 holds up to renaming the nodes; all stars of one shape are one graph when renamed, so with them names count.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from probe.tasks.draw import Draw
@@ -61,7 +62,9 @@ class Paths(Task):
         within(self, "nodes", 2 * self.distance + 1 if self.graph == "random" else 2, len(LETTERS))
         within(self, "edges", 2 * self.distance if self.graph == "random" else 1, 30)
         if self.graph == "star" and self.arms * self.distance + 1 > len(LETTERS):
-            raise knob_error(self, "arms", f"a star of at most {len(LETTERS)} nodes", "Take fewer arms or a shorter way.")
+            raise knob_error(
+                self, "arms", f"a star of at most {len(LETTERS)} nodes", "Take fewer arms or a shorter way."
+            )
         if self.graph == "random" and self.edges > self.nodes * (self.nodes - 1) // 2:
             raise knob_error(self, "edges", f"at most half of the edges that {self.nodes} nodes allow", "Take fewer.")
 
@@ -79,7 +82,11 @@ class Paths(Task):
                 key=key,
                 prompt=(
                     *("Edges", *_listed(draw.shuffled(query.edges)), ":"),
-                    *(Piece(f" {start}", "start"), " to", Piece(f" {steps[-1]}", "goal", corrupt=f" {query.other_goal}")),
+                    *(
+                        Piece(f" {start}", "start"),
+                        " to",
+                        Piece(f" {steps[-1]}", "goal", corrupt=f" {query.other_goal}"),
+                    ),
                     ":",
                 ),
                 completion=[f" {step}" for step in steps],
@@ -91,7 +98,7 @@ class Paths(Task):
     def accepts(self, facts: Mapping[str, Any], text: str) -> bool:
         way = [facts["start"], *text.split()]
         edges = set(map(tuple, facts["edges"]))
-        steps = list(zip(way, way[1:], strict=False))
+        steps = list(pairwise(way))
         return len(steps) == facts["distance"] and way[-1] == facts["goal"] and all(step in edges for step in steps)
 
     def _star(self, labels: Sequence[str], draw: Draw) -> Query:

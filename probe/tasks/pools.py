@@ -3,32 +3,37 @@
 The order is part of what a seed means: append, never insert.
 """
 
+# ruff: noqa: SIM905
+
 from __future__ import annotations
 
 NAMES = (
-    "Aaron Adam Alan Alex Alice Amanda Amy Andrew Angela Anna Anthony Arthur Barbara Ben Bob Brian Carl Carlos Caroline "
-    "Catherine Charles Charlie Chris Christopher Daniel David Diana Donald Edward Elizabeth Emily Emma Eric Eva Frank "
-    "Fred Gabriel Gary George Greg Harry Helen Henry Howard Ian Jack Jacob Jake James Jane Jason Jeff Jennifer Jeremy "
-    "Jerry Jim Joe John Jonathan Joseph Joshua Juan Julia Julie Justin Karen Kate Keith Kelly Kevin Kyle Larry Laura "
-    "Leon Leonard Lewis Linda Lisa Louis Lucas Lucy Luke Marcus Margaret Maria Mark Martha Martin Mary Matt Matthew "
-    "Michael Mike Nathan Nicholas Nicole Oliver Oscar Patrick Paul Peter Philip Rachel Richard Robert"
+    "Aaron Adam Alan Alex Alice Amanda Amy Andrew Angela Anna Anthony Arthur Barbara Ben Bob Brian Carl Carlos "
+    "Caroline Catherine Charles Charlie Chris Christopher Daniel David Diana Donald Edward Elizabeth Emily Emma "
+    "Eric Eva Frank Fred Gabriel Gary George Greg Harry Helen Henry Howard Ian Jack Jacob Jake James Jane Jason "
+    "Jeff Jennifer Jeremy Jerry Jim Joe John Jonathan Joseph Joshua Juan Julia Julie Justin Karen Kate Keith Kelly "
+    "Kevin Kyle Larry Laura Leon Leonard Lewis Linda Lisa Louis Lucas Lucy Luke Marcus Margaret Maria Mark Martha "
+    "Martin Mary Matt Matthew Michael Mike Nathan Nicholas Nicole Oliver Oscar Patrick Paul Peter Philip Rachel "
+    "Richard Robert"
 ).split()
 
 PLACES = (
-    "store school park office garden station market church hospital restaurant library house beach farm bank hotel museum "
-    "theater airport castle club court factory kitchen lake palace port shop studio village river temple bridge bar tower"
+    "store school park office garden station market church hospital restaurant library house beach farm bank hotel "
+    "museum theater airport castle club court factory kitchen lake palace port shop studio village river temple "
+    "bridge bar tower"
 ).split()
 
 OBJECTS = (
-    "drink ring book ball cup hat box key phone letter card flower knife bottle bag toy coin map pen watch chair table "
-    "lamp shirt camera ticket picture gift basket stone rope bell tool piece cake coat computer bone paper window"
+    "drink ring book ball cup hat box key phone letter card flower knife bottle bag toy coin map pen watch chair "
+    "table lamp shirt camera ticket picture gift basket stone rope bell tool piece cake coat computer bone paper "
+    "window"
 ).split()
 
 # Things that last from one year to another.
 EVENTS = (
-    "war trial reign siege voyage project strike crisis journey campaign dispute conflict contract alliance debate famine "
-    "plague tour union mission program struggle operation construction expedition rebellion revolution investigation "
-    "partnership study"
+    "war trial reign siege voyage project strike crisis journey campaign dispute conflict contract alliance debate "
+    "famine plague tour union mission program struggle operation construction expedition rebellion revolution "
+    "investigation partnership study"
 ).split()
 
 LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")

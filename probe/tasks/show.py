@@ -46,16 +46,16 @@ def show(batch: Batch, tokenizer: PreTrainedTokenizerBase, k: int) -> list[Shown
 
     def read(token: int) -> str:
         # A token of its own decodes to nothing where it is only a space (a digit's companion in LLaMA's vocabulary).
-        return tokenizer.decode([token]).strip() or "␣"
+        return str(tokenizer.decode([token])).strip() or "␣"
 
     shown = []
     for i in range(min(k, len(batch))):
         completion = set(batch.positions["completion"][i].tolist())
         answer = batch.positions["answer"][i, 0].item()
         clean, corrupt = batch.clean[i].tolist(), batch.corrupt[i].tolist()
-        rows = [
+        one, other = (
             tuple(Token(read(row[j]), clean[j] != corrupt[j], j in completion, j == answer) for j in range(len(row)))
             for row in (clean, corrupt)
-        ]
-        shown.append(Shown(*rows, read(int(batch.target[i])), read(int(batch.distractor[i]))))
+        )
+        shown.append(Shown(one, other, read(int(batch.target[i])), read(int(batch.distractor[i]))))
     return shown

@@ -2,9 +2,9 @@
 
 Cutting one shuffled list into train and test leaks as soon as two seeds are used, and it leaks always where the same
 question can be written in several ways. Here every example names its `key`: what it is once everything that does not
-matter is taken away (the order of the numbers, the order of the edges, who of two people comes first). A stable hash of
-the key picks the split. So two examples that share a key are in the same split for any seed, any n and any machine, and
-nothing has to be remembered to keep it so.
+matter is taken away (the order of the numbers, the order of the edges, who of two people comes first). A stable hash
+of the key picks the split. So two examples that share a key are in the same split for any seed, any n and any
+machine, and nothing has to be remembered to keep it so.
 """
 
 from __future__ import annotations

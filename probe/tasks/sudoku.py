@@ -1,20 +1,20 @@
 """Sudoku of four by four: fill the blanks so that every row, column and quarter holds 1 to 4.
 
-    Grid 1 _ 3 4 / 3 4 _ 2 / 2 _ 4 _ / _ 3 2 1: 2 1 1 3 4
+    Grid 1 _ 3 4 / 3 4 _ 2 / 2 _ 4 _ / _ 3 2 1 : 2 1 1 3 4
 
-The missing digits are written in reading order. The corrupt prompt is the same puzzle with two digits exchanged in its
-clues, one of them the asked cell's, so that the other is right there; blanks filled before the asked one hold neither,
-so that what is left of it fits both puzzles.
+The missing digits are written in reading order. The corrupt prompt is the same puzzle with two digits exchanged in
+its clues, one of them the asked cell's, so that the other is right there; blanks filled before the asked one hold
+neither, so that what is left of it fits both puzzles.
 
-There are 288 grids. Up to renaming the digits they are 12, and that is the symmetry the splits respect: a grid and all
-its renamings are in one split, the corrupt one's too. (If rows, columns and quarters may be exchanged as well, only 2
-kinds are left, fewer than there are splits.)
+There are 288 grids. Up to renaming the digits they are 12, and that is the symmetry the splits respect: a grid and
+all its renamings are in one split, the corrupt one's too. (If rows, columns and quarters may be exchanged as well,
+only 2 kinds are left, fewer than there are splits.)
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -37,7 +37,7 @@ Grid = tuple[int, ...]  # 16 digits in reading order, 0 for a blank
 
 @dataclass(frozen=True)
 class Sudoku(Task):
-    """`blanks` cells are missing. With `unique`, one completion only is right; otherwise the asked cell alone is sure."""
+    """`blanks` cells are missing. With `unique`, one completion is right; otherwise the asked cell alone is sure."""
 
     name = "sudoku"
     scope = "global"
@@ -56,16 +56,15 @@ class Sudoku(Task):
         while True:
             grid = draw.choice(grids())
             blanks = sorted(draw.sample(range(CELLS), self.blanks))
-            solved = _solutions(grid, blanks)
-            if self.unique and len(solved) > 1:
+            if self.unique and len(agreeing(grid, set(range(CELLS)).difference(blanks))) > 1:
                 continue
             asked, instead = draw.choice(_questions(grid, blanks))
-            if np.unique(_given(solved, grid, blanks[:asked])[:, blanks[asked]]).size > 1:
+            if not self.unique and not _settled(grid, blanks, asked):
                 continue
             swap = {grid[blanks[asked]]: instead, instead: grid[blanks[asked]]}
             yield Example(
                 key=renamed(grid),
-                prompt=("Grid", *_shown(grid, blanks, blanks[asked], swap), ":"),
+                prompt=("Grid", *_shown(grid, blanks, blanks[asked], swap), " :"),
                 completion=tuple(f" {grid[cell]}" for cell in blanks),
                 asked=asked,
                 distractor=f" {instead}",
@@ -100,24 +99,28 @@ def renamed(grid: Grid) -> Grid:
     return tuple(names.setdefault(digit, len(names) + 1) for digit in grid)
 
 
-@cache
-def _table() -> np.ndarray:
-    return np.array(grids(), dtype=np.int8)
-
-
 def _clash(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
     return any(a == b for a, b in zip(one, two, strict=True))
 
 
-def _solutions(grid: Grid, blanks: list[int]) -> np.ndarray:
-    """The completed grids that agree with all of `grid` that is not blank."""
-    clues = [cell for cell in range(CELLS) if cell not in blanks]
-    return _given(_table(), grid, clues)
+@cache
+def _agreements() -> dict[Grid, np.ndarray]:
+    """For each grid, the cells in which each of the grids agrees with it, as bits."""
+    table = np.array(grids())
+    bits = 1 << np.arange(CELLS)
+    return {grid: (table == np.array(grid)) @ bits for grid in grids()}
 
 
-def _given(table: np.ndarray, grid: Grid, cells: list[int]) -> np.ndarray:
-    """The grids of a table that agree with `grid` in the given cells."""
-    return table[(table[:, cells] == np.array([grid[cell] for cell in cells], dtype=np.int8)).all(axis=1)]
+def agreeing(grid: Grid, cells: Iterable[int]) -> list[Grid]:
+    """The completed grids that agree with `grid` in the given cells."""
+    mask = sum(1 << cell for cell in cells)
+    return [grids()[i] for i in np.flatnonzero((_agreements()[grid] & mask) == mask)]
+
+
+def _settled(grid: Grid, blanks: list[int], asked: int) -> bool:
+    """Whether the clues and the blanks before the asked one leave it only one digit."""
+    known = set(range(CELLS)).difference(blanks[asked:])
+    return len({solved[blanks[asked]] for solved in agreeing(grid, known)}) == 1
 
 
 def _questions(grid: Grid, blanks: list[int]) -> list[tuple[int, int]]:

@@ -1,8 +1,9 @@
 """What a task is, and how one of your own is written.
 
-A task asks a question whose right answer is known, together with a twin of the question that differs in one respect. Its
-author says only what an example is; everything that must hold for all tasks alike is done here, once: token ids that line
-up, positions, the split of each example, the same examples for the same seed, and the check of what a model wrote.
+A task asks a question whose right answer is known, together with a twin of the question that differs in one respect.
+Its author says only what an example is; everything that must hold for all tasks alike is done here, once: token ids
+that line up, positions, the split of each example, the same examples for the same seed, and the check of what a model
+wrote.
 
     @dataclass(frozen=True)
     class Capitals(Task):
@@ -23,9 +24,10 @@ up, positions, the split of each example, the same examples for the same seed, a
     batch = Capitals().examples(tokenizer, n=100)
 
 `make` is the one method required. It is a generator: what it needs from the tokenizer is looked up once, at its top
-(`words.single` picks words that are one token and refuses if there are too few), and then it yields examples for as long
-as it can. Every choice comes from `draw`. Knobs are the fields of the dataclass. Where several answers are right, `accepts`
-says which, given an example's `facts` and the text that was written; without it, only the completion itself is right.
+(`words.single` picks words that are one token and refuses if there are too few), and then it yields examples for as
+long as it can. Every choice comes from `draw`. Knobs are the fields of the dataclass. Where several answers are
+right, `accepts` says which, given an example's `facts` and the text that was written; without it, only the completion
+itself is right.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The shipped word-level vocabulary: every word, number and sign that the seven tasks can write, one token each.
 
-Small twins should spend their parameters on the tasks, not on a vocabulary. So here a word is a token, and a number of
-two digits is one (a year is two: "17", "32"). Every text begins with [BOS], which gives attention a place to rest.
+Small twins should spend their parameters on the tasks, not on a vocabulary. So here a word is a token, and a number
+of two digits is one (a year is two: "17", "32"). Every text begins with [BOS], which gives attention a place to rest.
 
-The tokenizer is built from the task's own words and kept in `probe/zoo/tokenizer`, since weights are shipped that mean it:
-`python -m probe.tasks.vocabulary` writes it again. Ids are given in order, so new words go to the end.
+The tokenizer is built from the task's own words and kept in `probe/zoo/tokenizer`, since weights are shipped that
+mean it: `python -m probe.tasks.vocabulary` writes it again. Ids are given in order, so new words go to the end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent.parent / "zoo" / "tokenizer"
 SPECIAL = {"pad_token": "[PAD]", "bos_token": "[BOS]", "mask_token": "[MASK]", "unk_token": "[UNK]"}
 # Two digits at most, a run of letters or underscores, or a sign: what a token is.
 TOKEN = r"\d{1,2}|[^\W\d]+|[^\w\s]"
-SIGNS = ", . : ; ? ! ( ) + - * / = _ ___".split()
+SIGNS = (*",.:;?!()+-*/=_", "___")
 # What stands around the words of the pools; `ioi` and `greater_than` keep theirs as templates.
 FRAMES = (
     "and a to the of",
@@ -32,7 +32,7 @@ FRAMES = (
     "Make from:",
     "Grid",
     "Edges to",
-    "has the, a thing to. The blank is",
+    "Today has the that is a thing to. The blank is",
 )
 
 

@@ -1,9 +1,9 @@
 """Writing a task's pieces of text with the tokenizer at hand.
 
-A word is one token for one tokenizer and three for another; "1732" is two tokens for GPT-2, four for Qwen, two others for
-LLaMA 3. A task that hopes for the best compares prompts of unequal length, or asks for half a name. `Words` knows one
-tokenizer: it spells text as it would stand inside a running text, picks from a pool what is a single token, and refuses,
-with the reason, a task that this tokenizer cannot ask.
+A word is one token for one tokenizer and three for another; "1732" is two tokens for GPT-2, four for Qwen, two others
+for LLaMA 3. A task that hopes for the best compares prompts of unequal length, or asks for half a name. `Words` knows
+one tokenizer: it spells text as it would stand inside a running text, picks from a pool what is a single token, and
+refuses, with the reason, a task that this tokenizer cannot ask.
 
 How a piece is spelled depends on what stands before it (a space, the beginning of the text). A piece is therefore
 encoded behind a carrier, whose own tokens must come out unchanged and are then cut off.
@@ -34,10 +34,9 @@ class Words:
         self.tokenizer, self.task = tokenizer, task
         self._spelt: dict[str, tuple[int, ...]] = {}
         self._carriers = [(carrier, self._encode(carrier)) for carrier in CARRIERS]
-        with_specials = tokenizer.encode("a")
-        plain = self._encode("a")
-        # What the tokenizer puts before a text by itself: a BOS for LLaMA and for the shipped vocabulary, nothing for GPT-2.
-        self.prefix = tuple(with_specials[: next(i for i in range(len(with_specials)) if with_specials[i] == plain[0])])
+        # What the tokenizer puts before a text by itself: BOS for LLaMA and the shipped vocabulary, nothing for GPT-2.
+        whole = tuple(tokenizer.encode("a"))
+        self.prefix = whole[: whole.index(self._encode("a")[0])]
 
     def spell(self, text: Spelling, *, first: bool = False) -> tuple[int, ...]:
         """The token ids of a piece within a running text; with `first`, of a piece that begins it."""
@@ -58,7 +57,7 @@ class Words:
         return found
 
     def even(self, templates: Sequence[T], length: Callable[[T], int], what: str) -> list[T]:
-        """The largest group of `templates` of one length in tokens (the first of equals), so that batches need no padding."""
+        """The largest group of `templates` of one length in tokens, so that batches need no padding."""
         if not templates:
             raise self.refusal(f"at least one {what} that it can write", "none")
         lengths = [length(template) for template in templates]
