@@ -56,8 +56,8 @@ def load(
     backbone = _backbone(checkpoint, published, _device(device), _dtype(dtype), device_map)
     words = _tokenizer(tokenizer, checkpoint, backbone.config.model_type)
     manner = _paradigm(entry, checkpoint, paradigm, mask_id=mask_id, shift=shift, attention=attention)
-    model = Model(backbone, manner, words, name=str(where), entry=entry)
-    return _tested(model, checkpoint, selftest)
+    model = Model(backbone, manner, words, name=str(where), entry=entry, published=checkpoint.config)
+    return _tested(model, selftest)
 
 
 def resolve(where: str, catalog: str | Path | None = None) -> Path:
@@ -264,7 +264,7 @@ def _declared_mask(entry: Entry | None, checkpoint: Checkpoint) -> int | None:
     return in_config if entry.mask_id == "config" else entry.mask_id
 
 
-def _tested(model: Model, checkpoint: Checkpoint, depth: str) -> Model:
+def _tested(model: Model, depth: str) -> Model:
     depths = ("auto", "full", "off")
     if depth not in depths:
         raise ProbeError(
@@ -276,6 +276,6 @@ def _tested(model: Model, checkpoint: Checkpoint, depth: str) -> Model:
     if depth == "off":
         model.selftests = SelfTests(())
         return model
-    model.selftests = run_selftests(model, published=checkpoint.config, full=depth == "full")
+    model.selftests = run_selftests(model, full=depth == "full")
     refuse_failures(model, model.selftests)
     return model

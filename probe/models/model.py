@@ -8,10 +8,10 @@ attribution) asks for them at its inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -40,12 +40,14 @@ class Model:
         *,
         name: str = "unnamed",
         entry: Entry | None = None,
+        published: Mapping[str, Any] | None = None,
     ):
         self.backbone = backbone.eval().requires_grad_(False)
         self.paradigm = paradigm
         self.layout: Layout = layout_of(backbone.config)
         self.name = name
         self.entry = entry
+        self.published = published or {}  # config.json as its publisher wrote it
         self.selftests: SelfTests | None = None
         # Two openings for edits: who is told what each forward pass is about to see, and the name of an attention
         # function registered with transformers that replaces the stock ones while a pattern is edited.

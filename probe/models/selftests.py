@@ -61,13 +61,12 @@ class SelfTests:
         return next(finding for finding in self.findings if finding.test == test)
 
 
-def run_selftests(model: Model, *, published: Mapping[str, Any] | None = None, full: bool = True) -> SelfTests:
+def run_selftests(model: Model, *, full: bool = True) -> SelfTests:
     """All tests (`full`), or those whose cost is not felt at a load of this size."""
-    published = published or {}
     cheap = full or model.n_parameters <= CHEAP or model.device.type == "cuda"
     tests: dict[str, Callable[[], Finding]] = {
         "mask token": lambda: mask_token(model),
-        "rotary": lambda: rotary(model, published),
+        "rotary": lambda: rotary(model),
     }
     if model.mask_id is not None and model.mask_id >= model.vocabulary:
         cheap = False  # no forward pass can take the mask; its own test says so
@@ -235,12 +234,12 @@ def _ordinary_word(model: Model, token: int) -> str | None:
 # 5
 
 
-def rotary(model: Model, published: Mapping[str, Any]) -> Finding:
+def rotary(model: Model) -> Finding:
     if model.layout.rotary is None:
         return Finding("rotary", "rotary frequencies of the formula", "learned positions, no frequencies", NOT_RUN)
     found = model.layout.part(model.backbone, "rotary").get_buffer("inv_freq").float().cpu()
     settings = model.config.rope_parameters
-    kind, theta = settings.get("rope_type", "default"), _published_theta(published, settings)
+    kind, theta = settings.get("rope_type", "default"), _published_theta(model.published, settings)
     if kind == "default":
         half = torch.arange(0, model.d_head, 2, dtype=torch.float64)
         formula, name = (theta ** -(half / model.d_head)).float(), f"{theta:g}^(-2i/{model.d_head})"

@@ -31,10 +31,15 @@ class Lesson:
 
     def loss(self, logits: Tensor) -> Tensor:
         """Weighted cross-entropy in nats, per predicted token."""
-        each = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(), self.labels.flatten(), ignore_index=NO_LABEL, reduction="none"
-        )
-        return (each * self.weights.flatten()).sum() / (self.labels != NO_LABEL).sum().clamp(min=1)
+        return weighted_loss(logits, self.labels, self.weights)
+
+
+def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Σ weight · cross-entropy over the labelled slots, divided by their number."""
+    each = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction="none"
+    )
+    return (each * weights.flatten()).sum() / (labels != NO_LABEL).sum().clamp(min=1)
 
 
 @dataclass(frozen=True)

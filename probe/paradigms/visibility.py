@@ -83,6 +83,13 @@ def without_padding(allowed: Tensor, padding: Tensor) -> Tensor:
     return torch.where(padding[:, :, None], itself, allowed & ~padding[:, None, :])
 
 
+def annealed(allowed: Tensor, places: Tensor, open_rate: float, generator: torch.Generator) -> Tensor:
+    """`allowed` on its way from causal: keys up to the query's own place stay, those after it come in at `open_rate`."""
+    causal = places[:, None, :] <= places[:, :, None]
+    let_in = torch.rand(allowed.shape, generator=generator, device=allowed.device) < open_rate
+    return allowed & (causal | let_in)
+
+
 def additive(allowed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """The 4D float mask (batch or 1, 1, queries, keys): 0 where allowed, the dtype's lowest value elsewhere."""
     if allowed.dtype != torch.bool:

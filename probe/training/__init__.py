@@ -1,0 +1,8 @@
+"""Making twins: a recipe, the lessons it means, and the run that turns them into weights."""
+
+from __future__ import annotations
+
+from probe.training.adapt import adapt
+from probe.training.recipe import Recipe, read_recipe
+
+__all__ = ["Recipe", "adapt", "read_recipe"]

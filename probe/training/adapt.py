@@ -1,0 +1,153 @@
+"""Adapting: run a recipe, and leave a folder that `probe.load` opens.
+
+The loop is transformers' Trainer (schedules, checkpoints, several GPUs, bf16); what is ours is only the loss, which any
+paradigm states as a `Lesson`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import SequentialSampler
+from transformers import CONFIG_MAPPING, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from probe.errors import ProbeError
+from probe.models.catalog import OWN_ENTRY, Entry
+from probe.models.layout import LAYOUTS, stock_class
+from probe.models.loading import load
+from probe.models.model import Model
+from probe.paradigms import Lesson, named, visibility
+from probe.paradigms.paradigm import weighted_loss
+from probe.tasks import task
+from probe.training.lessons import Lessons
+from probe.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+CHECKPOINTS = "checkpoints"
+
+
+def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
+    """Make the recipe's model in `folder`, going on from its last checkpoint if there is one."""
+    folder = Path(folder)
+    torch.manual_seed(recipe.seed)
+    tokenizer, backbone = _beginning(recipe)
+    own_attention = {} if recipe.attention is None else {"attention": recipe.attention}
+    mask = _mask_of(tokenizer, recipe)
+    paradigm = named(recipe.paradigm)(mask_id=mask, shift=recipe.shift, **own_attention)
+    trainer = _Teacher(
+        model=backbone,
+        args=_arguments(recipe, folder, quiet),
+        train_dataset=Lessons(recipe, paradigm, tokenizer, mask),
+        data_collator=_as_is,
+    )
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder / CHECKPOINTS)) if folder.exists() else None)
+    model = Model(backbone, paradigm, tokenizer, name=recipe.name)
+    _save(model, recipe, folder)
+    shutil.rmtree(folder / CHECKPOINTS)
+    return folder
+
+
+def _beginning(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """The tokenizer, and the weights that training starts from."""
+    if recipe.start is not None:
+        model = load(recipe.start, selftest="off")
+        return model.tokenizer, model.backbone.requires_grad_(True)
+    from probe.tasks import vocabulary
+
+    assert recipe.shape is not None
+    tokenizer = vocabulary.shipped()
+    fields = {
+        **recipe.shape.config_fields(),
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": None,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    config = CONFIG_MAPPING[recipe.shape.model_type](**fields)
+    return tokenizer, stock_class(LAYOUTS[recipe.shape.model_type])(config)
+
+
+def _mask_of(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
+    mask = tokenizer.mask_token_id
+    if isinstance(mask, int):
+        return mask
+    raise ProbeError(
+        f"recipe {recipe.name!r}",
+        expected="a start whose tokenizer has a mask token",
+        found="a tokenizer without one",
+        remedy="Give its tokenizer_config.json a mask_token that is a row of the embedding.",
+    )
+
+
+def _arguments(recipe: Recipe, folder: Path, quiet: bool) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder / CHECKPOINTS),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=1,  # a lesson is a whole batch
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=int(recipe.warmup * recipe.steps),
+        weight_decay=0.01,
+        seed=recipe.seed,
+        save_steps=recipe.save_every,
+        save_total_limit=1,
+        logging_steps=max(1, recipe.steps // 20),
+        bf16=torch.cuda.is_available(),
+        report_to=[],
+        remove_unused_columns=False,
+        disable_tqdm=quiet,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _as_is(items: list[Lesson]) -> dict[str, Any]:
+    """The Trainer's batch is one lesson, taken apart so that it can be moved to the device."""
+    (lesson,) = items
+    canvas = lesson.canvas
+    return {
+        "input_ids": canvas.tokens,
+        "attention_mask": visibility.additive(canvas.allowed),
+        "position_ids": canvas.places,
+        "labels": lesson.labels,
+        "weights": lesson.weights,
+    }
+
+
+class _Teacher(Trainer):
+    """Trainer whose loss is a lesson's, and whose order of steps is the lessons' own."""
+
+    def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):  # type: ignore[override]
+        labels, weights = inputs["labels"], inputs["weights"]
+        shown = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids")}
+        outputs = model(**shown, use_cache=False)
+        loss = weighted_loss(outputs.logits, labels, weights)
+        return (loss, outputs) if return_outputs else loss
+
+    def _get_train_sampler(self, *_unused):
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]  # Lessons has a length
+
+
+def _save(model: Model, recipe: Recipe, folder: Path) -> None:
+    model.backbone.to(torch.float16).save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)
+    samples = [text for name in recipe.tasks for text in task(name).examples(model, 8, seed=1).texts(model.tokenizer)]
+    entry = Entry(
+        name=recipe.name,
+        paradigm=recipe.paradigm,
+        ar=recipe.ar or recipe.start if recipe.paradigm != "autoregressive" else recipe.ar,
+        controls=recipe.controls,
+        mask_id=model.mask_id,
+        shift=recipe.shift,
+        attention=recipe.attention,
+        note=recipe.note,
+        sample=tuple(samples),
+    )
+    own = entry.model_dump(mode="json", exclude_defaults=True)
+    (folder / OWN_ENTRY).write_text(json.dumps(own, indent=1, ensure_ascii=False) + "\n", "utf-8")

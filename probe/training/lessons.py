@@ -1,0 +1,62 @@
+"""The lessons of a recipe: the batch of any step, made from the recipe's seed and the step alone.
+
+Because a batch depends on nothing that came before it, training that was interrupted goes on exactly where it was, and
+processes on several GPUs draw different batches by drawing different steps. Each batch is of one task, since texts of
+one task have one length: no token is ever spent on padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from probe.paradigms import Lesson, Paradigm
+from probe.paradigms.visibility import annealed
+from probe.tasks import task
+from probe.training.recipe import Recipe
+
+EXAMPLES = 20_000  # of each task, drawn once; a run sees each of them a few times
+
+
+class Lessons(Dataset):
+    """`len` is the number of steps; item `i` is the lesson of step `i`."""
+
+    def __init__(self, recipe: Recipe, paradigm: Paradigm, tokenizer: PreTrainedTokenizerBase, mask_id: int):
+        self._recipe, self._paradigm = recipe, replace(paradigm, mask_id=mask_id)
+        self._texts: list[Tensor] = []
+        self._answers: list[Tensor] = []
+        for name in recipe.tasks:
+            batch = task(name).examples(tokenizer, EXAMPLES, seed=recipe.seed, split="train")
+            self._texts.append(batch.clean)
+            self._answers.append(batch.positions["completion"][0])  # the same places in every example of a task
+        self._shares = torch.tensor(list(recipe.tasks.values()), dtype=torch.float64)
+
+    def __len__(self) -> int:
+        return self._recipe.steps
+
+    def __getitem__(self, step: int) -> Lesson:
+        recipe = self._recipe
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        which = int(torch.multinomial(self._shares, 1, generator=generator))
+        texts = self._texts[which]
+        rows = torch.randint(len(texts), (recipe.batch,), generator=generator)
+        lesson = self._paradigm.lesson(texts[rows], generator)
+        if recipe.anneal > 0:
+            open_rate = min(1.0, (step + 1) / (recipe.anneal * recipe.steps))
+            canvas = replace(
+                lesson.canvas, allowed=annealed(lesson.canvas.allowed, lesson.canvas.places, open_rate, generator)
+            )
+            lesson = replace(lesson, canvas=canvas)
+        return self._weighted(lesson, self._answers[which], texts.shape[1])
+
+    def _weighted(self, lesson: Lesson, answer: Tensor, length: int) -> Lesson:
+        """Count tokens of the answer more: a question's words are mostly beyond prediction."""
+        weight = torch.ones(length)
+        weight[answer] = self._recipe.answer_weight
+        # The slot at place p answers for the token at p, or at p + 1 where the paradigm shifts.
+        asked = (lesson.canvas.places + int(self._paradigm.shift)).clamp(max=length - 1)
+        return replace(lesson, weights=lesson.weights * weight[asked])

@@ -1,0 +1,98 @@
+"""A recipe: everything that makes a twin, as one YAML file.
+
+A recipe starts from a model (`start: zoo:tiny-ar`) or from nothing (`shape: …`), says in which paradigm the weights are
+to write and on which of the project's tasks they learn it, and for how long. The same recipe and seed give the same
+weights on the same machine, also when training was interrupted and resumed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from probe.errors import ProbeError
+
+
+class Shape(BaseModel):
+    """A backbone made from nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_type: Literal["gpt2", "llama", "qwen2", "qwen3"] = "llama"
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    d_model: int = Field(gt=0)
+    d_mlp: int = Field(gt=0)
+    places: int = Field(64, gt=0, description="the longest text, for models with a table of positions")
+
+    def config_fields(self) -> dict[str, Any]:
+        """The fields of a stock configuration of this shape."""
+        if self.model_type == "gpt2":
+            own = {"n_layer": self.layers, "n_head": self.heads, "n_embd": self.d_model, "n_inner": self.d_mlp}
+            return {**own, "n_positions": self.places, "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
+        return {
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.d_model // self.heads,
+            "hidden_size": self.d_model,
+            "intermediate_size": self.d_mlp,
+            "max_position_embeddings": self.places,
+            "tie_word_embeddings": True,
+        }
+
+
+class Recipe(BaseModel):
+    """How one model is made. `anneal` is the share of steps over which attention is opened (0: at once)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    start: str | None = None
+    shape: Shape | None = None
+    paradigm: Literal["autoregressive", "masked", "block", "fluid"]
+    shift: bool = True
+    attention: str | None = None
+    ar: str | None = Field(None, description="the AR twin, for the model's card; default: `start`")
+    controls: dict[str, str] = Field(default_factory=dict)
+    tasks: dict[str, float] = Field(min_length=1, description="the mixture: task and its weight")
+    answer_weight: float = Field(4.0, gt=0, description="how much a token of the answer counts against one of the rest")
+    steps: int = Field(gt=0)
+    batch: int = Field(64, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup: float = Field(0.05, ge=0, lt=1)
+    anneal: float = Field(0.0, ge=0, le=1)
+    save_every: int = Field(1000, gt=0)
+    seed: int = 0
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> Self:
+        if (self.start is None) == (self.shape is None):
+            raise ValueError("give either 'start' (a model) or 'shape' (from nothing)")
+        return self
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """A recipe from its file."""
+    path = Path(path)
+    if not path.is_file():
+        raise ProbeError(f"recipe {path}", expected="a YAML file", found="no such file", remedy="Check the path.")
+    try:
+        return Recipe.model_validate(yaml.safe_load(path.read_text("utf-8")))
+    except yaml.YAMLError as problem:
+        raise ProbeError(
+            f"recipe {path}", expected="YAML", found=" ".join(str(problem).split()), remedy="Mend that line."
+        ) from None
+    except ValidationError as problem:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in problem.errors())
+        raise ProbeError(
+            f"recipe {path}",
+            expected="the fields " + ", ".join(Recipe.model_fields),
+            found=faults,
+            remedy="The recipes of the shipped models, in probe/zoo/recipes, are examples.",
+        ) from None
