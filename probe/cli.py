@@ -162,12 +162,9 @@ def task(
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     out.print(Text(asked.describe()))
-    out.print(
-        Text.assemble(
-            "the model writes ", ("what is underlined", "underline"), "; it is asked for ", ("this token", _ASKED),
-            "; the corrupt prompt changes ", ("this", _CHANGED),
-        )
-    )  # fmt: skip
+    written, asked_for, changed = ("[in brackets]", "underline"), ("[?so]", _ASKED), ("{so}", _CHANGED)
+    out.print(Text.assemble("The model writes what stands ", written, " and is asked for what is marked ", asked_for,
+                            "; clean and corrupt differ where marked ", changed, "."))  # fmt: skip
     for example in shown:
         out.print(_example_table(example))
 
@@ -189,7 +186,7 @@ def _example_table(example: Shown) -> Table:
 
 def _token_text(token: Token) -> Text:
     style = _ASKED if token.asked else "underline" if token.masked else _CHANGED if token.changed else ""
-    return Text(token.text, style=style)
+    return Text(str(token), style=style)
 
 
 def _knob(written: str) -> tuple[str, Any]:

@@ -38,7 +38,7 @@ def decode(
     forward: Forward | None = None,
     on_step: OnStep | None = None,
 ) -> Trajectory:
-    """Write `length` tokens behind a prompt (length, or batch × length).
+    """Write `length` tokens behind a prompt (length, or batch × length), by the model's own sampler unless one is given.
 
     `on_step(step, state, written)` is called after every forward pass, for those who want to watch.
     """
@@ -46,7 +46,9 @@ def decode(
         raise TokenError("length", expected="at least 1 token to write", found=str(length), remedy="Ask for more.")
     alone = isinstance(prompt_tokens, Tensor) and prompt_tokens.dim() == 1
     prompt = model.checked(prompt_tokens[None] if alone else prompt_tokens)
-    rule = (sampler if isinstance(sampler, Sampler) else Sampler(sampler or "confidence")).with_steps(steps)
+    own = model.entry.sampler if model.entry is not None else None
+    rule = Sampler(sampler) if isinstance(sampler, str) else sampler or own or Sampler()
+    rule = rule.with_steps(steps)
     write = _writer(model)
     with torch.no_grad():
         trajectory = write(model, prompt, length, rule, seed, forward or model.run, on_step or (lambda *_: None))

@@ -65,8 +65,8 @@ def _no_weights(path: Path) -> CheckpointError:
             f"folder {path}",
             expected="weights as safetensors or GGUF",
             found="only pickles (" + ", ".join(pickles[:3]) + "), which can run code when they are opened",
-            remedy="Convert them where you trust their source: read the state dict by torch.load with weights_only=True "
-            "and write it by safetensors.torch.save_file; many publishers also offer a safetensors revision.",
+            remedy="Convert them where you trust their source: read the state dict by torch.load with weights_only, "
+            "write it by safetensors.torch.save_file; many publishers also offer a safetensors revision.",
         )
     return CheckpointError(
         f"folder {path}",

@@ -84,7 +84,7 @@ def without_padding(allowed: Tensor, padding: Tensor) -> Tensor:
 
 
 def annealed(allowed: Tensor, places: Tensor, open_rate: float, generator: torch.Generator) -> Tensor:
-    """`allowed` on its way from causal: keys up to the query's own place stay, those after it come in at `open_rate`."""
+    """`allowed` on its way from causal: keys up to the query's place stay, those after it come in at `open_rate`."""
     causal = places[:, None, :] <= places[:, :, None]
     let_in = torch.rand(allowed.shape, generator=generator, device=allowed.device) < open_rate
     return allowed & (causal | let_in)

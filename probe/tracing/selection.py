@@ -36,6 +36,7 @@ class Asked:
     heads: tuple[int, ...] | None  # query heads; None is all
     kv_heads: tuple[int, ...] | None  # the key and value heads that those read from
     positions: Tensor | None  # (k) or (example, k); None is every slot
+    positions_are_slots: bool = False
 
     @classmethod
     def of(
@@ -45,6 +46,7 @@ class Asked:
         layers: int | Iterable[int] | None = None,
         heads: int | Iterable[int] | None = None,
         positions: Tensor | None = None,
+        positions_are_slots: bool = False,
     ) -> Asked:
         names = dict.fromkeys([sites] if isinstance(sites, str) else sites)
         if not names:
@@ -57,6 +59,7 @@ class Asked:
             heads=chosen,
             kv_heads=None if chosen is None else tuple(dict.fromkeys(head // group for head in chosen)),
             positions=positions,
+            positions_are_slots=positions_are_slots,
         )
 
     def has(self, name: str) -> bool:
@@ -96,8 +99,8 @@ def within(what: str, asked: int | Iterable[int], count: int) -> tuple[int, ...]
     return tuple(resolved)
 
 
-def as_positions(positions: Positions, examples: int) -> Tensor:
-    """Positions as (k), or (example, k)."""
+def as_positions(positions: Positions, examples: int, end: int) -> Tensor:
+    """Positions as (k), or (example, k), counted from 0; negative ones count from `end`."""
     tensor = torch.as_tensor([positions] if isinstance(positions, int) else positions)
     if tensor.is_floating_point() or tensor.dim() not in (1, 2) or (tensor.dim() == 2 and len(tensor) != examples):
         raise TraceError(
@@ -106,7 +109,15 @@ def as_positions(positions: Positions, examples: int) -> Tensor:
             found=f"{tensor.dtype}, shape {tuple(tensor.shape)}",
             remedy="Name positions as the text numbers them, from 0.",
         )
-    return tensor.long()
+    resolved = torch.where(tensor < 0, tensor + end, tensor).long()
+    if resolved.numel() == 0 or int(resolved.min()) < 0 or int(resolved.max()) >= end:
+        raise TraceError(
+            "positions",
+            expected=f"numbers from 0 to {end - 1}",
+            found=str(tensor.flatten().tolist()[:8]),
+            remedy="Name positions as the text numbers them; negative ones count from its end.",
+        )
+    return resolved
 
 
 def is_text(canvas: Canvas) -> bool:
@@ -116,19 +127,12 @@ def is_text(canvas: Canvas) -> bool:
 
 
 def slots_at(canvas: Canvas, positions: Tensor) -> Tensor:
-    """The slots at `positions`: (k), or (example, k) with ABSENT where an example has fewer."""
+    """The slots at `positions`: (k), or (example, k) with ABSENT where an example has none or fewer than others."""
     positions = positions.to(canvas.tokens.device)
-    plain = is_text(canvas)
-    end = canvas.slots if plain else int(canvas.places.max()) + 1
-    positions = torch.where(positions < 0, positions + end, positions)
-    if positions.numel() == 0 or int(positions.min()) < 0 or int(positions.max()) >= end:
-        raise TraceError(
-            "positions",
-            expected=f"numbers from 0 to {end - 1}",
-            found=str(positions.flatten().tolist()[:8]),
-            remedy="Name positions as the text numbers them; negative ones count from its end.",
-        )
-    return positions if plain else _standing_at(canvas, positions)
+    if not is_text(canvas):
+        return _standing_at(canvas, positions)
+    beyond = positions >= canvas.slots  # an autoregressive run has not reached them
+    return positions.masked_fill(beyond, ABSENT).expand(len(canvas), -1) if beyond.any() else positions
 
 
 def _standing_at(canvas: Canvas, positions: Tensor) -> Tensor:

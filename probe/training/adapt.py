@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +39,10 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
     folder = Path(folder)
     torch.manual_seed(recipe.seed)
     tokenizer, backbone = _beginning(recipe)
-    own_attention = {} if recipe.attention is None else {"attention": recipe.attention}
     mask = _mask_of(tokenizer, recipe)
-    paradigm = named(recipe.paradigm)(mask_id=mask, shift=recipe.shift, **own_attention)
+    paradigm = named(recipe.paradigm)(mask_id=mask, shift=recipe.shift)
+    if recipe.attention is not None:
+        paradigm = replace(paradigm, attention=recipe.attention)
     trainer = _Teacher(
         model=backbone,
         args=_arguments(recipe, folder, quiet),
@@ -135,10 +137,10 @@ class _Teacher(Trainer):
 
 
 def _save(model: Model, recipe: Recipe, folder: Path) -> None:
-    model.backbone.to(torch.float16).save_pretrained(folder)
+    model.backbone.half().save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
     samples = [text for name in recipe.tasks for text in task(name).examples(model, 8, seed=1).texts(model.tokenizer)]
-    entry = Entry(
+    entry = Entry(  # type: ignore[call-arg]  # what is left out has a default
         name=recipe.name,
         paradigm=recipe.paradigm,
         ar=recipe.ar or recipe.start if recipe.paradigm != "autoregressive" else recipe.ar,
