@@ -38,7 +38,7 @@ def decode(
     forward: Forward | None = None,
     on_step: OnStep | None = None,
 ) -> Trajectory:
-    """Write `length` tokens behind a prompt (length, or batch × length), by the model's own sampler unless one is given.
+    """Write `length` tokens behind a prompt (length, or batch × length), by the model's sampler unless one is given.
 
     `on_step(step, state, written)` is called after every forward pass, for those who want to watch.
     """

@@ -16,6 +16,7 @@ class Autoregressive(Paradigm):
     """Next-token prediction. A mask id is carried only so that an AR model can be asked its twin's questions."""
 
     name: ClassVar[str] = "autoregressive"
+    in_order: ClassVar[bool] = True
 
     def lesson(self, tokens: Tensor, generator: torch.Generator) -> Lesson:
         asked = torch.ones_like(tokens, dtype=torch.bool)

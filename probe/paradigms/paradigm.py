@@ -52,6 +52,7 @@ class Paradigm(ABC):
     """
 
     name: ClassVar[str]
+    in_order: ClassVar[bool] = False  # whether it can only predict the token next to what is written
 
     attention: str = "causal"
     mask_id: int | None = None

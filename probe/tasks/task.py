@@ -35,7 +35,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -48,6 +48,11 @@ from probe.tasks.example import Example
 from probe.tasks.show import Shown, show
 from probe.tasks.splits import checked_split, split_of
 from probe.tasks.words import Words
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+    from probe.pairs import Pair
+    from probe.readings import Reading
 
 # So many draws in a row without a new example of the split, and there are no more to be found.
 PATIENCE = 50_000
@@ -77,11 +82,29 @@ class Task(ABC):
         """Whether `text` is a right answer; None leaves it to whether it is the completion itself."""
         return None
 
-    def examples(self, tokenizer: Any, n: int, *, seed: int = 0, split: str = "test") -> Batch:
-        """`n` different examples. `tokenizer`: a tokenizer, or a Model or Pair that has one."""
+    def examples(self, tokenizer: Any, n: int, *, seed: int = 0, split: str = "test", fewer: bool = False) -> Batch:
+        """`n` different examples; `fewer` takes what there is where `n` do not exist. `tokenizer`: a tokenizer, or a
+        Model or Pair that has one."""
         words = Words(getattr(tokenizer, "tokenizer", tokenizer), self.name)
         rows = self._distinct(words, n, Draw(seed, self.name), checked_split(split))
+        if len(rows) < n and not (fewer and rows):
+            raise self._too_few(words, n, split, len(rows))
         return assemble(rows, words, task=self.name, scope=self.scope, seed=seed, split=split)
+
+    def batch(
+        self,
+        models: Model | Pair,
+        n: int,
+        seed: int = 0,
+        *,
+        reading: str | Reading = "prefix",
+        split: str = "test",
+    ) -> Batch:
+        """`n` examples that the model (or both twins of a pair) answers right under the reading, with the share that
+        was selected and each model's accuracy before selection."""
+        from probe.readings import named, pool
+
+        return pool(self, models, n, reading=named(reading), seed=seed, split=split)
 
     def check(self, batch: Batch, written: Tensor) -> Tensor:
         """n bools: whether `written` (n x k ids for the completion positions of `batch`) is a right answer."""
@@ -102,7 +125,7 @@ class Task(ABC):
         return f"{self.asks}; it is {self.scope}, because {self.because}."
 
     def _distinct(self, words: Words, n: int, draw: Draw, split: str) -> list[Row]:
-        """The first `n` different examples of the split, laid out as token ids."""
+        """The first `n` different examples of the split (or all that are found), laid out as token ids."""
         rows: dict[tuple[int, ...], Row] = {}
         fruitless = 0
         for example in self.make(words, draw):
@@ -114,14 +137,15 @@ class Task(ABC):
             row = lay_out(example, words)
             if row.clean not in rows:
                 rows[row.clean], fruitless = row, 0
-        if len(rows) < n:
-            raise TaskError(
-                f"{n:,} {split} examples of the task {self.name!r} with {words.tokenizer.__class__.__name__}",
-                expected=f"n of at most what exists with these knobs ({self._knobs()})",
-                found=f"{len(rows):,} different ones",
-                remedy=f"Ask for {len(rows):,} or fewer, or turn a knob that makes more of them.",
-            )
         return list(rows.values())
+
+    def _too_few(self, words: Words, n: int, split: str, found: int) -> TaskError:
+        return TaskError(
+            f"{n:,} {split} examples of the task {self.name!r} with {words.tokenizer.__class__.__name__}",
+            expected=f"n of at most what exists with these knobs ({self._knobs()})",
+            found=f"{found:,} different ones",
+            remedy=f"Ask for {found:,} or fewer, or turn a knob that makes more of them.",
+        )
 
     def _knobs(self) -> str:
         if not dataclasses.is_dataclass(self):

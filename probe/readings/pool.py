@@ -1,0 +1,98 @@
+"""Pools: the examples that both twins answer, and how they were selected.
+
+A circuit is only worth comparing on questions that both models solve; but selecting flatters both, so a pool carries
+the share that was selected and each model's accuracy before any selection, with its interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probe.errors import TaskError
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings.reading import Reading, answers
+from probe.readings.still import AR
+from probe.readings.trajectory import TrajectoryReading, aggregated
+from probe.tasks.batch import Batch
+
+if TYPE_CHECKING:
+    from probe.tasks.task import Task
+
+MOST_TRIED = 20  # times n, before a pool gives up
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A share of right answers, with its 95% Wilson interval."""
+
+    right: int
+    tried: int
+
+    @property
+    def share(self) -> float:
+        return self.right / self.tried
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        from scipy.stats import binomtest
+
+        found = binomtest(self.right, self.tried).proportion_ci(0.95, method="wilson")
+        return float(found.low), float(found.high)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.share:.3f} [{low:.3f}, {high:.3f}] of {self.tried}"
+
+
+def pool(task: Task, models: Model | Pair, n: int, *, reading: Reading, seed: int = 0, split: str = "test") -> Batch:
+    """`n` examples that every twin answers right: the diffusion model under `reading`, the AR model under `ar`."""
+    asked = _asked(models, reading)
+    vocabulary = min(model.vocabulary for model, _ in asked.values())
+    solved = {name: torch.zeros(0, dtype=torch.bool) for name in asked}
+    tried = 2 * n
+    while True:
+        batch = task.examples(models, tried, seed=seed, split=split, fewer=True)
+        fresh = batch[len(solved[next(iter(asked))]) :]
+        for name, (model, how) in asked.items():
+            solved[name] = torch.cat([solved[name], right(model, fresh, how, vocabulary)])
+        both = torch.stack(list(solved.values())).all(0)
+        if int(both.sum()) >= n or len(batch) < tried or tried >= MOST_TRIED * n:
+            break
+        tried = min(2 * tried, MOST_TRIED * n)
+    accuracy = {name: Accuracy(int(of.sum()), len(of)) for name, of in solved.items()}
+    chosen = both.nonzero()[:, 0][:n]
+    if len(chosen) < n:
+        raise TaskError(
+            f"a pool of {n} {split} examples of {task.name!r} for {getattr(models, 'name', models)!r}",
+            expected="examples that all of " + ", ".join(asked) + f" answer right under {reading}",
+            found=f"{len(chosen)} among {len(both)}; " + "; ".join(f"{name} {of}" for name, of in accuracy.items()),
+            remedy=f"Ask for {len(chosen)} or fewer, or choose an easier task or reading." if len(chosen)
+            else "Choose a task that both have learnt, or examples without selection: task.examples(…).",
+        )  # fmt: skip
+    return replace(batch[chosen], selection_rate=both.float().mean().item(), accuracy=accuracy)
+
+
+def _asked(models: Model | Pair, reading: Reading) -> dict[str, tuple[Model, Reading]]:
+    if isinstance(models, Pair):
+        return {"ar": (models.ar, AR()), "diffusion": (models.diffusion, reading)}
+    return {models.name: (models, AR() if models.paradigm.in_order else reading)}
+
+
+def right(model: Model, batch: Batch, reading: Reading, vocabulary: int | None = None) -> Tensor:
+    """Whether each example is answered right: the best token of the shared vocabulary, masks apart, is a right one."""
+    with torch.no_grad():
+        asked = reading.ask(model, batch)
+        logits = answers(model, asked)[:, :vocabulary]
+    if model.mask_id is not None and model.mask_id < logits.shape[1]:
+        logits[:, model.mask_id] = -torch.inf
+    best = logits.argmax(-1).cpu()
+    chosen = best[:, None] == batch.choices.cpu()
+    row_right = (chosen & batch.right.cpu()[asked.example]).any(1).float()
+    rule = reading.aggregate if isinstance(reading, TrajectoryReading) else "mean"
+    # Over draws or steps, an example counts as solved when most of its questions were answered right.
+    return aggregated(row_right, asked, rule) > 0.5
