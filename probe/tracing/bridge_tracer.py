@@ -79,6 +79,6 @@ def boot(model: Model):
 
 def _hook(one: Site, layer: int, take: Take):
     def tell(found: Tensor, hook) -> None:
-        take(one, layer, view_of_lens(one, found))
+        take(one, layer, view_of_lens(one, found), projected=True)
 
     return tell

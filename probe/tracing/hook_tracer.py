@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
@@ -20,8 +20,12 @@ from probe.tracing.sites import Site
 if TYPE_CHECKING:
     from probe.models.model import Model
 
-Take = Callable[[Site, int, Tensor], None]
-"""Told of every view: the site, the layer, the view."""
+
+class Take(Protocol):
+    """Told of every view: the site, the layer, the view. `head_out` may come as z, or `projected` already."""
+
+    def __call__(self, one: Site, layer: int, view: Tensor, *, projected: bool = False) -> None: ...
+
 
 Forward = Callable[[Canvas, bool], Tensor | None]
 """Runs the model on a canvas; the logits, where the second argument asks for them."""

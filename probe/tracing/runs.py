@@ -31,16 +31,12 @@ class Run(ABC):
 
     examples: int
     slots: int  # of a canvas, an upper bound
-    steps: int | None  # an upper bound; None where there is no step axis
+    steps: tuple[int, ...] | None  # those that may be kept; None where there is no step axis
     tokens: Tensor  # what tells this run from another
 
     @abstractmethod
     def play(self, model: Model, rows: slice, see: See) -> Trajectory | None:
-        """Make the passes over some of the examples. `see` may be told more steps than it keeps."""
-
-    def keeps(self, step: int) -> bool:
-        """Whether a step is wanted."""
-        return True
+        """Make the passes over some of the examples. `see` may be shown steps that are not to be kept."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +80,8 @@ class Replay(Run):
         return self.trajectory.tokens.shape[1]
 
     @property
-    def steps(self) -> int:  # type: ignore[override]
-        return len(self.chosen)
+    def steps(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self.chosen
 
     @property
     def tokens(self) -> Tensor:  # type: ignore[override]
@@ -120,20 +116,16 @@ class Live(Run):
         return self.prompt.shape[1] + self.length
 
     @property
-    def steps(self) -> int:  # type: ignore[override]
+    def steps(self) -> tuple[int, ...]:  # type: ignore[override]
         """No sampler makes more passes than it has tokens to write, or than it was told to."""
         passes = range(max(self.length, self.options.get("steps") or 0))
-        return len(passes[self.chosen]) if isinstance(self.chosen, slice) else len(self.chosen.intersection(passes))
+        return tuple(
+            passes[self.chosen] if isinstance(self.chosen, slice) else sorted(self.chosen.intersection(passes))
+        )
 
     @property
     def tokens(self) -> Tensor:  # type: ignore[override]
         return self.prompt
-
-    def keeps(self, step: int) -> bool:
-        if isinstance(self.chosen, frozenset):
-            return step in self.chosen
-        start, every = self.chosen.start or 0, self.chosen.step or 1
-        return step >= start and (self.chosen.stop is None or step < self.chosen.stop) and (step - start) % every == 0
 
     def play(self, model: Model, rows: slice, see: See) -> Trajectory:
         from probe.decoding import decode

@@ -139,7 +139,7 @@ def _standing_at(canvas: Canvas, positions: Tensor) -> Tensor:
     examples = len(canvas)
     asked = positions.expand(examples, -1)
     at = (canvas.places.expand(examples, -1)[:, None] == asked[:, :, None]) & _real(canvas)[:, None]
-    example, turn, slot = at.nonzero(as_tuple=True)  # sorted: by example, by position as asked, by slot
+    example, _, slot = at.nonzero(as_tuple=True)  # sorted: by example, by position as asked, by slot
     counts = torch.bincount(example, minlength=examples)
     column = torch.arange(len(example), device=slot.device) - (counts.cumsum(0) - counts)[example]
     slots = torch.full((examples, int(counts.max())), ABSENT, device=slot.device)

@@ -8,8 +8,9 @@ What each holds, in the order in which a forward pass reaches them:
 
     embed        what enters the first layer: token and, where there are any, learned position embeddings
     resid_pre    what enters a layer
-    q, k, v      the projections' outputs, a head at a time: before rotary positions and before Qwen3's q and k norms, as
-                 TransformerLens's hook_q has them. With grouped queries k and v have fewer heads: their own axis, kv_head
+    q, k, v      the projections' outputs, a head at a time: before rotary positions and before Qwen3's q and k norms,
+                 as TransformerLens's hook_q has them. With grouped queries k and v have fewer heads, on an axis of
+                 their own, kv_head
     z            each head's mix of values, what enters the output projection
     head_out     each head's own write to the residual stream, z_h W_O[h]; the projection's bias belongs to no head
     attn_out     the output projection's output, bias included

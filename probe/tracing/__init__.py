@@ -1,0 +1,27 @@
+"""Tracing: what a model does at any site, recorded or edited. See `sites` for the places that have a name."""
+
+from __future__ import annotations
+
+from probe.tracing.editing import edit
+from probe.tracing.edits import Edit, Skip, freeze, mean, patch, resample, skip, zero
+from probe.tracing.interchange import from_activation_cache, to_activation_cache
+from probe.tracing.recording import record
+from probe.tracing.sites import SITES
+from probe.tracing.store import open_trace
+
+__all__ = [
+    "SITES",
+    "Edit",
+    "Skip",
+    "edit",
+    "freeze",
+    "from_activation_cache",
+    "mean",
+    "open_trace",
+    "patch",
+    "record",
+    "resample",
+    "skip",
+    "to_activation_cache",
+    "zero",
+]

@@ -1,0 +1,226 @@
+"""Putting edits to work: `with probe.edit(model, edits): …`.
+
+Inside the context every forward pass of the model is edited, also those that `record`, `decode` or an attribution
+make. Edits are torch hooks at the modules of their sites, put there in the order in which a forward pass reaches them;
+leaving the context, in whatever way, removes them. Contexts nest: inner edits see what outer ones made.
+
+Three sites have no module whose input or output they are, and act through another:
+    head_out    adds what the head now writes, less what it wrote, to the output projection's output
+    resid_mid   adds the same difference to attn_out, which is then recorded as changed
+    pattern     replaces the attention function (see `pattern_editing`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from probe.errors import TraceError
+from probe.paradigms.canvas import Canvas
+from probe.tracing import pattern_editing
+from probe.tracing.edits import Edit, Moment, Skip
+from probe.tracing.selection import ABSENT, as_index, pick, slots_at, within
+from probe.tracing.sites import Site, output_weight, rank, site
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+_open: WeakKeyDictionary[Model, list[Editing]] = WeakKeyDictionary()
+
+
+@contextmanager
+def edit(model: Model, edits: Edit | Skip | Iterable[Edit | Skip]) -> Iterator[Model]:
+    """Edit every forward pass of a model for as long as the context lasts.
+
+    Steps are counted in forward passes from the beginning of the context; where a decoding run is recorded, its own
+    steps count.
+    """
+    given = [edits] if isinstance(edits, Edit | Skip) else list(edits)
+    parts = [_checked(model, part) for one in given for part in one.parts()]
+    parts.sort(key=lambda part: rank(part.site))
+    editing = Editing(model)
+    with ExitStack() as stack:
+        for part in parts:
+            for layer in part.layers or (0,):
+                stack.callback(editing.install(part, layer))
+        if any(part.site == "pattern" for part in parts):
+            stack.callback(setattr, model, "attention_override", model.attention_override)
+            model.attention_override = pattern_editing.NAME
+        model.before_run.append(editing.sees)
+        stack.callback(model.before_run.remove, editing.sees)
+        _open.setdefault(model, []).append(editing)
+        stack.callback(_open[model].remove, editing)
+        yield model
+
+
+def announce(model: Model, rows: slice | None, step: int | None) -> None:
+    """Tell the open edits of a model which examples and which step the next forward pass is of; None: whoever asks."""
+    for editing in _open.get(model, ()):
+        editing.rows, editing.next_step = rows, step
+
+
+def open_edits(model: Model) -> list[str]:
+    """The edits a model is under, in words."""
+    return [str(part) for editing in _open.get(model, ()) for part in editing.parts]
+
+
+class Editing:
+    """One open context: what its hooks need to know of the forward pass at hand."""
+
+    def __init__(self, model: Model):
+        self.model = model
+        self.parts: list[Edit] = []
+        self.canvas: Canvas | None = None
+        self.rows: slice | None = None
+        self.step = -1
+        self.next_step: int | None = None
+        self._resid_pre: dict[int, Tensor] = {}
+
+    def sees(self, canvas: Canvas) -> None:
+        """Called before every forward pass of the model."""
+        self.canvas = canvas
+        self.step = self.step + 1 if self.next_step is None else self.next_step
+
+    def install(self, part: Edit, layer: int) -> Callable[[], None]:
+        """Put an edit to work in one layer; the answer takes it out again."""
+        if part not in self.parts:
+            self.parts.append(part)
+        one = site(part.site)
+        module = one.module(self.model, layer)
+        if one.name == "pattern":
+            return pattern_editing.add(module, lambda pattern: self.changed(part, one, layer, pattern))
+        if one.name == "head_out":
+            return module.register_forward_hook(self._head_out(part, one, layer)).remove
+        if one.name == "resid_mid":
+            return self._install_resid_mid(part, one, layer)
+        if one.side == "in":
+            return module.register_forward_pre_hook(self._taken(part, one, layer)).remove
+        return module.register_forward_hook(self._given(part, one, layer)).remove
+
+    def changed(self, part: Edit, one: Site, layer: int, view: Tensor) -> Tensor:
+        """A view after the edit."""
+        if part.steps is not None and self.step not in part.steps:
+            return view
+        heads, slots = as_index(part.heads), self._slots(part)
+        old = pick(view, one, heads, slots)
+        new = self._new(part, one, layer, old)
+        return new if heads is None and slots is None else _put(view, one, heads, slots, new)
+
+    def _new(self, part: Edit, one: Site, layer: int, old: Tensor) -> Tensor:
+        turn = None if part.one_layer or part.layers is None else part.layers.index(layer)
+        moment = Moment(one, layer, turn, part.heads, part.positions, self.rows, self.step)
+        new = part.change(old, moment).to(old)
+        try:
+            return new.expand_as(old)
+        except RuntimeError:
+            raise TraceError(
+                f"the value for {part}",
+                expected=f"the shape {tuple(old.shape)} (example, {', '.join(one.dims)}), or 1 where one serves all",
+                found=str(tuple(new.shape)),
+                remedy="Give it the axes of a trace; the layer axis stays when several layers are named.",
+            ) from None
+
+    def _slots(self, part: Edit) -> slice | Tensor | None:
+        if part.positions is None:
+            return None
+        positions = part.positions
+        if positions.dim() == 2 and self.rows is not None and self.canvas is not None:
+            positions = positions[self.rows] if len(positions) != len(self.canvas) else positions
+        if self.canvas is None:  # the backbone was called behind the model's back
+            return as_index(positions)
+        end = int(self.canvas.places.max()) + 1
+        return as_index(slots_at(self.canvas, torch.where(positions < 0, positions + end, positions)))
+
+    def _taken(self, part: Edit, one: Site, layer: int):
+        def hook(module: nn.Module, taken: tuple) -> tuple:
+            view = one.view(self.model, taken[0])
+            return (one.put_back(self.model, taken[0], self.changed(part, one, layer, view)), *taken[1:])
+
+        return hook
+
+    def _given(self, part: Edit, one: Site, layer: int):
+        def hook(module: nn.Module, taken: tuple, given):
+            return one.put_back(self.model, given, self.changed(part, one, layer, one.view(self.model, given)))
+
+        return hook
+
+    def _head_out(self, part: Edit, one: Site, layer: int):
+        def hook(module: nn.Module, taken: tuple, given: Tensor) -> Tensor:
+            if part.steps is not None and self.step not in part.steps:
+                return given
+            heads, slots = as_index(part.heads), self._slots(part)
+            weight = output_weight(self.model, layer)
+            z = pick(one.view(self.model, taken[0]), one, heads, slots)
+            old = z @ (weight if heads is None else weight[heads])
+            difference = (self._new(part, one, layer, old) - old).sum(dim=1)
+            attn_out = site("attn_out")
+            if slots is None:
+                return given + difference
+            return _put(given, attn_out, None, slots, pick(given, attn_out, None, slots) + difference)
+
+        return hook
+
+    def _install_resid_mid(self, part: Edit, one: Site, layer: int) -> Callable[[], None]:
+        def before(module: nn.Module, taken: tuple) -> None:
+            self._resid_pre[layer] = taken[0]
+
+        def after(module: nn.Module, taken: tuple, given: Tensor) -> Tensor:
+            middle = self._resid_pre.pop(layer) + given
+            return given + (self.changed(part, one, layer, middle) - middle)
+
+        block = self.model.blocks[layer]
+        output = self.model.layout.of_block(block, "output")
+        handles = (block.register_forward_pre_hook(before), output.register_forward_hook(after))
+
+        def remove() -> None:
+            for handle in handles:
+                handle.remove()
+
+        return remove
+
+
+def _checked(model: Model, part: Edit) -> Edit:
+    """The edit with its layers spelled out, refused where the model has no such layer or head."""
+    one = site(part.site)
+    heads = part.heads
+    if heads is not None:
+        if one.heads is None:
+            raise TraceError(
+                f"head {list(heads)} of {one.name!r}",
+                expected="a site that has heads",
+                found=f"axes {', '.join(one.dims)}",
+                remedy="Leave head out, or edit head_out, z or pattern.",
+            )
+        heads = within("head", heads, model.n_heads if one.heads == "head" else model.n_kv_heads)
+    if not one.layered:
+        return replace(part, layers=None, heads=heads)
+    layers = within("layer", range(model.n_layers) if part.layers is None else part.layers, model.n_layers)
+    return replace(part, layers=layers, heads=heads)
+
+
+def _put(view: Tensor, one: Site, heads: slice | Tensor | None, slots: slice | Tensor | None, new: Tensor) -> Tensor:
+    """The view with `new` at some heads and slots. The view itself is left as it is, for gradients' sake."""
+    has_heads = one.heads is not None
+    rows = torch.arange(len(view), device=view.device).view(-1, *(1,) * (2 if has_heads else 1))
+    places = _numbers(slots, view.shape[one.position_axis], view.device)
+    index = [rows, places.view(-1, 1, places.shape[-1]) if has_heads else places.view(-1, places.shape[-1])]
+    if has_heads:
+        index.insert(1, _numbers(heads, view.shape[1], view.device).view(1, -1, 1))
+    if (places == ABSENT).any():
+        spread = torch.broadcast_tensors(*index)
+        here = spread[-1] != ABSENT
+        return view.index_put(tuple(axis[here] for axis in spread), new[here])
+    return view.index_put(tuple(index), new)
+
+
+def _numbers(index: slice | Tensor | None, length: int, device: torch.device) -> Tensor:
+    if isinstance(index, Tensor):
+        return index.to(device)
+    everything = torch.arange(length, device=device)
+    return everything if index is None else everything[index]

@@ -1,0 +1,292 @@
+"""Edits as values: what is to stand at a site instead of what the model puts there.
+
+An edit says where (site, layer, head, position, step; None is everywhere) and what. Making one does nothing; they are
+put to work, any number at once, by `probe.edit`, and may be kept, compared and used again.
+
+Arrays given to an edit have the axes of a trace: (example, layer, head, position, feature), each where the site has it,
+each of length 1 where one value serves all; the layer axis is left out when one layer is named. A trace (or one
+variable of it) is matched by its labels instead: an edit takes the layer, head, position and step it stands at. On
+`k` and `v`, `head` counts key and value heads. Tensors that want gradients get them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probe.errors import TraceError
+from probe.tracing.selection import Positions
+from probe.tracing.sites import Site, site
+
+if TYPE_CHECKING:
+    import xarray
+
+Numbers = int | Iterable[int] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """Where an edit is at work: what a change may ask about."""
+
+    site: Site
+    layer: int
+    turn: int | None  # the layer's number among those of the edit; None where the edit names one layer
+    heads: tuple[int, ...] | None
+    positions: Tensor | None
+    rows: slice | None  # of all the examples, those in this forward pass; None is all
+    step: int
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What stands at a place instead of `old`, which has the axes of a view. Broadcast to it."""
+
+    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """A change at a site."""
+
+    site: str
+    change: Change
+    layers: tuple[int, ...] | None = None
+    one_layer: bool = False
+    heads: tuple[int, ...] | None = None
+    positions: Tensor | None = None
+    steps: frozenset[int] | None = None
+
+    def parts(self) -> tuple[Edit, ...]:
+        return (self,)
+
+    def __str__(self) -> str:
+        where = {"layer": self.layers, "head": self.heads, "step": self.steps and tuple(sorted(self.steps))}
+        named = [f"{axis} {list(numbers)}" for axis, numbers in where.items() if numbers is not None]
+        if self.positions is not None:
+            named.append(f"position {self.positions.tolist()}")
+        return " ".join([type(self.change).__name__.lower(), self.site, *named])
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Layers that write nothing: both their writes are zero, so the residual stream passes through unchanged."""
+
+    layers: tuple[int, ...]
+
+    def parts(self) -> tuple[Edit, ...]:
+        return tuple(Edit(name, _Zero(), self.layers) for name in ("attn_out", "mlp_out"))
+
+
+def patch(
+    site: str,
+    value: Tensor | np.ndarray | float | xarray.DataArray | xarray.Dataset,
+    *,
+    layer: Numbers = None,
+    head: Numbers = None,
+    position: Positions | None = None,
+    step: Numbers = None,
+) -> Edit:
+    """Put `value` there: a number, an array, or another run's trace."""
+    labelled = _labelled(site, value)
+    if labelled is None:
+        value = value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.get_default_dtype())
+        return _edit(site, _Patch(value), layer, head, position, step)
+    change = _Traced(labelled)
+    return change.where_it_has_values(_edit(site, change, layer, head, position, step))
+
+
+def zero(
+    site: str, *, layer: Numbers = None, head: Numbers = None, position: Positions | None = None, step: Numbers = None
+) -> Edit:
+    """Put 0 there."""
+    return _edit(site, _Zero(), layer, head, position, step)
+
+
+def mean(
+    site: str,
+    over: xarray.DataArray | xarray.Dataset | None = None,
+    *,
+    layer: Numbers = None,
+    head: Numbers = None,
+    position: Positions | None = None,
+    step: Numbers = None,
+) -> Edit:
+    """Put the mean over examples there: of those that run together, or of a reference trace."""
+    labelled = _labelled(site, over)
+    if labelled is None:
+        return _edit(site, _Mean(), layer, head, position, step)
+    change = _Traced(labelled.mean("example", keepdims=True))
+    return change.where_it_has_values(_edit(site, change, layer, head, position, step))
+
+
+def resample(
+    site: str,
+    over: xarray.DataArray | xarray.Dataset | None = None,
+    *,
+    seed: int = 0,
+    layer: Numbers = None,
+    head: Numbers = None,
+    position: Positions | None = None,
+    step: Numbers = None,
+) -> Edit:
+    """Put another example's there: of those that run together (never an example's own), or of a reference trace."""
+    labelled = _labelled(site, over)
+    if labelled is None:
+        return _edit(site, _Resample(seed), layer, head, position, step)
+    change = _Traced(labelled, seed)
+    return change.where_it_has_values(_edit(site, change, layer, head, position, step))
+
+
+def skip(layer: int | Iterable[int]) -> Skip:
+    """Leave layers out: what enters them is what leaves them."""
+    return Skip((layer,) if isinstance(layer, int) else tuple(layer))
+
+
+def freeze(
+    pattern: Tensor | xarray.DataArray | xarray.Dataset,
+    *,
+    layer: Numbers = None,
+    head: Numbers = None,
+    position: Positions | None = None,
+    step: Numbers = None,
+) -> Edit:
+    """Hold attention to a pattern that was recorded before, whatever the queries and keys now are."""
+    return patch("pattern", pattern, layer=layer, head=head, position=position, step=step)
+
+
+class _Zero(Change):
+    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
+        return torch.zeros_like(old)
+
+
+class _Mean(Change):
+    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
+        return old.mean(dim=0, keepdim=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Resample(Change):
+    seed: int
+
+    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
+        return old[_other_rows(len(old), self.seed).to(old.device)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Patch(Change):
+    value: Tensor
+
+    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
+        value = self.value
+        if value.dim() == 0:
+            return value
+        if moment.site.layered and moment.turn is not None and value.dim() > old.dim():
+            value = value[:, moment.turn if value.shape[1] > 1 else 0]
+        return _these_rows(value, len(old), moment)
+
+
+@dataclass(frozen=True, eq=False)
+class _Traced(Change):
+    """A trace's own values, or those of its other examples where there is a seed."""
+
+    array: xarray.DataArray
+    seed: int | None = None
+
+    def where_it_has_values(self, edit: Edit) -> Edit:
+        """The edit, confined to the layers, heads and positions that the trace has."""
+        one = site(edit.site)
+        layers = self._labels("layer") if edit.layers is None and one.layered else edit.layers
+        heads = self._labels(one.heads) if edit.heads is None and one.heads else edit.heads
+        positions = edit.positions
+        axis, labels = one.dims[one.position_axis - 1], self.array.coords
+        if positions is None and axis in self.array.dims and axis in labels and "place" not in labels:
+            positions = torch.as_tensor(labels[axis].values)
+        return replace(edit, layers=layers, heads=heads, positions=positions)
+
+    def _labels(self, axis: str) -> tuple[int, ...] | None:
+        if axis not in self.array.coords:
+            return None
+        return tuple(int(label) for label in np.atleast_1d(self.array[axis].values))
+
+    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
+        one = moment.site
+        axis = one.dims[one.position_axis - 1]
+        wanted: dict[str, Any] = {"layer": moment.layer, "step": moment.step}
+        if moment.heads is not None and one.heads:
+            wanted[one.heads] = list(moment.heads)
+        if moment.positions is not None and moment.positions.dim() == 1:
+            wanted[axis] = moment.positions.tolist()
+        chosen = self.array.sel({name: label for name, label in wanted.items() if name in self.array.dims})
+        value = torch.from_numpy(np.ascontiguousarray(chosen.values))
+        if self.seed is not None:
+            return _from_others(value, old, self.seed)
+        return _these_rows(value, len(old), moment)
+
+
+def _labelled(name: str, value: Any) -> xarray.DataArray | None:
+    """The array of a trace, if that is what was given."""
+    import xarray
+
+    site(name)
+    if isinstance(value, xarray.Dataset):
+        if name not in value:
+            raise TraceError(
+                f"the trace given for {name!r}",
+                expected=f"one that holds {name!r}",
+                found=", ".join(map(str, value.data_vars)) or "nothing",
+                remedy=f"Record it with sites=[{name!r}].",
+            )
+        return value[name]
+    return value if isinstance(value, xarray.DataArray) else None
+
+
+def _edit(name: str, change: Change, layer: Numbers, head: Numbers, position: Positions | None, step: Numbers) -> Edit:
+    site(name)
+    positions = None if position is None else torch.as_tensor([position] if isinstance(position, int) else position)
+    steps = _numbers(step)
+    return Edit(
+        name,
+        change,
+        layers=_numbers(layer),
+        one_layer=isinstance(layer, int),
+        heads=_numbers(head),
+        positions=positions,
+        steps=None if steps is None else frozenset(steps),
+    )
+
+
+def _numbers(numbers: Numbers) -> tuple[int, ...] | None:
+    return None if numbers is None else (numbers,) if isinstance(numbers, int) else tuple(numbers)
+
+
+def _these_rows(value: Tensor, count: int, moment: Moment) -> Tensor:
+    """Of a value for all examples, those that are in this forward pass."""
+    if moment.rows is not None and len(value) not in (1, count):
+        return value[moment.rows]
+    return value
+
+
+def _other_rows(count: int, seed: int) -> Tensor:
+    """For each example another one, from a seed: a random cycle, which leaves nobody in place."""
+    if count < 2:
+        raise TraceError(
+            "resample",
+            expected="at least 2 examples in one forward pass",
+            found=str(count),
+            remedy="Run more of them together, or give it a trace to draw from.",
+        )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return torch.empty_like(order).index_put_((order,), order.roll(1))
+
+
+def _from_others(value: Tensor, old: Tensor, seed: int) -> Tensor:
+    if len(value) == len(old) > 1:
+        return value[_other_rows(len(value), seed)]
+    drawn = torch.randint(len(value), (len(old),), generator=torch.Generator().manual_seed(seed))
+    return value[drawn]

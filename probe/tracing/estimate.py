@@ -1,0 +1,106 @@
+"""What a recording will take, said before it begins and refused where it cannot be had."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from probe.errors import TraceError
+from probe.tracing.recorder import recorded_dtype
+from probe.tracing.runs import Run
+from probe.tracing.selection import Asked
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+log = logging.getLogger("probe.record")
+
+IN_FLIGHT = 3  # batches in memory while streaming: one being recorded, one waiting, one being written
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of one example and of all, per site."""
+
+    sites: dict[str, int]  # bytes of one example
+    examples: int
+    batch: int
+
+    @classmethod
+    def of(cls, model: Model, run: Run, asked: Asked, batch: int) -> Estimate:
+        itemsize, steps = recorded_dtype(model).itemsize, 1 if run.steps is None else len(run.steps)
+        each = {one.name: itemsize * steps * math.prod(asked.shape(model, one, run.slots)) for one in asked.sites}
+        return cls(each, run.examples, batch)
+
+    @property
+    def total(self) -> int:
+        return self.examples * sum(self.sites.values())
+
+    @property
+    def at_a_time(self) -> int:
+        """What streaming holds in memory."""
+        return min(IN_FLIGHT * self.batch, self.examples) * sum(self.sites.values())
+
+    def refuse_in_memory(self) -> None:
+        """Refuse what does not fit in memory."""
+        free = available_memory()
+        if self.total > free:
+            raise TraceError(
+                f"recording {self}",
+                expected=f"at most {readable(free)} (the memory that is free)",
+                found=readable(self.total),
+                remedy="Ask for fewer sites, layers or positions, or stream it to disk with store=….",
+            )
+
+    def refuse_on_disk(self, store: Path, written: int) -> None:
+        """Refuse what does not fit on the disk of `store`, of which `written` examples are there already."""
+        free = shutil.disk_usage(_existing(store)).free
+        left = self.total - written * sum(self.sites.values())
+        if left > free:
+            raise TraceError(
+                f"recording {self} to {store}",
+                expected=f"at most {readable(free)} (what is free on that disk)",
+                found=readable(left),
+                remedy="Ask for fewer sites, layers or positions, or choose another disk.",
+            )
+        if self.at_a_time > available_memory():
+            raise TraceError(
+                f"recording {self} to {store}",
+                expected=f"at most {readable(available_memory())} in memory at a time",
+                found=f"{readable(self.at_a_time)} for batches of {self.batch}",
+                remedy="Give a smaller batch_size.",
+            )
+        said = (
+            f"recording {self}: {readable(left)} on disk ({readable(free)} free), {readable(self.at_a_time)} of memory"
+        )
+        log.info(said)
+        if sys.stderr.isatty():
+            print(said, file=sys.stderr)
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.sites)} of {self.examples} examples"
+
+
+def available_memory() -> int:
+    """Bytes that can still be had without swapping."""
+    import psutil  # comes with accelerate
+
+    return psutil.virtual_memory().available
+
+
+def readable(size: float) -> str:
+    """Bytes for people."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
+def _existing(path: Path) -> Path:
+    return next(parent for parent in (path, *path.absolute().parents) if parent.exists())

@@ -1,0 +1,52 @@
+"""Attention whose pattern can be replaced between the softmax and the values.
+
+No hook reaches that point, so while a pattern is edited the model uses an attention function of this project, entered
+in transformers' own table of them. It computes what the eager one does, for grouped queries too, and then applies the
+edits of the layer at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+NAME = "twinprobe"
+
+Change = Callable[[Tensor], Tensor]
+
+_changes: WeakKeyDictionary[nn.Module, list[Change]] = WeakKeyDictionary()
+
+
+def add(attention: nn.Module, change: Change) -> Callable[[], None]:
+    """Have a layer's pattern changed; the answer takes the change out again."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, attend)
+    _changes.setdefault(attention, []).append(change)
+    return lambda: _changes[attention].remove(change)
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: object,
+) -> tuple[Tensor, Tensor]:
+    """Attention as the eager functions of transformers compute it, with the layer's edits."""
+    group = query.shape[1] // key.shape[1]
+    key, value = (states.repeat_interleave(group, dim=1) for states in (key, value))
+    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    pattern = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    for change in _changes.get(module, ()):
+        pattern = change(pattern)
+    mixed = nn.functional.dropout(pattern, p=dropout, training=module.training) @ value
+    return mixed.transpose(1, 2).contiguous(), pattern

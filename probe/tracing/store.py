@@ -1,0 +1,313 @@
+"""Traces on disk: zarr, written as the recording goes.
+
+A store is written a batch of examples at a time, by a thread of its own, so that the next forward pass runs meanwhile.
+Chunks hold one layer of a few examples: one layer of all examples, or all layers of one, is read without the rest. They
+carry a CRC-32C and are not compressed: activations hardly shrink, and the disk is faster than the compressor.
+
+Nothing needs to be mended after an interruption, whatever it was. A chunk is written beside its place and moved there;
+only when all of a batch's are is the batch entered in `written`, an array of its own. What is entered is whole, what is
+not is written again, and a store with examples missing opens as the trace of those that it has. The checksums find what
+happened to a chunk later.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from probe.errors import TraceError
+from probe.tracing.estimate import log, readable
+from probe.tracing.selection import ABSENT
+from probe.tracing.sites import SITES
+from probe.tracing.trace import MASK_STATES, Region
+
+if TYPE_CHECKING:
+    import xarray
+    import zarr
+
+CHUNK = 1 << 20  # bytes; what is read too much where one example is wanted
+WRITTEN = "written"
+
+
+class Store:
+    """A trace on disk that is being written. `written` says how many examples are there already."""
+
+    def __init__(
+        self,
+        path: Path,
+        fingerprint: str,
+        attributes: dict[str, Any],
+        examples: int,
+        batch: int,
+        labels: Callable[[Region], Region],
+    ):
+        import zarr
+
+        self.path, self.examples, self.batch, self.labels = path, examples, batch, labels
+        if (path / "zarr.json").exists():
+            self.group = zarr.open_group(str(path), mode="r+")
+            self._refuse_another(fingerprint)
+            for leftover in path.rglob("*.partial"):  # what was being written when it was interrupted
+                leftover.unlink()
+        else:
+            if path.exists() and any(path.iterdir()):
+                raise TraceError(
+                    f"store {path}",
+                    expected="a new folder, or a trace to resume",
+                    found="a folder with other things in it",
+                    remedy="Choose another path.",
+                )
+            self.group = zarr.create_group(str(path), attributes={**attributes, "fingerprint": fingerprint})
+
+    def _refuse_another(self, fingerprint: str) -> None:
+        found = self.group.attrs.get("fingerprint")
+        if found != fingerprint:
+            raise TraceError(
+                f"store {self.path}",
+                expected=f"the recording that was begun there (fingerprint {found})",
+                found=f"another one (fingerprint {fingerprint}): other tokens, weights, sites or settings",
+                remedy="Resume with the same arguments, or choose another path.",
+            )
+
+    def missing(self) -> list[slice]:
+        """The batches of examples that are not written yet."""
+        batches = [slice(at, min(at + self.batch, self.examples)) for at in range(0, self.examples, self.batch)]
+        if WRITTEN not in self.group:
+            return batches
+        written = _written(self.path, self.group)
+        return [rows for rows in batches if not written[rows].all()]
+
+    def write(self, rows: slice, region: Region) -> None:
+        """Write some examples, and then that they are written."""
+        if WRITTEN not in self.group:
+            self._create(region)
+        for name, (_, values) in region.items():
+            array = _array(self.group, name)
+            self._refuse_larger(name, array, values)
+            array[(rows, *(slice(0, size) for size in values.shape[1:]))] = values
+        _array(self.group, WRITTEN)[rows] = True
+
+    def _create(self, region: Region) -> None:
+        """Make the arrays, from what the first batch looks like. `written` comes last: it says that all are there."""
+        labels = self.labels(region)
+        self.group.attrs["coordinates"] = " ".join(name for name in region if name not in SITES)
+        for name, (dims, values) in labels.items():
+            self._array(name, dims, values.shape, values.shape, values.dtype)[...] = values
+        for name, (dims, values) in region.items():
+            # Later batches may take more steps than the first.
+            inner = [
+                len(labels[dim][1]) if dim in labels else size for dim, size in zip(dims, values.shape, strict=True)
+            ]
+            shape = (self.examples, *inner[1:])
+            array = self._array(
+                name, dims, shape, chunk_shape(dims, shape, values.dtype.itemsize, self.batch), values.dtype
+            )
+            if name == "mask_state":
+                array.attrs.update(MASK_STATES)
+        self._array(WRITTEN, ("example",), (self.examples,), (self.batch,), np.dtype(bool))
+
+    def _array(
+        self, name: str, dims: tuple[str, ...], shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype
+    ) -> zarr.Array:
+        from zarr.codecs import Crc32cCodec
+
+        fill: Any = math.nan if dtype.kind == "f" else False if dtype.kind == "b" else ABSENT
+        return self.group.create_array(
+            name,
+            shape=shape,
+            chunks=tuple(max(1, size) for size in chunks),
+            dtype=dtype,
+            compressors=[Crc32cCodec()],
+            fill_value=fill,
+            dimension_names=dims,
+            config={"write_empty_chunks": True},  # or a lost chunk could not be told from an empty one
+            overwrite=True,
+        )
+
+    def _refuse_larger(self, name: str, array: zarr.Array, values: np.ndarray) -> None:
+        if any(size > room for size, room in zip(values.shape[1:], array.shape[1:], strict=True)):
+            raise TraceError(
+                f"{name!r} in store {self.path}",
+                expected=f"batches of shape {array.shape[1:]}, as the first one",
+                found=str(values.shape[1:]),
+                remedy="Give a batch_size of all examples: these differ in how many slots they take.",
+            )
+
+
+def chunk_shape(dims: tuple[str, ...], shape: tuple[int, ...], itemsize: int, batch: int) -> tuple[int, ...]:
+    """One layer, as many steps and then examples as make about CHUNK bytes; examples in a divisor of the batch."""
+    sizes = [1 if dim == "layer" else size for dim, size in zip(dims, shape, strict=True)]
+    inner = itemsize * math.prod(size for dim, size in zip(dims, sizes, strict=True) if dim not in ("example", "step"))
+    steps = 1
+    if "step" in dims:
+        steps = sizes[dims.index("step")] = max(1, min(sizes[dims.index("step")], CHUNK // inner))
+    if dims[0] == "example":
+        most = max(1, min(batch, CHUNK // (inner * steps)))
+        sizes[0] = next(size for size in range(most, 0, -1) if batch % size == 0)
+    return tuple(sizes)
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array:
+    import zarr
+
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+class Writer:
+    """Writes regions to a store in a thread of its own, one waiting while one is written."""
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.busy = 0.0  # seconds spent writing
+        self.waited = 0.0  # seconds for which the forward pass had to wait
+        self._queue: queue.Queue[tuple[slice, Region] | None] = queue.Queue(maxsize=1)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="probe.record writer", daemon=True)
+        self._thread.start()
+
+    def put(self, rows: slice, region: Region) -> None:
+        """Hand over a region; raises what went wrong with an earlier one."""
+        before = time.perf_counter()
+        self._queue.put((rows, region))
+        self.waited += time.perf_counter() - before
+        self._raise()
+
+    def close(self, *, failed: bool = False) -> None:
+        """Wait until all is written."""
+        self._queue.put(None)
+        self._thread.join()
+        if not failed:
+            self._raise()
+
+    def report(self, seconds: float) -> None:
+        """Say what bounded the recording."""
+        bound = "the disk" if self.waited > 0.1 * seconds else "the forward pass"
+        log.info(
+            "%s written in %.1f s: %.1f s of writing, of which the forward pass waited for %.1f s; bounded by %s",
+            self.store.path,
+            seconds,
+            self.busy,
+            self.waited,
+            bound,
+        )
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._failure is None:  # after a failure the rest is taken and dropped, so that nobody waits
+                before = time.perf_counter()
+                try:
+                    self.store.write(*item)
+                except BaseException as failure:
+                    self._failure = failure
+                self.busy += time.perf_counter() - before
+            del item
+
+    def _raise(self) -> None:
+        if isinstance(self._failure, OSError):
+            raise _disk_failed(self.store, self._failure) from self._failure
+        if self._failure is not None:
+            raise self._failure
+
+
+def _disk_failed(store: Store, failure: OSError) -> TraceError:
+    import shutil
+
+    left = sum(rows.stop - rows.start for rows in store.missing())
+    free = readable(shutil.disk_usage(store.path).free)
+    return TraceError(
+        f"store {store.path}",
+        expected=f"room for {left} more of {store.examples} examples",
+        found=f"{failure.strerror or failure} ({free} free)",
+        remedy="Make room and give the same command again: it resumes with the examples that are missing.",
+    )
+
+
+def open_trace(path: str | Path, *, verify: bool = True) -> xarray.Dataset:
+    """Open a trace on disk. Arrays are read when they are used.
+
+    `verify` reads every chunk once and refuses a trace in which one is damaged, half-written or gone. The trace of an
+    interrupted recording holds the examples that were written, and says so in `attrs["complete"]`.
+    """
+    import xarray
+    import zarr
+
+    path = Path(path)
+    if not (path / "zarr.json").exists():
+        raise TraceError(
+            f"trace {path}",
+            expected="a zarr store",
+            found="none there",
+            remedy="Record one with probe.record(…, store=…).",
+        )
+    group = zarr.open_group(str(path), mode="r")
+    if WRITTEN not in group:
+        raise TraceError(
+            f"trace {path}",
+            expected="at least one batch of examples",
+            found="a recording that was interrupted before its first was written",
+            remedy="Give the command that records it again.",
+        )
+    written = _written(path, group)
+    if verify:
+        _verify(path, group, written)
+    trace = xarray.open_zarr(str(path), consolidated=False, chunks=None).drop_vars(WRITTEN)
+    if not written.all():
+        trace = trace.isel(example=np.flatnonzero(written))
+    trace.attrs["complete"] = bool(written.all())
+    trace.attrs.pop("coordinates", None)
+    return without_unused_steps(trace)
+
+
+def without_unused_steps(trace: xarray.Dataset) -> xarray.Dataset:
+    """The trace without the steps that were made room for and that no example took."""
+    if "step" not in trace.dims:
+        return trace
+    taken = (trace["tokens"] != ABSENT).any([dim for dim in trace["tokens"].dims if dim != "step"])
+    return trace.isel(step=slice(0, int(np.flatnonzero(taken.values)[-1]) + 1))
+
+
+def _written(path: Path, group: zarr.Group) -> np.ndarray:
+    """Which examples are written."""
+    array = _array(group, WRITTEN)
+    return np.concatenate([_read(path, array, corner) for corner in _corners(array)])
+
+
+def _verify(path: Path, group: zarr.Group, written: np.ndarray) -> None:
+    """Read every chunk that should be there."""
+    for name, array in group.arrays():
+        per_example = name not in ("example", WRITTEN) and array.metadata.dimension_names[0] == "example"  # type: ignore
+        for corner in _corners(array):
+            if not per_example or written[corner[0] : corner[0] + array.chunks[0]].any():
+                _read(path, array, corner, must_exist=name != WRITTEN)
+
+
+def _corners(array: zarr.Array) -> Iterator[tuple[int, ...]]:
+    """The first index of every chunk."""
+    return itertools.product(*(range(0, size, step) for size, step in zip(array.shape, array.chunks, strict=True)))
+
+
+def _read(path: Path, array: zarr.Array, corner: tuple[int, ...], *, must_exist: bool = False) -> np.ndarray:
+    """One chunk of an array, or an error that names it."""
+    numbers = (str(at // step) for at, step in zip(corner, array.chunks, strict=True))
+    chunk = Path(array.basename, "c", *numbers)
+    try:
+        if must_exist and not (path / chunk).exists():
+            raise FileNotFoundError("it is gone")
+        return np.asarray(array[tuple(slice(at, at + step) for at, step in zip(corner, array.chunks, strict=True))])
+    except Exception as failure:  # codecs raise what they like; whatever it is, this chunk cannot be read
+        raise TraceError(
+            f"trace {path}",
+            expected=f"chunk {chunk} as it was written",
+            found=f"{type(failure).__name__}: {failure}",
+            remedy="Delete the trace and record it again, or open it with verify=False and leave those examples out.",
+        ) from failure

@@ -1,0 +1,148 @@
+"""A trace: frames put together as labelled arrays.
+
+Axes, in this order, each where a site has it: example, step, layer, head (or kv_head), position, feature; for patterns
+query and key. What is as wide as the residual stream is counted along `feature`, a head's own space along
+`head_feature`, the MLP's neurons along `neuron`, the vocabulary along `token`.
+
+Coordinates say what stood there: `tokens` and `mask_state` for every position (and step); `place` and `block` where
+slots are not simply the text in its order; `confidence` and `committed_at` for decoding runs. Numbers that do not exist
+(a position that an autoregressive run has not reached, an inserted token that this example does not have) are NaN, or
+-1 among integers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probe.paradigms.canvas import Canvas
+from probe.tracing.recorder import Frame
+from probe.tracing.selection import ABSENT, Asked, is_text
+from probe.tracing.sites import SITES
+
+if TYPE_CHECKING:
+    import xarray
+
+    from probe.decoding.trajectory import Trajectory
+    from probe.models.model import Model
+
+Labelled = tuple[tuple[str, ...], np.ndarray]
+Region = dict[str, Labelled]
+"""Variables by name, for some of the examples."""
+
+CLEAN, MASKED = 0, 1
+MASK_STATES = {"flag_values": [CLEAN, MASKED, ABSENT], "flag_meanings": "clean masked absent"}
+
+
+def region(model: Model, asked: Asked, frames: list[Frame], stepped: bool, told: Trajectory | None) -> Region:
+    """The frames of some examples, as arrays with a step axis where there are steps. The frames are used up."""
+    found: Region = {}
+    coordinates = [_coordinates(model, asked, frame, told) for frame in frames]
+    for name in [one.name for one in asked.sites]:
+        parts = [frame.arrays.pop(name) for frame in frames]
+        dims = ("layer", *SITES[name].dims) if SITES[name].layered else SITES[name].dims
+        found[name] = _joined(parts, dims, stepped)
+    for name, (dims, _) in coordinates[0].items():
+        found[name] = _joined([each[name][1] for each in coordinates], dims, stepped)
+    if told is not None:
+        found["committed_at"] = _committed(asked, told, found)
+    return found
+
+
+def _joined(parts: list[Tensor], dims: tuple[str, ...], stepped: bool) -> Labelled:
+    if not stepped:
+        return ("example", *dims), parts[0].cpu().numpy()
+    sizes = [max(part.shape[axis] for part in parts) for axis in range(parts[0].dim())]
+    whole = torch.empty((sizes[0], len(parts), *sizes[1:]), dtype=parts[0].dtype)
+    fill = torch.nan if whole.is_floating_point() else ABSENT
+    for step in range(len(parts)):
+        part, parts[step] = parts[step], parts[0][:0]  # let go of each as soon as it is copied
+        if list(part.shape) != sizes:
+            whole[:, step] = fill
+        whole[(slice(None), step, *(slice(0, size) for size in part.shape[1:]))] = part
+    return ("example", "step", *dims), whole.numpy()
+
+
+def _coordinates(model: Model, asked: Asked, frame: Frame, told: Trajectory | None) -> dict[str, tuple]:
+    """What stood at the recorded slots of one frame."""
+    ragged = asked.positions is not None and asked.positions.dim() == 2
+    found = _standing(model, frame.canvas, frame.slots, "position", ragged)
+    if frame.slots is not None and asked.has("pattern"):
+        keys = _standing(model, frame.canvas, None, "key", ragged=False)
+        found |= {f"key_{name}": value for name, value in keys.items()}
+    if told is not None:
+        places = _at(frame.canvas.places.expand(len(frame.canvas), -1), frame.slots).cpu()
+        sure = told.confidence[:, frame.step].cpu()
+        inside = (places >= 0) & (places < sure.shape[1])
+        found["confidence"] = (
+            ("position",),
+            sure.gather(1, places.clamp(0, sure.shape[1] - 1)).masked_fill(~inside, torch.nan),
+        )
+    return found
+
+
+def _standing(model: Model, canvas: Canvas, slots: Tensor | None, axis: str, ragged: bool) -> dict[str, tuple]:
+    rows = len(canvas)
+    tokens = _at(canvas.tokens, slots)
+    mask_state = torch.full_like(tokens, CLEAN, dtype=torch.int8)
+    if model.mask_id is not None:
+        mask_state[tokens == model.mask_id] = MASKED
+    found = {"tokens": tokens, "mask_state": mask_state.masked_fill(tokens == ABSENT, ABSENT)}
+    if ragged or not is_text(canvas):
+        found["place"] = _at(canvas.places.expand(rows, -1), slots)
+        found["block"] = _at(canvas.block.expand(rows, -1), slots)
+    return {name: ((axis,), values) for name, values in found.items()}
+
+
+def _at(values: Tensor, slots: Tensor | None) -> Tensor:
+    if slots is None:
+        return values
+    if slots.dim() == 1:
+        return values[:, slots]
+    return values.gather(1, slots.clamp(min=0)).masked_fill(slots == ABSENT, ABSENT)
+
+
+def _committed(asked: Asked, told: Trajectory, found: Region) -> Labelled:
+    """When each position was written: one answer for the whole run, where the positions are those of the text."""
+    committed = told.committed_at.cpu().numpy()
+    if "place" in found:
+        dims, places = found["place"]
+        flat = places.reshape(len(places), -1).clip(0, committed.shape[1] - 1)
+        values = np.take_along_axis(committed, flat, 1).reshape(places.shape)
+        return dims, np.where((places >= 0) & (places < committed.shape[1]), values, ABSENT)
+    if asked.positions is not None:
+        return ("example", "position"), committed[:, asked.positions.cpu().numpy()]
+    return ("example", "position"), committed
+
+
+def index_coordinates(asked: Asked, region: Region, examples: int, steps: tuple[int, ...] | None) -> Region:
+    """The labels of the axes themselves."""
+    sizes = {dim: size for dims, array in region.values() for dim, size in zip(dims, array.shape, strict=True)}
+    text = "place" not in region
+    shared = asked.positions.cpu().numpy() if asked.positions is not None and text else None
+    labels = {
+        "example": np.arange(examples),
+        "step": np.array(steps),
+        "layer": np.array(asked.layers),
+        "head": np.arange(sizes.get("head", 0)) if asked.heads is None else np.array(asked.heads),
+        "kv_head": np.arange(sizes.get("kv_head", 0)) if asked.kv_heads is None else np.array(asked.kv_heads),
+        "position": np.arange(sizes.get("position", 0)) if shared is None else shared,
+        "key": np.arange(sizes.get("key", 0)),
+    }
+    labels["query"] = labels["position"]
+    return {dim: ((dim,), values) for dim, values in labels.items() if dim in sizes}
+
+
+def dataset(variables: Region, attributes: dict[str, Any]) -> xarray.Dataset:
+    """Labelled arrays as an xarray Dataset: sites are its variables, all else its coordinates."""
+    import xarray
+
+    sites = {name: value for name, value in variables.items() if name in SITES}
+    others = {name: value for name, value in variables.items() if name not in SITES}
+    found = xarray.Dataset(sites, others, attributes)
+    if "mask_state" in found:
+        found["mask_state"].attrs.update(MASK_STATES)
+    return found
