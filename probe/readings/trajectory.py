@@ -2,8 +2,8 @@
 
 The model decodes the completion from the clean prompt, and is asked for the answer in each state that it saw on the
 way. The corrupt rows are those same states under the corrupt prompt: what the run had written and what it still had
-masked are identical, so that only the question differs. Once the answer is written, its logits are untrained; those rows
-are not `open`, and no rule of aggregation uses them.
+masked are identical, so that only the question differs. Once the answer is written, its logits are untrained; those
+rows are not `open`, and no rule of aggregation uses them.
 """
 
 from __future__ import annotations
