@@ -50,10 +50,15 @@ class TraceError(ProbeError):
     """A recording that cannot be made, written or read back."""
 
 
+_MOST_LISTED = 8
+
+
 def nearest(name: str, known: Iterable[str], how_many: int = 3) -> str:
     """The known names closest to a mistyped one, as a phrase for an error's remedy."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=how_many, cutoff=0.4)
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=how_many, cutoff=0.4)
     if close:
-        return "Did you mean " + " or ".join(repr(candidate) for candidate in close) + "?"
-    return "Known: " + ", ".join(known) + "."
+        return "Did you mean " + " or ".join(repr(by_lower[lower]) for lower in close) + "?"
+    listed = ", ".join(known[:_MOST_LISTED]) or "none"
+    return f"Known: {listed}" + (f" and {len(known) - _MOST_LISTED} more." if len(known) > _MOST_LISTED else ".")

@@ -1,8 +1,8 @@
 """A pair: an autoregressive model, the diffusion model made from it, and the controls they have.
 
 Two models are comparable when they share an architecture, a shape and a vocabulary; a pair is refused when they do not.
-The AR model is told its twin's mask token, so that it can be shown the twin's very canvas: half of the 2×2 of weights
-and attention asks exactly that.
+The AR model and the controls are told the twin's mask token, so that they can be shown the twin's very canvas: half of
+the 2×2 of weights and attention asks exactly that.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from probe.errors import ProbeError, nearest
 from probe.models.catalog import entries
 from probe.models.loading import load
 from probe.models.model import Model
+from probe.paradigms import Autoregressive
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,19 @@ class Pair:
     name: str = ""
 
     def __post_init__(self) -> None:
+        if self.ar.paradigm.name != Autoregressive.name:
+            raise ProbeError(
+                f"pair {self.ar.name!r}, {self.diffusion.name!r}",
+                expected="an autoregressive model first, its diffusion twin second",
+                found=f"a {self.ar.paradigm.name} model first",
+                remedy="Exchange the two.",
+            )
         for other in (self.diffusion, *self.controls.values()):
             _refuse_unlike(self.ar, other)
         mask = self.diffusion.mask_id
-        if self.ar.mask_id is None and mask is not None and mask < self.ar.vocabulary:
-            self.ar.paradigm = replace(self.ar.paradigm, mask_id=mask)
+        for model in (self.ar, *self.controls.values()):
+            if model.mask_id is None and mask is not None and mask < model.vocabulary:
+                model.paradigm = replace(model.paradigm, mask_id=mask)
 
     def __repr__(self) -> str:
         return f"Pair({self.name}: {self.ar!r} → {self.diffusion!r}; controls {sorted(self.controls)})"
@@ -52,14 +61,19 @@ class Pair:
         return min(self.ar.vocabulary, self.diffusion.vocabulary)
 
 
+_OF_DIFFUSION = ("paradigm", "mask_id", "shift", "attention")
+
+
 def load_pair(where: str | tuple[str | Path, str | Path], *, controls: bool = True, **how: Any) -> Pair:
     """The pair of a diffusion model whose AR twin is known (`zoo:NAME`, a catalog name), or of two places (AR first).
 
-    `controls=False` leaves the controls on disk. Everything else is passed to `load` for each model.
+    `controls=False` leaves the controls on disk. Everything else is passed to `load`: what says how the diffusion model
+    writes (`paradigm`, `mask_id`, `shift`, `attention`) for that model alone, the rest for each.
     """
+    for_each = {name: value for name, value in how.items() if name not in _OF_DIFFUSION}
     if not isinstance(where, str | Path):
         ar_place, diffusion_place = _two(where)
-        ar, diffusion = load(ar_place, **how), load(diffusion_place, **how)
+        ar, diffusion = load(ar_place, **for_each), load(diffusion_place, **how)
         return Pair(ar, diffusion, name=f"{ar.name} → {diffusion.name}")
     diffusion = load(where, **how)
     entry = diffusion.entry
@@ -71,8 +85,8 @@ def load_pair(where: str | tuple[str | Path, str | Path], *, controls: bool = Tr
             found=entry.note if entry and entry.note else "no AR twin declared for it",
             remedy="Pass both places: load_pair((AR, DIFFUSION)). " + nearest(str(where), known),
         )
-    others = {name: load(place, **how) for name, place in entry.controls.items()} if controls else {}
-    return Pair(load(entry.ar, **how), diffusion, others, name=str(where))
+    others = {name: load(place, **for_each) for name, place in entry.controls.items()} if controls else {}
+    return Pair(load(entry.ar, **for_each), diffusion, others, name=str(where))
 
 
 def _two(where: Any) -> tuple[str | Path, str | Path]:
@@ -99,16 +113,25 @@ def _refuse_unlike(ar: Model, other: Model) -> None:
             found=f"{shape(ar)}; and {shape(other)}",
             remedy="Pair a model with the one it was made from (`twinprobe catalog` names them).",
         )
-    if not (ar.has_tokenizer and other.has_tokenizer):
-        return
-    ours, theirs = ar.tokenizer.get_vocab(), other.tokenizer.get_vocab()
-    special = {*ar.tokenizer.all_special_tokens, *other.tokenizer.all_special_tokens}
-    differ = [word for word, token in ours.items() if word not in special and theirs.get(word, token) != token]
+    if ar.has_tokenizer and other.has_tokenizer:
+        _refuse_other_words(ar, other)
+
+
+def _refuse_other_words(ar: Model, other: Model) -> None:
+    """Added tokens may differ (a twin has its mask among them); what text is made of may not."""
+    ours, theirs = (_words(model) for model in (ar, other))
+    differ = sorted(token for token in ours.keys() & theirs.keys() if ours[token] != theirs[token])
     if differ:
-        word = differ[0]
+        first = differ[0]
         raise ProbeError(
             f"pair {ar.name!r}, {other.name!r}",
             expected="one vocabulary",
-            found=f"{len(differ)} words with two ids, {word!r} being {ours[word]} and {theirs[word]}",
+            found=f"{len(differ)} ids with two meanings, {first} being {ours[first]!r} and {theirs[first]!r}",
             remedy="Check that both folders carry the tokenizer of their own family.",
         )
+
+
+def _words(model: Model) -> dict[int, str]:
+    """The words of text by id."""
+    added = {*model.tokenizer.added_tokens_decoder, *model.tokenizer.all_special_ids}
+    return {token: word for word, token in model.tokenizer.get_vocab().items() if token not in added}

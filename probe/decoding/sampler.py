@@ -20,7 +20,8 @@ ORDERS = ("confidence", "margin", "entropy", "random", "left_to_right")
 
 @dataclass(frozen=True)
 class Sampler:
-    """`steps` is the number of forward passes (None: one a token); `temperature` 0 takes the best token."""
+    """`steps` is the number of forward passes (None: one a token; at least one a block); `temperature` 0 takes the
+    best token."""
 
     order: str = "confidence"
     steps: int | None = None
@@ -36,7 +37,7 @@ class Sampler:
                 found=repr(self.order),
                 remedy=nearest(self.order, ORDERS),
             )
-        for name, lowest in (("steps", 1), ("block", 1), ("temperature", 0)):
+        for name, lowest in (("steps", 1), ("block", 1), ("temperature", 0), ("threshold", 0)):
             value = getattr(self, name)
             if value is not None and value < lowest:
                 raise ProbeError(

@@ -39,7 +39,7 @@ class Entry(BaseModel):
     clean_shift: bool | None = None
     attention: str | None = Field(None, description="None: the paradigm's own")
     sampler: Sampler | None = None
-    model_type: str | None = Field(None, description="as published, where this identifies the family")
+    format: str | None = Field(None, description="the published format (probe.models.formats) that tells the family")
     note: str = ""
     sample: tuple[str, ...] = Field((), description="text in the model's language, for its self-tests")
 
@@ -95,21 +95,28 @@ def validated(row: Any, thing: str) -> Entry:
         ) from None
 
 
-def entry_for(where: str, model_type: str | None, rows: list[Entry]) -> Entry | None:
-    """What is declared of a checkpoint by its name, the name of its folder, or its published model_type.
+def entry_for(where: str, rows: list[Entry]) -> Entry | None:
+    """What is declared of a checkpoint by its name, or by the name of its folder."""
+    folder = os.path.basename(os.path.abspath(where))  # of "." too
+    return next((row for row in rows if row.name == where or row.name.rpartition("/")[2] == folder), None)
 
-    A model_type decides only where all rows that carry it declare the same; otherwise the user must say which it is.
+
+def entry_of_format(
+    where: str, format: str, rows: list[Entry], *, paradigm: str | None = None, mask_id: int | None = None
+) -> Entry | None:
+    """What is declared of every checkpoint of a published format.
+
+    A format decides only where its rows declare the same. Where they differ, a paradigm or a mask id that the caller
+    states may leave one of them; otherwise the caller must say which it is.
     """
-    by_name = [row for row in rows if row.name == where or row.name.rpartition("/")[2] == Path(where).name]
-    if by_name:
-        return by_name[0]
-    family = [row for row in rows if model_type is not None and row.model_type == model_type]
+    family = [row for row in rows if row.format == format and paradigm in (None, row.paradigm)]
+    family = [row for row in family if mask_id == row.mask_id] or family
     declared = {(row.paradigm, row.mask_id, row.shift, row.clean_shift, row.attention) for row in family}
-    if len(declared) > 1:
+    if len(declared) > 1 and paradigm is None:
         raise CheckpointError(
             f"checkpoint {where}",
-            expected=f"a name that tells which {model_type!r} model it is",
+            expected=f"a name that tells which {format} model it is",
             found="rows that differ: " + ", ".join(row.name for row in family),
             remedy="Name the folder like one of them, or say paradigm=, mask_id=, shift= and attention=.",
         )
-    return family[0] if family else None
+    return family[0] if len(declared) == 1 else None

@@ -15,7 +15,7 @@ from typing import Any
 from probe.errors import CheckpointError
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-INDEX = "model.safetensors.index.json"
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # the names that transformers reads
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,6 @@ class Checkpoint:
     @property
     def gguf(self) -> Path | None:
         return self.files[0] if self.files[0].suffix == ".gguf" else None
-
-    @property
-    def size(self) -> int:
-        """Bytes on disk."""
-        return sum(file.stat().st_size for file in self.files)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -59,6 +54,14 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def _no_weights(path: Path) -> CheckpointError:
+    unlisted = sorted(file.name for file in path.glob("*.safetensors"))
+    if unlisted:
+        return CheckpointError(
+            f"folder {path}",
+            expected=f"{SINGLE}, or shards and the {INDEX} that lists them",
+            found=", ".join(unlisted[:5]) + (" …" if len(unlisted) > 5 else ""),
+            remedy=f"Download {INDEX} as well, or rename a single file to {SINGLE}.",
+        )
     pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLES)
     if pickles:
         return CheckpointError(
@@ -70,17 +73,27 @@ def _no_weights(path: Path) -> CheckpointError:
         )
     return CheckpointError(
         f"folder {path}",
-        expected="*.safetensors, or one *.gguf",
+        expected=f"{SINGLE}, its shards, or one *.gguf",
         found="neither",
         remedy="Is this the folder that holds config.json and the weights?",
     )
 
 
 def _shards(path: Path) -> list[Path]:
-    index = path / INDEX
+    index, single = path / INDEX, path / SINGLE
+    if single.is_file():
+        return [single]
     if not index.is_file():
-        return sorted(path.glob("*.safetensors"))
-    names = sorted(set(read_json(index)["weight_map"].values()))
+        return []
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(
+            f"file {index}",
+            expected="a 'weight_map' from keys to shards",
+            found=type(weight_map).__name__,
+            remedy="Download it again.",
+        )
+    names = sorted(set(map(str, weight_map.values())))
     missing = [name for name in names if not (path / name).is_file()]
     if missing:
         raise CheckpointError(

@@ -27,8 +27,8 @@ class Format:
     stock: str | None  # the architecture that it is, or None where `stock_by` decides
     key_prefix: str | None = None  # tells this format from another one with the same model_type
     keys: Mapping[str, str] = field(default_factory=dict)
-    fields: Mapping[str, str] = field(default_factory=dict)  # stock field name: published field name
-    settings: Mapping[str, Any] = field(default_factory=dict)  # stock fields that the published config leaves unsaid
+    fields: Mapping[str, str] = field(default_factory=dict)  # stock field name: published field name, always said
+    settings: Mapping[str, Any] = field(default_factory=dict)  # stock fields that the format fixes without saying so
     required: Mapping[str, Any] = field(default_factory=dict)  # published fields that must hold, where they are said
     stock_by: tuple[str, Mapping[Any, str]] | None = None  # (published field, {its value: architecture})
 
@@ -41,16 +41,23 @@ class Format:
 
     def stock_fields(self, published: Mapping[str, Any]) -> dict[str, Any]:
         """The published configuration in the stock architecture's terms."""
-        for name, expected in self.required.items():
-            if name in published and published[name] not in (expected, None):
+        for name, expected in {**self.required, "quantization_config": None}.items():
+            if published.get(name) not in (expected, None):
                 raise CheckpointError(
                     f"config field {name!r}",
-                    expected=f"{expected!r}, which is what the stock {self.stock} class computes",
+                    expected=f"{expected!r}, which is what the stock class computes with",
                     found=repr(published[name]),
-                    remedy="This variant of the format would load wrong in silence, so it is refused.",
+                    remedy="This variant of the format would load wrong, so it is refused.",
                 )
-        # What names remote code, or the published class, means nothing to the stock one.
-        kept = {name: value for name, value in published.items() if name not in _REMOTE and value is not None}
+        unsaid = [name for name in self.fields.values() if name not in published]
+        if unsaid:
+            raise CheckpointError(
+                f"config.json of a {self.name} checkpoint",
+                expected="the fields " + ", ".join(self.fields.values()),
+                found="no " + ", ".join(unsaid),
+                remedy="Take the config.json that was published with these weights; a default would be a guess.",
+            )
+        kept = {name: value for name, value in published.items() if name not in _NOT_STOCK and value is not None}
         renamed = {stock: kept[name] for stock, name in self.fields.items() if name in kept}
         return {**kept, **self.settings, **renamed, "model_type": self.architecture(published)}
 
@@ -61,7 +68,11 @@ class Format:
         return key
 
 
-_REMOTE = ("auto_map", "architectures", "model_type", "transformers_version", "_name_or_path", "torch_dtype", "dtype")
+# What names the published class, other code or other files: it means nothing to the stock class, or must not.
+_NOT_STOCK = (
+    *("architectures", "model_type", "transformers_version", "_name_or_path", "torch_dtype", "dtype"),
+    *("auto_map", "transformers_weights", "fusion_config", "attn_implementation", "_attn_implementation"),
+)
 
 _DENOISE = r"^denoise_model\."
 
@@ -108,6 +119,8 @@ FORMATS = (
             "vocab_size": "embedding_size",
             "max_position_embeddings": "max_sequence_length",
             "tie_word_embeddings": "weight_tying",
+            "rms_norm_eps": "rms_norm_eps",
+            "rope_theta": "rope_theta",
         },
         settings={"hidden_act": "silu"},
         required={
@@ -143,11 +156,11 @@ FORMATS = (
 def format_of(published: Mapping[str, Any], keys: list[str]) -> Format:
     """The format of a checkpoint, from its config.json and its keys."""
     model_type = published.get("model_type")
-    if model_type is None:
+    if not isinstance(model_type, str):
         raise CheckpointError(
             "config.json",
-            expected="a field 'model_type'",
-            found="none",
+            expected="a field 'model_type', which is a word",
+            found=repr(model_type),
             remedy="Is this a transformers checkpoint? Its config.json must say what it is.",
         )
     for known in FORMATS:

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import TYPE_CHECKING
 
 from probe.errors import CheckpointError, ProbeError, nearest
-from probe.models.catalog import OWN_ENTRY, Entry, entries, entry_for, validated
+from probe.models.backbone import load_backbone, usable_device, usable_dtype
+from probe.models.catalog import OWN_ENTRY, Entry, entries, entry_for, entry_of_format, validated
 from probe.models.checkpoint import Checkpoint, open_checkpoint, read_json
 from probe.models.formats import Format, format_of
-from probe.models.layout import layout_of, stock_class
 from probe.models.model import Model
 from probe.models.selftests import SelfTests, refuse_failures, run_selftests
 from probe.models.tokenizers import load_tokenizer
@@ -26,7 +24,10 @@ from probe.paradigms import Paradigm, named
 from probe.zoo import shipped, zoo_folder
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+DEPTHS = ("auto", "full", "off")
 
 
 def load(
@@ -49,13 +50,15 @@ def load(
     None is float32, whatever the checkpoint holds ("auto" keeps it as stored). `device_map="auto"` spreads a big model
     over several GPUs and the CPU. `selftest` is "auto" (what is cheap for the model's size), "full" or "off".
     """
-    folder = resolve(str(where), catalog)
-    checkpoint = open_checkpoint(folder)
-    published = format_of(checkpoint.config, list(checkpoint.shapes)) if checkpoint.gguf is None else None
-    entry = _declared(str(where), checkpoint, catalog, explicit=paradigm is not None)
-    backbone = _backbone(checkpoint, published, _device(device), _dtype(dtype), device_map)
-    words = _tokenizer(tokenizer, checkpoint, backbone.config.model_type)
+    # What is cheap to refuse is refused before the weights are read.
+    onto, kind = usable_device(device), usable_dtype(dtype)
+    _refuse_unknown_depth(selftest)
+    checkpoint = open_checkpoint(resolve(str(where), catalog))
+    published = None if checkpoint.gguf else format_of(checkpoint.config, list(checkpoint.shapes))
+    entry = _declared(str(where), checkpoint, published, catalog, paradigm, mask_id)
     manner = _paradigm(entry, checkpoint, paradigm, mask_id=mask_id, shift=shift, attention=attention)
+    words = _tokenizer(tokenizer, checkpoint, published)
+    backbone = load_backbone(checkpoint, published, onto, kind, device_map)
     model = Model(backbone, manner, words, name=str(where), entry=entry, published=checkpoint.config)
     return _tested(model, selftest)
 
@@ -93,127 +96,31 @@ def _from_hub(name: str, known: list[str]) -> Path:
         ) from None
 
 
-def _declared(where: str, checkpoint: Checkpoint, catalog: str | Path | None, *, explicit: bool) -> Entry | None:
+def _declared(
+    where: str,
+    checkpoint: Checkpoint,
+    published: Format | None,
+    catalog: str | Path | None,
+    paradigm: str | Paradigm | None,
+    mask_id: int | None,
+) -> Entry | None:
     own = checkpoint.folder / OWN_ENTRY
     if own.is_file():
         return validated(read_json(own), str(own))
-    model_type = None if explicit else checkpoint.config.get("model_type")
-    return entry_for(where, model_type, entries(catalog))
+    said = paradigm.name if isinstance(paradigm, Paradigm) else paradigm
+    rows = entries(catalog)
+    by_name = entry_for(where, rows)
+    if by_name is not None or published is None:
+        return by_name
+    return entry_of_format(where, published.name, rows, paradigm=said, mask_id=mask_id)
 
 
-def _device(device: str | torch.device) -> torch.device:
-    if device != "auto":
-        try:
-            return torch.device(device)
-        except RuntimeError:
-            raise ProbeError(
-                f"device {device!r}",
-                expected="auto, cpu, cuda or cuda:N",
-                found=repr(device),
-                remedy="Name one of these.",
-            ) from None
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | str:
-    if dtype is None:
-        return torch.float32
-    if dtype == "auto" or isinstance(dtype, torch.dtype):
-        return dtype
-    found = getattr(torch, dtype, None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        known = ("auto", "float32", "bfloat16", "float16", "float64")
-        raise ProbeError(
-            f"dtype {dtype!r}", expected="one of " + ", ".join(known), found=repr(dtype), remedy=nearest(dtype, known)
-        )
-    return found
-
-
-def _backbone(
-    checkpoint: Checkpoint,
-    published: Format | None,
-    device: torch.device,
-    dtype: torch.dtype | str,
-    device_map: str | dict | None,
-) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM, GenerationConfig
-    from transformers.utils import logging
-
-    place: dict[str, Any] = {"dtype": dtype, "device_map": device if device_map is None else device_map}
-    logging.disable_progress_bar()
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # its report of missing keys is a warning; here they are an error
-    try:
-        if published is None:
-            assert checkpoint.gguf is not None
-            backbone = AutoModelForCausalLM.from_pretrained(
-                checkpoint.folder, gguf_file=checkpoint.gguf.name, trust_remote_code=False, **place
-            )
-            # transformers refuses to save a model that says it is quantised, which a dequantised one no longer is.
-            vars(backbone.config).pop("quantization_config", None)
-            layout_of(backbone.config)
-            return backbone
-        config = stock_config(checkpoint, published)
-        backbone, landed = stock_class(layout_of(config)).from_pretrained(  # type: ignore[misc]  # returns two things
-            checkpoint.folder,
-            config=config,
-            key_mapping=dict(published.keys),
-            use_safetensors=True,
-            local_files_only=True,
-            # The folder's own may carry settings of a remote class; nothing here generates through transformers.
-            generation_config=GenerationConfig(),
-            ignore_mismatched_sizes=True,  # reported below, by name, instead of a traceback
-            output_loading_info=True,
-            **place,
-        )
-    finally:
-        logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
-    _refuse_unlanded(checkpoint, landed)
-    return backbone
-
-
-def stock_config(checkpoint: Checkpoint, published: Format) -> PretrainedConfig:
-    """The stock configuration of a published checkpoint, its vocabulary counted from the embedding itself."""
-    from transformers import CONFIG_MAPPING
-
-    fields = published.stock_fields(checkpoint.config)
-    config = CONFIG_MAPPING[fields.pop("model_type")](**fields)
-    layout = layout_of(config)
-    rows = [
-        shape[0]
-        for key, shape in checkpoint.shapes.items()
-        if published.stock_key(key).endswith(layout.embed.rpartition(".")[2] + ".weight")
-    ]
-    if rows:
-        config.vocab_size = rows[0]
-    return config
-
-
-def _refuse_unlanded(checkpoint: Checkpoint, landed: dict[str, Any]) -> None:
-    faults = {
-        "parameters left unset": sorted(landed["missing_keys"]),
-        "keys that land nowhere": sorted(landed["unexpected_keys"]),
-        "shapes that differ": sorted(f"{key} {tuple(a)} ≠ {tuple(b)}" for key, a, b in landed["mismatched_keys"]),
-    }
-    told = "; ".join(f"{what}: {_some(names)}" for what, names in faults.items() if names)
-    if told:
-        raise CheckpointError(
-            f"checkpoint {checkpoint.folder}",
-            expected="every key to land in the stock class and every parameter to be set",
-            found=told,
-            remedy="Is config.json this checkpoint's own? A family with other key names needs a Format "
-            "in probe/models/formats.py.",
-        )
-
-
-def _some(names: list[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _tokenizer(asked: str | Path | bool, checkpoint: Checkpoint, architecture: str) -> PreTrainedTokenizerBase | None:
+def _tokenizer(
+    asked: str | Path | bool, checkpoint: Checkpoint, published: Format | None
+) -> PreTrainedTokenizerBase | None:
     if asked is False:
         return None
+    architecture = published.architecture(checkpoint.config) if published else ""
     if asked is True:
         return load_tokenizer(checkpoint.folder, architecture, checkpoint.gguf)
     return load_tokenizer(Path(asked), architecture)
@@ -264,18 +171,17 @@ def _declared_mask(entry: Entry | None, checkpoint: Checkpoint) -> int | None:
     return in_config if entry.mask_id == "config" else entry.mask_id
 
 
-def _tested(model: Model, depth: str) -> Model:
-    depths = ("auto", "full", "off")
-    if depth not in depths:
+def _refuse_unknown_depth(selftest: str) -> None:
+    if selftest not in DEPTHS:
         raise ProbeError(
-            f"selftest {depth!r}",
-            expected="one of " + ", ".join(depths),
-            found=repr(depth),
-            remedy=nearest(depth, depths),
+            f"selftest {selftest!r}",
+            expected="one of " + ", ".join(DEPTHS),
+            found=repr(selftest),
+            remedy=nearest(str(selftest), DEPTHS),
         )
-    if depth == "off":
-        model.selftests = SelfTests(())
-        return model
-    model.selftests = run_selftests(model, full=depth == "full")
+
+
+def _tested(model: Model, depth: str) -> Model:
+    model.selftests = SelfTests(()) if depth == "off" else run_selftests(model, full=depth == "full")
     refuse_failures(model, model.selftests)
     return model

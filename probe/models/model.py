@@ -162,6 +162,7 @@ class Model:
         # transformers looks the attention up at every call, so the choice costs nothing and needs no second model.
         self.config._attn_implementation = self.attention_override or ("eager" if eager else "sdpa")
         canvas = canvas.to(self.device)
+        self._refuse_unlearned(canvas)
         for tell in self.before_run:
             tell(canvas)
         shown = inputs or {"input_ids": canvas.tokens}
@@ -172,9 +173,23 @@ class Model:
             "use_cache": False,
         }
 
+    def _refuse_unlearned(self, canvas: Canvas) -> None:
+        """Refuse places beyond a learned position table (GPT-2's), inserted blocks being the ones that get there."""
+        if self.layout.place_embed is None:
+            return
+        rows = self.layout.part(self.backbone, "place_embed").weight.shape[0]  # type: ignore[index]  # an Embedding
+        furthest = int(canvas.places.max())
+        if furthest >= rows:
+            raise TokenError(
+                f"tokens for model {self.name!r}",
+                expected=f"places from 0 to {rows - 1}, for which it has learned positions",
+                found=f"place {furthest}",
+                remedy="Shorten the text.",
+            )
+
     def checked(self, tokens: Tensor) -> Tensor:
         """Tokens on this model's device, refused unless they are (batch, length) ids of its embedding."""
-        if not isinstance(tokens, Tensor) or tokens.dim() != 2 or tokens.is_floating_point() or tokens.numel() == 0:
+        if not isinstance(tokens, Tensor) or tokens.dim() != 2 or not _whole(tokens) or tokens.numel() == 0:
             found = (
                 f"{tokens.dtype}, shape {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else type(tokens).__name__
             )
@@ -231,3 +246,7 @@ class Model:
             yield self
         finally:
             self.backbone.eval().requires_grad_(False)
+
+
+def _whole(tokens: Tensor) -> bool:
+    return tokens.dtype in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)

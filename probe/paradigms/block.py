@@ -40,9 +40,7 @@ class Block(Paradigm):
         block = torch.arange(length, device=tokens.device) // size
         t = noise_levels((tokens.shape[0], int(block[-1]) + 1), generator, tokens.device)
         hidden = hide(tokens, t[:, block], generator)
-        if self.mask_id is None:
-            raise ValueError("a paradigm that hides tokens needs its mask_id")
-        noised = tokens.masked_fill(hidden, self.mask_id)
+        noised = tokens.masked_fill(hidden, self.given_mask())
         labels = self._labels(tokens, hidden, block)
         return Lesson(beside_clean(noised, tokens, size), labels, torch.ones_like(labels, dtype=torch.float32))
 

@@ -31,26 +31,24 @@ class Fluid(Paradigm):
     longest: int = LONGEST_BLOCK
 
     def lesson(self, tokens: Tensor, generator: torch.Generator) -> Lesson:
-        if self.mask_id is None:
-            raise ValueError("a paradigm that hides tokens needs its mask_id")
         draw = {"generator": generator, "device": tokens.device}
         anchors = torch.rand(tokens.shape, **draw) < ANCHOR_RATE
         lengths = torch.randint(1, self.longest + 1, tokens.shape, **draw)
-        blank = insert(tokens, anchors, lengths, self.mask_id)
+        # Copies past the end of the text would answer for nothing, and none that answers sees them: they are left out.
+        to_the_end = tokens.shape[1] - 2 - torch.arange(tokens.shape[1], device=tokens.device)
+        blank = insert(tokens, anchors, lengths.minimum(to_the_end.clamp(min=0)), self.given_mask())
         inserted = blank.block > 0
-        # Label of a slot: the text's token after the slot's place; none where the text has ended.
+        # Label of a slot: the text's token after the slot's place.
         after = labels_read_at(tokens, torch.ones_like(tokens, dtype=torch.bool), shift=True)
-        real = inserted | (blank.block == 0)
-        inside = real & (blank.places < tokens.shape[1])
-        reachable = blank.places.clamp(max=tokens.shape[1] - 1)
-        labels = after.gather(1, reachable).masked_fill(~inside, NO_LABEL)
+        labels = after.gather(1, blank.places).masked_fill(blank.block < 0, NO_LABEL)
         # Restoration noise: one rate an anchor; a restored copy shows the true token of its place, or now and then a
         # wrong one.
         rate = torch.rand(tokens.shape, **draw).gather(1, (blank.block - 1).clamp(min=0))
-        restored = inserted & inside & (torch.rand(inserted.shape, **draw) < rate)
+        restored = inserted & (torch.rand(inserted.shape, **draw) < rate)
         wrong = torch.rand(inserted.shape, **draw) < RANDOM_RATE
-        ordinary = torch.randint(0, int(tokens.max()) + 1, inserted.shape, **draw)
-        shown = torch.where(wrong, ordinary, tokens.gather(1, reachable))
+        # Ordinary tokens are those of the texts at hand: a vocabulary also holds the mask and other special ones.
+        ordinary = tokens.flatten()[torch.randint(0, tokens.numel(), inserted.shape, **draw)]
+        shown = torch.where(wrong, ordinary, tokens.gather(1, blank.places))
         canvas = Canvas(torch.where(restored, shown, blank.tokens), blank.allowed, blank.places, blank.block)
         return Lesson(canvas, labels, torch.ones_like(labels, dtype=torch.float32))
 

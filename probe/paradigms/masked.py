@@ -13,9 +13,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from probe.errors import ProbeError, nearest
 from probe.paradigms.paradigm import Lesson, Paradigm, labels_read_at
 
 LOWEST_NOISE = 1e-3
+WEIGHTINGS = ("uniform", "1/t")
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,22 @@ class Masked(Paradigm):
     attention: str = "full"
     weighting: str = "uniform"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weighting not in WEIGHTINGS:
+            raise ProbeError(
+                f"weighting {self.weighting!r}",
+                expected="one of " + ", ".join(WEIGHTINGS),
+                found=repr(self.weighting),
+                remedy=nearest(self.weighting, WEIGHTINGS),
+            )
+
     def lesson(self, tokens: Tensor, generator: torch.Generator) -> Lesson:
         t = noise_levels((tokens.shape[0], 1), generator, tokens.device)
         hidden = hide(tokens, t, generator)
         labels = labels_read_at(tokens, hidden, shift=self.shift)
         counts = 1 / t if self.weighting == "1/t" else torch.ones_like(t)
-        noised = tokens.masked_fill(hidden, _given(self.mask_id))
+        noised = tokens.masked_fill(hidden, self.given_mask())
         return Lesson(self.canvas(noised), labels, counts.expand(labels.shape))
 
 
@@ -44,9 +56,3 @@ def noise_levels(shape: tuple[int, ...], generator: torch.Generator, device: tor
 def hide(tokens: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
     """Which tokens noise t hides, each by a draw of its own."""
     return torch.rand(tokens.shape, generator=generator, device=tokens.device) < t
-
-
-def _given(mask_id: int | None) -> int:
-    if mask_id is None:
-        raise ValueError("a paradigm that hides tokens needs its mask_id")
-    return mask_id

@@ -15,6 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from probe.errors import ProbeError
 from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas, places_of
 
@@ -59,11 +60,17 @@ class Paradigm(ABC):
     shift: bool = True
     clean_shift: bool | None = None
 
+    def __post_init__(self) -> None:
+        visibility.refuse_unknown(self.attention)
+
     def canvas(self, tokens: Tensor, *, attention: str | Tensor | None = None, padding: Tensor | None = None) -> Canvas:
         """The canvas of plain text under this paradigm's attention, or under another one that is asked for."""
         kind = self.attention if attention is None else attention
+        if padding is not None:
+            visibility.refuse_misread_padding(padding, tokens)
+            padding = padding.to(tokens.device)
         if isinstance(kind, Tensor):
-            allowed = visibility.allowed_by(kind, tokens)
+            allowed = visibility.allowed_by(kind.to(tokens.device), tokens)
             if padding is not None:
                 allowed = visibility.without_padding(allowed, padding)
         else:
@@ -78,6 +85,17 @@ class Paradigm(ABC):
             clean = tokens.gather(1, places) != self.mask_id
             shifted = torch.where(clean, self.clean_shift, shifted)
         return places - shifted.long()
+
+    def given_mask(self) -> int:
+        """The mask token, which whoever hides tokens must have."""
+        if self.mask_id is None:
+            raise ProbeError(
+                f"a {self.name} paradigm",
+                expected="a mask token to hide tokens behind",
+                found="none declared",
+                remedy="Give it its mask_id.",
+            )
+        return self.mask_id
 
     @abstractmethod
     def lesson(self, tokens: Tensor, generator: torch.Generator) -> Lesson:

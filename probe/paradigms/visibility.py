@@ -21,8 +21,10 @@ import torch
 from torch import Tensor
 
 from probe.errors import AttentionError
+from probe.paradigms.canvas import places_of
 
 KINDS = ("causal", "full", "block:N", "masks_last")
+_FORBIDS = -1e4  # added to a score: its exponential is 0 in every float type
 
 
 def block_size(kind: str) -> int | None:
@@ -40,32 +42,36 @@ def block_size(kind: str) -> int | None:
     return int(size)
 
 
-def visible(kind: str, tokens: Tensor, *, mask_id: int | None = None, padding: Tensor | None = None) -> Tensor:
-    """The boolean matrix (batch or 1, queries, keys) of an attention kind over `tokens` (batch, length)."""
-    length = tokens.shape[1]
-    place = torch.arange(length, device=tokens.device)
-    size = block_size(kind)
-    if kind == "causal":
-        rank = place[None]
-    elif kind == "full":
-        rank = torch.zeros_like(place)[None]
-    elif size is not None:
-        rank = (place // size)[None]
-    elif kind == "masks_last":
-        rank = _masks_last(tokens, mask_id)
-    else:
+def refuse_unknown(kind: object) -> None:
+    """Refuse what is not an attention kind."""
+    if not isinstance(kind, str) or (kind not in KINDS and block_size(kind) is None) or kind == "block:N":
         raise AttentionError(
             f"attention {kind!r}",
             expected="one of " + ", ".join(KINDS) + ", or a 4D additive float mask",
             found=repr(kind),
             remedy="Name one of these kinds.",
         )
+
+
+def visible(kind: str, tokens: Tensor, *, mask_id: int | None = None, padding: Tensor | None = None) -> Tensor:
+    """The boolean matrix (batch or 1, queries, keys) of an attention kind over `tokens` (batch, length)."""
+    refuse_unknown(kind)
+    place = places_of(tokens, padding)  # so that padding moves no border between blocks
+    size = block_size(kind)
+    if kind == "causal":
+        rank = place
+    elif kind == "full":
+        rank = torch.zeros_like(place)
+    elif size is not None:
+        rank = place // size
+    else:
+        rank = _masks_last(tokens, place, mask_id)
     # Every kind is an order: a query sees the keys whose rank is not above its own.
     allowed = rank[:, None, :] <= rank[:, :, None]
     return allowed if padding is None else without_padding(allowed, padding)
 
 
-def _masks_last(tokens: Tensor, mask_id: int | None) -> Tensor:
+def _masks_last(tokens: Tensor, place: Tensor, mask_id: int | None) -> Tensor:
     if mask_id is None:
         raise AttentionError(
             "attention 'masks_last'",
@@ -73,8 +79,18 @@ def _masks_last(tokens: Tensor, mask_id: int | None) -> Tensor:
             found="no mask id",
             remedy="Give the model its mask_id, or choose another attention.",
         )
-    place = torch.arange(tokens.shape[1], device=tokens.device)
     return place + tokens.shape[1] * (tokens == mask_id)
+
+
+def refuse_misread_padding(padding: Tensor, tokens: Tensor) -> None:
+    """Refuse padding that is not boolean: transformers' own attention_mask says the opposite, in whole numbers."""
+    if padding.dtype != torch.bool or padding.shape != tokens.shape:
+        raise AttentionError(
+            "the padding",
+            expected=f"booleans of the tokens' shape {tuple(tokens.shape)}, True on padded tokens",
+            found=f"{padding.dtype}, shape {tuple(padding.shape)}",
+            remedy="From a tokenizer's attention_mask it is `attention_mask == 0`.",
+        )
 
 
 def without_padding(allowed: Tensor, padding: Tensor) -> Tensor:
@@ -117,7 +133,7 @@ def allowed_by(mask: Tensor, tokens: Tensor) -> Tensor:
     if mask.dim() != 4:
         raise AttentionError(
             "the attention mask",
-            expected="four axes: batch or 1, heads or 1, queries, keys",
+            expected="four axes: batch or 1, 1, queries, keys",
             found=f"shape {tuple(mask.shape)}",
             remedy="Use probe.paradigms.visibility.additive(allowed) to make one.",
         )
@@ -136,13 +152,13 @@ def allowed_by(mask: Tensor, tokens: Tensor) -> Tensor:
             found=str(tuple(mask.shape)),
             remedy="Make the mask for these very tokens.",
         )
-    forbidden = mask[:, 0] <= torch.finfo(mask.dtype).min / 2
+    forbidden = mask[:, 0] <= _FORBIDS
     between = ~forbidden & (mask[:, 0] != 0)
     if between.any():
         value = mask[:, 0][between][0].item()
         raise AttentionError(
             "the attention mask",
-            expected="0 where attention is allowed and the dtype's lowest value (or -inf) where it is not",
+            expected=f"0 where attention is allowed and at most {_FORBIDS:g} (or -inf) where it is not",
             found=f"the value {value:g}",
             remedy="A bias on attention scores is not a mask; use an edit of the site 'pattern' instead.",
         )

@@ -1,0 +1,176 @@
+"""From a checkpoint to a stock backbone with every weight in its place.
+
+transformers reports a key that lands nowhere, or a parameter that nothing set, as a warning, and leaves random numbers
+behind. Here both are errors, and so is a configuration that the stock class does not take. The folder says what the
+weights are, never which code runs: classes come from the layout, files from what was looked at before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from probe.errors import CheckpointError, ProbeError, nearest
+from probe.models.checkpoint import Checkpoint
+from probe.models.formats import Format
+from probe.models.layout import layout_of, stock_class
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+
+def load_backbone(
+    checkpoint: Checkpoint,
+    published: Format | None,
+    device: torch.device,
+    dtype: torch.dtype | str,
+    device_map: str | dict | None = None,
+) -> PreTrainedModel:
+    """The weights in their stock class. `published` is None for a GGUF, which says itself what it is."""
+    place: dict[str, Any] = {"dtype": dtype, "device_map": device if device_map is None else device_map}
+    with _quiet(), _explained(checkpoint):
+        if published is None:
+            backbone, landed = _from_gguf(checkpoint, place)
+        else:
+            backbone, landed = _from_safetensors(checkpoint, published, place)
+    _refuse_unlanded(checkpoint, landed)
+    return backbone
+
+
+def _from_safetensors(checkpoint: Checkpoint, published: Format, place: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    from transformers import GenerationConfig
+
+    config = stock_config(checkpoint, published)
+    return stock_class(layout_of(config)).from_pretrained(  # type: ignore[return-value]  # loading info makes it two
+        checkpoint.folder,
+        config=config,
+        key_mapping=dict(published.keys),
+        use_safetensors=True,
+        local_files_only=True,
+        # The folder's own may carry settings of a remote class; nothing here generates through transformers.
+        generation_config=GenerationConfig(),
+        ignore_mismatched_sizes=True,  # reported by name below, instead of a traceback
+        output_loading_info=True,
+        **place,
+    )
+
+
+def _from_gguf(checkpoint: Checkpoint, place: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    from transformers import AutoModelForCausalLM
+
+    assert checkpoint.gguf is not None
+    backbone, landed = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]  # loading info makes it two
+        checkpoint.folder,
+        gguf_file=checkpoint.gguf.name,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+        **place,
+    )
+    # transformers refuses to save a model that says it is quantised, which a dequantised one no longer is.
+    vars(backbone.config).pop("quantization_config", None)
+    layout_of(backbone.config)
+    return backbone, landed
+
+
+def stock_config(checkpoint: Checkpoint, published: Format) -> PretrainedConfig:
+    """The stock configuration of a published checkpoint, its vocabulary counted from the embedding itself."""
+    from transformers import CONFIG_MAPPING
+
+    fields = published.stock_fields(checkpoint.config)
+    config = CONFIG_MAPPING[fields.pop("model_type")](**fields)
+    embedding = layout_of(config).embed.rpartition(".")[2] + ".weight"
+    rows = [shape[0] for key, shape in checkpoint.shapes.items() if published.stock_key(key).endswith(embedding)]
+    if rows:
+        config.vocab_size = rows[0]
+    return config
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar, and no warnings of missing keys, which are errors here."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()
+
+
+@contextmanager
+def _explained(checkpoint: Checkpoint) -> Iterator[None]:
+    """What transformers raises over settings it cannot take, or a GGUF that it cannot read, named."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except ProbeError:
+        raise
+    except (StrictDataclassError, AttributeError, LookupError, OSError, TypeError, ValueError) as fault:
+        file = checkpoint.gguf or checkpoint.folder / "config.json"
+        raise CheckpointError(
+            f"checkpoint {file}",
+            expected="a whole GGUF of a known architecture" if checkpoint.gguf else "settings the stock class takes",
+            found=f"{type(fault).__name__}: {' '.join(str(fault).split())}",
+            remedy="Mend the file, or download it again.",
+        ) from fault
+
+
+def _refuse_unlanded(checkpoint: Checkpoint, landed: dict[str, Any]) -> None:
+    faults = {
+        "parameters left unset": sorted(landed["missing_keys"]),
+        "keys that land nowhere": sorted(landed["unexpected_keys"]),
+        "shapes that differ": sorted(f"{key} {tuple(a)} ≠ {tuple(b)}" for key, a, b in landed["mismatched_keys"]),
+    }
+    told = "; ".join(f"{what}: {_some(names)}" for what, names in faults.items() if names)
+    if told:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.folder}",
+            expected="every key to land in the stock class and every parameter to be set",
+            found=told,
+            remedy="Is config.json this checkpoint's own? A family with other key names needs a Format "
+            "in probe/models/formats.py.",
+        )
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device of a name, refused where this machine has none of it; "auto" is a GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found).item()  # a device that computes nothing (meta) is of no use here either
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as problem:
+        raise ProbeError(
+            f"device {device!r}",
+            expected="auto, cpu, or a device of this machine such as cuda or cuda:1",
+            found=str(problem).splitlines()[0],
+            remedy="Choose 'auto' to take what there is.",
+        ) from None
+    return found
+
+
+def usable_dtype(dtype: str | torch.dtype | None) -> torch.dtype | str:
+    """The float type of a name; None is float32, and "auto" what the checkpoint holds."""
+    if dtype is None:
+        return torch.float32
+    if dtype == "auto":
+        return dtype
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if isinstance(found, torch.dtype) and found.is_floating_point:
+        return found
+    known = ("auto", "float32", "bfloat16", "float16", "float64")
+    raise ProbeError(
+        f"dtype {dtype!r}", expected="one of " + ", ".join(known), found=repr(dtype), remedy=nearest(str(dtype), known)
+    )

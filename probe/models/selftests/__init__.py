@@ -1,0 +1,73 @@
+"""Self-tests: does a loaded model behave as it is declared to?
+
+Loading a diffusion model wrong rarely fails; it computes something else. Each test here compares what is declared with
+what the weights do, and says what it expected and what it found. Some look things up (`mask`, `rotary`), some compare
+two computations (`mechanics`), two need language (`language`). A test that cannot tell says "not run", never "pass".
+
+    1 wiring       logits under an explicit causal mask are those of the stock class left to itself
+    2 attention    a token's logits move with what it is declared to see, before it and after it, and with nothing else
+      attention    and text is predicted best under the declared attention
+    3 shift        a hidden token is predicted best from the slot that is declared to answer for it
+    4 mask token   the mask is a row of the embedding, and nothing that text is made of
+    5 rotary       the rotary frequencies are those of the formula
+    6 kernels      eager and SDPA agree; attention rows sum to 1 and are exactly 0 where forbidden
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from probe.errors import SelfTestError
+from probe.models.model import Model
+from probe.models.selftests.finding import FAIL, NOT_RUN, PASS, Finding, SelfTests
+from probe.models.selftests.language import attention_on_text, shift
+from probe.models.selftests.mask import mask_token
+from probe.models.selftests.mechanics import attention_reach, kernels, wiring
+from probe.models.selftests.rotary import rotary
+
+__all__ = ["FAIL", "NOT_RUN", "PASS", "Finding", "SelfTests", "refuse_failures", "run_selftests"]
+
+Test = Callable[[Model], Finding]
+
+LOOKED_UP: dict[str, Test] = {"mask token": mask_token, "rotary": rotary}
+COMPUTED: dict[str, Test] = {
+    "wiring": wiring,
+    "attention reach": attention_reach,
+    "attention on text": attention_on_text,
+    "shift": shift,
+    "kernels": kernels,
+}
+CHEAP = 50_000_000  # parameters up to which a CPU computes all tests at every load without being felt
+
+
+def run_selftests(model: Model, *, full: bool = True) -> SelfTests:
+    """All tests (`full`), or those whose cost is not felt at a load of this size."""
+    left_out = _why_not_computed(model, full)
+    with torch.no_grad():
+        findings = [test(model) for test in LOOKED_UP.values()]
+        for name, test in COMPUTED.items():
+            findings.append(test(model) if left_out is None else Finding(name, "", left_out, NOT_RUN))
+    return SelfTests(tuple(findings))
+
+
+def _why_not_computed(model: Model, full: bool) -> str | None:
+    if model.mask_id is not None and not 0 <= model.mask_id < model.vocabulary:
+        return "no forward pass can take a mask outside the embedding"
+    if not full and model.n_parameters > CHEAP and model.device.type == "cpu":
+        return f"left out at load of {model.n_parameters / 1e9:.1f} B parameters; `twinprobe check` runs it"
+    return None
+
+
+def refuse_failures(model: Model, tests: SelfTests) -> None:
+    """Raise what failed, all of it at once."""
+    if not tests.failed:
+        return
+    raise SelfTestError(
+        f"model {model.name!r}",
+        expected="; ".join(f"{finding.test}: {finding.expected}" for finding in tests.failed),
+        found="; ".join(f"{finding.test}: {finding.found}" for finding in tests.failed),
+        remedy="Correct what is declared (paradigm=, mask_id=, shift=, attention=, or a row of a catalog) or the "
+        "files; selftest='off' loads it all the same, to look at it.",
+    )

@@ -1,0 +1,146 @@
+"""Tests that need language: are the declared attention and shift those that the weights predict text by?
+
+One token is hidden in each of many windows of text and predicted in the declared way and in another one; the two are
+compared over tokens, in pairs. Weights that know nothing of the text (random ones, another language) can favour either
+way by accident, because they put one and the same guess behind every mask; so a verdict is given only to a model that
+predicts the text far better than chance in one of the two ways. Otherwise the test is undecided, which is "not run".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from probe.models.model import Model
+from probe.models.selftests.finding import FAIL, NOT_RUN, PASS, Finding
+
+CLEAR = 3.0  # standard errors by which one way of reading must win over another
+KNOWN = 0.9  # a model knows the text if one way's NLL is below this share of that of a uniform guess
+LENGTH, ROWS = 32, 48
+
+
+def attention_on_text(model: Model) -> Finding:
+    """Predict hidden tokens under the declared attention and under the alternatives."""
+    declared = model.paradigm.attention
+    expected = f"text predicted best under {declared} attention"
+    text = hidden_text(model)
+    if isinstance(text, str):
+        return Finding("attention on text", expected, text, NOT_RUN)
+    own, *others = (_nll(model, text, kind) for kind in (declared, *_others(declared)))
+    against = {kind: _Gain.of(own, other) for kind, other in zip(_others(declared), others, strict=True)}
+    told = f"NLL {own.mean():.3f}; " + ", ".join(f"{kind} {gain}" for kind, gain in against.items())
+    return _judged(model, "attention on text", expected, told, (own, *others))
+
+
+def _others(declared: str) -> tuple[str, ...]:
+    return tuple(kind for kind in ("causal", "full") if kind != declared)
+
+
+def shift(model: Model) -> Finding:
+    """Predict hidden tokens from their own slot and from the one before."""
+    here, before = "its own slot", "the slot before"
+    declared, other = (before, here) if model.shift else (here, before)
+    expected = f"a hidden token predicted best from {declared}"
+    text = hidden_text(model)
+    if isinstance(text, str):
+        return Finding("shift", expected, text, NOT_RUN)
+    logits = model.logits(text.hidden).float().log_softmax(-1)
+    own, instead = (_read(logits, text, text.places - step) for step in ((1, 0) if model.shift else (0, 1)))
+    told = f"NLL {own.mean():.3f} from {declared}; from {other} {_Gain.of(own, instead)}"
+    return _judged(model, "shift", expected, told, (own, instead))
+
+
+def _judged(model: Model, test: str, expected: str, told: str, ways: tuple[Tensor, ...]) -> Finding:
+    """The verdict on the first of several ways to predict the same tokens (their NLLs)."""
+    own, *others = ways
+    gains = [_Gain.of(own, other).z for other in others]
+    if min(float(way.mean()) for way in ways) > KNOWN * math.log(model.vocabulary):
+        return Finding(test, expected, told + "; no better than chance, so nothing can be told", NOT_RUN)
+    if min(gains) < -CLEAR:
+        return Finding(test, expected, told, FAIL)
+    if max(gains) > CLEAR:
+        return Finding(test, expected, told, PASS)
+    return Finding(test, expected, told + "; too close to tell", NOT_RUN)
+
+
+@dataclass(frozen=True)
+class _Gain:
+    """How much better the declared way predicts than another, paired over tokens."""
+
+    nats: float
+    z: float
+
+    @classmethod
+    def of(cls, own: Tensor, instead: Tensor) -> _Gain:
+        difference = (instead - own).double()
+        error = difference.std() / math.sqrt(len(difference))
+        return cls(difference.mean().item(), (difference.mean() / error.clamp(min=1e-12)).item())
+
+    def __str__(self) -> str:
+        return f"{self.nats:+.3f} nats (z {self.z:+.1f})"
+
+
+@dataclass(frozen=True)
+class HiddenText:
+    """Windows of text (rows × length), one place in each, and the same windows with that place hidden."""
+
+    tokens: Tensor
+    places: Tensor
+    hidden: Tensor
+
+
+def _nll(model: Model, text: HiddenText, attention: str) -> Tensor:
+    slots = model.paradigm.read_at(text.hidden, text.places[:, None])[:, 0]
+    return _read(model.logits(text.hidden, attention).float().log_softmax(-1), text, slots)
+
+
+def _read(log_probabilities: Tensor, text: HiddenText, slots: Tensor) -> Tensor:
+    rows = torch.arange(len(slots), device=slots.device)
+    return -log_probabilities[rows, slots, text.tokens[rows, text.places]]
+
+
+def hidden_text(model: Model) -> HiddenText | str:
+    """Text with one token hidden in each row; or why there is none.
+
+    A model without a mask token gets another token of the text there: what is asked of it must not be visible.
+    """
+    if not model.has_tokenizer:
+        return "no tokenizer, so no text"
+    encoded = [torch.tensor(model.tokenizer(text)["input_ids"]) for text in sample_text(model).splitlines() if text]
+    length = min(LENGTH, max(map(len, encoded)))
+    if length < 4:
+        return "no text long enough"
+    unknown = model.tokenizer.unk_token_id
+    if isinstance(unknown, int) and torch.cat(encoded).eq(unknown).float().mean() > 0.2:
+        return "the sample text is not in this model's vocabulary"
+    tokens, places = _windows([row for row in encoded if len(row) >= length], length)
+    rows = torch.arange(len(tokens))
+    hidden = tokens.clone()
+    hidden[rows, places] = tokens.flip(0)[rows, places] if model.mask_id is None else model.mask_id
+    return HiddenText(*(part.to(model.device) for part in (tokens, places, hidden)))
+
+
+def _windows(texts: list[Tensor], length: int) -> tuple[Tensor, Tensor]:
+    """Seeded windows (rows × length) and a place inside each; no token of the text is asked for twice, for the tokens
+    are compared as independent draws."""
+    generator = torch.Generator().manual_seed(0)
+    asked = [(text, place) for text in texts for place in range(1, len(text) - 1)]
+    drawn = [asked[i] for i in torch.randperm(len(asked), generator=generator)[:ROWS].tolist()]
+    tokens, places = [], []
+    for text, place in drawn:
+        earliest, latest = max(0, place + 2 - length), min(place - 1, len(text) - length)
+        start = int(torch.randint(earliest, latest + 1, (), generator=generator))
+        tokens.append(text[start : start + length])
+        places.append(place - start)
+    return torch.stack(tokens), torch.tensor(places)
+
+
+def sample_text(model: Model) -> str:
+    """Text in the model's language: the declared sample, or some English."""
+    if model.entry is not None and model.entry.sample:
+        return "\n".join(model.entry.sample)
+    return Path(__file__).with_name("sample.txt").read_text("utf-8")

@@ -1,0 +1,104 @@
+"""Tests that compare two computations: against the stock class, between kernels, before and after a token changes.
+
+They hold for any weights, random ones too, so they run wherever a forward pass is affordable.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from probe.models.model import Model
+from probe.models.selftests.finding import FAIL, PASS, Finding, tolerance, within
+
+_UNMOVED = 1e-7  # of the logits' spread: less than this is no influence
+
+
+def wiring(model: Model) -> Finding:
+    """Our explicit causal mask against the stock class left to itself."""
+    stock_class = type(model.backbone).__name__
+    expected = f"logits of {stock_class} left to itself, within {tolerance(model):.0e} of their scale"
+    tokens = _some_tokens(model, 2, 12)
+    ours = model.logits(tokens, "causal").float()
+    stock = model.backbone(input_ids=tokens, use_cache=False).logits.float()
+    return within(model, "wiring", expected, (ours - stock).abs().max() / stock.std())
+
+
+def attention_reach(model: Model) -> Finding:
+    """Change one token at a time and see whose logits move."""
+    sees, moved = _influence(model)
+    length = len(sees)
+    expected = f"logits that move with the tokens seen under {model.paradigm.attention} attention, and with no others"
+    unseen = moved.masked_fill(sees, 0)
+    leak = unseen.max().item()
+    if not leak <= tolerance(model):  # so that NaN fails
+        slot, cause = divmod(int(unseen.argmax()), length)
+        return Finding("attention reach", expected, f"slot {slot} moves with token {cause}, unseen: {leak:.1e}", FAIL)
+    place = torch.arange(length, device=sees.device)
+    for side, there in (
+        ("before", place[None, :] < place[:, None]),
+        ("after", place[None, :] > place[:, None]),
+    ):
+        heard = moved.masked_fill(~(sees & there), 0).amax(1)
+        deaf = ((sees & there).any(1) & (heard <= _UNMOVED)).nonzero().flatten().tolist()
+        if deaf:
+            return Finding(
+                "attention reach", expected, f"slots {deaf} move with nothing that they see {side} them", FAIL
+            )
+    return Finding("attention reach", expected, f"unseen tokens move logits by at most {leak:.0e}", PASS)
+
+
+def _influence(model: Model) -> tuple[Tensor, Tensor]:
+    """Who sees whom (every kind of attention is an order, so layers add nobody), and by how much each slot's logits
+    (rows) move when each token (columns) is changed, relative to their spread."""
+    tokens, others = _some_tokens(model, 2, 8)[:, None]
+    if model.mask_id is not None:
+        tokens[:, 3::3] = model.mask_id
+    others = torch.where(others == tokens, (others + 1) % model.vocabulary, others)
+    length = tokens.shape[1]
+    canvas = model.canvas(tokens)
+    one_each = torch.eye(length, dtype=torch.bool, device=tokens.device)
+    # Visibility stays the first row's, so that exchanging a mask does not also change who sees whom (masks_last).
+    changed = replace(canvas, tokens=torch.where(one_each, others, tokens))
+    before = model.run(canvas).float()
+    moved = (model.run(changed).float() - before).abs().amax(-1).T
+    return canvas.allowed[0].to(moved.device), moved / before.std()
+
+
+def kernels(model: Model) -> Finding:
+    """Eager attention, whose patterns can be looked at, against SDPA."""
+    expected = "eager = SDPA; attention rows that sum to 1 and are exactly 0 where forbidden"
+    tokens = _some_tokens(model, 2, 12)
+    if model.mask_id is not None:
+        tokens[:, 3::4] = model.mask_id
+    canvas = model.canvas(tokens)
+    patterns: list[Tensor] = []
+    with ExitStack() as hooks:
+        for block in model.blocks:
+            attention = model.layout.of_block(block, "attention")
+            handle = attention.register_forward_hook(
+                lambda _module, _inputs, output: patterns.append(output[1].float().cpu())
+            )
+            hooks.callback(handle.remove)
+        eager = model.run(canvas, eager=True).float()
+    sdpa = model.run(canvas).float()
+    pattern = torch.stack(patterns)
+    leaked = pattern.masked_fill(canvas.allowed[:, None].cpu(), 0).abs().max().item()
+    if leaked > 0:
+        return Finding("kernels", expected, f"attention of {leaked:.2g} where it is forbidden", FAIL)
+    unsummed = (pattern.sum(-1) - 1).abs().max().item()
+    if not unsummed <= tolerance(model):
+        return Finding("kernels", expected, f"attention rows that miss 1 by {unsummed:.1e}", FAIL)
+    return within(model, "kernels", expected, (eager - sdpa).abs().max() / eager.std())
+
+
+def _some_tokens(model: Model, rows: int, length: int) -> Tensor:
+    """Seeded tokens that are not the mask."""
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, model.vocabulary, (rows, length), generator=generator)
+    if model.mask_id is not None:
+        tokens[tokens == model.mask_id] = 0 if model.mask_id else 1
+    return tokens.to(model.device)
