@@ -10,44 +10,60 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from probe import paradigms
+    from probe import paradigms, readings
     from probe.decoding import Sampler, Trajectory, decode
     from probe.errors import ProbeError
     from probe.models.loading import load
     from probe.models.model import Model
     from probe.pairs import Pair, load_pair
+    from probe.tasks import Batch, task
+    from probe.tracing import edit, freeze, mean, open_trace, patch, record, resample, skip, zero
 
 _HOMES = {
+    **dict.fromkeys(("Sampler", "Trajectory", "decode"), "probe.decoding"),
+    **dict.fromkeys(("Batch", "task"), "probe.tasks"),
+    **dict.fromkeys(("Pair", "load_pair"), "probe.pairs"),
+    **dict.fromkeys(
+        ("edit", "freeze", "mean", "open_trace", "patch", "record", "resample", "skip", "zero"), "probe.tracing"
+    ),
     "Model": "probe.models.model",
-    "Pair": "probe.pairs",
     "ProbeError": "probe.errors",
-    "Sampler": "probe.decoding",
-    "Trajectory": "probe.decoding",
-    "decode": "probe.decoding",
     "load": "probe.models.loading",
-    "load_pair": "probe.pairs",
-    "paradigms": None,  # the package itself
 }
+_ROOMS = ("paradigms", "readings")  # whole packages, addressed by their own names
 
 __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "load",
     "load_pair",
     "Model",
     "Pair",
-    "paradigms",
+    "task",
+    "Batch",
+    "readings",
+    "record",
+    "open_trace",
+    "edit",
+    "patch",
+    "zero",
+    "mean",
+    "resample",
+    "skip",
+    "freeze",
     "decode",
     "Sampler",
     "Trajectory",
+    "paradigms",
     "ProbeError",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'probe' has no attribute {name!r}")
-    home = _HOMES[name]
-    return import_module(f"probe.{name}") if home is None else getattr(import_module(home), name)
+    if name in _ROOMS:
+        return import_module(f"probe.{name}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'probe' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(_HOMES)
+    return sorted({*globals(), *_HOMES, *_ROOMS})
