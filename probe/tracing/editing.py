@@ -70,6 +70,22 @@ def open_edits(model: Model) -> list[str]:
     return [str(part) for editing in _open.get(model, ()) for part in editing.parts]
 
 
+def edited_head_writes(model: Model, layer: int, z: Tensor) -> Tensor | None:
+    """All heads' writes as the open edits of `head_out` leave them; None where there are none."""
+    at_work = [
+        (editing, part)
+        for editing in _open.get(model, ())
+        for part in editing.parts
+        if part.site == "head_out" and layer in (part.layers or ())
+    ]
+    if not at_work:
+        return None
+    writes = z @ output_weight(model, layer)
+    for editing, part in at_work:
+        writes = editing.changed(part, site("head_out"), layer, writes)
+    return writes
+
+
 class Editing:
     """One open context: what its hooks need to know of the forward pass at hand."""
 

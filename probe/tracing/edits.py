@@ -70,7 +70,7 @@ class Edit:
         named = [f"{axis} {list(numbers)}" for axis, numbers in where.items() if numbers is not None]
         if self.positions is not None:
             named.append(f"position {self.positions.tolist()}")
-        return " ".join([type(self.change).__name__.lower(), self.site, *named])
+        return " ".join([type(self.change).__name__.lower().lstrip("_"), self.site, *named])
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class _Traced(Change):
         positions = edit.positions
         axis, labels = one.dims[one.position_axis - 1], self.array.coords
         if positions is None and axis in self.array.dims and axis in labels and "place" not in labels:
-            positions = torch.as_tensor(labels[axis].values)
+            positions = torch.tensor(labels[axis].values)
         return replace(edit, layers=layers, heads=heads, positions=positions)
 
     def _labels(self, axis: str) -> tuple[int, ...] | None:

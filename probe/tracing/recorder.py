@@ -15,7 +15,7 @@ from torch import Tensor
 
 from probe.errors import TraceError
 from probe.paradigms.canvas import Canvas
-from probe.tracing.editing import announce
+from probe.tracing.editing import announce, edited_head_writes
 from probe.tracing.hook_tracer import Forward
 from probe.tracing.selection import ABSENT, Asked, as_index, pick, slots_at
 from probe.tracing.sites import SITES, Site, output_weight, rank
@@ -72,13 +72,21 @@ class Recorder:
         frame = self._open
         if frame is None:
             return
-        heads = self._heads[one.name]
-        chosen = pick(view, one, heads, self._slots)
-        if one.name == "head_out" and not projected:  # only the heads and slots asked for ever are
-            weight = output_weight(self.model, layer)
-            chosen = chosen @ (weight if heads is None else weight[heads])
+        if one.name == "head_out" and not projected:
+            chosen = self._project(one, layer, view)
+        else:
+            chosen = pick(view, one, self._heads[one.name], self._slots)
         where = self._buffer(frame, one, chosen)
         (where[:, self._turn[layer]] if one.layered else where).copy_(chosen.detach(), non_blocking=True)
+
+    def _project(self, head_out: Site, layer: int, z: Tensor) -> Tensor:
+        """The writes of the heads asked for, at the slots asked for; no others are computed."""
+        heads = self._heads[head_out.name]
+        edited = edited_head_writes(self.model, layer, z)
+        if edited is not None:
+            return pick(edited, head_out, heads, self._slots)
+        weight = output_weight(self.model, layer)
+        return pick(z, head_out, heads, self._slots) @ (weight if heads is None else weight[heads])
 
     def _buffer(self, frame: Frame, one: Site, chosen: Tensor) -> Tensor:
         if one.name not in frame.arrays:

@@ -160,6 +160,7 @@ class _Regions:
     def made(self, batches: Iterable[slice], memory: Memory | None = None) -> Iterator[tuple[slice, Region]]:
         """The regions of some batches of examples, one after the other."""
         kept = None if self.run.steps is None else frozenset(self.run.steps)
+        length = None if kept is None else self.run.slots
         recorder = Recorder(self.model, self.asked, memory.room if memory else lambda *_: None)
 
         def see(canvas: Canvas, step: int) -> Tensor | None:
@@ -171,7 +172,7 @@ class _Regions:
                 for rows in batches:
                     recorder.rows, recorder.frames = rows, []
                     told = self.run.play(self.model, rows, see)
-                    yield rows, region(self.model, self.asked, recorder.frames, kept is not None, told)
+                    yield rows, region(self.model, self.asked, recorder.frames, length, told)
             finally:
                 announce(self.model, None, None)
 

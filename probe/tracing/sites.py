@@ -93,6 +93,7 @@ class Site:
             thirds = list(raw.chunk(3, dim=-1))
             thirds[_THIRD[self.name]] = changed
             changed = torch.cat(thirds, dim=-1)
+        changed = changed.contiguous()  # GPT-2's Conv1D takes a view of its input
         return (changed, *found[1:]) if isinstance(found, tuple) else changed
 
 

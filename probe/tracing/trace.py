@@ -37,25 +37,37 @@ CLEAN, MASKED = 0, 1
 MASK_STATES = {"flag_values": [CLEAN, MASKED, ABSENT], "flag_meanings": "clean masked absent"}
 
 
-def region(model: Model, asked: Asked, frames: list[Frame], stepped: bool, told: Trajectory | None) -> Region:
-    """The frames of some examples, as arrays with a step axis where there are steps. The frames are used up."""
+def region(model: Model, asked: Asked, frames: list[Frame], length: int | None, told: Trajectory | None) -> Region:
+    """The frames of some examples, as arrays. The frames are used up.
+
+    `length` is that of the text that a decoding run writes, of which its frames may show less; without it there is one
+    frame, and no step axis.
+    """
     found: Region = {}
-    coordinates = [_coordinates(model, asked, frame, told) for frame in frames]
+    coordinates = [_coordinates(model, asked, frame) for frame in frames]
     for name in [one.name for one in asked.sites]:
         parts = [frame.arrays.pop(name) for frame in frames]
         dims = ("layer", *SITES[name].dims) if SITES[name].layered else SITES[name].dims
-        found[name] = _joined(parts, dims, stepped)
+        found[name] = _joined(parts, dims, _least(asked, dims, length))
     for name, (dims, _) in coordinates[0].items():
-        found[name] = _joined([each[name][1] for each in coordinates], dims, stepped)
+        found[name] = _joined([each[name][1] for each in coordinates], dims, _least(asked, dims, length))
     if told is not None:
-        found["committed_at"] = _committed(asked, told, found)
+        found |= _told(asked, told, found, [frame.step for frame in frames])
     return found
 
 
-def _joined(parts: list[Tensor], dims: tuple[str, ...], stepped: bool) -> Labelled:
-    if not stepped:
+def _least(asked: Asked, dims: tuple[str, ...], length: int | None) -> list[int] | None:
+    """How long each axis is at least: as the text, where it counts the slots of the text."""
+    if length is None:
+        return None
+    counting = {"key"} if asked.positions is not None else {"position", "query", "key"}
+    return [0, *(length if dim in counting else 0 for dim in dims)]
+
+
+def _joined(parts: list[Tensor], dims: tuple[str, ...], least: list[int] | None) -> Labelled:
+    if least is None:
         return ("example", *dims), parts[0].cpu().numpy()
-    sizes = [max(part.shape[axis] for part in parts) for axis in range(parts[0].dim())]
+    sizes = [max(size, *(part.shape[axis] for part in parts)) for axis, size in enumerate(least)]
     whole = torch.empty((sizes[0], len(parts), *sizes[1:]), dtype=parts[0].dtype)
     fill = torch.nan if whole.is_floating_point() else ABSENT
     for step in range(len(parts)):
@@ -66,21 +78,13 @@ def _joined(parts: list[Tensor], dims: tuple[str, ...], stepped: bool) -> Labell
     return ("example", "step", *dims), whole.numpy()
 
 
-def _coordinates(model: Model, asked: Asked, frame: Frame, told: Trajectory | None) -> dict[str, tuple]:
+def _coordinates(model: Model, asked: Asked, frame: Frame) -> dict[str, tuple]:
     """What stood at the recorded slots of one frame."""
     ragged = asked.positions is not None and asked.positions.dim() == 2
     found = _standing(model, frame.canvas, frame.slots, "position", ragged)
     if frame.slots is not None and asked.has("pattern"):
         keys = _standing(model, frame.canvas, None, "key", ragged=False)
         found |= {f"key_{name}": value for name, value in keys.items()}
-    if told is not None:
-        places = _at(frame.canvas.places.expand(len(frame.canvas), -1), frame.slots).cpu()
-        sure = told.confidence[:, frame.step].cpu()
-        inside = (places >= 0) & (places < sure.shape[1])
-        found["confidence"] = (
-            ("position",),
-            sure.gather(1, places.clamp(0, sure.shape[1] - 1)).masked_fill(~inside, torch.nan),
-        )
     return found
 
 
@@ -105,17 +109,25 @@ def _at(values: Tensor, slots: Tensor | None) -> Tensor:
     return values.gather(1, slots.clamp(min=0)).masked_fill(slots == ABSENT, ABSENT)
 
 
-def _committed(asked: Asked, told: Trajectory, found: Region) -> Labelled:
-    """When each position was written: one answer for the whole run, where the positions are those of the text."""
-    committed = told.committed_at.cpu().numpy()
-    if "place" in found:
-        dims, places = found["place"]
-        flat = places.reshape(len(places), -1).clip(0, committed.shape[1] - 1)
-        values = np.take_along_axis(committed, flat, 1).reshape(places.shape)
-        return dims, np.where((places >= 0) & (places < committed.shape[1]), values, ABSENT)
-    if asked.positions is not None:
-        return ("example", "position"), committed[:, asked.positions.cpu().numpy()]
-    return ("example", "position"), committed
+def _told(asked: Asked, told: Trajectory, found: Region, steps: list[int]) -> Region:
+    """How sure the run was, at each step, of each position it had open, and at which step it wrote it."""
+    sure, written = told.confidence[:, steps].cpu().numpy(), told.committed_at.cpu().numpy()
+    if "place" not in found:  # positions are those of the text: a position is written once for all steps
+        if asked.positions is not None:
+            chosen = asked.positions.cpu().numpy()
+            sure, written = sure[..., chosen], written[..., chosen]
+        return {
+            "confidence": (("example", "step", "position"), sure),
+            "committed_at": (("example", "position"), written),
+        }
+    dims, places = found["place"]
+    inside = (places >= 0) & (places < sure.shape[-1])
+    at = places.clip(0, sure.shape[-1] - 1)
+    written = np.broadcast_to(written[:, None], sure.shape)
+    return {
+        "confidence": (dims, np.where(inside, np.take_along_axis(sure, at, -1), np.nan)),
+        "committed_at": (dims, np.where(inside, np.take_along_axis(written, at, -1), ABSENT)),
+    }
 
 
 def index_coordinates(asked: Asked, region: Region, examples: int, steps: tuple[int, ...] | None) -> Region:
@@ -129,11 +141,16 @@ def index_coordinates(asked: Asked, region: Region, examples: int, steps: tuple[
         "layer": np.array(asked.layers),
         "head": np.arange(sizes.get("head", 0)) if asked.heads is None else np.array(asked.heads),
         "kv_head": np.arange(sizes.get("kv_head", 0)) if asked.kv_heads is None else np.array(asked.kv_heads),
-        "position": np.arange(sizes.get("position", 0)) if shared is None else shared,
-        "key": np.arange(sizes.get("key", 0)),
     }
-    labels["query"] = labels["position"]
+    # Only where slots are the text's positions are those their labels; elsewhere `place` says it, for each example.
+    if text:
+        labels["position"] = labels["query"] = shared if shared is not None else np.arange(_most(sizes))
+        labels["key"] = np.arange(sizes.get("key", 0))
     return {dim: ((dim,), values) for dim, values in labels.items() if dim in sizes}
+
+
+def _most(sizes: dict[str, int]) -> int:
+    return max(sizes.get("position", 0), sizes.get("query", 0))
 
 
 def dataset(variables: Region, attributes: dict[str, Any]) -> xarray.Dataset:

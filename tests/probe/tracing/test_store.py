@@ -1,0 +1,323 @@
+"""Traces on disk: equal to those in memory, whole after any interruption, and honest about damage.
+
+The faults are real: processes that are killed, files that are cut, a limit on what a process may write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from conftest import canvas_of, model_of, tokens_of
+
+from probe.errors import TraceError
+from probe.tracing import open_trace, record
+
+HERE = Path(__file__).parent
+SITES = ["resid_post", "pattern", "k", "logits"]
+
+
+def test_a_store_holds_what_memory_would(architecture, tmp_path, tokens):
+    model = model_of(architecture, "full")
+    stored = record(model, tokens, SITES, store=tmp_path / "trace.zarr", batch_size=2)
+    xarray.testing.assert_equal(stored.load(), record(model, tokens, SITES, batch_size=2))
+    opened = open_trace(tmp_path / "trace.zarr")
+    assert opened.attrs["complete"]
+    assert opened.attrs["model"] == f"tiny-{architecture}"
+
+
+def test_a_stored_decoding_run(tmp_path, tokens):
+    model = model_of("llama", "causal")
+    how = {"decode": {"length": 3, "seed": 1}, "positions": [8, 1], "batch_size": 2}
+    stored = record(model, tokens, ["resid_post", "pattern"], store=tmp_path / "trace.zarr", **how)
+    in_memory = record(model, tokens, ["resid_post", "pattern"], **how)
+    xarray.testing.assert_equal(stored.load(), in_memory)
+
+
+def test_a_stored_run_of_uncertain_length_has_the_steps_it_took(tmp_path, tokens):
+    from probe.decoding import Sampler
+
+    model = model_of("llama", "full")
+    how = {"decode": {"length": 6, "sampler": Sampler("confidence", threshold=0.0)}, "batch_size": 2}
+    stored = record(model, tokens, "resid_post", store=tmp_path / "trace.zarr", **how)
+    assert stored.sizes["step"] < 6
+    xarray.testing.assert_equal(stored.load(), record(model, tokens, "resid_post", **how))
+
+
+def test_a_stored_canvas(tmp_path):
+    model = model_of("llama", "fluid")
+    canvas = canvas_of(model, "fluid")
+    stored = record(model, canvas, "resid_post", store=tmp_path / "trace.zarr", batch_size=1)
+    xarray.testing.assert_equal(stored.load(), record(model, canvas, "resid_post", batch_size=1))
+
+
+def test_one_layer_and_one_example_are_read_alone(tmp_path):
+    """A chunk holds one layer; the others are not even there when it is read."""
+    model, path = model_of("llama", "full"), tmp_path / "trace.zarr"
+    record(model, tokens_of(4), "resid_post", store=path, batch_size=2)
+    for chunk in (path / "resid_post" / "c").glob("*/1/**/*"):
+        if chunk.is_file():
+            chunk.unlink()
+    trace = open_trace(path, verify=False)
+    assert np.isfinite(trace["resid_post"].sel(layer=0)).all()
+
+
+def test_another_recording_may_not_resume(tmp_path, tokens):
+    path = tmp_path / "trace.zarr"
+    record(model_of("llama"), tokens, "resid_post", store=path)
+    others = [
+        (model_of("llama", "causal", 1), tokens, {}),
+        (model_of("llama"), tokens + 1, {}),
+        (model_of("llama"), tokens, {"positions": [1]}),
+        (model_of("llama"), tokens, {"attention": "full"}),
+    ]
+    for model, shown, how in others:
+        with pytest.raises(TraceError, match="another one"):
+            record(model, shown, "resid_post", store=path, **how)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    with pytest.raises(TraceError, match="other things in it"):
+        record(model_of("llama"), tokens, "resid_post", store=tmp_path / "full")
+
+
+def test_what_is_there_is_not_done_again(tmp_path, tokens):
+    model, path = model_of("llama"), tmp_path / "trace.zarr"
+    record(model, tokens, "resid_post", store=path, batch_size=1)
+    passes = []
+    model.before_run.append(passes.append)
+    try:
+        record(model, tokens, "resid_post", store=path, batch_size=1)
+    finally:
+        model.before_run.clear()
+    assert not passes
+
+
+RECORD = """
+import sys
+sys.path.insert(0, {here!r})
+from conftest import model_of, tokens_of
+from probe.tracing import record
+
+model = model_of("llama", "full")
+{before}
+record(model, tokens_of({examples}, 12), {sites!r}, store={path!r}, batch_size=4)
+print("done")
+"""
+
+
+def script(path: Path, examples: int, before: str = "", sites: list[str] = SITES) -> list[str]:
+    text = RECORD.format(here=str(HERE), examples=examples, path=str(path), before=before, sites=sites)
+    return [sys.executable, "-c", text]
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess:
+    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[2])}
+
+
+def chunks(path: Path) -> int:
+    return len(list((path / "written" / "c").glob("*"))) if (path / "written" / "c").exists() else 0
+
+
+def test_killed_while_writing(tmp_path):
+    """SIGKILL at an arbitrary moment: what was written opens, the rest resumes, and nothing tells the two apart."""
+    path, examples = tmp_path / "trace.zarr", 400
+    slowly = "import time; model.before_run.append(lambda canvas: time.sleep(0.01))"
+    process = subprocess.Popen(script(path, examples, slowly), env=environment(), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while chunks(path) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    partial = open_trace(path)
+    there = partial.sizes["example"]
+    assert 0 < there < examples
+    assert not partial.attrs["complete"]
+    whole = record(model_of("llama", "full"), tokens_of(examples, 12), SITES, batch_size=4)
+    xarray.testing.assert_equal(partial.load(), whole.isel(example=partial["example"].values))
+    model, passes = model_of("llama", "full"), []
+    model.before_run.append(passes.append)
+    try:
+        resumed = record(model, tokens_of(examples, 12), SITES, store=path, batch_size=4)
+    finally:
+        model.before_run.clear()
+    assert sum(len(canvas) for canvas in passes) == examples - there
+    xarray.testing.assert_equal(resumed.load(), whole)
+    assert resumed.attrs["complete"]
+    assert not list(path.rglob("*.partial"))
+
+
+def test_stopped_before_the_first_batch(tmp_path):
+    path = tmp_path / "trace.zarr"
+    stop = "import os, signal; model.before_run.append(lambda canvas: os.kill(os.getpid(), signal.SIGKILL))"
+    assert run(script(path, 8, stop)).returncode == -signal.SIGKILL
+    with pytest.raises(TraceError, match="interrupted before its first"):
+        open_trace(path)
+    stored = record(model_of("llama", "full"), tokens_of(8, 12), SITES, store=path, batch_size=4)
+    xarray.testing.assert_equal(stored.load(), record(model_of("llama", "full"), tokens_of(8, 12), SITES, batch_size=4))
+
+
+def test_interrupted_from_the_keyboard(tmp_path):
+    model, path, seen = model_of("llama", "full"), tmp_path / "trace.zarr", []
+
+    def interrupt(canvas):
+        seen.append(canvas)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    model.before_run.append(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            record(model, tokens_of(12), SITES, store=path, batch_size=4)
+    finally:
+        model.before_run.clear()
+    assert open_trace(path).sizes["example"] == 8  # what the model had been through is on disk
+    stored = record(model, tokens_of(12), SITES, store=path, batch_size=4)
+    xarray.testing.assert_equal(stored.load(), record(model, tokens_of(12), SITES, batch_size=4))
+
+
+def test_a_full_disk(tmp_path):
+    """Half-way through, the process may write no file of more than 100 bytes: as a full disk, this fails the write."""
+    path = tmp_path / "trace.zarr"
+    fills = (
+        "import resource\n"
+        "passes = []\n"
+        "def fill(canvas):\n"
+        "    passes.append(1)\n"
+        "    if len(passes) == 6:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))\n"
+        "model.before_run.append(fill)"
+    )
+    ended = run(script(path, 60, fills))
+    assert ended.returncode == 1
+    assert "TraceError" in ended.stderr
+    assert "it resumes with the examples that are missing" in ended.stderr
+    there = open_trace(path).sizes["example"]
+    assert 0 < there < 60
+    stored = record(model_of("llama", "full"), tokens_of(60, 12), SITES, store=path, batch_size=4)
+    whole = record(model_of("llama", "full"), tokens_of(60, 12), SITES, batch_size=4)
+    xarray.testing.assert_equal(stored.load(), whole)
+
+
+def test_what_cannot_fit_on_the_disk_is_refused_at_once(tmp_path):
+    canvas = model_of("llama").canvas(tokens_of(1))
+    many = type(canvas)(canvas.tokens.expand(10**12, -1), canvas.allowed, canvas.places, canvas.block)
+    with pytest.raises(TraceError, match=r"free on that disk\); found \d+\.\d TB"):
+        record(model_of("llama"), many, "resid_post", store=tmp_path / "deep" / "trace.zarr")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_what_it_will_take_is_said_before(tmp_path, tokens, caplog):
+    with caplog.at_level("INFO", logger="probe.record"):
+        record(model_of("llama"), tokens, ["resid_post", "logits"], store=tmp_path / "trace.zarr")
+    said, bound = caplog.messages
+    size = 3 * 7 * (2 * 32 + 61) * 4
+    assert f"{size / 1000:.1f} kB on disk" in said
+    assert "resid_post, logits of 3 examples" in said
+    assert "bounded by" in bound
+
+
+def files_of(path: Path, name: str) -> list[Path]:
+    return sorted(file for file in (path / name / "c").rglob("*") if file.is_file())
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:9] + bytes([data[9] ^ 4]) + data[10:]
+
+
+@pytest.mark.parametrize("name", ["resid_post", "pattern", "tokens", "layer"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda file: file.write_bytes(flipped(file.read_bytes())), id="flipped"),
+        pytest.param(lambda file: file.write_bytes(file.read_bytes()[:-7]), id="cut"),
+        pytest.param(lambda file: file.write_bytes(b""), id="empty"),
+        pytest.param(lambda file: file.unlink(), id="gone"),
+    ],
+)
+def test_a_damaged_chunk_is_named(tmp_path, name, damage):
+    path = tmp_path / "trace.zarr"
+    record(model_of("llama", "full"), tokens_of(4), SITES, store=path, batch_size=2)
+    open_trace(path)
+    victim = files_of(path, name)[-1]
+    damage(victim)
+    with pytest.raises(TraceError) as caught:
+        open_trace(path)
+    assert str(victim.relative_to(path)) in str(caught.value)
+    open_trace(path, verify=False)
+
+
+def test_a_damaged_list_of_what_is_written_is_named(tmp_path):
+    path = tmp_path / "trace.zarr"
+    record(model_of("llama", "full"), tokens_of(40), "resid_post", store=path, batch_size=20)
+    victim = files_of(path, "written")[0]
+    victim.write_bytes(flipped(victim.read_bytes()))
+    for way in (
+        lambda: open_trace(path),
+        lambda: record(model_of("llama", "full"), tokens_of(40), "resid_post", store=path, batch_size=20),
+    ):
+        with pytest.raises(TraceError, match="chunk written/c/0"):
+            way()
+
+
+def test_no_trace_is_named(tmp_path):
+    with pytest.raises(TraceError, match="none there"):
+        open_trace(tmp_path / "nothing.zarr")
+
+
+def test_nan_ends_a_stream_and_keeps_what_was_good(tmp_path):
+    from conftest import tiny_backbone
+
+    from probe.models.model import Model
+    from probe.paradigms import Masked
+
+    model, path = Model(tiny_backbone("llama"), Masked(attention="full", mask_id=60)), tmp_path / "trace.zarr"
+
+    def spoil(module, taken, given):
+        return given.masked_fill(torch.ones_like(given, dtype=torch.bool), torch.inf) if len(given) == 2 else given
+
+    handle = model.blocks[1].register_forward_hook(spoil)
+    with pytest.raises(TraceError, match="site 'resid_post'.*layer 1, example 8, position 0"):
+        record(model, tokens_of(10), SITES, store=path, batch_size=4)
+    handle.remove()
+    assert open_trace(path).sizes["example"] == 8
+    assert record(model, tokens_of(10), SITES, store=path, batch_size=4).attrs["complete"]
+
+
+MEASURE = """
+import json, sys, tempfile
+sys.path.insert(0, {here!r})
+from conftest import model_of, tokens_of
+from probe.tracing import record
+import xarray, zarr, rich.progress, psutil
+
+def peak():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024
+
+model = model_of("llama", "full")
+with tempfile.TemporaryDirectory() as folder:
+    record(model, tokens_of(64, 12), {sites!r}, store=folder + "/first.zarr", batch_size=64)
+    before = peak()
+    trace = record(model, tokens_of(20_000, 12), {sites!r}, store=folder + "/trace.zarr", batch_size=500)
+    print(json.dumps({{"added": peak() - before, "written": trace.nbytes}}))
+"""
+
+
+def test_streaming_many_examples_takes_little_memory():
+    ended = run([sys.executable, "-c", MEASURE.format(here=str(HERE), sites=["resid_post", "mlp_hidden", "pattern"])])
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert found["written"] > 300e6
+    assert found["added"] < 200e6
