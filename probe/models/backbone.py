@@ -7,6 +7,7 @@ weights are, never which code runs: classes come from the layout, files from wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ def load_backbone(
             backbone, landed = _from_gguf(checkpoint, place)
         else:
             backbone, landed = _from_safetensors(checkpoint, published, place)
-    _refuse_unlanded(checkpoint, landed)
+    _refuse_unlanded(checkpoint, landed, layout_of(backbone.config).obsolete)
     return backbone
 
 
@@ -123,10 +124,10 @@ def _explained(checkpoint: Checkpoint) -> Iterator[None]:
         ) from fault
 
 
-def _refuse_unlanded(checkpoint: Checkpoint, landed: dict[str, Any]) -> None:
+def _refuse_unlanded(checkpoint: Checkpoint, landed: dict[str, Any], obsolete: str) -> None:
     faults = {
         "parameters left unset": sorted(landed["missing_keys"]),
-        "keys that land nowhere": sorted(landed["unexpected_keys"]),
+        "keys that land nowhere": sorted(key for key in landed["unexpected_keys"] if not re.search(obsolete, key)),
         "shapes that differ": sorted(f"{key} {tuple(a)} ≠ {tuple(b)}" for key, a, b in landed["mismatched_keys"]),
     }
     told = "; ".join(f"{what}: {_some(names)}" for what, names in faults.items() if names)

@@ -43,6 +43,7 @@ class Layout:
     mlp_gate: str | None = None
     place_embed: str | None = None  # a learned position table; None where positions are rotary
     rotary: str | None = None
+    obsolete: str = r"$^"  # a pattern of keys that old checkpoints have for what the class now computes
 
     @property
     def fused(self) -> bool:
@@ -68,6 +69,7 @@ _LLAMA = {
     "final_norm": "model.norm",
     "unembed": "lm_head",
     "rotary": "model.rotary_emb",
+    "obsolete": r"\.rotary_emb\.inv_freq$",
     "attention_norm": "input_layernorm",
     "attention": "self_attn",
     "query": "self_attn.q_proj",
@@ -103,6 +105,7 @@ LAYOUTS = {
             mlp="mlp",
             mlp_up="mlp.c_fc",
             mlp_down="mlp.c_proj",
+            obsolete=r"\.attn\.(masked_)?bias$",
         ),
         Layout(model_type="llama", causal_lm="LlamaForCausalLM", **_LLAMA),
         Layout(model_type="qwen2", causal_lm="Qwen2ForCausalLM", **_LLAMA),

@@ -30,7 +30,8 @@ def attention_on_text(model: Model) -> Finding:
     text = hidden_text(model)
     if isinstance(text, str):
         return Finding("attention on text", expected, text, NOT_RUN)
-    own, *others = (_nll(model, text, kind) for kind in (declared, *_others(declared)))
+    slots = model.paradigm.read_at(text.hidden, text.places[:, None])[:, 0]
+    own, *others = (_nll(model, text, kind, slots) for kind in (declared, *_others(declared)))
     against = {kind: _Gain.of(own, other) for kind, other in zip(_others(declared), others, strict=True)}
     told = f"NLL {own.mean():.3f}; " + ", ".join(f"{kind} {gain}" for kind, gain in against.items())
     return _judged(model, "attention on text", expected, told, (own, *others))
@@ -48,8 +49,8 @@ def shift(model: Model) -> Finding:
     text = hidden_text(model)
     if isinstance(text, str):
         return Finding("shift", expected, text, NOT_RUN)
-    logits = model.logits(text.hidden).float().log_softmax(-1)
-    own, instead = (_read(logits, text, text.places - step) for step in ((1, 0) if model.shift else (0, 1)))
+    steps = (1, 0) if model.shift else (0, 1)
+    own, instead = (_nll(model, text, model.paradigm.attention, text.places - step) for step in steps)
     told = f"NLL {own.mean():.3f} from {declared}; from {other} {_Gain.of(own, instead)}"
     return _judged(model, "shift", expected, told, (own, instead))
 
@@ -93,14 +94,13 @@ class HiddenText:
     hidden: Tensor
 
 
-def _nll(model: Model, text: HiddenText, attention: str) -> Tensor:
-    slots = model.paradigm.read_at(text.hidden, text.places[:, None])[:, 0]
-    return _read(model.logits(text.hidden, attention).float().log_softmax(-1), text, slots)
-
-
-def _read(log_probabilities: Tensor, text: HiddenText, slots: Tensor) -> Tensor:
+def _nll(model: Model, text: HiddenText, attention: str, slots: Tensor) -> Tensor:
+    """What the hidden tokens cost when each is read at one slot. Only these slots are unembedded: the logits of all of
+    them take a gigabyte with the vocabularies of today."""
     rows = torch.arange(len(slots), device=slots.device)
-    return -log_probabilities[rows, slots, text.tokens[rows, text.places]]
+    read = model.run_trunk(model.canvas(text.hidden, attention))[rows, slots]
+    logits = model.layout.part(model.backbone, "unembed")(read).float()
+    return torch.nn.functional.cross_entropy(logits, text.tokens[rows, text.places].to(logits.device), reduction="none")
 
 
 def hidden_text(model: Model) -> HiddenText | str:

@@ -1,0 +1,191 @@
+"""Each published format, written tiny with its publisher's names, is its AR architecture under the declared mask."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import probe
+from probe.errors import CheckpointError
+from tests.probe.models.published import PUBLISHED
+from tests.probe.slow_masks import slow_visible
+from tests.probe.tiny import VARIANTS, backbone_of, state_of, stock_logits, tokens_of, write_checkpoint, write_stock
+
+CLOSE = {"atol": 1e-5, "rtol": 0}
+
+
+@pytest.fixture(scope="module", params=PUBLISHED)
+def case(request, tmp_path_factory):
+    """A family, its stock backbone, and what is loaded from a folder named as it is published."""
+    published = PUBLISHED[request.param]
+    backbone = published.backbone()
+    folder = published.write(tmp_path_factory.mktemp("published") / published.folder, backbone)
+    return published, backbone, probe.load(folder, tokenizer=False)
+
+
+def test_a_published_checkpoint_gives_its_ar_architecture_s_logits_under_the_declared_mask(case):
+    published, backbone, model = case
+    tokens = tokens_of(2, 40, vocabulary=10_000)  # longer than a block of 32
+    tokens[:, 3::5] = published.mask_id
+    assert model.layout.model_type == published.architecture
+    assert type(model.backbone).__module__.startswith("transformers.models")
+    allowed = slow_visible(published.attention, tokens, published.mask_id)
+    torch.testing.assert_close(model.logits(tokens), stock_logits(backbone, tokens, allowed), **CLOSE)
+
+
+def test_what_is_declared_of_it(case):
+    published, _, model = case
+    found = (model.paradigm.name, model.mask_id, model.shift, model.paradigm.clean_shift, model.paradigm.attention)
+    expected = (published.paradigm, published.mask_id, published.shift, published.clean_shift, published.attention)
+    assert found == expected
+    sampler = model.entry.sampler
+    assert (None if sampler is None else str(sampler)) == published.sampler
+    assert not model.selftests.failed
+
+
+def test_shards_are_the_same_as_a_single_file(case, tmp_path):
+    published, backbone, model = case
+    sharded = probe.load(
+        published.write(tmp_path / published.folder, backbone, shards=3), tokenizer=False, selftest="off"
+    )
+    tokens = tokens_of(1, 6)
+    torch.testing.assert_close(sharded.logits(tokens), model.logits(tokens), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["dream", "llada", "sdar", "fast-dllm-v2", "wedlm 8B"])
+def test_a_folder_under_another_name_is_known_by_its_format(name, tmp_path):
+    published = PUBLISHED[name]
+    model = probe.load(published.write(tmp_path / "elsewhere", published.backbone()), tokenizer=False)
+    found = (model.paradigm.name, model.mask_id, model.shift, model.paradigm.attention)
+    assert found == (published.paradigm, published.mask_id, published.shift, published.attention)
+
+
+@pytest.mark.parametrize(
+    ("name", "rivals", "said"),
+    [
+        ("diffugpt-s", ("diffugpt-s", "diffugpt-m"), {"mask_id": 10541}),
+        ("tiny-a2d bd3lm", ("mdlm", "bd3lm"), {"paradigm": "block"}),
+        ("fluid", ("openPangu", "FLUID"), {"paradigm": "fluid"}),
+    ],
+)
+def test_a_format_that_several_kinds_share_must_be_told_apart(name, rivals, said, tmp_path):
+    published = PUBLISHED[name]
+    folder = published.write(tmp_path / "elsewhere", published.backbone())
+    with pytest.raises(CheckpointError) as caught:
+        probe.load(folder, tokenizer=False)
+    assert all(rival in caught.value.found for rival in rivals)
+    assert "paradigm=" in caught.value.remedy
+    model = probe.load(folder, tokenizer=False, **said)
+    found = (model.paradigm.name, model.mask_id, model.shift, model.paradigm.attention)
+    assert found == (published.paradigm, published.mask_id, published.shift, published.attention)
+
+
+def test_the_current_folder_has_a_name_too(tmp_path, monkeypatch):
+    published = PUBLISHED["diffullama"]
+    monkeypatch.chdir(published.write(tmp_path / published.folder, published.backbone()))
+    assert probe.load(".", tokenizer=False).mask_id == 811
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("shards", [1, 2])
+def test_plain_checkpoints_of_every_architecture(variant, shards, tmp_path):
+    architecture, other = VARIANTS[variant]
+    backbone = backbone_of(architecture, **other)
+    model = probe.load(write_stock(tmp_path / "plain", backbone, shards=shards), tokenizer=False)
+    assert (model.paradigm.name, model.mask_id, model.shift) == ("autoregressive", None, True)
+    tokens = tokens_of(2, 9)
+    torch.testing.assert_close(model.logits(tokens), stock_logits(backbone, tokens), **CLOSE)
+    assert not model.selftests.failed
+
+
+def test_gpt2_as_it_is_published_without_the_prefix_of_the_full_class(tmp_path):
+    backbone = backbone_of("gpt2")
+    bare = {key.removeprefix("transformer."): tensor for key, tensor in state_of(backbone).items()}
+    bare["h.0.attn.bias"] = torch.ones(1, 1, 64, 64).tril()
+    config = {"model_type": "gpt2", **backbone.config.to_dict()}
+    model = probe.load(write_checkpoint(tmp_path / "gpt2-tiny", config, bare), tokenizer=False)
+    tokens = tokens_of(2, 9)
+    torch.testing.assert_close(model.logits(tokens), stock_logits(backbone, tokens), **CLOSE)
+
+
+@pytest.mark.parametrize("scaling", ["llama3", "linear", "dynamic", "yarn"])
+def test_scaled_rotary_frequencies_are_the_class_s_own(scaling, tmp_path):
+    rope = {"rope_type": scaling, "factor": 4.0, "original_max_position_embeddings": 64, "rope_theta": 10000.0}
+    if scaling == "llama3":
+        rope |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    backbone = backbone_of("llama", rope_parameters=rope)
+    model = probe.load(write_stock(tmp_path / "scaled", backbone), tokenizer=False)
+    tokens = tokens_of(2, 9)
+    torch.testing.assert_close(model.logits(tokens), stock_logits(backbone, tokens), **CLOSE)
+    assert model.selftests["rotary"].verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("llada", "block_type", "sequential"),
+        ("llada", "alibi", True),
+        ("llada", "include_qkv_bias", True),
+        ("llada", "activation_type", "swiglu"),
+        ("dream", "use_mrope", True),
+        ("sdar", "quantization_config", {"quant_method": "gptq", "bits": 4}),
+    ],
+)
+def test_a_variant_that_would_load_wrong_is_refused(name, field, value, tmp_path):
+    published = PUBLISHED[name]
+    folder = published.write(tmp_path / published.folder, published.backbone())
+    (folder / "config.json").write_text(json.dumps({**published.config, field: value}))
+    with pytest.raises(CheckpointError) as caught:
+        probe.load(folder, tokenizer=False)
+    assert field in caught.value.thing
+    assert repr(value) in caught.value.found
+
+
+@pytest.mark.parametrize("field", ["n_heads", "rms_norm_eps", "rope_theta"])
+def test_what_a_remapped_format_leaves_unsaid_is_not_guessed(field, tmp_path):
+    published = PUBLISHED["llada"]
+    folder = published.write(tmp_path / published.folder, published.backbone())
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in published.config.items() if k != field}))
+    with pytest.raises(CheckpointError) as caught:
+        probe.load(folder, tokenizer=False)
+    assert caught.value.found == f"no {field}"
+
+
+def test_a_mask_that_only_config_json_knows_must_be_there(tmp_path):
+    published = PUBLISHED["wedlm 8B"]
+    folder = published.write(tmp_path / published.folder, published.backbone())
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in published.config.items() if k != "mask_token_id"}))
+    with pytest.raises(CheckpointError, match="mask_token_id in its config.json"):
+        probe.load(folder, tokenizer=False)
+    assert probe.load(folder, tokenizer=False, mask_id=151665).mask_id == 151665
+
+
+def test_a_catalog_and_a_config_that_disagree_about_the_mask(tmp_path):
+    published = PUBLISHED["dream"]
+    folder = published.write(tmp_path / published.folder, published.backbone())
+    (folder / "config.json").write_text(json.dumps({**published.config, "mask_token_id": 151665}))
+    with pytest.raises(CheckpointError) as caught:
+        probe.load(folder, tokenizer=False)
+    assert "151666" in caught.value.expected
+    assert "151665" in caught.value.found
+    assert probe.load(folder, tokenizer=False, mask_id=151665).mask_id == 151665
+
+
+def test_code_beside_the_weights_is_never_run(tmp_path):
+    published = PUBLISHED["dream"]
+    folder = published.write(tmp_path / published.folder, published.backbone())
+    trace = tmp_path / "was run"
+    code = f"open({str(trace)!r}, 'w').close()\n\nclass Config: ...\n\nclass Model: ...\n\nclass Words: ...\n"
+    for module in ("configuration_published", "modeling_published", "tokenization_published", "custom_generate"):
+        (folder / f"{module}.py").write_text(code)
+    (folder / "vocab.json").write_text(json.dumps({"a": 0, "b": 1}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    own_class = {"tokenizer_class": "Words", "auto_map": {"AutoTokenizer": ["tokenization_published.Words", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(own_class))
+    config = {**published.config, "transformers_weights": "../other.bin", "attn_implementation": "someone/kernels"}
+    (folder / "config.json").write_text(json.dumps(config))
+    model = probe.load(folder)
+    assert type(model.tokenizer).__module__.startswith("transformers")
+    assert not trace.exists()
