@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -218,19 +219,27 @@ def decode(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Forward passes; default: one a token.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Write every token surer than this at once.")] = None,
-    temperature: Annotated[float, typer.Option(min=0.0)] = 0.0,
+    temperature: Annotated[float | None, typer.Option(min=0.0, help="0, the default, takes the best token.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="FLUID: masks appended at a time.")] = None,
+    verify: Annotated[
+        bool | None, typer.Option("--verify/--no-verify", help="FLUID: check each stride against autoregression.")
+    ] = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
     """Watch a model write: one line a forward pass, what it has just written marked."""
-    from probe.decoding import Sampler
+    from probe.decoding import Sampler, Strides
     from probe.decoding import decode as run
     from probe.models.loading import load
 
     model = load(where)
-    own = model.entry.sampler if model.entry and model.entry.sampler else Sampler()
-    said = {"order": sampler, "steps": steps, "threshold": threshold, "temperature": temperature or None}
-    rule = Sampler(**{**vars(own), **{name: value for name, value in said.items() if value is not None}})
+    said: dict[str, Any] = {"threshold": threshold}
+    if model.paradigm.name == "fluid":
+        own, said = Strides(), {**said, "length": stride, "verify": verify}
+    else:
+        own = model.entry.sampler if model.entry and model.entry.sampler else Sampler()
+        said = {**said, "order": sampler, "steps": steps, "temperature": temperature}
+    rule = replace(own, **{name: value for name, value in said.items() if value is not None})
     tokens = model.encode(prompt)[0]
 
     def watch(step: int, state: Any, written: Any) -> None:
@@ -238,7 +247,7 @@ def decode(
             out.print(_state_text(model, step, state[0].tolist(), written[0].tolist()))
 
     run_of = run(model, tokens, length, sampler=rule, seed=seed, on_step=watch)
-    text = model.tokenizer.decode(run_of.tokens[len(tokens) :].tolist())
+    text = str(model.tokenizer.decode(run_of.tokens[len(tokens) :].tolist()))
     if as_json:
         told = {"text": text, "sampler": run_of.sampler, "forward_passes": run_of.forward_passes, "seed": seed}
         print(json.dumps({**told, "committed_at": run_of.committed_at.tolist()}, ensure_ascii=False))
@@ -258,7 +267,7 @@ def _state_text(model: Any, step: int, state: list[int], written: list[bool]) ->
         if token < 0 or token == model.mask_id:
             line.append("· ", style="dim")
         else:
-            line.append(model.tokenizer.decode([token]).strip() + " ", style="bold cyan" if new else "none")
+            line.append(str(model.tokenizer.decode([token])).strip() + " ", style="bold cyan" if new else "none")
     return line
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from probe.decoding.decode import decode
 from probe.decoding.sampler import ORDERS, Sampler
+from probe.decoding.strides import Strides
 from probe.decoding.trajectory import Trajectory
 
-__all__ = ["ORDERS", "Sampler", "Trajectory", "decode"]
+__all__ = ["ORDERS", "Sampler", "Strides", "Trajectory", "decode"]

@@ -59,12 +59,15 @@ class Log:
         self._states: list[Tensor] = []
         self._confidence: list[Tensor] = []
 
-    def step(self, state: Tensor, confidence: Tensor, written: Tensor) -> None:
-        """One forward pass: what was seen, how sure it was at the open places, and where it wrote (boolean)."""
+    def step(self, state: Tensor, confidence: Tensor, written: Tensor, reopened: Tensor | None = None) -> None:
+        """One forward pass: what was seen, how sure it was at the open places, where it wrote (boolean), and what it
+        took back."""
         self._states.append(state.clone())
         self._confidence.append(confidence.float().masked_fill(~self._open, torch.nan))
         self.committed_at[written] = len(self._states) - 1
         self._open &= ~written
+        if reopened is not None:
+            self._open |= reopened
 
     def finish(self, tokens: Tensor, sampler: str, seed: int) -> Trajectory:
         states, confidence = torch.stack(self._states, 1), torch.stack(self._confidence, 1)
