@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from probe.errors import ProbeError, nearest
 from probe.readings.pool import Accuracy, pool, right
-from probe.readings.reading import Asked, Reading, answers
+from probe.readings.reading import Asked, Reading, View, answers, comparable
+from probe.readings.registry import READINGS, named
+from probe.readings.right_context import gain_from_right
 from probe.readings.still import AR, OneMask, Prefix, Ratio
-from probe.readings.trajectory import TrajectoryReading, aggregated
+from probe.readings.trajectory import TrajectoryReading, aggregated, view_of
 from probe.readings.two_by_two import two_by_two
 
 __all__ = [
@@ -21,26 +20,14 @@ __all__ = [
     "Ratio",
     "Reading",
     "TrajectoryReading",
+    "View",
     "aggregated",
     "answers",
+    "comparable",
+    "gain_from_right",
     "named",
     "pool",
     "right",
     "two_by_two",
+    "view_of",
 ]
-
-READINGS: dict[str, type[Reading]] = {kind.name: kind for kind in (AR, Prefix, OneMask, Ratio, TrajectoryReading)}
-
-
-def named(reading: str | Reading, **knobs: Any) -> Reading:
-    """The reading of a name; a Reading is itself."""
-    if isinstance(reading, Reading):
-        return reading
-    if reading not in READINGS:
-        raise ProbeError(
-            f"reading {reading!r}",
-            expected="one of " + ", ".join(READINGS),
-            found=repr(reading),
-            remedy=nearest(str(reading), READINGS),
-        )
-    return READINGS[reading](**knobs)

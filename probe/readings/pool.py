@@ -15,9 +15,9 @@ from torch import Tensor
 from probe.errors import TaskError
 from probe.models.model import Model
 from probe.pairs import Pair
-from probe.readings.reading import Reading, answers
+from probe.readings.reading import Reading, answers, comparable
 from probe.readings.still import AR
-from probe.readings.trajectory import TrajectoryReading, aggregated
+from probe.readings.trajectory import aggregated
 from probe.tasks.batch import Batch
 
 if TYPE_CHECKING:
@@ -67,13 +67,15 @@ def pool(task: Task, models: Model | Pair, n: int, *, reading: Reading, seed: in
     accuracy = {name: Accuracy(int(of.sum()), len(of)) for name, of in solved.items()}
     chosen = both.nonzero()[:, 0][:n]
     if len(chosen) < n:
+        found = f"{len(chosen)} among {len(both)}; " + "; ".join(f"{name} {of}" for name, of in accuracy.items())
         raise TaskError(
-            f"a pool of {n} {split} examples of {task.name!r} for {getattr(models, 'name', models)!r}",
-            expected="examples that all of " + ", ".join(asked) + f" answer right under {reading}",
-            found=f"{len(chosen)} among {len(both)}; " + "; ".join(f"{name} {of}" for name, of in accuracy.items()),
-            remedy=f"Ask for {len(chosen)} or fewer, or choose an easier task or reading." if len(chosen)
-            else "Choose a task that both have learnt, or examples without selection: task.examples(…).",
-        )  # fmt: skip
+            f"a pool of {n} {split} examples of {task.name!r} for {models.name!r}",
+            expected=f"examples that {' and '.join(asked)} answer right under {reading}",
+            found=found,
+            remedy=f"Ask for {len(chosen)} or fewer, or choose an easier task or reading."
+            if len(chosen)
+            else "Choose a task that they have learnt, or examples without selection: task.examples(…).",
+        )
     return replace(batch[chosen], selection_rate=both.float().mean().item(), accuracy=accuracy)
 
 
@@ -84,15 +86,12 @@ def _asked(models: Model | Pair, reading: Reading) -> dict[str, tuple[Model, Rea
 
 
 def right(model: Model, batch: Batch, reading: Reading, vocabulary: int | None = None) -> Tensor:
-    """Whether each example is answered right: the best token of the shared vocabulary, masks apart, is a right one."""
+    """Whether each example is answered right: the best token of the shared vocabulary, masks apart, is a right one.
+
+    Over draws or steps, an example counts as solved when more than half of what its rule keeps is answered right.
+    """
+    asked = reading.ask(model, batch)
     with torch.no_grad():
-        asked = reading.ask(model, batch)
-        logits = answers(model, asked)[:, :vocabulary]
-    if model.mask_id is not None and model.mask_id < logits.shape[1]:
-        logits[:, model.mask_id] = -torch.inf
-    best = logits.argmax(-1).cpu()
-    chosen = best[:, None] == batch.choices.cpu()
-    row_right = (chosen & batch.right.cpu()[asked.example]).any(1).float()
-    rule = reading.aggregate if isinstance(reading, TrajectoryReading) else "mean"
-    # Over draws or steps, an example counts as solved when most of its questions were answered right.
-    return aggregated(row_right, asked, rule) > 0.5
+        best = answers(model, asked, then=lambda logits: comparable(logits, model, vocabulary).argmax(-1)).cpu()
+    is_right = (best[:, None] == batch.choices.cpu()) & batch.right.cpu()[asked.view.example]
+    return aggregated(is_right.any(1).float(), asked.view, reading.rule) > 0.5

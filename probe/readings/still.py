@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from hashlib import blake2b
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from probe.errors import ProbeError
+from probe.errors import ProbeError, TaskError
 from probe.models.model import Model
-from probe.readings.reading import Asked, Reading, single
+from probe.readings.reading import Reading, View
 from probe.tasks.batch import Batch
 
 
@@ -22,40 +23,34 @@ class AR(Reading):
 
     attention: str | None = "causal"
 
-    def ask(self, model: Model, batch: Batch, which: str = "clean") -> Asked:
-        tokens = getattr(batch, which)
-        return single(model, batch, tokens, _from_answer_on(batch, tokens), self.attention)
+    def view(self, model: Model, batch: Batch) -> View:
+        return View.still(_from_answer_on(batch, batch.clean.shape[1]))
 
 
 @dataclass(frozen=True)
 class Prefix(Reading):
     """The same left context, on a canvas of masks that is as long as the answer, so that length does not leak.
 
-    `canvas_length` is the number of slots from the first one of the completion on; None is the completion's own.
+    `canvas_length` counts slots from the completion's first on; None is as many as the completion has. Text after the
+    completion (of a blank in the middle) is left out, since even its length would tell something.
     """
 
     name: ClassVar[str] = "prefix"
 
     canvas_length: int | None = None
 
-    def ask(self, model: Model, batch: Batch, which: str = "clean") -> Asked:
-        tokens = self._sized(getattr(batch, which), batch)
-        return single(model, batch, tokens, _from_answer_on(batch, tokens), self.attention)
-
-    def _sized(self, tokens: Tensor, batch: Batch) -> Tensor:
-        if self.canvas_length is None:
-            return tokens
-        start, answer = int(batch.positions["completion"].min()), int(batch.positions["answer"].max())
-        length = start + self.canvas_length
-        if length <= answer:
+    def view(self, model: Model, batch: Batch) -> View:
+        start, completion = written_span(batch, self.name)
+        length = self.canvas_length or completion
+        reach = int(batch.positions["answer"].max()) + 1 - start
+        if self.canvas_length is not None and self.canvas_length < reach:
             raise ProbeError(
                 "canvas_length",
-                expected=f"at least {answer - start + 1}, so that the answer is on the canvas",
+                expected=f"at least {reach}, so that the answer is on the canvas",
                 found=str(self.canvas_length),
                 remedy="Lengthen it, or leave it out for the completion's own length.",
             )
-        longer = tokens[:, -1:].expand(-1, max(0, length - tokens.shape[1]))  # hidden, as all that follows the answer
-        return torch.cat([tokens[:, :length], longer], dim=1)
+        return View.still(_from_answer_on(batch, start + length))
 
 
 @dataclass(frozen=True)
@@ -64,17 +59,17 @@ class OneMask(Reading):
 
     name: ClassVar[str] = "one_mask"
 
-    def ask(self, model: Model, batch: Batch, which: str = "clean") -> Asked:
-        tokens = getattr(batch, which)
-        return single(model, batch, tokens, _at(batch.positions["answer"], tokens), self.attention)
+    def view(self, model: Model, batch: Batch) -> View:
+        return View.still(_at(batch.positions["answer"], batch.clean))
 
 
 @dataclass(frozen=True)
 class Ratio(Reading):
     """Random masks at `rate`, drawn `draws` times; the answer is always among them, the first token never.
 
-    `over` is "text" (any place) or "completion" (only what the model would have to write). Clean and corrupt get the
-    same masks. The ratio that came out stands in `Asked.ratio`.
+    `over` is "text" (any place) or "completion" (only what the model would have to write); the ratio that came out, of
+    those places, stands in the view. An example's masks depend on it and on `seed` only, not on the batch it is in, so
+    that examples selected under this reading are asked again as they were selected.
     """
 
     name: ClassVar[str] = "ratio"
@@ -93,22 +88,41 @@ class Ratio(Reading):
                 remedy="For example Ratio(rate=0.5, draws=8).",
             )
 
-    def ask(self, model: Model, batch: Batch, which: str = "clean") -> Asked:
-        tokens = getattr(batch, which)
-        n, length = tokens.shape
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn = torch.rand(self.draws, n, length, generator=generator) < self.rate
-        maskable = (
-            _at(batch.positions["completion"], tokens) if self.over == "completion" else torch.ones(n, length).bool()
+    def view(self, model: Model, batch: Batch) -> View:
+        n, length = batch.clean.shape
+        answer = _at(batch.positions["answer"], batch.clean)
+        whole = torch.ones(n, length, dtype=torch.bool)
+        among = _at(batch.positions["completion"], batch.clean) if self.over == "completion" else whole
+        among[:, 0] = False
+        among |= answer
+        drawn = torch.stack([self._drawn(row) for row in batch.clean.cpu()], dim=1) < self.rate
+        hidden = (drawn & among) | answer
+        return View(
+            hidden=hidden.flatten(0, 1),
+            example=torch.arange(n).repeat(self.draws),
+            step=torch.arange(self.draws).repeat_interleave(n),
+            ratio=(hidden.sum(-1) / among.sum(-1)).flatten(),
         )
-        maskable[:, 0] = False
-        hidden = ((drawn & maskable) | _at(batch.positions["answer"], tokens)).flatten(0, 1)
-        example = torch.arange(n).repeat(self.draws)
-        asked = single(model, batch[example], tokens[example], hidden, self.attention)
-        return replace(asked, example=example, step=torch.arange(self.draws).repeat_interleave(n))
 
-    def __str__(self) -> str:
-        return f"{super().__str__()} {self.rate:g}"
+    def _drawn(self, row: Tensor) -> Tensor:
+        """Uniform numbers, draws × length, that belong to an example."""
+        named = blake2b(f"{self.seed} {row.tolist()}".encode(), digest_size=7).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(named))
+        return torch.rand(self.draws, len(row), generator=generator)
+
+
+def written_span(batch: Batch, reading: str) -> tuple[int, int]:
+    """Where the completions begin and how long they are; refused where they do not all stand at the same places."""
+    completion = batch.positions["completion"].cpu()
+    start, length = int(completion[0, 0]), completion.shape[1]
+    if not torch.equal(completion, torch.arange(start, start + length).expand_as(completion)):
+        raise TaskError(
+            f"task {batch.task!r} under the reading {reading!r}",
+            expected="completions without gaps that begin at one place in all examples",
+            found="completions at different places",
+            remedy="Ask under 'ar' or 'one_mask', or make the prompts equally long.",
+        )
+    return start, length
 
 
 def _at(places: Tensor, tokens: Tensor) -> Tensor:
@@ -116,5 +130,5 @@ def _at(places: Tensor, tokens: Tensor) -> Tensor:
     return torch.zeros(tokens.shape, dtype=torch.bool).scatter_(1, places.cpu(), True)
 
 
-def _from_answer_on(batch: Batch, tokens: Tensor) -> Tensor:
-    return torch.arange(tokens.shape[1]) >= batch.positions["answer"].cpu()
+def _from_answer_on(batch: Batch, slots: int) -> Tensor:
+    return torch.arange(slots) >= batch.positions["answer"].cpu()

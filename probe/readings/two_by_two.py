@@ -1,6 +1,7 @@
 """The 2×2: the weights of both twins under the causal mask and under the diffusion twin's own.
 
-What changes between the columns is the mask's doing, between the rows the weights'.
+What changes between the columns is the mask's doing, between the rows the weights'. All four are asked about one view:
+where the states come from a decoding run, it is the diffusion twin's.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ from dataclasses import replace
 from torch import Tensor
 
 from probe.pairs import Pair
-from probe.readings.reading import Reading
-from probe.readings.still import Prefix
+from probe.readings.reading import Reading, View
+from probe.readings.registry import named
 from probe.tasks.batch import Batch
 
 
 def two_by_two(
-    pair: Pair, batch: Batch, reading: Reading | None = None, which: str = "clean"
+    pair: Pair, batch: Batch, reading: str | Reading = "prefix", which: str = "clean", *, view: View | None = None
 ) -> dict[tuple[str, str], Tensor]:
     """The answers' logits by (weights, attention): {"ar", "diffusion"} × {"causal", "native"}."""
-    reading = reading or Prefix()
+    reading = named(reading)
+    view = view or reading.view(pair.diffusion, batch)
     native = pair.diffusion.paradigm.attention
     return {
-        (weights, mask): replace(reading, attention=attention).logits(model, batch, which)
+        (weights, mask): replace(reading, attention=attention).logits(model, batch, which, view=view)
         for weights, model in (("ar", pair.ar), ("diffusion", pair.diffusion))
         for mask, attention in (("causal", "causal"), ("native", native))
     }
