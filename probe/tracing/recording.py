@@ -195,6 +195,7 @@ def _stream(path: Path, regions: _Regions, estimate: Estimate, attributes: dict[
     resumed = to_do < run.examples
     if missing:
         estimate.refuse_on_disk(path, written=run.examples - to_do)
+        estimate.say(path, written=run.examples - to_do)
         began = time.perf_counter()
         with _written_by(store) as writer, _progress(path, run.examples, run.examples - to_do) as advance:
             for rows, made in regions.made(missing):

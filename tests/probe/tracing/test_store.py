@@ -256,7 +256,8 @@ def test_a_damaged_chunk_is_named(tmp_path, name, damage):
     with pytest.raises(TraceError) as caught:
         open_trace(path)
     assert str(victim.relative_to(path)) in str(caught.value)
-    open_trace(path, verify=False)
+    if name != "layer":  # labels of axes are read on opening in any case
+        open_trace(path, verify=False)
 
 
 def test_a_damaged_list_of_what_is_written_is_named(tmp_path):
@@ -289,7 +290,7 @@ def test_nan_ends_a_stream_and_keeps_what_was_good(tmp_path):
         return given.masked_fill(torch.ones_like(given, dtype=torch.bool), torch.inf) if len(given) == 2 else given
 
     handle = model.blocks[1].register_forward_hook(spoil)
-    with pytest.raises(TraceError, match="site 'resid_post'.*layer 1, example 8, position 0"):
+    with pytest.raises(TraceError, match=r"site 'resid_post'.*layer 1, example 8, position 0"):
         record(model, tokens_of(10), SITES, store=path, batch_size=4)
     handle.remove()
     assert open_trace(path).sizes["example"] == 8
@@ -316,7 +317,9 @@ with tempfile.TemporaryDirectory() as folder:
 
 
 def test_streaming_many_examples_takes_little_memory():
-    ended = run([sys.executable, "-c", MEASURE.format(here=str(HERE), sites=["resid_post", "mlp_hidden", "pattern"])])
+    ended = run(
+        [sys.executable, "-c", MEASURE.format(here=str(HERE), sites=["resid_post", "mlp_hidden", "pattern", "logits"])]
+    )
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
     assert found["written"] > 300e6
