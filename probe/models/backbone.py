@@ -8,6 +8,7 @@ weights are, never which code runs: classes come from the layout, files from wha
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -105,6 +106,10 @@ def _quiet() -> Iterator[None]:
         logging.enable_progress_bar()
 
 
+# What a wrong setting or a broken header raises, somewhere inside; running out of memory is none of these.
+_FAULTS = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError, struct.error)
+
+
 @contextmanager
 def _explained(checkpoint: Checkpoint) -> Iterator[None]:
     """What transformers raises over settings it cannot take, or a GGUF that it cannot read, named."""
@@ -114,7 +119,7 @@ def _explained(checkpoint: Checkpoint) -> Iterator[None]:
         yield
     except ProbeError:
         raise
-    except (StrictDataclassError, AttributeError, LookupError, OSError, TypeError, ValueError) as fault:
+    except (*_FAULTS, StrictDataclassError) as fault:
         file = checkpoint.gguf or checkpoint.folder / "config.json"
         raise CheckpointError(
             f"checkpoint {file}",

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from probe.decoding.sampler import Sampler
 from probe.errors import CheckpointError
 from probe.paradigms import Paradigm, named
+from probe.paradigms.visibility import refuse_unknown
 
 OWN_ENTRY = "twinprobe.json"  # the name of a folder's own entry
 _SHIPPED = Path(__file__).with_name("catalog.yaml")
@@ -42,6 +43,13 @@ class Entry(BaseModel):
     format: str | None = Field(None, description="the published format (probe.models.formats) that tells the family")
     note: str = ""
     sample: tuple[str, ...] = Field((), description="text in the model's language, for its self-tests")
+
+    @field_validator("attention")
+    @classmethod
+    def _known(cls, attention: str | None) -> str | None:
+        if attention is not None:
+            refuse_unknown(attention)
+        return attention
 
     def to_paradigm(self, mask_id: int | None) -> Paradigm:
         kind = named(self.paradigm)

@@ -14,11 +14,11 @@ from tests.probe.toy_language import MASK_ID
 def speakers() -> dict[str, Model]:
     """A model of the toy language for each way of writing."""
     taught = {
-        "ar": (Autoregressive(), 250),
-        "masked": (Masked(mask_id=MASK_ID), 400),
-        "masked_noshift": (Masked(mask_id=MASK_ID, shift=False), 300),
-        "block": (Block(mask_id=MASK_ID, shift=False), 250),
-        "fluid": (Fluid(mask_id=MASK_ID, longest=3), 250),
+        "ar": (Autoregressive(), 200),
+        "masked": (Masked(mask_id=MASK_ID), 350),
+        "masked_noshift": (Masked(mask_id=MASK_ID, shift=False), 250),
+        "block": (Block(mask_id=MASK_ID, shift=False), 200),
+        "fluid": (Fluid(mask_id=MASK_ID, longest=2), 250),
         "masks_last": (Masked(mask_id=MASK_ID, shift=False, clean_shift=True, attention="masks_last"), 250),
     }
     return {name: toy_language.learn(paradigm, steps=steps) for name, (paradigm, steps) in taught.items()}

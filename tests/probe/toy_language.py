@@ -54,7 +54,7 @@ def sample(lines: int = 12) -> list[str]:
     return [" ".join((*SPECIAL, *WORDS)[token] for token in row) for row in ids.tolist()]
 
 
-def learn(paradigm: Paradigm, *, steps: int = 250, rows: int = 32, seed: int = 0) -> Model:
+def learn(paradigm: Paradigm, *, steps: int = 250, rows: int = 24, seed: int = 0) -> Model:
     """A two-layer LLaMA that has learnt the language in a paradigm."""
     generator = torch.Generator().manual_seed(seed)
     backbone = backbone_of("llama", seed=seed, vocab_size=len(SPECIAL) + len(WORDS), hidden_size=48)

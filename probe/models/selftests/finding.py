@@ -38,8 +38,9 @@ class SelfTests:
 
 def tolerance(model: Model) -> float:
     """What rounding may do to logits, relative to their spread. A 30-layer float32 model whose attention is opened
-    against its training reaches 2e-4 between two right kernels; the faults looked for here start near 1."""
-    return {torch.float64: 1e-9, torch.float32: 1e-3}.get(model.dtype, 5e-2)
+    against its training reaches 2e-4 between two right kernels; the faults looked for here start near 1. (A float64
+    model gains little: stock eager attention takes its softmax in float32.)"""
+    return 1e-3 if model.dtype in (torch.float32, torch.float64) else 5e-2
 
 
 def within(model: Model, test: str, expected: str, off: Tensor) -> Finding:

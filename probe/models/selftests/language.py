@@ -97,10 +97,11 @@ class HiddenText:
 def _nll(model: Model, text: HiddenText, attention: str, slots: Tensor) -> Tensor:
     """What the hidden tokens cost when each is read at one slot. Only these slots are unembedded: the logits of all of
     them take a gigabyte with the vocabularies of today."""
-    rows = torch.arange(len(slots), device=slots.device)
-    read = model.run_trunk(model.canvas(text.hidden, attention))[rows, slots]
-    logits = model.layout.part(model.backbone, "unembed")(read).float()
-    return torch.nn.functional.cross_entropy(logits, text.tokens[rows, text.places].to(logits.device), reduction="none")
+    trunk = model.run_trunk(model.canvas(text.hidden, attention))
+    rows = torch.arange(len(slots), device=trunk.device)  # a spread model ends on another device than it begins
+    logits = model.layout.part(model.backbone, "unembed")(trunk[rows, slots.to(trunk.device)]).float()
+    truth = text.tokens.gather(1, text.places[:, None])[:, 0].to(logits.device)
+    return torch.nn.functional.cross_entropy(logits, truth, reduction="none")
 
 
 def hidden_text(model: Model) -> HiddenText | str:

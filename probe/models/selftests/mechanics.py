@@ -69,12 +69,15 @@ def _influence(model: Model) -> tuple[Tensor, Tensor]:
 
 
 def kernels(model: Model) -> Finding:
-    """Eager attention, whose patterns can be looked at, against SDPA."""
+    """Eager attention, whose patterns can be looked at, against SDPA; with padding, so that under any attention there
+    is something to forbid."""
     expected = "eager = SDPA; attention rows that sum to 1 and are exactly 0 where forbidden"
     tokens = _some_tokens(model, 2, 12)
     if model.mask_id is not None:
         tokens[:, 3::4] = model.mask_id
-    canvas = model.canvas(tokens)
+    padding = torch.zeros_like(tokens, dtype=torch.bool)
+    padding[1, :2] = True
+    canvas = model.canvas(tokens, padding=padding)
     patterns: list[Tensor] = []
     with ExitStack() as hooks:
         for block in model.blocks:

@@ -219,16 +219,12 @@ PUBLISHED: dict[str, Published] = {
     "diffugpt-m": Published(
         "diffugpt-m", "gpt2", _gpt2(50258), _GPT2, "masked", 50257, True, "full", "random", tensors=_diffugpt_keys
     ),
-    "diffullama": Published(
-        "diffullama", "llama", _stock(_LLAMA2), _LLAMA2, "masked", 811, True, "full", "random"
-    ),
+    "diffullama": Published("diffullama", "llama", _stock(_LLAMA2), _LLAMA2, "masked", 811, True, "full", "random"),
     "diffullama, renamed": Published(
         *("diffullama", "llama", _stock(_LLAMA2), _LLAMA2, "masked", 811, True, "full", "random"),
         tensors=_diffullama_renamed_keys,
     ),
-    "dream": Published(
-        "Dream-v0-Base-7B", "qwen2", _stock(_DREAM), _DREAM, "masked", 151666, True, "full", "entropy"
-    ),
+    "dream": Published("Dream-v0-Base-7B", "qwen2", _stock(_DREAM), _DREAM, "masked", 151666, True, "full", "entropy"),
     "diffucoder": Published(
         *("DiffuCoder-7B-cpGRPO", "qwen2", _stock(_DIFFUCODER), _DIFFUCODER, "masked", 151666, True, "full"),
         "entropy, T 0.3",

@@ -38,7 +38,9 @@ def test_logits_are_the_stock_class_s_under_the_same_mask(backbones, attention, 
     torch.testing.assert_close(found, expected, **CLOSE)
     if kernel == "sdpa":
         torch.testing.assert_close(model.logits(tokens), expected, **CLOSE)
-        torch.testing.assert_close(Model(ours, Autoregressive(mask_id=MASK)).logits(tokens, attention), expected, **CLOSE)
+        torch.testing.assert_close(
+            Model(ours, Autoregressive(mask_id=MASK)).logits(tokens, attention), expected, **CLOSE
+        )
 
 
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])

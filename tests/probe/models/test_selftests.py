@@ -1,0 +1,226 @@
+"""Each self-test passes what is right, catches its own fault at load, and says "not run" where it cannot tell."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import probe
+from probe.errors import SelfTestError
+from probe.models import loading, selftests
+from probe.models.catalog import Entry
+from probe.models.model import Model
+from probe.models.selftests import COMPUTED, FAIL, LOOKED_UP, NOT_RUN, PASS, run_selftests
+from probe.paradigms import Autoregressive, Block, Fluid, Masked, visibility
+from tests.probe import toy_language
+from tests.probe.tiny import MASK, VARIANTS, backbone_of, model_of, write_stock
+from tests.probe.toy_language import MASK_ID, SPECIAL, WORDS
+
+SPEAKERS = ("ar", "masked", "masked_noshift", "block", "fluid", "masks_last")
+LANGUAGE = ("attention on text", "shift")
+
+
+def verdicts(model: Model) -> dict[str, str]:
+    return {finding.test: finding.verdict for finding in model.selftests.findings}
+
+
+def refused(folder, **how) -> SelfTestError:
+    with pytest.raises(SelfTestError) as caught:
+        probe.load(folder, **how)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_what_is_declared_right_passes_every_test_that_can_be_run(name, folders):
+    model = probe.load(folders[name])
+    assert set(verdicts(model)) == {*LOOKED_UP, *COMPUTED}
+    cannot = {"mask token"} if name == "ar" else set()  # it has none
+    assert {test for test, verdict in verdicts(model).items() if verdict != PASS} == cannot
+
+
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_a_wrong_shift_is_refused(name, folders):
+    declared = json.loads((folders[name] / "twinprobe.json").read_text())["shift"]
+    error = refused(folders[name], shift=not declared)
+    assert "shift: " in error.found
+    assert ("the slot before" if not declared else "its own slot") in error.expected
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("ar", "full"), ("masked", "causal"), ("masked_noshift", "causal"), ("fluid", "full")],
+)
+def test_a_wrong_attention_is_refused(name, wrong, folders):
+    error = refused(folders[name], attention=wrong)
+    assert "attention on text: " in error.found
+    assert f"text predicted best under {wrong} attention" in error.expected
+
+
+def test_a_causal_model_declared_as_masked_diffusion_is_refused(folders):
+    error = refused(folders["ar"], paradigm="masked", mask_id=MASK_ID)
+    assert "attention on text: " in error.found
+    assert "full attention" in error.expected
+
+
+def test_a_masked_model_declared_autoregressive_is_refused(folders):
+    assert "attention on text: " in refused(folders["masked"], paradigm="autoregressive").found
+
+
+@pytest.mark.parametrize(
+    ("mask_id", "told"),
+    [
+        (len(SPECIAL) + len(WORDS), "outside the embedding"),
+        (-1, "outside the embedding"),
+        (len(SPECIAL) + 3, "stands in the sample text"),
+    ],
+)
+def test_a_wrong_mask_id_is_refused(mask_id, told, folders):
+    error = refused(folders["masked"], mask_id=mask_id)
+    assert "mask token: " in error.found
+    assert told in error.found
+
+
+def test_a_mask_that_is_a_word_of_text_is_refused_unless_it_is_declared_as_one(speakers, tmp_path):
+    folder = toy_language.write(tmp_path / "worded", speakers["masked"])
+    own = json.loads((folder / "twinprobe.json").read_text())
+    silent = len(SPECIAL) + WORDS.index("oh")
+    own |= {"mask_id": silent, "sample": [" ".join(f"subject{i % 6}" for i in range(24))]}
+    (folder / "twinprobe.json").write_text(json.dumps(own))
+    error = refused(folder)
+    assert "the text 'oh'" in error.found
+    (folder / "twinprobe.json").write_text(json.dumps({**own, "mask_is_text": True}))
+    assert "an ordinary token, as declared" in probe.load(folder).selftests["mask token"].found
+
+
+def test_a_diffusion_model_without_a_mask_is_refused(tmp_path):
+    error = refused(write_stock(tmp_path / "m", backbone_of("llama")), paradigm="masked", tokenizer=False)
+    assert "mask token: none declared" in error.found
+
+
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_a_boolean_mask_is_refused(name, folders, monkeypatch):
+    monkeypatch.setattr(visibility, "additive", lambda allowed, dtype=None: allowed[:, None])
+    error = refused(folders[name])
+    assert "kernels: attention of" in error.found
+    assert "exactly 0 where forbidden" in error.expected
+
+
+def test_a_mask_that_is_not_handed_over_is_refused(folders, monkeypatch):
+    def forgotten(allowed, dtype=torch.float32):
+        return torch.zeros(allowed.shape, dtype=dtype)[:, None]
+
+    monkeypatch.setattr(visibility, "additive", forgotten)
+    error = refused(folders["ar"])
+    assert all(f"{test}: " in error.found for test in ("wiring", "attention reach", "kernels"))
+
+
+def test_a_backbone_that_stays_causal_under_full_attention_is_refused(folders, monkeypatch):
+    """As a GPT-2 of old does, whose own triangle is added to every mask."""
+    right = visibility.additive
+
+    def with_a_triangle_of_its_own(allowed, dtype=torch.float32):
+        return right(allowed & torch.ones_like(allowed).tril(), dtype)
+
+    monkeypatch.setattr(visibility, "additive", with_a_triangle_of_its_own)
+    error = refused(folders["masked"])
+    assert "move with nothing that they see after them" in error.found
+
+
+@pytest.mark.parametrize("spoilt", [0.0, 1e-3, 2.0, float("nan")])
+def test_a_spoilt_inv_freq_is_refused(spoilt, folders, monkeypatch):
+    right = loading.load_backbone
+
+    def with_spoilt_frequencies(*how):
+        backbone = right(*how)
+        backbone.model.rotary_emb.inv_freq[1:] *= spoilt if spoilt != 1e-3 else 1 + spoilt
+        return backbone
+
+    monkeypatch.setattr(loading, "load_backbone", with_spoilt_frequencies)
+    error = refused(folders["ar"])
+    assert "rotary: " in error.found
+    assert "10000^(-2i/12)" in error.expected
+
+
+def test_a_rope_base_that_gets_lost_on_the_way_is_refused(tmp_path, monkeypatch):
+    """The formula takes its base from config.json, not from the configuration that was made of it."""
+    folder = write_stock(tmp_path / "m", backbone_of("llama", rope_parameters={"rope_theta": 5e5}))
+    right = loading.load_backbone
+
+    def with_the_default_base(checkpoint, published, *how):
+        published_config = checkpoint.config.pop("rope_parameters")
+        backbone = right(checkpoint, published, *how)
+        checkpoint.config["rope_parameters"] = published_config
+        return backbone
+
+    monkeypatch.setattr(loading, "load_backbone", with_the_default_base)
+    error = refused(folder, tokenizer=False)
+    assert "500000^(-2i/8)" in error.expected
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    backbone = backbone_of("llama")
+    backbone.model.layers[0].mlp.up_proj.weight[0, 0] = float("nan")
+    error = refused(write_stock(tmp_path / "m", backbone), tokenizer=False)
+    assert all(f"{test}: " in error.found for test in ("wiring", "attention reach", "kernels"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "paradigm",
+    [
+        Autoregressive(mask_id=MASK),
+        Masked(mask_id=MASK),
+        Block(mask_id=MASK, shift=False),
+        Block(mask_id=MASK, attention="block:1"),
+        Masked(mask_id=MASK, shift=False, attention="masks_last"),
+        Fluid(mask_id=MASK),
+    ],
+    ids=lambda paradigm: f"{paradigm.name} {paradigm.attention}",
+)
+def test_what_needs_no_language_passes_on_random_weights_of_every_architecture(variant, paradigm):
+    model = model_of(variant, paradigm)
+    model.selftests = run_selftests(model)
+    found = verdicts(model)
+    assert [found[test] for test in ("wiring", "attention reach", "kernels")] == [PASS] * 3
+    assert found["rotary"] == (NOT_RUN if variant == "gpt2" else PASS)
+    assert [found[test] for test in LANGUAGE] == [NOT_RUN] * 2  # no tokenizer, so no text
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_random_weights_never_pass_nor_fail_a_test_of_language(tied, speakers):
+    """Behind every mask they put one and the same guess, which can favour either way of reading by accident."""
+    tokenizer = speakers["ar"].tokenizer
+    entry = Entry(name="toy", paradigm="masked", sample=tuple(toy_language.sample()))
+    for seed in range(12):
+        backbone = backbone_of("llama", seed=seed, vocab_size=len(tokenizer), tie_word_embeddings=tied)
+        for paradigm in (Masked(mask_id=MASK_ID), Masked(mask_id=MASK_ID, shift=False), Autoregressive()):
+            model = Model(backbone, paradigm, tokenizer, entry=entry)
+            tests = run_selftests(model)
+            assert [tests[name].verdict for name in LANGUAGE] == [NOT_RUN] * 2, (seed, paradigm)
+            assert "chance" in tests["shift"].found
+
+
+def test_a_language_that_the_model_does_not_know_is_not_judged(folders):
+    model = probe.load(folders["masked"], selftest="off")
+    model.entry = None  # the English sample, every word of which is unknown
+    tests = run_selftests(model)
+    assert [tests[name].verdict for name in LANGUAGE] == [NOT_RUN] * 2
+    assert "not in this model's vocabulary" in tests["shift"].found
+
+
+def test_the_depth_of_testing(folders, monkeypatch):
+    assert probe.load(folders["masked"], selftest="off").selftests.findings == ()
+    monkeypatch.setattr(selftests, "CHEAP", 10)
+    felt = probe.load(folders["masked"])
+    assert {test for test, verdict in verdicts(felt).items() if verdict == NOT_RUN} == set(COMPUTED)
+    assert "twinprobe check" in felt.selftests["shift"].found
+    assert verdicts(probe.load(folders["masked"], selftest="full"))["shift"] == PASS
+
+
+def test_a_mask_outside_the_embedding_stops_the_forward_passes_and_says_why():
+    tests = run_selftests(model_of("llama-gqa", Masked(mask_id=1000)))
+    assert tests["mask token"].verdict == FAIL
+    assert tests["wiring"].verdict == NOT_RUN
+    assert "outside the embedding" in tests["wiring"].found
