@@ -74,6 +74,7 @@ def _from_gguf(checkpoint: Checkpoint, place: dict[str, Any]) -> tuple[Any, dict
     )
     # transformers refuses to save a model that says it is quantised, which a dequantised one no longer is.
     vars(backbone.config).pop("quantization_config", None)
+    vars(backbone).pop("hf_quantizer", None)
     layout_of(backbone.config)
     return backbone, landed
 
@@ -107,7 +108,7 @@ def _quiet() -> Iterator[None]:
 
 
 # What a wrong setting or a broken header raises, somewhere inside; running out of memory is none of these.
-_FAULTS = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError, struct.error)
+_FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError, struct.error)
 
 
 @contextmanager

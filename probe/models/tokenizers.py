@@ -21,7 +21,7 @@ def load_tokenizer(folder: Path, architecture: str, gguf: Path | None = None) ->
     import transformers
 
     if gguf is not None and not (folder / "tokenizer.json").is_file():
-        return transformers.AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name)
+        return _read(transformers.AutoTokenizer, folder, (gguf.name,), gguf_file=gguf.name)
     byte_pairs = transformers.GPT2Tokenizer if architecture == "gpt2" else transformers.Qwen2Tokenizer
     by_files = (
         (("tokenizer.json",), transformers.PreTrainedTokenizerFast),
@@ -40,13 +40,14 @@ def load_tokenizer(folder: Path, architecture: str, gguf: Path | None = None) ->
     )
 
 
-def _read(kind: type, folder: Path, files: tuple[str, ...]) -> PreTrainedTokenizerBase:
+def _read(kind: type, folder: Path, files: tuple[str, ...], **how: str) -> PreTrainedTokenizerBase:
     try:
-        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **how)
     except Exception as problem:  # the readers of these formats raise bare Exceptions
         raise CheckpointError(
             f"tokenizer of {folder}",
-            expected=f"a readable {' and '.join(files)}",
+            expected=f"a readable one in {' and '.join(files)}",
             found=f"{type(problem).__name__}: {problem}",
-            remedy="Download the tokenizer's files again, or pass tokenizer=FOLDER with a tokenizer.json.",
+            remedy="Download the files again, pass tokenizer=FOLDER with a tokenizer.json, or tokenizer=False to do "
+            "without one (token ids only).",
         ) from None

@@ -20,7 +20,8 @@ from probe.models.selftests.finding import FAIL, NOT_RUN, PASS, Finding
 
 CLEAR = 3.0  # standard errors by which one way of reading must win over another
 KNOWN = 0.9  # a model knows the text if one way's NLL is below this share of that of a uniform guess
-LENGTH, ROWS = 32, 48
+LENGTH = 32  # tokens of a window
+ROWS, MOST_ROWS = 48, 512  # hidden tokens asked of a large model, and of one so small that more of them cost nothing
 
 
 def attention_on_text(model: Model) -> Finding:
@@ -118,19 +119,20 @@ def hidden_text(model: Model) -> HiddenText | str:
     unknown = model.tokenizer.unk_token_id
     if isinstance(unknown, int) and torch.cat(encoded).eq(unknown).float().mean() > 0.2:
         return "the sample text is not in this model's vocabulary"
-    tokens, places = _windows([row for row in encoded if len(row) >= length], length)
+    rows = min(MOST_ROWS, max(ROWS, 5_000_000_000 // (model.n_parameters * length)))
+    tokens, places = _windows([row for row in encoded if len(row) >= length], length, rows)
     rows = torch.arange(len(tokens))
     hidden = tokens.clone()
     hidden[rows, places] = tokens.flip(0)[rows, places] if model.mask_id is None else model.mask_id
     return HiddenText(*(part.to(model.device) for part in (tokens, places, hidden)))
 
 
-def _windows(texts: list[Tensor], length: int) -> tuple[Tensor, Tensor]:
+def _windows(texts: list[Tensor], length: int, rows: int) -> tuple[Tensor, Tensor]:
     """Seeded windows (rows × length) and a place inside each; no token of the text is asked for twice, for the tokens
     are compared as independent draws."""
     generator = torch.Generator().manual_seed(0)
     asked = [(text, place) for text in texts for place in range(1, len(text) - 1)]
-    drawn = [asked[i] for i in torch.randperm(len(asked), generator=generator)[:ROWS].tolist()]
+    drawn = [asked[i] for i in torch.randperm(len(asked), generator=generator)[:rows].tolist()]
     tokens, places = [], []
     for text, place in drawn:
         earliest, latest = max(0, place + 2 - length), min(place - 1, len(text) - length)

@@ -179,6 +179,7 @@ def test_an_unknown_model_type(folder):
         {"rope_parameters": {"rope_type": "nope", "rope_theta": 1e4}},
         {"layer_types": ["nope", "nope"]},
         {"hidden_act": "nope"},
+        {"pad_token_id": 48},
     ],
 )
 def test_settings_that_the_stock_class_does_not_take(folder, wrong):

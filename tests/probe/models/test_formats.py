@@ -157,7 +157,7 @@ def test_a_mask_that_only_config_json_knows_must_be_there(tmp_path):
     published = PUBLISHED["wedlm 8B"]
     folder = published.write(tmp_path / published.folder, published.backbone())
     (folder / "config.json").write_text(json.dumps({k: v for k, v in published.config.items() if k != "mask_token_id"}))
-    with pytest.raises(CheckpointError, match="mask_token_id in its config.json"):
+    with pytest.raises(CheckpointError, match=r"mask_token_id in its config\.json"):
         probe.load(folder, tokenizer=False)
     assert probe.load(folder, tokenizer=False, mask_id=151665).mask_id == 151665
 

@@ -1,0 +1,144 @@
+"""A GGUF, written as llama.cpp's converter writes one, gives the logits of the backbone that it was made of."""
+
+from __future__ import annotations
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import probe
+from probe.errors import CheckpointError
+from tests.probe.tiny import backbone_of, stock_logits, tokens_of
+
+
+def permuted(weight: Tensor, heads: int) -> Tensor:
+    """llama.cpp pairs neighbouring rows where transformers pairs halves of a head."""
+    return weight.reshape(heads, 2, len(weight) // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
+
+
+def write_gguf(path, backbone, *, words: list[str] | None = None, leave_out: str | None = None):
+    config = backbone.config
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    if words is not None:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_list(words)
+        writer.add_token_types([gguf.TokenType.NORMAL] * len(words))
+        writer.add_token_merges(["h e", "l l"])
+        writer.add_bos_token_id(0)
+        writer.add_eos_token_id(0)
+        writer.add_unk_token_id(0)
+    for name, tensor in tensors_of(backbone).items():
+        if name != leave_out:
+            writer.add_tensor(name, np.ascontiguousarray(tensor.float().numpy()))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def tensors_of(backbone) -> dict[str, Tensor]:
+    parts = {
+        "attn_norm": "input_layernorm",
+        "attn_q": "self_attn.q_proj",
+        "attn_k": "self_attn.k_proj",
+        "attn_v": "self_attn.v_proj",
+        "attn_output": "self_attn.o_proj",
+        "ffn_norm": "post_attention_layernorm",
+        "ffn_gate": "mlp.gate_proj",
+        "ffn_up": "mlp.up_proj",
+        "ffn_down": "mlp.down_proj",
+    }
+    state, config = backbone.state_dict(), backbone.config
+    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
+    tensors = {
+        "token_embd.weight": state["model.embed_tokens.weight"],
+        "output_norm.weight": state["model.norm.weight"],
+        "output.weight": state["lm_head.weight"],
+    }
+    for layer in range(config.num_hidden_layers):
+        for theirs, ours in parts.items():
+            weight = state[f"model.layers.{layer}.{ours}.weight"]
+            tensors[f"blk.{layer}.{theirs}.weight"] = permuted(weight, heads[theirs]) if theirs in heads else weight
+    return tensors
+
+
+WORDS = ["<s>", "h", "e", "l", "o", "he", "ll", *(f"unused{i}" for i in range(41))]
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    # GGUF holds float32 numbers of its settings.
+    return backbone_of("llama", rms_norm_eps=float(np.float32(1e-5)), rope_parameters={"rope_theta": 5000.0})
+
+
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_its_logits_are_those_of_its_backbone(backbone, as_folder, tmp_path):
+    path = write_gguf(tmp_path / "tiny.gguf", backbone, words=WORDS)
+    model = probe.load(tmp_path if as_folder else path)
+    tokens = tokens_of(2, 9)
+    torch.testing.assert_close(model.logits(tokens), stock_logits(backbone, tokens), atol=1e-5, rtol=0)
+    assert model.selftests["rotary"].verdict == "pass"
+    assert not model.selftests.failed
+    assert model.n_kv_heads == 2
+
+
+def test_its_tokenizer_comes_with_it(backbone, tmp_path):
+    model = probe.load(write_gguf(tmp_path / "tiny.gguf", backbone, words=WORDS))
+    assert model.encode("hello").tolist() == [[WORDS.index(word) for word in ("he", "ll", "o")]]
+
+
+def test_a_gguf_without_a_tokenizer(backbone, tmp_path):
+    path = write_gguf(tmp_path / "tiny.gguf", backbone)
+    with pytest.raises(CheckpointError) as caught:
+        probe.load(path)
+    assert "tiny.gguf" in caught.value.expected
+    assert "tokenizer=False" in caught.value.remedy
+    tokens = tokens_of(2, 9)
+    logits = probe.load(path, tokenizer=False).logits(tokens)
+    torch.testing.assert_close(logits, stock_logits(backbone, tokens), atol=1e-5, rtol=0)
+
+
+def test_a_gguf_that_lacks_a_tensor_is_refused(backbone, tmp_path):
+    path = write_gguf(tmp_path / "tiny.gguf", backbone, leave_out="blk.1.ffn_up.weight")
+    with pytest.raises(CheckpointError) as caught:
+        probe.load(path, tokenizer=False)
+    assert caught.value.found == "parameters left unset: model.layers.1.mlp.up_proj.weight"
+
+
+def test_a_truncated_gguf_is_refused(backbone, tmp_path):
+    path = write_gguf(tmp_path / "tiny.gguf", backbone)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(CheckpointError) as caught:
+        probe.load(path, tokenizer=False)
+    assert "tiny.gguf" in caught.value.thing
+
+
+def test_it_is_declared_by_arguments_or_a_row_beside_it(backbone, tmp_path):
+    path = write_gguf(tmp_path / "tiny.gguf", backbone)
+    assert probe.load(path, tokenizer=False).paradigm.name == "autoregressive"
+    assert probe.load(path, tokenizer=False, paradigm="masked", mask_id=7).paradigm.attention == "full"
+    (tmp_path / "twinprobe.json").write_text('{"name": "x", "paradigm": "block", "mask_id": 7}')
+    assert probe.load(path, tokenizer=False).paradigm.attention == "block:4"
+
+
+def test_it_can_be_saved_again(backbone, tmp_path):
+    model = probe.load(write_gguf(tmp_path / "tiny.gguf", backbone), tokenizer=False)
+    model.backbone.save_pretrained(tmp_path / "again")
+    tokens = tokens_of(2, 9)
+    again = probe.load(tmp_path / "again", tokenizer=False)
+    torch.testing.assert_close(again.logits(tokens), model.logits(tokens), atol=0, rtol=0)
