@@ -7,6 +7,7 @@ from pathlib import Path
 from probe.errors import CheckpointError, nearest
 
 _HERE = Path(__file__).parent
+RECIPES = _HERE / "recipes"
 
 
 def shipped() -> list[str]:
