@@ -75,9 +75,13 @@ class Estimate:
                 found=f"{readable(self.at_a_time)} for batches of {self.batch}",
                 remedy="Give a smaller batch_size.",
             )
-        said = (
-            f"recording {self}: {readable(left)} on disk ({readable(free)} free), {readable(self.at_a_time)} of memory"
-        )
+
+    def say(self, store: Path, written: int) -> None:
+        """Say what streaming to `store` will take, of which `written` examples are there already."""
+        left = self.total - written * sum(self.sites.values())
+        free = shutil.disk_usage(_existing(store)).free
+        disk, memory = f"{readable(left)} on disk ({readable(free)} free)", f"{readable(self.at_a_time)} of memory"
+        said = f"recording {self}: {disk}, {memory} at a time"
         log.info(said)
         if sys.stderr.isatty():
             print(said, file=sys.stderr)

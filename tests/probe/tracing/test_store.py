@@ -317,9 +317,8 @@ with tempfile.TemporaryDirectory() as folder:
 
 
 def test_streaming_many_examples_takes_little_memory():
-    ended = run(
-        [sys.executable, "-c", MEASURE.format(here=str(HERE), sites=["resid_post", "mlp_hidden", "pattern", "logits"])]
-    )
+    sites = ["resid_post", "mlp_hidden", "pattern", "logits"]
+    ended = run([sys.executable, "-c", MEASURE.format(here=str(HERE), sites=sites)])
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
     assert found["written"] > 300e6
