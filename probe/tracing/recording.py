@@ -7,6 +7,7 @@ forward passes become frames, the frames become a region, and the region goes in
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -233,6 +234,11 @@ def _batches(examples: int, batch: int) -> list[slice]:
     return [slice(at, min(at + batch, examples)) for at in range(0, examples, batch)]
 
 
+@functools.cache  # reading them from disk takes milliseconds
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("torch", "transformers", "numpy")}
+
+
 def _attributes(
     model: Model,
     source: Any,
@@ -264,6 +270,6 @@ def _attributes(
         "tracer": tracer,
         "edits": open_edits(model),
         "complete": True,
-        "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
+        "versions": dict(_versions()),
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -2,13 +2,14 @@
 
     python tests/benchmarks/record.py [--device cuda] [--markdown]
 
-For a model of GPT-2 small's shape and one of SmolLM2-135M's (random weights): the residual stream after every layer, and
-the attention patterns of every layer. Each way of getting them is timed in turn, many times over; a ratio is the median
-of the ratios within a turn, so that what else the machine does strikes all alike. Memory is measured in a process of its
-own for each: the peak during one pass, less the peak of the bare pass, over the bytes that were asked for.
+For a model of GPT-2 small's shape and one of SmolLM2-135M's (random weights): the residual stream after every layer,
+and the attention patterns of every layer, each handed over as one array with a layer axis. Each way of getting them is
+timed in turn, many times over; a ratio is the median of the ratios within a turn, so that what else the machine does
+strikes all alike. On the CPU it is the time of one thread of this process, which others hardly disturb. Memory is
+measured in a process of its own for each: the peak during one pass, less the bare pass's, over the bytes asked for.
 
-The bare pass makes the same outputs: no unembedding, and eager attention where patterns are wanted. The others are given
-the same advantage: nnsight wraps the trunk, TransformerLens stops before the unembedding.
+The bare pass makes the same outputs: no unembedding, and eager attention where patterns are wanted. The others are
+given the same advantage: nnsight wraps the trunk, TransformerLens stops before the unembedding.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ WAYS = ("bare", "twinprobe", "transformer_lens", "nnsight")
 
 def main() -> None:
     options = arguments()
+    torch.set_num_threads(1)
     if options.measure:
         print(json.dumps(peak_of(*options.measure, options)))
         return
@@ -64,7 +66,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--markdown", action="store_true", help="print the table as the README has it")
     parser.add_argument("--measure", nargs=3, metavar=("SHAPE", "WHAT", "WAY"), help=argparse.SUPPRESS)
@@ -99,7 +101,13 @@ def passes(model: Model, what: str, options: argparse.Namespace) -> dict[str, Ca
         hook = {"resid_post": "hook_resid_post", "pattern": "attn.hook_pattern"}[site]
         names = [f"blocks.{layer}.{hook}" for layer in range(model.n_layers)]
         shown = {name: inputs[name] for name in ("attention_mask", "position_ids")}
-        return lambda: bridge.run_with_cache(tokens, names_filter=names, stop_at_layer=model.n_layers, **shown)
+        how = {"names_filter": names, "stop_at_layer": model.n_layers, **shown}
+
+        def run() -> torch.Tensor:
+            _, cache = bridge.run_with_cache(tokens, **how)
+            return torch.stack([cache[name] for name in names], dim=1)
+
+        return run
 
     def nnsight():
         import nnsight
@@ -116,7 +124,7 @@ def passes(model: Model, what: str, options: argparse.Namespace) -> dict[str, Ca
     return dict(zip(WAYS, (bare, ours, lens, nnsight), strict=True))
 
 
-def with_nnsight(trunk, paths: list[str], inputs: dict, part: int | None) -> list:
+def with_nnsight(trunk, paths: list[str], inputs: dict, part: int | None) -> torch.Tensor:
     import nnsight
 
     with trunk.trace(**inputs):
@@ -124,7 +132,7 @@ def with_nnsight(trunk, paths: list[str], inputs: dict, part: int | None) -> lis
         for path in paths:
             output = trunk.get(path).output
             found.append(output if part is None else output[part])
-    return found
+    return torch.stack(found, dim=1)
 
 
 def row(shape: str, what: str, options: argparse.Namespace) -> dict:
@@ -154,15 +162,17 @@ def row(shape: str, what: str, options: argparse.Namespace) -> dict:
 
 
 def timed(run: Callable[[], object], device: str) -> float:
-    if device != "cpu":
-        torch.cuda.synchronize()
-    before = time.perf_counter()
+    clock = time.process_time if device == "cpu" else synchronised
+    before = clock()
     kept = run()
-    if device != "cpu":
-        torch.cuda.synchronize()
-    taken = time.perf_counter() - before
+    taken = clock() - before
     del kept
     return taken
+
+
+def synchronised() -> float:
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def measured(shape: str, what: str, way: str, options: argparse.Namespace) -> dict:
