@@ -137,7 +137,10 @@ def catalog(catalog: CatalogFile = None, as_json: Json = False) -> None:
 
 @app.command(epilog="Example: [cyan]twinprobe task countdown --show 5 --knob numbers=3[/]")
 def task(
-    name: Annotated[str, typer.Argument(help="ioi, greater_than, induction, countdown, sudoku, paths or infilling")],
+    name: Annotated[
+        str,
+        typer.Argument(help="ioi, greater_than, induction, countdown, sudoku, paths, infilling, or a JSONL file"),
+    ],
     show: Annotated[int, typer.Option(min=1, help="How many examples.")] = 3,
     tokenizer: Annotated[
         str | None, typer.Option(help="A model or folder whose tokenizer to use; the shipped one when none is named.")
@@ -148,9 +151,10 @@ def task(
     as_json: Json = False,
 ) -> None:
     """Show examples of a task: clean, corrupt, target, with what is masked and what is changed marked."""
+    from probe.tasks import from_jsonl
     from probe.tasks import task as named_task
 
-    asked = named_task(name, **dict(_knob(each) for each in knob or ()))
+    asked = from_jsonl(name) if name.endswith(".jsonl") else named_task(name, **dict(map(_knob, knob or ())))
     words = _tokenizer(tokenizer)
     batch = asked.examples(words, show, seed=seed, split=split)
     shown = asked.show(batch, words, show)

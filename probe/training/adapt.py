@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import yaml
 from torch.utils.data import SequentialSampler
 from transformers import CONFIG_MAPPING, Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from probe.errors import ProbeError
 from probe.models.catalog import OWN_ENTRY, Entry
@@ -26,17 +26,20 @@ from probe.paradigms import Lesson, named, visibility
 from probe.paradigms.paradigm import weighted_loss
 from probe.tasks import task
 from probe.training.lessons import Lessons
-from probe.training.recipe import Recipe
+from probe.training.recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, RECIPE = "checkpoints", "recipe.yaml"
 
 
 def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
-    """Make the recipe's model in `folder`, going on from its last checkpoint if there is one."""
+    """Make the recipe's model in `folder`, going on from its last checkpoint if there is one; what is made is kept."""
     folder = Path(folder)
+    _refuse_another_recipe(recipe, folder)
+    if (folder / OWN_ENTRY).is_file() and not (folder / CHECKPOINTS).exists():
+        return folder
     torch.manual_seed(recipe.seed)
     tokenizer, backbone = _beginning(recipe)
     mask = _mask_of(tokenizer, recipe)
@@ -49,11 +52,44 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
         train_dataset=Lessons(recipe, paradigm, tokenizer, mask),
         data_collator=_as_is,
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder / CHECKPOINTS)) if folder.exists() else None)
+    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder / CHECKPOINTS))
     model = Model(backbone, paradigm, tokenizer, name=recipe.name)
     _save(model, recipe, folder)
     shutil.rmtree(folder / CHECKPOINTS)
     return folder
+
+
+def _refuse_another_recipe(recipe: Recipe, folder: Path) -> None:
+    """A folder belongs to one recipe, which stands in it; going on with another would make neither of the two."""
+    plain, file = recipe.model_dump(exclude_none=True), folder / RECIPE
+    folder.mkdir(parents=True, exist_ok=True)
+    if not file.is_file():
+        file.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), "utf-8")
+    elif (begun := read_recipe(file)).model_dump_json() != recipe.model_dump_json():  # the order of tasks counts
+        there = begun.model_dump(exclude_none=True)
+        differ = sorted(name for name in {*plain, *there} if plain.get(name) != there.get(name))
+        raise ProbeError(
+            f"folder {folder}",
+            expected="an empty folder, or one begun with this very recipe",
+            found="one begun with another " + ", ".join(differ),
+            remedy="Choose another folder, or delete this one.",
+        )
+
+
+def _last_whole_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end. The Trainer writes its state last; one without it was cut off,
+    and resuming from that would go on with a fresh optimizer, without a word."""
+    whole = [file.parent for file in folder.glob("checkpoint-*/trainer_state.json") if _is_json(file)]
+    newest = max(whole, key=lambda checkpoint: int(checkpoint.name.rpartition("-")[2]), default=None)
+    return None if newest is None else str(newest)
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text("utf-8"))
+    except ValueError:
+        return False
+    return True
 
 
 def _beginning(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:

@@ -19,7 +19,7 @@ from probe.paradigms.visibility import annealed
 from probe.tasks import task
 from probe.training.recipe import Recipe
 
-EXAMPLES = 20_000  # of each task, drawn once; a run sees each of them a few times
+EXAMPLES = 20_000  # of each task at most, drawn once; a long run sees each of them a few times
 
 
 class Lessons(Dataset):
@@ -29,8 +29,9 @@ class Lessons(Dataset):
         self._recipe, self._paradigm = recipe, replace(paradigm, mask_id=mask_id)
         self._texts: list[Tensor] = []
         self._answers: list[Tensor] = []
+        wanted = min(EXAMPLES, recipe.steps * recipe.batch)
         for name in recipe.tasks:
-            batch = task(name).examples(tokenizer, EXAMPLES, seed=recipe.seed, split="train")
+            batch = task(name).examples(tokenizer, wanted, seed=recipe.seed, split="train", fewer=True)
             self._texts.append(batch.clean)
             self._answers.append(batch.positions["completion"][0])  # the same places in every example of a task
         self._shares = torch.tensor(list(recipe.tasks.values()), dtype=torch.float64)

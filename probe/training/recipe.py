@@ -59,7 +59,9 @@ class Recipe(BaseModel):
     attention: str | None = None
     ar: str | None = Field(None, description="the AR twin, for the model's card; default: `start`")
     controls: dict[str, str] = Field(default_factory=dict)
-    tasks: dict[str, float] = Field(min_length=1, description="the mixture: task and its weight")
+    tasks: dict[str, float] = Field(
+        min_length=1, description="the mixture: task and its weight, in the order they are drawn"
+    )
     answer_weight: float = Field(4.0, gt=0, description="how much a token of the answer counts against one of the rest")
     steps: int = Field(gt=0)
     batch: int = Field(64, gt=0)

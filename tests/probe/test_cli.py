@@ -1,0 +1,119 @@
+"""The command line as a user meets it: tables, JSON, exit codes, and no traceback for a mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def twinprobe(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = Path(sys.executable).with_name("twinprobe")
+    return subprocess.run([command, *words], capture_output=True, text=True, timeout=120, cwd=cwd)
+
+
+def test_check_passes_on_a_shipped_model_and_prints_a_row_a_test():
+    run = twinprobe("check", "zoo:tiny-masked", "--json")
+    assert run.returncode == 0, run.stderr
+    findings = json.loads(run.stdout)["zoo:tiny-masked"]
+    tests = {finding["test"] for finding in findings}
+    assert {"mask token", "rotary", "wiring", "attention reach", "attention on text", "shift", "kernels"} == tests
+    assert {finding["verdict"] for finding in findings} == {"pass"}
+
+
+def test_check_fails_with_1_on_a_wrong_declaration():
+    run = twinprobe("check", "zoo:tiny-masked", "--no-shift")
+    assert run.returncode == 1
+    assert "fail" in run.stdout
+    assert "Traceback" not in run.stderr
+
+
+def test_check_says_what_it_could_not_run():
+    run = twinprobe("check", "zoo:tiny-ar", "--mask-id", "5")
+    assert "fail" in run.stdout  # 5 is a number of the vocabulary: an ordinary token of text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("check", "zoo:tiny-maskd"), "zoo:tiny-masked"),
+        (("check", "no/such/folder"), "no such folder"),
+        (("task", "ioy"), "ioi"),
+        (("task", "countdown", "--knob", "numbrs=4"), "numbers"),
+        (("task", "countdown", "--knob", "numbers"), "name=value"),
+        (("decode", "zoo:tiny-masked", "The", "--sampler", "confidenc"), "confidence"),
+        (("adapt", "no-recipe.yaml", "--out", "x"), "no such file"),
+        (("catalog", "--catalog", "no-catalog.yaml"), "no such file"),
+    ],
+)
+def test_a_mistake_is_told_with_its_remedy_and_exit_code_2(words, told, tmp_path):
+    run = twinprobe(*words, cwd=tmp_path)
+    assert run.returncode == 2
+    assert told in run.stderr
+    assert "Traceback" not in run.stderr + run.stdout
+
+
+def test_a_mistyped_verb_is_answered_with_the_nearest():
+    run = twinprobe("catalg")
+    assert run.returncode == 2
+    assert "catalog" in run.stderr
+
+
+def test_catalog_lists_every_row_for_machines():
+    rows = json.loads(twinprobe("catalog", "--json").stdout)
+    dream = next(row for row in rows if row["name"] == "Dream-org/Dream-v0-Base-7B")
+    assert (dream["ar"], dream["mask_id"], dream["shift"]) == ("Qwen/Qwen2.5-7B", 151666, True)
+
+
+def test_task_marks_what_is_masked_asked_and_changed():
+    run = twinprobe("task", "ioi", "--show", "2")
+    assert run.returncode == 0
+    assert run.stdout.count("[?") >= 4  # the asked token, in clean and in corrupt, and the legend
+    assert "{" in run.stdout
+    assert "distractor" in run.stdout
+
+
+def test_task_prints_the_same_examples_for_the_same_seed():
+    one, same, other = (twinprobe("task", "paths", "--json", "--seed", seed).stdout for seed in ("1", "1", "2"))
+    assert one == same != other
+
+
+def test_a_task_can_be_a_file_of_ones_own(tmp_path):
+    line = {"clean": "The museum", "corrupt": "The palace", "target": " to", "distractor": " from"}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(line) + "\n")
+    run = twinprobe("task", str(tmp_path / "mine.jsonl"), "--show", "1", "--split", "any")
+    assert run.returncode == 2  # there is no split of that name
+    shown = [
+        twinprobe("task", str(tmp_path / "mine.jsonl"), "--show", "1", "--split", s)
+        for s in ("train", "test", "calibration")
+    ]
+    assert sorted(run.returncode for run in shown) == [0, 2, 2]  # one example is in one split
+    assert any("museum" in run.stdout for run in shown)
+
+
+@pytest.mark.parametrize("model", ["tiny-ar", "tiny-masked", "tiny-block", "tiny-fluid"])
+def test_decode_writes_and_counts_its_passes(model):
+    prompt = "When Luke and Keith went to the museum, Keith gave a flower to"
+    told = json.loads(twinprobe("decode", f"zoo:{model}", prompt, "--length", "1", "--json").stdout)
+    assert told["text"].strip() == "Luke"
+    assert told["forward_passes"] in (1, 2)  # a FLUID stride is verified by a second pass
+
+
+def test_decode_refuses_text_that_holds_the_mask():
+    run = twinprobe("decode", "zoo:tiny-masked", "The [MASK] is")
+    assert run.returncode == 2
+    assert "mask token" in run.stderr
+
+
+def test_markup_in_a_prompt_is_shown_as_it_is():
+    run = twinprobe("decode", "zoo:tiny-masked", "[bold red]When[/]", "--length", "1")
+    assert run.returncode == 0, run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_help_has_an_example_for_every_verb():
+    for verb in ("check", "catalog", "task", "decode", "adapt", "demo"):
+        assert "Example: twinprobe" in twinprobe(verb, "--help").stdout
