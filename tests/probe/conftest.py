@@ -14,12 +14,12 @@ from tests.probe.toy_language import MASK_ID
 def speakers() -> dict[str, Model]:
     """A model of the toy language for each way of writing."""
     taught = {
-        "ar": (Autoregressive(), 200),
-        "masked": (Masked(mask_id=MASK_ID), 350),
+        "ar": (Autoregressive(), 180),
+        "masked": (Masked(mask_id=MASK_ID), 320),
         "masked_noshift": (Masked(mask_id=MASK_ID, shift=False), 250),
         "block": (Block(mask_id=MASK_ID, shift=False), 200),
-        "fluid": (Fluid(mask_id=MASK_ID, longest=2), 250),
-        "masks_last": (Masked(mask_id=MASK_ID, shift=False, clean_shift=True, attention="masks_last"), 250),
+        "fluid": (Fluid(mask_id=MASK_ID, longest=2), 180),
+        "masks_last": (Masked(mask_id=MASK_ID, shift=False, clean_shift=True, attention="masks_last"), 200),
     }
     return {name: toy_language.learn(paradigm, steps=steps) for name, (paradigm, steps) in taught.items()}
 

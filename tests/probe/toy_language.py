@@ -49,7 +49,7 @@ def text(rows: int, length: int, generator: torch.Generator) -> Tensor:
     return running[:, start : start + length] + len(SPECIAL)
 
 
-def sample(lines: int = 12) -> list[str]:
+def sample(lines: int = 5) -> list[str]:
     ids = text(lines, 2 * WINDOW, torch.Generator().manual_seed(7))
     return [" ".join((*SPECIAL, *WORDS)[token] for token in row) for row in ids.tolist()]
 
