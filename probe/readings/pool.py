@@ -69,7 +69,7 @@ def pool(task: Task, models: Model | Pair, n: int, *, reading: Reading, seed: in
     if len(chosen) < n:
         found = f"{len(chosen)} among {len(both)}; " + "; ".join(f"{name} {of}" for name, of in accuracy.items())
         raise TaskError(
-            f"a pool of {n} {split} examples of {task.name!r} for {models.name!r}",
+            f"a pool of {n} {split} examples of {task.name!r} for {models.name or models!r}",
             expected=f"examples that {' and '.join(asked)} answer right under {reading}",
             found=found,
             remedy=f"Ask for {len(chosen)} or fewer, or choose an easier task or reading."

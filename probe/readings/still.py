@@ -68,8 +68,8 @@ class Ratio(Reading):
     """Random masks at `rate`, drawn `draws` times; the answer is always among them, the first token never.
 
     `over` is "text" (any place) or "completion" (only what the model would have to write); the ratio that came out, of
-    those places, stands in the view. An example's masks depend on it and on `seed` only, not on the batch it is in, so
-    that examples selected under this reading are asked again as they were selected.
+    those places, stands in the view. An example's masks depend on `seed` and on what is asked (not on the batch it is
+    in, so that examples selected under this reading are asked again as they were; nor on the text, which they hide).
     """
 
     name: ClassVar[str] = "ratio"
@@ -95,7 +95,8 @@ class Ratio(Reading):
         among = _at(batch.positions["completion"], batch.clean) if self.over == "completion" else whole
         among[:, 0] = False
         among |= answer
-        drawn = torch.stack([self._drawn(row) for row in batch.clean.cpu()], dim=1) < self.rate
+        asked = zip(batch.target.tolist(), batch.distractor.tolist(), map(dict, batch.facts), strict=True)
+        drawn = torch.stack([self._uniform(question, length) for question in asked], dim=1) < self.rate
         hidden = (drawn & among) | answer
         return View(
             hidden=hidden.flatten(0, 1),
@@ -104,11 +105,11 @@ class Ratio(Reading):
             ratio=(hidden.sum(-1) / among.sum(-1)).flatten(),
         )
 
-    def _drawn(self, row: Tensor) -> Tensor:
-        """Uniform numbers, draws × length, that belong to an example."""
-        named = blake2b(f"{self.seed} {row.tolist()}".encode(), digest_size=7).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(named))
-        return torch.rand(self.draws, len(row), generator=generator)
+    def _uniform(self, question: tuple, length: int) -> Tensor:
+        """Numbers from 0 to 1, draws × length, that belong to a question."""
+        digest = blake2b(repr((self.seed, question)).encode(), digest_size=7).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest))
+        return torch.rand(self.draws, length, generator=generator)
 
 
 def written_span(batch: Batch, reading: str) -> tuple[int, int]:

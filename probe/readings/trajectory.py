@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from probe.decoding import Sampler, Trajectory, decode
+from probe.decoding.strides import Strides
 from probe.decoding.trajectory import UNWRITTEN
 from probe.errors import ProbeError, TaskError, nearest
 from probe.models.model import Model
@@ -27,8 +28,8 @@ RULES = ("commit", "first", "mean")
 
 @dataclass(frozen=True)
 class TrajectoryReading(Reading):
-    """`aggregate` makes one figure of an example's steps: at the step that "commit"s the answer, at the "first", or the
-    "mean" of all the open ones.
+    """`aggregate` makes one figure of an example's steps: the last one, which "commit"s the answer (or drafts it for
+    good, where drafts are verified), the "first", or the "mean" of them all.
 
     The run is the model's own, under its own attention and by `sampler` (None: its own); `attention` is what it is
     asked under.
@@ -36,7 +37,7 @@ class TrajectoryReading(Reading):
 
     name: ClassVar[str] = "trajectory"
 
-    sampler: Sampler | None = None
+    sampler: Sampler | Strides | str | None = None
     seed: int = 0
     aggregate: str = "commit"
 
