@@ -9,7 +9,8 @@ from functools import cache
 
 Equation = tuple["int | str", ...]  # number, operator, number, operator, ..., number
 OPERATORS = "+-*/"
-FORM = re.compile(r"\s*\d+(\s*[-+*/]\s*\d+)*\s*")
+NUMBER = "(?:0|[1-9][0-9]*)"
+FORM = re.compile(rf"\s*{NUMBER}(\s*[-+*/]\s*{NUMBER})*\s*")
 
 
 def value(equation: Sequence[int | str]) -> int | None:
@@ -32,7 +33,7 @@ def parse(text: str) -> Equation | None:
     """The equation that a text says, or None if it is none."""
     if not FORM.fullmatch(text):
         return None
-    return tuple(int(part) if part.isdigit() else part for part in re.findall(r"\d+|[-+*/]", text))
+    return tuple(int(part) if part.isdigit() else part for part in re.findall(r"[0-9]+|[-+*/]", text))
 
 
 def equations(numbers: Sequence[int], operators: str) -> Iterator[Equation]:

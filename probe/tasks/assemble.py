@@ -1,8 +1,8 @@
 """From pieces of text to tensors: gluing the token ids of each example, and finding where its named places came to lie.
 
-Two things are checked here for every task, because a batch in which they fail would be compared without complaint and
-mean nothing: that a piece and its corrupt form have the same number of tokens, and that all examples have the same
-length.
+What makes clean and corrupt comparable is checked here for every task, because a batch that fails it would be compared
+without complaint and mean nothing: they differ, a piece and its corrupt form have the same number of tokens, all
+examples have the same length and name the same places, and the target counts as right.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def lay_out(example: Example, words: Words) -> Row:
             raise words.refusal("as many tokens for a piece as for its corrupt form", f"{text!r} and {other!r}")
         if name is not None:
             positions.setdefault(name, []).extend(range(start, len(clean)))
+    if clean == corrupt:
+        raise words.refusal("a corrupt prompt that differs from the clean one", "none that does")
     first, asked = len(example.prompt), len(example.prompt) + example.asked
     end = starts[first + len(example.completion)] if example.rest else len(clean)
     slot = _slot(example, words, starts[asked])
@@ -76,6 +78,9 @@ def assemble(rows: Sequence[Row], words: Words, *, task: str, scope: str, seed: 
                 f"{len(row.positions['completion'])} of {len(row.clean)} in another",
             )
     choices, right, wrong = _choices(rows, words)
+    target = _tensor([row.slot.target for row in rows])
+    if not (right & (choices == target[:, None])).any(1).all():
+        raise words.refusal("each example's target among what is right", "an example whose target is not")
     return Batch(
         task=task,
         scope=scope,
@@ -83,9 +88,9 @@ def assemble(rows: Sequence[Row], words: Words, *, task: str, scope: str, seed: 
         split=split,
         clean=_tensor([row.clean for row in rows]),
         corrupt=_tensor([row.corrupt for row in rows]),
-        target=_tensor([row.slot.target for row in rows]),
+        target=target,
         distractor=_tensor([row.slot.distractor for row in rows]),
-        positions=_positions(rows),
+        positions=_positions(rows, words),
         choices=choices,
         right=right,
         wrong=wrong,
@@ -152,8 +157,11 @@ class _AtSlot:
         return self._known[seen]
 
 
-def _positions(rows: Sequence[Row]) -> dict[str, Tensor]:
+def _positions(rows: Sequence[Row], words: Words) -> dict[str, Tensor]:
     names = dict.fromkeys(name for row in rows for name in row.positions)
+    for row in rows:
+        if missing := sorted(names.keys() - row.positions.keys()):
+            raise words.refusal("the same named places in every example", f"one without {', '.join(missing)}")
     table: dict[str, Tensor] = {}
     for name in names:
         width = max(len(row.positions[name]) for row in rows)

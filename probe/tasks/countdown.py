@@ -57,12 +57,13 @@ class Countdown(Task):
         within(self, "numbers", 3, 4)
         within(self, "largest", 3, 99)
         one_of(self, "ask", tuple(SLOTS))
-        if len(set(self.operators)) < max(2, len(self.operators)) or not set(self.operators) <= set(OPERATORS):
+        given = set(self.operators) if isinstance(self.operators, str) else set()
+        if len(given) < 2 or len(given) < len(self.operators) or not given <= set(OPERATORS):
             raise knob_error(
                 self, "operators", f"two or more different ones of {OPERATORS}", "Write them without spaces."
             )
 
-    def make(self, words: Words, draw: Draw) -> Iterator[Example]:
+    def make(self, words: Words, draw: Draw) -> Iterator[Example | None]:
         usable = _alike(words, range(1, self.largest + 1), like=2)
         goals = frozenset(_alike(words, range(1, 100), like=24))
         words.single(self.operators, "operators", at_least=len(self.operators))
@@ -72,6 +73,7 @@ class Countdown(Task):
             numbers = tuple(sorted(draw.choice(usable) for _ in range(self.numbers)))
             questions = _questions(numbers, self.operators, asked, goals)
             if not questions:
+                yield None
                 continue
             # By its operators first: equations that only add are many, and would drown the others.
             goal, equation, others = draw.choice(draw.choice(questions))
@@ -128,9 +130,7 @@ def _completion(equation: Equation, right: list[Equation]) -> list[Piece]:
 
 
 @cache
-def _questions(
-    numbers: tuple[int, ...], operators: str, asked: int, goals: frozenset[int]
-) -> list[list[Question]]:
+def _questions(numbers: tuple[int, ...], operators: str, asked: int, goals: frozenset[int]) -> list[list[Question]]:
     """What can be asked of these numbers, grouped by the operators of the equation.
 
     The asked part must be the only right one after what is left of it, for the goal and for each of the other goals.

@@ -8,7 +8,10 @@ prompt begins in the year XX01, which rules nothing out.
 What is asked depends on how the tokenizer cuts a year. The slot is the token that holds the tens digit. Where years
 are cut in two and two digits (GPT-2, the shipped vocabulary), that token decides. Where it holds the tens digit alone
 (Qwen, LLaMA 2) or the first three digits (LLaMA 3), the units follow in a second token, and a tens digit equal to the
-start's is neither right nor wrong. All years of a batch are cut in the one way that is commonest for the tokenizer.
+start's is neither right nor wrong. Where the token holds the century too, a year of a later century is right as well.
+All years of a batch are cut in the one way that is commonest for the tokenizer.
+
+The splits never share an event with its starting year; corrupt prompts of one century are the same in all splits.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ class Years(NamedTuple):
 class GreaterThan(Task):
     name = "greater_than"
     scope = "local"
-    asks = "Something begins in one year: a later year of its century is asked"
+    asks = "Something begins in one year: a later year, in which it ends, is asked"
     because = "the starting year to the left decides it"
     corrupts = ("start_year",)
 

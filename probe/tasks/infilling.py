@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
 from probe.tasks.pools import NAMES, RIDDLES
-from probe.tasks.task import Task
+from probe.tasks.task import Task, switch
 from probe.tasks.words import Words
 
 Riddle = tuple[str, str, str]  # thing, quality, use
@@ -36,6 +36,9 @@ class Infilling(Task):
     corrupts = ("clues",)
 
     in_place: bool = False
+
+    def __post_init__(self) -> None:
+        switch(self, "in_place")
 
     def make(self, words: Words, draw: Draw) -> Iterator[Example]:
         names = words.single(NAMES, "names", at_least=20)

@@ -17,10 +17,11 @@ from pathlib import Path
 from probe.errors import TaskError
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
-from probe.tasks.task import Task
+from probe.tasks.task import SCOPES, Task
 from probe.tasks.words import Words
 
-KEYS = ("clean", "corrupt", "target", "distractor")
+# What has as many tokens as what.
+LIKE = {"clean": "clean", "corrupt": "clean", "target": "target", "distractor": "target"}
 
 
 @dataclass(frozen=True)
@@ -40,32 +41,47 @@ class FromJsonl(Task):
         return f"What follows each prompt of {Path(self.path).name} is asked"
 
     def make(self, words: Words, draw: Draw) -> Iterator[Example]:
-        _, first = self.lines[0]
-        prompt, target = _length(words, first["clean"], first=True), _length(words, first["target"])
-        for number, line in draw.shuffled(self.lines):
-            for key in KEYS:
-                is_prompt = key in ("clean", "corrupt")
-                wanted, found = (prompt if is_prompt else target), _length(words, line[key], first=is_prompt)
-                if found != wanted:
-                    raise _bad(
-                        self.path, number, key, f"{wanted} tokens, as in the first line", f"{found}: {line[key]!r}"
-                    )
+        # All lines are looked at before one is used: whether a bad one is found must not depend on the seed.
+        one, first = self.lines[0]
+        wanted = {like: self._tokens(words, one, like, first[like]) for like in set(LIKE.values())}
+        for number, line in self.lines:
+            for key, like in LIKE.items():
+                found = self._tokens(words, number, key, line[key])
+                if found != wanted[like]:
+                    expected = f"{wanted[like]} tokens, as the {like} of the first line"
+                    raise _bad(self.path, number, key, expected, f"{found}: {line[key]!r}")
+        for _, line in draw.shuffled(self.lines):
             yield Example(
-                key=(line["clean"],),
+                # The corrupt prompt of one line is often the clean one of another: they belong together.
+                key=tuple(sorted((line["clean"], line["corrupt"]))),
                 prompt=(Piece(line["clean"], "prompt", corrupt=line["corrupt"]),),
                 completion=(line["target"],),
                 distractor=line["distractor"],
             )
 
+    def _tokens(self, words: Words, number: int, key: str, text: str) -> int:
+        try:
+            return len(words.spell(text, first=LIKE[key] == "clean"))
+        except TaskError as refusal:
+            raise _bad(self.path, number, key, refusal.expected, refusal.found) from None
+
 
 def from_jsonl(path: str | Path, *, name: str | None = None, scope: str = "local") -> Task:
     """A task out of a JSONL file of clean, corrupt, target and distractor. Its name is the file's unless given."""
     path = Path(path)
+    if scope not in SCOPES:
+        raise TaskError("the scope of a task", expected=" or ".join(SCOPES), found=repr(scope), remedy="Choose one.")
     if not path.is_file():
         raise TaskError(
             f"the task file {path}", expected="a JSONL file", found="no such file", remedy="Check the path."
         )
-    numbered = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    try:
+        # Not splitlines, which also cuts at signs that JSON may hold within a string.
+        numbered = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
+    except UnicodeDecodeError as error:
+        raise TaskError(
+            f"the task file {path}", expected="UTF-8 text", found=str(error), remedy="Save it as UTF-8."
+        ) from None
     lines = tuple((number, _read(path, number, line)) for number, line in numbered if line.strip())
     if not lines:
         raise TaskError(
@@ -81,17 +97,14 @@ def _read(path: Path, number: int, line: str) -> dict[str, str]:
         raise _bad(path, number, None, "a JSON object", error.msg) from None
     if not isinstance(record, dict):
         raise _bad(path, number, None, "a JSON object", type(record).__name__)
-    for key in KEYS:
+    for key in LIKE:
         if not isinstance(record.get(key), str) or not record[key]:
             found = f"{type(record[key]).__name__} {record[key]!r}" if key in record else "none"
             raise _bad(path, number, key, "some text", found)
-    if record["target"] == record["distractor"]:
-        raise _bad(path, number, "distractor", "another text than the target", repr(record["distractor"]))
-    return {key: record[key] for key in KEYS}
-
-
-def _length(words: Words, text: str, *, first: bool = False) -> int:
-    return len(words.spell(text, first=first))
+    for key, other in (("corrupt", "clean"), ("distractor", "target")):
+        if record[key] == record[other]:
+            raise _bad(path, number, key, f"another text than {other!r}", repr(record[key]))
+    return {key: record[key] for key in LIKE}
 
 
 def _bad(path: str | Path, number: int, key: str | None, expected: str, found: str) -> TaskError:

@@ -28,6 +28,7 @@ from probe.tasks.task import Task, knob_error, one_of, within
 from probe.tasks.words import Words
 
 Edge = tuple[str, str]
+TRIES = 20  # random edges tried for each that is wanted
 
 
 class Query(NamedTuple):
@@ -68,13 +69,14 @@ class Paths(Task):
         if self.graph == "random" and self.edges > self.nodes * (self.nodes - 1) // 2:
             raise knob_error(self, "edges", f"at most half of the edges that {self.nodes} nodes allow", "Take fewer.")
 
-    def make(self, words: Words, draw: Draw) -> Iterator[Example]:
+    def make(self, words: Words, draw: Draw) -> Iterator[Example | None]:
         needed = self.arms * self.distance + 1 if self.graph == "star" else self.nodes
         letters = words.single(LETTERS, "letters", at_least=needed)
         labels = [letter.strip() for letter in letters]
         while True:
             query = self._star(labels, draw) if self.graph == "star" else self._random(labels, draw)
             if query is None:
+                yield None
                 continue
             start, *steps = query.way
             key = tuple(sorted(query.edges)) if self.graph == "star" else shape(query.edges)
@@ -108,15 +110,18 @@ class Paths(Task):
         return Query(edges, [start, *arms[0]], arms[1][-1], arms[1][0])
 
     def _random(self, labels: Sequence[str], draw: Draw) -> Query | None:
-        """A random graph with two ways planted in it, or None if the other edges opened a nearer or a second one."""
+        """A random graph with two ways planted in it, or None if so many edges always open a nearer or a second one."""
         nodes = draw.sample(labels, self.nodes)
         start, one, other = nodes[0], nodes[1 : self.distance + 1], nodes[self.distance + 1 : 2 * self.distance + 1]
         edges = dict.fromkeys(edge for way in (one, other) for edge in zip([start, *way], way, strict=False))
-        while len(edges) < self.edges:
+        for _ in range(TRIES * self.edges):
+            if len(edges) == self.edges:
+                return Query(list(edges), [start, *one], other[-1], other[0])
             a, b = draw.sample(nodes, 2)
-            edges[a, b] = None
-        if all(first_steps(edges, start, way[-1], self.distance) == {way[0]} for way in (one, other)):
-            return Query(list(edges), [start, *one], other[-1], other[0])
+            if (a, b) not in edges:
+                edges[a, b] = None
+                if any(first_steps(edges, start, way[-1], self.distance) != {way[0]} for way in (one, other)):
+                    del edges[a, b]
         return None
 
 

@@ -6,6 +6,9 @@ The missing digits are written in reading order. The corrupt prompt is the same 
 its clues, one of them the asked cell's, so that the other is right there; blanks filled before the asked one hold
 neither, so that what is left of it fits both puzzles.
 
+Most blanks of so small a grid are settled by their own row, column and quarter: one look there is enough. Those are
+not asked, unless `direct` is set. For the others one has to think of what the blanks still to be written must hold.
+
 There are 288 grids. Up to renaming the digits they are 12, and that is the symmetry the splits respect: a grid and
 all its renamings are in one split, the corrupt one's too. (If rows, columns and quarters may be exchanged as well,
 only 2 kinds are left, fewer than there are splits.)
@@ -23,7 +26,7 @@ import numpy as np
 
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
-from probe.tasks.task import Task, within
+from probe.tasks.task import Task, switch, within
 from probe.tasks.words import Words
 
 CELLS, SIDE = 16, 4
@@ -37,29 +40,36 @@ Grid = tuple[int, ...]  # 16 digits in reading order, 0 for a blank
 
 @dataclass(frozen=True)
 class Sudoku(Task):
-    """`blanks` cells are missing. With `unique`, one completion is right; otherwise the asked cell alone is sure."""
+    """`blanks` cells are missing. With `unique`, one completion is right; otherwise the asked cell alone is sure.
+    With `direct`, cells may be asked that their own row, column and quarter settle."""
 
     name = "sudoku"
     scope = "global"
     asks = "A 4x4 sudoku is shown with blanks: the missing digits are asked, in reading order"
-    because = "a cell is settled by its row, column and quarter, and by the other blanks"
+    because = "its own row, column and quarter do not settle the asked cell, only the other blanks with them do"
     corrupts = ("clues",)
 
     blanks: int = 8
     unique: bool = True
+    direct: bool = False
 
     def __post_init__(self) -> None:
-        within(self, "blanks", 2, 12)
+        within(self, "blanks", 4, 12)
+        switch(self, "unique")
+        switch(self, "direct")
 
-    def make(self, words: Words, draw: Draw) -> Iterator[Example]:
+    def make(self, words: Words, draw: Draw) -> Iterator[Example | None]:
         digits = tuple(f" {digit}" for digit in range(1, SIDE + 1))
         while True:
             grid = draw.choice(grids())
             blanks = sorted(draw.sample(range(CELLS), self.blanks))
-            if self.unique and len(agreeing(grid, set(range(CELLS)).difference(blanks))) > 1:
-                continue
             asked, instead = draw.choice(_questions(grid, blanks))
-            if not self.unique and not _settled(grid, blanks, asked):
+            if (
+                (not self.direct and len(_candidates(grid, blanks, asked)) == 1)
+                or (self.unique and len(agreeing(grid, set(range(CELLS)).difference(blanks))) > 1)
+                or (not self.unique and not _settled(grid, blanks, asked))
+            ):
+                yield None
                 continue
             swap = {grid[blanks[asked]]: instead, instead: grid[blanks[asked]]}
             yield Example(
@@ -121,6 +131,13 @@ def _settled(grid: Grid, blanks: list[int], asked: int) -> bool:
     """Whether the clues and the blanks before the asked one leave it only one digit."""
     known = set(range(CELLS)).difference(blanks[asked:])
     return len({solved[blanks[asked]] for solved in agreeing(grid, known)}) == 1
+
+
+def _candidates(grid: Grid, blanks: list[int], asked: int) -> set[int]:
+    """The digits that the asked cell's row, column and quarter leave it, as far as they are filled."""
+    empty = blanks[asked:]
+    filled = {grid[cell] for unit in UNITS if empty[0] in unit for cell in unit if cell not in empty}
+    return set(range(1, SIDE + 1)) - filled
 
 
 def _questions(grid: Grid, blanks: list[int]) -> list[tuple[int, int]]:

@@ -25,9 +25,9 @@ wrote.
 
 `make` is the one method required. It is a generator: what it needs from the tokenizer is looked up once, at its top
 (`words.single` picks words that are one token and refuses if there are too few), and then it yields examples for as
-long as it can. Every choice comes from `draw`. Knobs are the fields of the dataclass. Where several answers are
-right, `accepts` says which, given an example's `facts` and the text that was written; without it, only the completion
-itself is right.
+long as it can. A draw that came to nothing is yielded as None, so that a search which never succeeds can be given up.
+Every choice comes from `draw`. Knobs are the fields of the dataclass. Where several answers are right, `accepts` says
+which, given an example's `facts` and the text that was written; without it, only the completion itself is right.
 """
 
 from __future__ import annotations
@@ -47,15 +47,16 @@ from probe.tasks.draw import Draw
 from probe.tasks.example import Example
 from probe.tasks.show import Shown, show
 from probe.tasks.splits import checked_split, split_of
-from probe.tasks.words import Words
+from probe.tasks.words import Words, read
 
 if TYPE_CHECKING:
     from probe.models.model import Model
     from probe.pairs import Pair
     from probe.readings import Reading
 
-# So many draws in a row without a new example of the split, and there are no more to be found.
+# So many draws in a row without a new example of the split, and there are taken to be no more.
 PATIENCE = 50_000
+SCOPES = ("local", "global")
 
 
 class Task(ABC):
@@ -75,8 +76,8 @@ class Task(ABC):
     corrupts: tuple[str, ...] = ()
 
     @abstractmethod
-    def make(self, words: Words, draw: Draw) -> Iterator[Example]:
-        """Examples without end (or all there are), all of one length for one tokenizer."""
+    def make(self, words: Words, draw: Draw) -> Iterator[Example | None]:
+        """Examples without end (or all there are), all of one length for one tokenizer; None for a fruitless draw."""
 
     def accepts(self, facts: Mapping[str, Any], text: str) -> bool | None:
         """Whether `text` is a right answer; None leaves it to whether it is the completion itself."""
@@ -85,6 +86,8 @@ class Task(ABC):
     def examples(self, tokenizer: Any, n: int, *, seed: int = 0, split: str = "test", fewer: bool = False) -> Batch:
         """`n` different examples; `fewer` takes what there is where `n` do not exist. `tokenizer`: a tokenizer, or a
         Model or Pair that has one."""
+        _counted("n", n, least=1)
+        _counted("seed", seed, least=0)
         words = Words(getattr(tokenizer, "tokenizer", tokenizer), self.name)
         rows = self._distinct(words, n, Draw(seed, self.name), checked_split(split))
         if len(rows) < n and not (fewer and rows):
@@ -108,9 +111,16 @@ class Task(ABC):
 
     def check(self, batch: Batch, written: Tensor) -> Tensor:
         """n bools: whether `written` (n x k ids for the completion positions of `batch`) is a right answer."""
+        asked = batch.positions["completion"].shape
+        if written.shape != asked:
+            raise TaskError(
+                f"answers to the task {self.name!r}",
+                expected=f"ids of shape {tuple(asked)}, as positions['completion']",
+                found=str(tuple(written.shape)),
+                remedy="Cut out the completion: tokens.gather(1, batch.positions['completion']).",
+            )
         same = (written == batch.written().to(written.device)).all(dim=1)
-        spell = batch.spelling
-        texts = ("".join(spell.get(i, "\ufffd") for i in ids) for ids in written.tolist())
+        texts = (read(batch.spelling, ids) for ids in written.tolist())
         verdicts = [self.accepts(facts, text) for facts, text in zip(batch.facts, texts, strict=True)]
         known = torch.tensor([verdict is not None for verdict in verdicts], dtype=torch.bool, device=written.device)
         right = torch.tensor([bool(verdict) for verdict in verdicts], dtype=torch.bool, device=written.device)
@@ -132,7 +142,7 @@ class Task(ABC):
             if len(rows) == n or fruitless == PATIENCE:
                 break
             fruitless += 1
-            if split_of((self.name, *example.key)) != split:
+            if example is None or split_of((self.name, *example.key)) != split:
                 continue
             row = lay_out(example, words)
             if row.clean not in rows:
@@ -141,10 +151,10 @@ class Task(ABC):
 
     def _too_few(self, words: Words, n: int, split: str, found: int) -> TaskError:
         return TaskError(
-            f"{n:,} {split} examples of the task {self.name!r} with {words.tokenizer.__class__.__name__}",
+            f"{n:,} {split} examples of the task {self.name!r} for {words.described()}",
             expected=f"n of at most what exists with these knobs ({self._knobs()})",
             found=f"{found:,} different ones",
-            remedy=f"Ask for {found:,} or fewer, or turn a knob that makes more of them.",
+            remedy=(f"Ask for {found:,} or fewer, or turn" if found else "Turn") + " a knob that makes more of them.",
         )
 
     def _knobs(self) -> str:
@@ -164,8 +174,19 @@ def one_of(task: Task, knob: str, allowed: tuple[str, ...]) -> None:
 def within(task: Task, knob: str, least: int, most: int) -> None:
     """Refuse a knob's value outside of least..most."""
     value = getattr(task, knob)
-    if not isinstance(value, int) or not least <= value <= most:
+    if type(value) is not int or not least <= value <= most:
         raise knob_error(task, knob, f"an integer from {least} to {most}", "Choose one in that range.")
+
+
+def switch(task: Task, knob: str) -> None:
+    """Refuse a knob's value that is neither True nor False."""
+    if not isinstance(getattr(task, knob), bool):
+        raise knob_error(task, knob, "True or False", "Choose one of them.")
+
+
+def _counted(name: str, value: int, *, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise TaskError(name, expected=f"an integer from {least} on", found=repr(value), remedy="Give such a one.")
 
 
 def knob_error(task: Task, knob: str, expected: str, remedy: str) -> TaskError:

@@ -12,7 +12,7 @@ encoded behind a carrier, whose own tokens must come out unchanged and are then 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from probe.errors import TaskError
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 T = TypeVar("T")
+
+
+def _byte_signs() -> dict[str, int]:
+    """The signs in which byte-level vocabularies write bytes (GPT-2's table): printable ones stand for themselves."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTES = _byte_signs()
 CARRIERS = ("a", "the", "1")
 # How byte-level and sentencepiece vocabularies write the space inside a token.
 SPACES = ("Ġ", "▁")
@@ -30,13 +40,22 @@ SPACES = ("Ġ", "▁")
 class Words:
     """One tokenizer, seen by one task: `spell`, `single` and `even` are what `Task.make` needs of it."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, task: str):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase | None, task: str):
+        if tokenizer is None:
+            raise TaskError(
+                f"the task {task!r}",
+                expected="a tokenizer to write it with",
+                found="a model that was loaded without one",
+                remedy="Load the model with tokenizer=FOLDER.",
+            )
         self.tokenizer, self.task = tokenizer, task
         self._spelt: dict[str, tuple[int, ...]] = {}
         self._carriers = [(carrier, self._encode(carrier)) for carrier in CARRIERS]
         # What the tokenizer puts before a text by itself: BOS for LLaMA and the shipped vocabulary, nothing for GPT-2.
-        whole = tuple(tokenizer.encode("a"))
-        self.prefix = whole[: whole.index(self._encode("a")[0])]
+        whole, (first, *_) = tokenizer.encode("a"), self._known("a", self._encode("a"))
+        self.prefix = tuple(whole[: whole.index(first)])
+        # A vocabulary of whole words marks no spaces: there each token stands apart from the one before.
+        self._marks_spaces = any(token.startswith(SPACES) for token in self._tokens(self._encode("a a")))
 
     def spell(self, text: Spelling, *, first: bool = False) -> tuple[int, ...]:
         """The token ids of a piece within a running text; with `first`, of a piece that begins it."""
@@ -66,25 +85,34 @@ class Words:
 
     def digits(self, ids: Iterable[int]) -> list[str]:
         """What each token of a number writes, without its space."""
-        return [str(token).strip("".join(SPACES)) for token in self.tokenizer.convert_ids_to_tokens(list(ids))]
+        return [token.strip("".join(SPACES)) for token in self._tokens(ids)]
 
     def spelling(self) -> dict[int, str]:
-        """Token id -> the text it adds, for every token spelt so far."""
+        """Token id -> the text it adds, for every token spelt so far. `read` puts it together."""
         ids = sorted({i for spelt in self._spelt.values() for i in spelt})
-        tokens = [str(token) for token in self.tokenizer.convert_ids_to_tokens(ids)]
-        # A vocabulary of whole words marks no spaces: there each token stands apart from the one before.
-        apart = "" if any(token.startswith(SPACES) for token in tokens) else " "
-        return {i: apart + token.replace("Ġ", " ").replace("▁", " ") for i, token in zip(ids, tokens, strict=True)}
+        return {i: self._text(token) for i, token in zip(ids, self._tokens(ids), strict=True)}
+
+    def described(self) -> str:
+        tokenizer = self.tokenizer
+        return getattr(tokenizer, "name_or_path", "") or f"a {type(tokenizer).__name__} of {len(tokenizer):,} tokens"
 
     def refusal(self, expected: str, found: str) -> TaskError:
-        tokenizer = self.tokenizer
-        name = getattr(tokenizer, "name_or_path", "") or f"{type(tokenizer).__name__} of {len(tokenizer):,} tokens"
         return TaskError(
-            f"the task {self.task!r} for the tokenizer {name}",
+            f"the task {self.task!r} for {self.described()}",
             expected=expected,
             found=found,
             remedy="Ask another task of this model, or write one in words it knows (see probe.tasks.Task).",
         )
+
+    def _tokens(self, ids: Iterable[int]) -> list[str]:
+        return [str(token) for token in self.tokenizer.convert_ids_to_tokens(list(ids))]
+
+    def _text(self, token: str) -> str:
+        if not self._marks_spaces:
+            return " " + token
+        if "▁" in token or not set(token) <= _BYTES.keys():  # sentencepiece, which writes characters as they are
+            return token.replace("▁", " ")
+        return bytes(_BYTES[sign] for sign in token).decode("utf-8", "surrogateescape")
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
@@ -106,3 +134,9 @@ class Words:
             return len(self.spell(text)) == 1
         except TaskError:
             return False
+
+
+def read(spelling: Mapping[int, str], ids: Iterable[int]) -> str:
+    """The text that token ids write. A letter may be cut in two: its bytes are escaped in `spelling`, and meet here."""
+    glued = "".join(spelling.get(i, "\ufffd") for i in ids)
+    return glued.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
