@@ -85,7 +85,7 @@ def batch_of(tokens: Tensor, answer: Tensor, start: int, length: int, **other: A
     """A batch of no task: the text, where its completion is, and what is asked. Corrupt differs in its second token."""
     n = len(tokens)
     corrupt = tokens.clone()
-    corrupt[:, 1] = (corrupt[:, 1] + 1) % 100
+    corrupt[:, 1] = 20 + (corrupt[:, 1] + 1) % 100  # past the special tokens
     target = tokens.gather(1, answer)[:, 0]
     choices = torch.arange(int(tokens.max()) + 2)
     is_right = choices == target[:, None]
