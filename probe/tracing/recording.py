@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from probe.decoding.trajectory import Trajectory
     from probe.models.model import Model
+    from probe.readings import Reading
     from probe.tasks.batch import Batch
 
 TRACERS = {"hooks": "hook_tracer", "transformer_lens": "bridge_tracer", "nnsight": "nnsight_tracer"}
@@ -51,7 +52,7 @@ def record(
     layers: int | Iterable[int] | None = None,
     heads: int | Iterable[int] | None = None,
     positions: Positions | str | None = None,
-    reading: Any = None,
+    reading: str | Reading | None = None,
     attention: str | Tensor | None = None,
     decode: Mapping[str, Any] | None = None,
     steps: Steps = None,
@@ -65,7 +66,9 @@ def record(
     layers, heads     numbers; heads counts query heads, and k and v are kept for the key heads that those read from
     positions         numbers of the text, one list for all or examples × k; or one of a batch's names, or "read": the
                       slots at which the reading reads its answers
-    reading           how a batch is shown: "ar", "prefix", …, or a Reading; None shows its clean text as it is
+    reading           how a batch is shown: "ar", "prefix", …, or a Reading; None shows its clean text as it is. Where
+                      a reading asks of an example more than once, each question is an example here, and `of_example`,
+                      `draw` and `ratio` say which it is
     attention         another attention than the paradigm's own
     decode            record a decoding run as it is made: {"length": 16, …}, the arguments of probe.decode
     steps             of a decoding run, which to keep: a slice or numbers
@@ -74,7 +77,7 @@ def record(
     batch_size        examples in one forward pass
     """
     run = _run(model, tokens_or_batch, reading, attention, decode, steps)
-    asked = _asked(model, run, tokens_or_batch, sites, layers, heads, positions, reading)
+    asked = _asked(model, run, tokens_or_batch, sites, layers, heads, positions)
     batch = min(batch_size or max(1, SLOTS_AT_ONCE // run.slots), run.examples)
     estimate = Estimate.of(model, run, asked, batch)
     attributes = _attributes(model, tokens_or_batch, run, asked, tracer, reading, attention, decode)
@@ -93,7 +96,8 @@ def _run(model: Model, source: Any, reading: Any, attention: Any, decode: Any, s
     if decode is not None:
         options = dict(decode)
         tokens = source.clean if hasattr(source, "clean") else source
-        return live(model.checked(tokens if tokens.dim() == 2 else tokens[None]), options.pop("length"), steps, options)
+        prompt = model.checked(tokens if tokens.dim() == 2 else tokens[None])
+        return live(model, prompt, options.pop("length"), steps, options)
     if hasattr(source, "states"):
         return replay(source, steps, attention)
     if steps is not None:
@@ -106,23 +110,26 @@ def _run(model: Model, source: Any, reading: Any, attention: Any, decode: Any, s
     if isinstance(source, Canvas):
         return Still(source)
     if hasattr(source, "clean"):
-        canvas = model.canvas(source.clean, attention) if reading is None else _reading(reading).canvas(model, source)
-        return Still(canvas)
+        return Still(model.canvas(source.clean, attention)) if reading is None else _read(model, source, reading)
     return Still(model.canvas(source, attention))
 
 
-def _reading(reading: Any) -> Any:
-    return import_module("probe.readings").named(reading) if isinstance(reading, str) else reading
+def _read(model: Model, batch: Batch, reading: str | Reading) -> Still:
+    """A batch as a reading shows it: a question a row, of which an example may have several (draws, steps)."""
+    from probe.readings import named
+
+    asked = named(reading).ask(model, batch)
+    view = asked.view
+    notes = {"of_example": view.example, "draw": view.step, "ratio": view.ratio, "read_at": asked.slots[:, 0]}
+    return Still(asked.canvas, {name: note.cpu() for name, note in notes.items()})
 
 
-def _asked(
-    model: Model, run: Run, source: Any, sites: Any, layers: Any, heads: Any, positions: Any, reading: Any
-) -> Asked:
+def _asked(model: Model, run: Run, source: Any, sites: Any, layers: Any, heads: Any, positions: Any) -> Asked:
     if positions is None:
         return Asked.of(model, sites, layers, heads)
-    if isinstance(positions, str) and positions == "read" and reading is not None:
-        slots = _reading(reading).read_at(model, source)
-        return Asked.of(model, sites, layers, heads, slots.cpu(), positions_are_slots=True)
+    notes = run.notes if isinstance(run, Still) else {}
+    if isinstance(positions, str) and positions == "read" and notes:
+        return Asked.of(model, sites, layers, heads, notes["read_at"][:, None], positions_are_slots=True)
     if isinstance(positions, str):
         named = getattr(source, "positions", {})
         if positions not in named:
@@ -133,6 +140,7 @@ def _asked(
                 remedy=nearest(positions, named) if named else "Name positions by number.",
             )
         positions = named[positions]
+        positions = positions[notes["of_example"]] if notes else positions
     end = int(run.canvas.places.max()) + 1 if isinstance(run, Still) else run.slots
     return Asked.of(model, sites, layers, heads, as_positions(positions, run.examples, end))
 
@@ -173,7 +181,10 @@ class _Regions:
                 for rows in batches:
                     recorder.rows, recorder.frames = rows, []
                     told = self.run.play(self.model, rows, see)
-                    yield rows, region(self.model, self.asked, recorder.frames, length, told)
+                    made = region(self.model, self.asked, recorder.frames, length, told)
+                    if isinstance(self.run, Still):
+                        made |= {name: (("example",), note[rows].numpy()) for name, note in self.run.notes.items()}
+                    yield rows, made
             finally:
                 announce(self.model, None, None)
 
@@ -262,7 +273,7 @@ def _attributes(
         "mask_id": model.mask_id,
         "model_dtype": str(model.dtype).removeprefix("torch."),
         "dtype": str(recorded_dtype(model)).removeprefix("torch."),
-        "reading": str(getattr(reading, "name", reading)) if reading is not None else None,
+        "reading": None if reading is None else str(reading),
         "task": getattr(source, "task", None),
         "seed": seed,
         "decode": {name: value if isinstance(value, int | float) else str(value) for name, value in options.items()},

@@ -41,9 +41,10 @@ class Run(ABC):
 
 @dataclass(frozen=True)
 class Still(Run):
-    """One forward pass."""
+    """One forward pass. `notes` says what else is known of each example."""
 
     canvas: Canvas
+    notes: dict[str, Tensor] = field(default_factory=dict)
 
     steps = None
 
@@ -104,6 +105,7 @@ class Live(Run):
 
     prompt: Tensor
     length: int
+    passes: int  # no run makes more
     chosen: slice | frozenset[int] = field(default_factory=lambda: slice(None))
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -117,8 +119,7 @@ class Live(Run):
 
     @property
     def steps(self) -> tuple[int, ...]:  # type: ignore[override]
-        """No sampler makes more passes than it has tokens to write, or than it was told to."""
-        passes = range(max(self.length, self.options.get("steps") or 0))
+        passes = range(self.passes)
         return tuple(
             passes[self.chosen] if isinstance(self.chosen, slice) else sorted(self.chosen.intersection(passes))
         )
@@ -157,7 +158,7 @@ def replay(trajectory: Trajectory, steps: Steps, attention: str | Tensor | None)
     return Replay(whole, chosen, attention)
 
 
-def live(prompt: Tensor, length: int, steps: Steps, options: dict[str, Any]) -> Live:
+def live(model: Model, prompt: Tensor, length: int, steps: Steps, options: dict[str, Any]) -> Live:
     """A decoding run to be made, of which some steps are kept."""
     if isinstance(steps, slice):
         chosen, named = steps, [part for part in (steps.start, steps.stop, steps.step) if part is not None]
@@ -171,7 +172,20 @@ def live(prompt: Tensor, length: int, steps: Steps, options: dict[str, Any]) -> 
             found=str(steps),
             remedy="Decode first, and record the Trajectory.",
         )
-    return Live(prompt[None] if prompt.dim() == 1 else prompt, length, chosen, options)
+    return Live(prompt, length, _most_passes(model, length, options), chosen, options)
+
+
+def _most_passes(model: Model, length: int, options: dict[str, Any]) -> int:
+    """A sampler writes a token with every pass, or takes the steps it is told to take.
+
+    A stride that is verified may be written whole, only for its first token to be kept.
+    """
+    from probe.decoding import Strides
+    from probe.paradigms.fluid import Fluid
+
+    if isinstance(model.paradigm, Fluid):
+        return length * ((options.get("sampler") or Strides()).length + 1)
+    return max(length, options.get("steps") or 0)
 
 
 def _with_batch(trajectory: Trajectory) -> Trajectory:

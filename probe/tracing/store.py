@@ -5,9 +5,9 @@ Chunks hold one layer of a few examples: one layer of all examples, or all layer
 carry a CRC-32C and are not compressed: activations hardly shrink, and the disk is faster than the compressor.
 
 Nothing needs to be mended after an interruption, whatever it was. A chunk is written beside its place and moved there;
-only when all of a batch's are is the batch entered in `written`, an array of its own. What is entered is whole, what is
-not is written again, and a store with examples missing opens as the trace of those that it has. The checksums find what
-happened to a chunk later.
+only when all of a batch's are is the batch entered in `written`, an array of its own, with the number of steps it took.
+What is entered is whole, what is not is written again, and a store with examples missing opens as the trace of those
+that it has. The checksums find what happened to a chunk later.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Store:
         if WRITTEN not in self.group:
             return batches
         written = _written(self.path, self.group)
-        return [rows for rows in batches if not written[rows].all()]
+        return [rows for rows in batches if not (written[rows] > 0).all()]
 
     def write(self, rows: slice, region: Region) -> None:
         """Write some examples, and then that they are written."""
@@ -93,7 +93,8 @@ class Store:
             array = _array(self.group, name)
             self._refuse_larger(name, array, values)
             array[(rows, *(slice(0, size) for size in values.shape[1:]))] = values
-        _array(self.group, WRITTEN)[rows] = True
+        dims, values = region["tokens"]
+        _array(self.group, WRITTEN)[rows] = values.shape[1] if "step" in dims else 1
 
     def _create(self, region: Region) -> None:
         """Make the arrays, from what the first batch looks like. `written` comes last: it says that all are there."""
@@ -112,21 +113,26 @@ class Store:
             )
             if name == "mask_state":
                 array.attrs.update(MASK_STATES)
-        self._array(WRITTEN, ("example",), (self.examples,), (self.batch,), np.dtype(bool))
+        self._array(WRITTEN, ("example",), (self.examples,), (self.batch,), np.dtype(np.int32), fill=0)
 
     def _array(
-        self, name: str, dims: tuple[str, ...], shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype
+        self,
+        name: str,
+        dims: tuple[str, ...],
+        shape: tuple[int, ...],
+        chunks: tuple[int, ...],
+        dtype: np.dtype,
+        fill: int = ABSENT,
     ) -> zarr.Array:
         from zarr.codecs import Crc32cCodec
 
-        fill: Any = math.nan if dtype.kind == "f" else False if dtype.kind == "b" else ABSENT
         return self.group.create_array(
             name,
             shape=shape,
             chunks=tuple(max(1, size) for size in chunks),
             dtype=dtype,
             compressors=[Crc32cCodec()],
-            fill_value=fill,
+            fill_value=math.nan if dtype.kind == "f" else fill,
             dimension_names=dims,
             config={"write_empty_chunks": True},  # or a lost chunk could not be told from an empty one
             overwrite=True,
@@ -261,23 +267,17 @@ def open_trace(path: str | Path, *, verify: bool = True) -> xarray.Dataset:
     if verify:
         _verify(path, group, written)
     trace = xarray.open_zarr(str(path), consolidated=False, chunks=None).drop_vars(WRITTEN)
-    if not written.all():
+    if not (written > 0).all():
         trace = trace.isel(example=np.flatnonzero(written))
-    trace.attrs["complete"] = bool(written.all())
+    if "step" in trace.dims:  # there is room for more steps than any example took
+        trace = trace.isel(step=slice(0, int(written.max())))
+    trace.attrs["complete"] = bool((written > 0).all())
     trace.attrs.pop("coordinates", None)
-    return without_unused_steps(trace)
-
-
-def without_unused_steps(trace: xarray.Dataset) -> xarray.Dataset:
-    """The trace without the steps that were made room for and that no example took."""
-    if "step" not in trace.dims:
-        return trace
-    taken = (trace["tokens"] != ABSENT).any([dim for dim in trace["tokens"].dims if dim != "step"])
-    return trace.isel(step=slice(0, int(np.flatnonzero(taken.values)[-1]) + 1))
+    return trace
 
 
 def _written(path: Path, group: zarr.Group) -> np.ndarray:
-    """Which examples are written."""
+    """How many steps of each example are written."""
     array = _array(group, WRITTEN)
     return np.concatenate([_read(path, array, corner) for corner in _corners(array)])
 
@@ -285,9 +285,11 @@ def _written(path: Path, group: zarr.Group) -> np.ndarray:
 def _verify(path: Path, group: zarr.Group, written: np.ndarray) -> None:
     """Read every chunk that should be there."""
     for name, array in group.arrays():
-        per_example = name not in ("example", WRITTEN) and array.metadata.dimension_names[0] == "example"  # type: ignore
+        dims: tuple[str, ...] = array.metadata.dimension_names  # type: ignore  # all arrays here are of zarr format 3
+        is_label = dims == (name,)
         for corner in _corners(array):
-            if not per_example or written[corner[0] : corner[0] + array.chunks[0]].any():
+            at = dict(zip(dims, corner, strict=True))
+            if is_label or at.get("step", 0) < written[corner[0] : corner[0] + array.chunks[0]].max():
                 _read(path, array, corner, must_exist=name != WRITTEN)
 
 

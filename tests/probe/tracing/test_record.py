@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from probe.decoding import decode
 from probe.errors import TraceError
+from probe.readings import Reading, View
 from probe.tracing import SITES, record
 from probe.tracing.store import chunk_shape
 
@@ -178,25 +179,28 @@ def test_a_batch_names_its_positions(model, tokens):
 
 
 def test_a_reading_decides_what_is_shown_and_where_it_is_read(model, tokens):
-    class Hiding:
-        name = "hiding"
+    class Twice(Reading):
+        """Hides the answer of every example, and then again with the place before it."""
 
-        def canvas(self, model, batch):
-            return model.canvas(batch.clean.scatter(1, batch.positions["answer"], MASK))
+        name = "twice"
 
-        def read_at(self, model, batch):
-            return batch.positions["answer"] - 1
+        def view(self, model, batch):
+            once = torch.zeros_like(batch.clean, dtype=torch.bool).scatter(1, batch.positions["answer"], True)
+            more = once | once.roll(-1, 1)
+            hidden = torch.cat([once, more])
+            return View(hidden, torch.arange(3).repeat(2), torch.tensor([0, 0, 0, 1, 1, 1]), hidden.float().mean(1))
 
-    trace = record(model, batch_like(tokens), "logits", reading=Hiding(), positions="read")
-    shown = tokens.scatter(1, torch.tensor([[3], [5], [6]]), MASK)
-    with torch.no_grad():
-        logits = model.logits(shown)
-    for example, slot in enumerate([2, 4, 5]):
-        np.testing.assert_allclose(trace["logits"][example, 0], logits[example, slot], atol=1e-6)
-    assert trace.attrs["reading"] == "hiding"
+    trace = record(model, batch_like(tokens), ["logits", "embed"], reading=Twice(), positions="read")
+    wanted = Twice().logits(model, batch_like(tokens))
+    np.testing.assert_allclose(trace["logits"][:, 0], wanted, atol=1e-6)
+    assert trace["of_example"].values.tolist() == [0, 1, 2, 0, 1, 2]
+    assert trace["draw"].values.tolist() == [0, 0, 0, 1, 1, 1]
+    assert trace.attrs["reading"] == "twice"
+    named = record(model, batch_like(tokens), "embed", reading=Twice(), positions="answer")
+    assert (named["mask_state"] == 1).all()
 
 
-@pytest.mark.parametrize("attention", ["causal", "full"])
+@pytest.mark.parametrize("attention", ["causal", "full", "fluid"])
 def test_a_decoding_run_is_recorded_while_it_is_made(attention, tokens):
     model = model_of("llama", attention)
     passes = []

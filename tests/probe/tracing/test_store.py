@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ import xarray
 from conftest import canvas_of, model_of, tokens_of
 
 from probe.errors import TraceError
+from probe.readings import Reading, View
 from probe.tracing import open_trace, record
 
 HERE = Path(__file__).parent
@@ -50,6 +52,7 @@ def test_a_stored_run_of_uncertain_length_has_the_steps_it_took(tmp_path, tokens
     how = {"decode": {"length": 6, "sampler": Sampler("confidence", threshold=0.0)}, "batch_size": 2}
     stored = record(model, tokens, "resid_post", store=tmp_path / "trace.zarr", **how)
     assert stored.sizes["step"] < 6
+    xarray.testing.assert_equal(open_trace(tmp_path / "trace.zarr").load(), stored.load())
     xarray.testing.assert_equal(stored.load(), record(model, tokens, "resid_post", **how))
 
 
@@ -186,6 +189,36 @@ def test_interrupted_from_the_keyboard(tmp_path):
     assert open_trace(path).sizes["example"] == 8  # what the model had been through is on disk
     stored = record(model, tokens_of(12), SITES, store=path, batch_size=4)
     xarray.testing.assert_equal(stored.load(), record(model, tokens_of(12), SITES, batch_size=4))
+
+
+def test_an_interrupted_reading(tmp_path):
+    """What is noted of each question stands in the store too."""
+    model, path, seen = model_of("llama", "full"), tmp_path / "trace.zarr", []
+    batch = SimpleNamespace(clean=tokens_of(9), positions={"answer": torch.full((9, 1), 3)})
+
+    class Answers(Reading):
+        name = "answers"
+
+        def view(self, model, batch):
+            return View.still(
+                torch.zeros_like(batch.clean, dtype=torch.bool).scatter(1, batch.positions["answer"], True)
+            )
+
+    def interrupt(canvas):
+        seen.append(canvas)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    how = {"reading": Answers(), "positions": "read", "batch_size": 4}
+    model.before_run.append(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            record(model, batch, "resid_post", store=path, **how)
+    finally:
+        model.before_run.clear()
+    assert open_trace(path)["of_example"].values.tolist() == [0, 1, 2, 3]
+    stored = record(model, batch, "resid_post", store=path, **how)
+    xarray.testing.assert_equal(stored.load(), record(model, batch, "resid_post", **how))
 
 
 def test_a_full_disk(tmp_path):
