@@ -57,7 +57,8 @@ def nearest(name: str, known: Iterable[str], how_many: int = 3) -> str:
     """The known names closest to a mistyped one, as a phrase for an error's remedy."""
     known = sorted(known)
     by_lower = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=how_many, cutoff=0.4)
+    part_of = [lower for lower in by_lower if name and name.lower() in lower]
+    close = part_of[:how_many] or difflib.get_close_matches(name.lower(), by_lower, n=how_many, cutoff=0.4)
     if close:
         return "Did you mean " + " or ".join(repr(by_lower[lower]) for lower in close) + "?"
     listed = ", ".join(known[:_MOST_LISTED]) or "none"

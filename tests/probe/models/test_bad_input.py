@@ -50,7 +50,12 @@ def test_no_such_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("zoo:nothing-like-it", None), ("dream-v0-base-7b", "Dream-org/Dream-v0-Base-7B"), ("FLUID-7", "FLUID-7B")],
+    [
+        ("zoo:nothing-like-it", None),
+        ("dream-v0-bsae-7b", "Dream-org/Dream-v0-Base-7B"),
+        ("llada", "GSAI-ML/LLaDA-8B-Base"),
+        ("FLUID-7", "FLUID-7B"),
+    ],
 )
 def test_a_mistyped_name_is_told_its_nearest(typed, meant):
     error = error_of(typed)
