@@ -26,7 +26,8 @@ bench: $(INSTALLED_DEV)  ## the benchmarks, each of which prints a table
 
 zoo: $(INSTALLED)  ## remake the shipped models from their recipes (about 10 minutes on two cores)
 	for name in tiny-ar tiny-ar-cpt tiny-masked tiny-masked-noshift tiny-block tiny-fluid; do \
-	  $(BIN)/twinprobe adapt probe/zoo/recipes/$$name.yaml --out probe/zoo/$$name || exit 1; done
+	  rm -f probe/zoo/$$name/twinprobe.json && \
+	  $(BIN)/twinprobe adapt probe/zoo/$$name/recipe.yaml --out probe/zoo/$$name || exit 1; done
 
 lock: $(INSTALLED_DEV)  ## write down the exact versions that are installed and tested
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

@@ -174,6 +174,7 @@ class _Teacher(Trainer):
 
 def _save(model: Model, recipe: Recipe, folder: Path) -> None:
     model.backbone.half().save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)  # nothing here generates through transformers
     model.tokenizer.save_pretrained(folder)
     samples = [text for name in recipe.tasks for text in task(name).examples(model, 24, seed=1).texts(model.tokenizer)]
     entry = Entry(  # type: ignore[call-arg]  # what is left out has a default

@@ -96,5 +96,5 @@ def read_recipe(path: str | Path) -> Recipe:
             f"recipe {path}",
             expected="the fields " + ", ".join(Recipe.model_fields),
             found=faults,
-            remedy="The recipes of the shipped models, in probe/zoo/recipes, are examples.",
+            remedy="The recipes of the shipped models (probe/zoo/*/recipe.yaml) are examples.",
         ) from None

@@ -1,4 +1,4 @@
-"""The shipped models: a folder each, with weights, what is declared of them, and a card."""
+"""The shipped models: a folder each, with weights, what is declared of them, and the recipe that makes them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from probe.errors import CheckpointError, nearest
 
 _HERE = Path(__file__).parent
-RECIPES = _HERE / "recipes"
 
 
 def shipped() -> list[str]:

@@ -11,12 +11,12 @@ import sys
 import probe
 from probe.readings import Accuracy
 from probe.training import read_recipe
-from probe.zoo import RECIPES, shipped
+from probe.zoo import shipped, zoo_folder
 
 
 def main(n: int = 500) -> None:
     names = shipped()
-    tasks = list(read_recipe(RECIPES / f"{names[0]}.yaml").tasks)
+    tasks = list(read_recipe(zoo_folder(names[0]) / "recipe.yaml").tasks)
     print("| model | " + " | ".join(tasks) + " |")
     print("|---" * (len(tasks) + 1) + "|")
     for name in names:
