@@ -113,14 +113,15 @@ def hidden_text(model: Model) -> HiddenText | str:
     if not model.has_tokenizer:
         return "no tokenizer, so no text"
     encoded = [torch.tensor(model.tokenizer(text)["input_ids"]) for text in sample_text(model).splitlines() if text]
-    length = min(LENGTH, max(map(len, encoded)))
+    length = min(LENGTH, max(map(len, encoded), default=0))
     if length < 4:
         return "no text long enough"
     unknown = model.tokenizer.unk_token_id
     if isinstance(unknown, int) and torch.cat(encoded).eq(unknown).float().mean() > 0.2:
         return "the sample text is not in this model's vocabulary"
-    rows = min(MOST_ROWS, max(ROWS, 5_000_000_000 // (model.n_parameters * length)))
-    tokens, places = _windows([row for row in encoded if len(row) >= length], length, rows)
+    affordable = 5_000_000_000 // (model.n_parameters * length)
+    long_enough = [row for row in encoded if len(row) >= length]
+    tokens, places = _windows(long_enough, length, min(MOST_ROWS, max(ROWS, affordable)))
     rows = torch.arange(len(tokens))
     hidden = tokens.clone()
     hidden[rows, places] = tokens.flip(0)[rows, places] if model.mask_id is None else model.mask_id

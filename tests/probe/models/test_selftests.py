@@ -211,6 +211,15 @@ def test_a_language_that_the_model_does_not_know_is_not_judged(folders):
     assert "not in this model's vocabulary" in tests["shift"].found
 
 
+@pytest.mark.parametrize("sample", ["", "oh", "oh well oh"])
+def test_a_sample_too_short_to_hide_anything_in(sample, folders):
+    model = probe.load(folders["masked"], selftest="off")
+    model.entry = Entry(name="toy", paradigm="masked", sample=(sample,))
+    tests = run_selftests(model)
+    assert [tests[name].verdict for name in LANGUAGE] == [NOT_RUN] * 2
+    assert tests["shift"].found == "no text long enough"
+
+
 def test_the_depth_of_testing(folders, monkeypatch):
     assert probe.load(folders["masked"], selftest="off").selftests.findings == ()
     monkeypatch.setattr(selftests, "CHEAP", 10)
