@@ -65,9 +65,9 @@ def announce(model: Model, rows: slice | None, step: int | None) -> None:
         editing.rows, editing.next_step = rows, step
 
 
-def open_edits(model: Model) -> list[str]:
-    """The edits a model is under, in words."""
-    return [str(part) for editing in _open.get(model, ()) for part in editing.parts]
+def open_edits(model: Model) -> list[Edit]:
+    """The edits a model is under."""
+    return [part for editing in _open.get(model, ()) for part in editing.parts]
 
 
 def edited_head_writes(model: Model, layer: int, z: Tensor) -> Tensor | None:

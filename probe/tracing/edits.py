@@ -46,6 +46,10 @@ class Moment:
 class Change:
     """What stands at a place instead of `old`, which has the axes of a view. Broadcast to it."""
 
+    def values(self) -> list[Tensor]:
+        """What tells this change from another of its kind."""
+        return []
+
     def __call__(self, old: Tensor, moment: Moment) -> Tensor:
         raise NotImplementedError
 
@@ -174,6 +178,9 @@ class _Mean(Change):
 class _Resample(Change):
     seed: int
 
+    def values(self) -> list[Tensor]:
+        return [torch.tensor(self.seed)]
+
     def __call__(self, old: Tensor, moment: Moment) -> Tensor:
         return old[_other_rows(len(old), self.seed).to(old.device)]
 
@@ -181,6 +188,9 @@ class _Resample(Change):
 @dataclass(frozen=True, eq=False)
 class _Patch(Change):
     value: Tensor
+
+    def values(self) -> list[Tensor]:
+        return [self.value]
 
     def __call__(self, old: Tensor, moment: Moment) -> Tensor:
         value = self.value
@@ -197,6 +207,9 @@ class _Traced(Change):
 
     array: xarray.DataArray
     seed: int | None = None
+
+    def values(self) -> list[Tensor]:
+        return [torch.tensor(-1 if self.seed is None else self.seed), torch.tensor(self.array.values)]
 
     def where_it_has_values(self, edit: Edit) -> Edit:
         """The edit, confined to the layers, heads and positions that the trace has."""

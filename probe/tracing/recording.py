@@ -196,6 +196,7 @@ def _stream(path: Path, regions: _Regions, estimate: Estimate, attributes: dict[
         estimate.refuse_on_disk(path, written=0)
     shown = [run.tokens] + ([run.canvas.allowed, run.canvas.places, run.canvas.block] if isinstance(run, Still) else [])
     shown += [] if asked.positions is None else [asked.positions]
+    shown += [value for part in open_edits(model) for value in part.change.values()]
     mark = fingerprint.of(shown, {**attributes, "weights": fingerprint.of_weights(model)})
 
     def labels(first: Region) -> Region:
@@ -279,7 +280,7 @@ def _attributes(
         "decode": {name: value if isinstance(value, int | float) else str(value) for name, value in options.items()},
         "sites": [one.name for one in asked.sites],
         "tracer": tracer,
-        "edits": open_edits(model),
+        "edits": [str(part) for part in open_edits(model)],
         "complete": True,
         "versions": dict(_versions()),
     }

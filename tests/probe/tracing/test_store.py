@@ -22,7 +22,7 @@ from conftest import canvas_of, model_of, tokens_of
 
 from probe.errors import TraceError
 from probe.readings import Reading, View
-from probe.tracing import open_trace, record
+from probe.tracing import edit, open_trace, patch, record
 
 HERE = Path(__file__).parent
 SITES = ["resid_post", "pattern", "k", "logits"]
@@ -86,6 +86,14 @@ def test_another_recording_may_not_resume(tmp_path, tokens):
     for model, shown, how in others:
         with pytest.raises(TraceError, match="another one"):
             record(model, shown, "resid_post", store=path, **how)
+    edited = tmp_path / "edited.zarr"
+    for value in (1.0, 2.0):
+        with edit(model_of("llama"), patch("z", value, layer=0)):
+            if value == 1:
+                record(model_of("llama"), tokens, "resid_post", store=edited)
+                continue
+            with pytest.raises(TraceError, match="another one"):
+                record(model_of("llama"), tokens, "resid_post", store=edited)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(TraceError, match="other things in it"):
