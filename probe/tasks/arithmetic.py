@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 
 Equation = tuple["int | str", ...]  # number, operator, number, operator, ..., number
 OPERATORS = "+-*/"
+REMEMBERED = 10_000  # sets of numbers whose equations are kept, since the same ones are drawn again and again
 NUMBER = "(?:0|[1-9][0-9]*)"
 FORM = re.compile(rf"\s*{NUMBER}(\s*[-+*/]\s*{NUMBER})*\s*")
 
@@ -43,7 +44,7 @@ def equations(numbers: Sequence[int], operators: str) -> Iterator[Equation]:
             yield (*(part for pair in zip(order, signs, strict=False) for part in pair), order[-1])
 
 
-@cache
+@lru_cache(REMEMBERED)
 def solutions(numbers: tuple[int, ...], operators: str) -> dict[int, list[Equation]]:
     """What the numbers can come to, and by which equations."""
     found: dict[int, list[Equation]] = {}

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from probe.tasks.arithmetic import OPERATORS, Equation, parse, solutions, value
+from probe.tasks.arithmetic import OPERATORS, REMEMBERED, Equation, parse, solutions, value
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
 from probe.tasks.task import Task, knob_error, one_of, within
@@ -85,7 +85,7 @@ class Countdown(Task):
                     *_listed(draw.shuffled(numbers)),
                     ":",
                 ),
-                completion=_completion(equation, solutions(numbers, self.operators)[goal]),
+                completion=_completion(equation, numbers, self.operators, goal),
                 asked=asked,
                 distractor=f" {instead}",
                 choices=offered,
@@ -120,16 +120,17 @@ def _next(equations: list[Equation], left: Equation) -> set[int | str]:
     return {equation[len(left)] for equation in equations if equation[: len(left)] == left}
 
 
-def _completion(equation: Equation, right: list[Equation]) -> list[Piece]:
+@lru_cache(REMEMBERED)
+def _completion(equation: Equation, numbers: tuple[int, ...], operators: str, goal: int) -> list[Piece]:
     """The equation's pieces; those which are the only right ones given their left are named."""
-    pieces = []
+    pieces, right = [], solutions(numbers, operators)[goal]
     for i, part in enumerate(equation):
         kind = "operator" if i % 2 else "operand"
         pieces.append(Piece(f" {part}", kind if len(_next(right, equation[:i])) == 1 else None))
     return pieces
 
 
-@cache
+@lru_cache(REMEMBERED)
 def _questions(numbers: tuple[int, ...], operators: str, asked: int, goals: frozenset[int]) -> list[list[Question]]:
     """What can be asked of these numbers, grouped by the operators of the equation.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from probe.tasks.splits import Key
@@ -24,6 +25,10 @@ class Piece:
     text: Spelling
     name: str | None = None
     corrupt: Spelling | None = None
+
+
+# The same Piece, made once: for tasks that write thousands of pieces of a few kinds.
+piece = cache(Piece)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from probe.tasks.draw import Draw
-from probe.tasks.example import Example, Piece
+from probe.tasks.example import Example, Piece, piece
 from probe.tasks.pools import LETTERS
 from probe.tasks.splits import Key
 from probe.tasks.task import Task, knob_error, one_of, within
@@ -159,5 +159,5 @@ def _listed(edges: Sequence[Edge]) -> Iterator[str | Piece]:
     for i, (a, b) in enumerate(edges):
         if i:
             yield ","
-        yield Piece(f" {a}", "from")
-        yield Piece(f" {b}", "into")
+        yield piece(f" {a}", "from")
+        yield piece(f" {b}", "into")

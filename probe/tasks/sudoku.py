@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from probe.tasks.draw import Draw
-from probe.tasks.example import Example, Piece
+from probe.tasks.example import Example, Piece, piece
 from probe.tasks.task import Task, switch, within
 from probe.tasks.words import Words
 
@@ -156,6 +156,6 @@ def _shown(grid: Grid, blanks: list[int], asked: int, swap: dict[int, int]) -> I
         if cell and cell % SIDE == 0:
             yield " /"
         if cell in blanks:
-            yield Piece(" _", "asked_cell" if cell == asked else "blanks")
+            yield piece(" _", "asked_cell" if cell == asked else "blanks")
         else:
-            yield Piece(f" {digit}", "clues", corrupt=f" {swap.get(digit, digit)}")
+            yield piece(f" {digit}", "clues", f" {swap.get(digit, digit)}")
