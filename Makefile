@@ -12,6 +12,7 @@ TOKENIZERS := $(VENV)/tokenizers/.installed
 
 demo: $(INSTALLED)  ## the main job on the shipped models
 	$(BIN)/twinprobe demo
+	@echo "To call twinprobe by its name: source $(BIN)/activate"
 
 test: $(INSTALLED_DEV) $(TOKENIZERS)  ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -100,8 +101,10 @@ def check(
         raise typer.Exit(FAILED)
 
 
+_VERDICT_STYLES = {"pass": "green", "fail": "bold red", "not run": "yellow"}
+
+
 def _selftest_table(place: str, described: str, tests: SelfTests) -> Table:
-    colours = {"pass": "green", "fail": "bold red", "not run": "yellow"}
     table = Table(
         title=Text(place, style="bold"), caption=Text(described), title_justify="left", caption_justify="left"
     )
@@ -110,7 +113,7 @@ def _selftest_table(place: str, described: str, tests: SelfTests) -> Table:
     table.add_column("verdict", no_wrap=True)
     for finding in tests.findings:
         cells = [Text(words) for words in (finding.test, finding.expected, finding.found)]
-        table.add_row(*cells, Text(finding.verdict, style=colours[finding.verdict]))
+        table.add_row(*cells, Text(finding.verdict, style=_VERDICT_STYLES[finding.verdict]))
     return table
 
 
@@ -290,11 +293,39 @@ def adapt(
 
 @app.command(epilog="Example: [cyan]twinprobe demo[/]")
 def demo() -> None:
-    """The shipped twins, checked: today's main job, which grows with the toolkit."""
-    check(None)
+    """The shipped twins, checked and asked to write: today's main job, which grows with the toolkit."""
+    from probe.decoding import decode as run
+    from probe.models.loading import load
+    from probe.models.selftests import run_selftests
+    from probe.zoo import shipped
+
+    models = [load(f"zoo:{name}", selftest="off") for name in shipped()]
+    tests = {model.name: run_selftests(model) for model in models}
+    out.print(_verdict_grid(tests))
+    prompt, length = "When Luke and Keith went to the museum, Keith gave a", 3
+    writing = Table(title=Text(f"{prompt} …"), title_justify="left", box=box.SIMPLE)
+    for heading in ("model", "writes", "forward passes", "sampler"):
+        writing.add_column(heading)
+    for model in models:
+        tokens = model.encode(prompt)[0]
+        told = run(model, tokens, length)
+        text = str(model.tokenizer.decode(told.tokens[len(tokens) :].tolist()))
+        writing.add_row(*map(Text, (model.name, text, str(told.forward_passes), told.sampler)))
+    out.print(writing)
     out.print(
-        Text("Next: `twinprobe decode zoo:tiny-masked …`, `twinprobe task ioi`, or the README's first lines of Python.")
+        Text("Look closer: twinprobe check zoo:tiny-masked, twinprobe task ioi, twinprobe --help; and the README.")
     )
+
+
+def _verdict_grid(tests: dict[str, SelfTests]) -> Table:
+    """One row a model, one column a self-test."""
+    grid = Table(title="self-tests of the shipped models", title_justify="left", box=box.SIMPLE)
+    grid.add_column("model", no_wrap=True)
+    for finding in next(iter(tests.values())).findings:
+        grid.add_column(finding.test, justify="center")
+    for name, found in tests.items():
+        grid.add_row(Text(name), *(Text(each.verdict, style=_VERDICT_STYLES[each.verdict]) for each in found.findings))
+    return grid
 
 
 if __name__ == "__main__":

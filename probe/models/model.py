@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from probe.models.catalog import Entry
-    from probe.models.selftests import SelfTests
+    from probe.models.selftests.finding import SelfTests
 
 
 class Model:

@@ -38,8 +38,8 @@ EVENTS = (
 
 LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
-# How to tell a thing from two things said of it: neither its quality nor its use is enough. Every quality and every use
-# occurs with several things.
+# How to tell a thing from two things said of it: neither its quality nor its use is enough, since each occurs with
+# several things. (Only "smell" does not; weights have been trained on it since.)
 RIDDLES = (
     ("apple", "red", "eat"),
     ("wine", "red", "drink"),

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from probe.models.model import Model
-
 PASS, FAIL, NOT_RUN = "pass", "fail", "not run"
 
 
@@ -36,14 +34,14 @@ class SelfTests:
         return {finding.test: finding for finding in self.findings}[test]
 
 
-def tolerance(model: Model) -> float:
+def tolerance(dtype: torch.dtype) -> float:
     """What rounding may do to logits, relative to their spread. A 30-layer float32 model whose attention is opened
     against its training reaches 2e-4 between two right kernels; the faults looked for here start near 1. (A float64
     model gains little: stock eager attention takes its softmax in float32.)"""
-    return 1e-3 if model.dtype in (torch.float32, torch.float64) else 5e-2
+    return 1e-3 if dtype in (torch.float32, torch.float64) else 5e-2
 
 
-def within(model: Model, test: str, expected: str, off: Tensor) -> Finding:
+def within(dtype: torch.dtype, test: str, expected: str, off: Tensor) -> Finding:
     """A pass if two computations are `off` (relative to the logits' spread) by no more than rounding."""
-    verdict = PASS if off.item() <= tolerance(model) else FAIL  # NaN compares false, so it fails
+    verdict = PASS if off.item() <= tolerance(dtype) else FAIL  # NaN compares false, so it fails
     return Finding(test, expected, f"they differ by {off.item():.0e} of their scale", verdict)

@@ -20,11 +20,11 @@ _UNMOVED = 1e-7  # of the logits' spread: less than this is no influence
 def wiring(model: Model) -> Finding:
     """Our explicit causal mask against the stock class left to itself."""
     stock_class = type(model.backbone).__name__
-    expected = f"logits of {stock_class} left to itself, within {tolerance(model):.0e} of their scale"
+    expected = f"logits of {stock_class} left to itself, within {tolerance(model.dtype):.0e} of their scale"
     tokens = _some_tokens(model, 2, 12)
     ours = model.logits(tokens, "causal").float()
     stock = model.backbone(input_ids=tokens, use_cache=False).logits.float()
-    return within(model, "wiring", expected, (ours - stock).abs().max() / stock.std())
+    return within(model.dtype, "wiring", expected, (ours - stock).abs().max() / stock.std())
 
 
 def attention_reach(model: Model) -> Finding:
@@ -34,7 +34,7 @@ def attention_reach(model: Model) -> Finding:
     expected = f"logits that move with the tokens seen under {model.paradigm.attention} attention, and with no others"
     unseen = moved.masked_fill(sees, 0)
     leak = unseen.max().item()
-    if not leak <= tolerance(model):  # so that NaN fails
+    if not leak <= tolerance(model.dtype):  # so that NaN fails
         slot, cause = divmod(int(unseen.argmax()), length)
         return Finding("attention reach", expected, f"slot {slot} moves with token {cause}, unseen: {leak:.1e}", FAIL)
     place = torch.arange(length, device=sees.device)
@@ -93,9 +93,9 @@ def kernels(model: Model) -> Finding:
     if leaked > 0:
         return Finding("kernels", expected, f"attention of {leaked:.2g} where it is forbidden", FAIL)
     unsummed = (pattern.sum(-1) - 1).abs().max().item()
-    if not unsummed <= tolerance(model):
+    if not unsummed <= tolerance(model.dtype):
         return Finding("kernels", expected, f"attention rows that miss 1 by {unsummed:.1e}", FAIL)
-    return within(model, "kernels", expected, (eager - sdpa).abs().max() / eager.std())
+    return within(model.dtype, "kernels", expected, (eager - sdpa).abs().max() / eager.std())
 
 
 def _some_tokens(model: Model, rows: int, length: int) -> Tensor:
