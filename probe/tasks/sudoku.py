@@ -46,7 +46,7 @@ class Sudoku(Task):
     name = "sudoku"
     scope = "global"
     asks = "A 4x4 sudoku is shown with blanks: the missing digits are asked, in reading order"
-    because = "its own row, column and quarter do not settle the asked cell, only the other blanks with them do"
+    because = "the asked cell, which its row, column and quarter leave open, is settled by the other blanks"
     corrupts = ("clues",)
 
     blanks: int = 8

@@ -11,6 +11,7 @@ encoded behind a carrier, whose own tokens must come out unchanged and are then 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -34,7 +35,7 @@ def _byte_signs() -> dict[str, int]:
 _BYTES = _byte_signs()
 CARRIERS = ("a", "the", "1")
 # How byte-level and sentencepiece vocabularies write the space inside a token.
-SPACES = ("Ġ", "▁")
+SPACES = BYTE_LEVEL, SENTENCEPIECE = "Ġ", "▁"
 
 
 class Words:
@@ -54,8 +55,8 @@ class Words:
         # What the tokenizer puts before a text by itself: BOS for LLaMA and the shipped vocabulary, nothing for GPT-2.
         whole, (first, *_) = tokenizer.encode("a"), self._known("a", self._encode("a"))
         self.prefix = tuple(whole[: whole.index(first)])
-        # A vocabulary of whole words marks no spaces: there each token stands apart from the one before.
-        self._marks_spaces = any(token.startswith(SPACES) for token in self._tokens(self._encode("a a")))
+        second = self._tokens(self._encode("a a"))[-1]
+        self._space = next((space for space in SPACES if second.startswith(space)), None)
 
     def spell(self, text: Spelling, *, first: bool = False) -> tuple[int, ...]:
         """The token ids of a piece within a running text; with `first`, of a piece that begins it."""
@@ -108,11 +109,15 @@ class Words:
         return [str(token) for token in self.tokenizer.convert_ids_to_tokens(list(ids))]
 
     def _text(self, token: str) -> str:
-        if not self._marks_spaces:
+        if self._space is None:  # whole words: each stands apart from the one before
             return " " + token
-        if "▁" in token or not set(token) <= _BYTES.keys():  # sentencepiece, which writes characters as they are
-            return token.replace("▁", " ")
-        return bytes(_BYTES[sign] for sign in token).decode("utf-8", "surrogateescape")
+        if self._space == BYTE_LEVEL:
+            written = bytes(_BYTES.get(sign, ord("?")) for sign in token)
+        elif byte := re.fullmatch("<0x([0-9A-F]{2})>", token):
+            written = bytes.fromhex(byte[1])
+        else:
+            written = token.replace(SENTENCEPIECE, " ").encode()
+        return written.decode("utf-8", "surrogateescape")
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))

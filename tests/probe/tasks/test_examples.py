@@ -22,7 +22,8 @@ def test_rows_line_up(asked, words):
     assert len(set(map(tuple, made.clean.tolist()))) == 150
     for at in made.positions.values():
         assert at.shape[0] == 150
-        assert (at >= 0).all() and (at < made.clean.shape[1]).all()
+        assert (at >= 0).all()
+        assert (at < made.clean.shape[1]).all()
     assert made.clean.max() < len(tokenizer(words))
 
 
