@@ -148,3 +148,14 @@ def test_an_unknown_token_is_only_wrong():
     for name in TASKS:
         made = batch(name)
         assert not task(name).check(made, torch.full_like(made.written(), tokenizer("words").mask_token_id)).any()
+
+
+@pytest.mark.parametrize("asked", ["countdown", "countdown, operand", "countdown, all operators"])
+def test_near_misses_are_rejected(asked):
+    """The right numbers in every order with every operator: right only where they come to the goal."""
+    made = batch(asked)
+    for row in range(4):
+        given, operators = made.facts[row]["numbers"], made.facts[row]["operators"]
+        for order, signs in itertools.product(itertools.permutations(given), itertools.product(operators, repeat=2)):
+            text = f"{order[0]} {signs[0]} {order[1]} {signs[1]} {order[2]}"
+            assert checks(asked, made, row, ids_of(text)) == truth.countdown(question(made, row), text), text
