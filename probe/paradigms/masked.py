@@ -3,6 +3,13 @@
 The noise level t is drawn per example from (0.001, 1] and hides each token with probability t. With `shift`, as in the
 models adapted from AR ones (DiffuLLaMA, Dream), the logits one slot before a mask answer for it, and the leftmost token
 is never asked; without (LLaDA, Tiny-A2D), the mask's own slot answers.
+
+What a hidden token counts in the loss is its `weighting`:
+
+    uniform       1
+    1/t           1/t, as the likelihood bound has it
+    1/t clipped   the same, but at most CLIP: 1/t gives one token in a nearly clean text the weight of hundreds
+    context       the more the nearer unmasked tokens are (Dream): Σ ½ p (1-p)^(|n-m|-1) over the unmasked m
 """
 
 from __future__ import annotations
@@ -17,12 +24,14 @@ from probe.errors import ProbeError, nearest
 from probe.paradigms.paradigm import Lesson, Paradigm, labels_read_at
 
 LOWEST_NOISE = 1e-3
-WEIGHTINGS = ("uniform", "1/t")
+CLIP = 10.0
+NEARNESS = 0.3  # p of the weighting "context"
+WEIGHTINGS = ("uniform", "1/t", "1/t clipped", "context")
 
 
 @dataclass(frozen=True)
 class Masked(Paradigm):
-    """Absorbing-state diffusion. `weighting` is what a token hidden at noise t counts: 1 ("uniform") or 1/t."""
+    """Absorbing-state diffusion, all tokens of a text at once."""
 
     name: ClassVar[str] = "masked"
 
@@ -43,9 +52,25 @@ class Masked(Paradigm):
         t = noise_levels((tokens.shape[0], 1), generator, tokens.device)
         hidden = hide(tokens, t, generator)
         labels = labels_read_at(tokens, hidden, shift=self.shift)
-        counts = 1 / t if self.weighting == "1/t" else torch.ones_like(t)
-        noised = tokens.masked_fill(hidden, self.given_mask())
-        return Lesson(self.canvas(noised), labels, counts.expand(labels.shape))
+        weights = self._weights(t, hidden)
+        if self.shift:  # a weight belongs to the hidden token, a slot answers for the token after it
+            weights = weights.roll(-1, dims=1)
+        return Lesson(self.canvas(tokens.masked_fill(hidden, self.given_mask())), labels, weights)
+
+    def _weights(self, t: Tensor, hidden: Tensor) -> Tensor:
+        """What each token counts if it is hidden (batch × length)."""
+        if self.weighting == "context":
+            return nearness(hidden)
+        each = {"uniform": torch.ones_like(t), "1/t": 1 / t, "1/t clipped": (1 / t).clamp(max=CLIP)}[self.weighting]
+        return each.expand(hidden.shape)
+
+
+def nearness(hidden: Tensor, p: float = NEARNESS) -> Tensor:
+    """How much unmasked text stands near each token: Σ ½ p (1-p)^(distance - 1) over the unmasked ones."""
+    place = torch.arange(hidden.shape[1], device=hidden.device)
+    distance = (place[:, None] - place).abs()
+    kernel = (0.5 * p * (1 - p) ** (distance - 1)).masked_fill(distance == 0, 0)
+    return (~hidden).to(kernel.dtype) @ kernel
 
 
 def noise_levels(shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> Tensor:

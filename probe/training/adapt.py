@@ -44,8 +44,8 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
     tokenizer, backbone = _beginning(recipe)
     mask = _mask_of(tokenizer, recipe)
     paradigm = named(recipe.paradigm)(mask_id=mask, shift=recipe.shift)
-    if recipe.attention is not None:
-        paradigm = replace(paradigm, attention=recipe.attention)
+    own = {"attention": recipe.attention, "weighting": recipe.weighting if recipe.paradigm == "masked" else None}
+    paradigm = replace(paradigm, **{name: value for name, value in own.items() if value is not None})
     trainer = _Teacher(
         model=backbone,
         args=_arguments(recipe, folder, quiet),

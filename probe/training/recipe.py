@@ -57,6 +57,7 @@ class Recipe(BaseModel):
     paradigm: Literal["autoregressive", "masked", "block", "fluid"]
     shift: bool = True
     attention: str | None = None
+    weighting: Literal["uniform", "1/t", "1/t clipped", "context"] = Field("uniform", description="masked only")
     ar: str | None = Field(None, description="the AR twin, for the model's card; default: `start`")
     controls: dict[str, str] = Field(default_factory=dict)
     tasks: dict[str, float] = Field(
@@ -76,6 +77,8 @@ class Recipe(BaseModel):
     def _starts_somewhere(self) -> Self:
         if (self.start is None) == (self.shape is None):
             raise ValueError("give either 'start' (a model) or 'shape' (from nothing)")
+        if self.weighting != "uniform" and self.paradigm != "masked":
+            raise ValueError(f"'weighting' is the masked paradigm's, not the {self.paradigm} one's")
         return self
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from probe.paradigms import Autoregressive, Block, Fluid, Lesson, Masked, Paradigm
 from probe.paradigms.fluid import ANCHOR_RATE, RANDOM_RATE
+from probe.paradigms.masked import CLIP
+from probe.paradigms.paradigm import NO_LABEL
 from tests.probe.tiny import MASK, model_of, stock_logits, tokens_of
 
 PARADIGMS = {
@@ -185,3 +187,29 @@ def test_fluid_rates():
     assert (canvas.tokens[restored] < MASK).all()
     rates = torch.stack([(restored & (canvas.block == anchor + 1)).sum(1) for anchor in range(far)], 1) / counts
     assert rates[counts >= 12].std() > 0.25  # one rate an anchor, uniform: .29 and not the .14 of single draws
+
+
+@pytest.mark.parametrize("shift", [True, False])
+def test_clipped_weights_are_1_over_t_up_to_the_clip(shift):
+    tokens = tokens_of(200, 40)
+    how = {"mask_id": MASK, "shift": shift}
+    plain, clipped = (
+        Masked(weighting=weighting, **how).lesson(tokens, torch.Generator().manual_seed(2)).weights
+        for weighting in ("1/t", "1/t clipped")
+    )
+    assert (plain > CLIP).any()
+    assert torch.equal(clipped, plain.clamp(max=CLIP))
+
+
+@pytest.mark.parametrize("shift", [True, False])
+def test_context_weights_count_near_clean_tokens_by_the_slow_definition(shift):
+    tokens, lesson = lesson_of(Masked(mask_id=MASK, weighting="context", shift=shift), rows=6)
+    hidden = lesson.canvas.tokens == MASK
+    asked = 0
+    for row, slot in (lesson.labels != NO_LABEL).nonzero().tolist():
+        place = slot + shift
+        slow = sum(0.5 * 0.3 * 0.7 ** (abs(place - clean) - 1) for clean in range(LENGTH) if not hidden[row, clean])
+        assert lesson.weights[row, slot].item() == pytest.approx(slow, rel=1e-5)
+        assert lesson.labels[row, slot] == tokens[row, place]
+        asked += 1
+    assert asked > 10
