@@ -205,7 +205,10 @@ def _knob(written: str) -> tuple[str, Any]:
         raise ProbeError(
             f"--knob {written}", expected="name=value", found=repr(written), remedy="For example --knob numbers=4."
         )
-    return name, yaml.safe_load(value)
+    try:
+        return name, yaml.safe_load(value)  # numbers and true/false as such
+    except yaml.YAMLError:
+        return name, value  # signs that mean something to YAML, such as * in operators=*+
 
 
 def _tokenizer(where: str | None) -> Any:

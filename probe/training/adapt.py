@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 from torch.utils.data import SequentialSampler
-from transformers import CONFIG_MAPPING, Trainer, TrainingArguments
+from transformers import CONFIG_MAPPING, Trainer, TrainerCallback, TrainingArguments
 
 from probe.errors import ProbeError
 from probe.models.catalog import OWN_ENTRY, Entry
@@ -31,7 +31,7 @@ from probe.training.recipe import Recipe, read_recipe
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-CHECKPOINTS, RECIPE = "checkpoints", "recipe.yaml"
+CHECKPOINTS, SNAPSHOTS, RECIPE = "checkpoints", "snapshots", "recipe.yaml"
 
 
 def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
@@ -46,14 +46,16 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
     paradigm = named(recipe.paradigm)(mask_id=mask, shift=recipe.shift)
     own = {"attention": recipe.attention, "weighting": recipe.weighting if recipe.paradigm == "masked" else None}
     paradigm = replace(paradigm, **{name: value for name, value in own.items() if value is not None})
+    model = Model(backbone, paradigm, tokenizer, name=recipe.name)
+    backbone.requires_grad_(True)
     trainer = _Teacher(
         model=backbone,
         args=_arguments(recipe, folder, quiet),
         train_dataset=Lessons(recipe, paradigm, tokenizer, mask),
         data_collator=_as_is,
+        callbacks=[_Snapshots(model, recipe, folder)],
     )
     trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder / CHECKPOINTS))
-    model = Model(backbone, paradigm, tokenizer, name=recipe.name)
     _save(model, recipe, folder)
     shutil.rmtree(folder / CHECKPOINTS)
     return folder
@@ -166,14 +168,38 @@ class _Teacher(Trainer):
         shown = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids")}
         outputs = model(**shown, use_cache=False)
         loss = weighted_loss(outputs.logits, labels, weights)
+        if not torch.isfinite(loss):
+            raise self._stopped(loss)
         return (loss, outputs) if return_outputs else loss
+
+    def _stopped(self, loss: torch.Tensor) -> ProbeError:
+        step = self.state.global_step
+        kept = _last_whole_checkpoint(Path(self.args.output_dir)) or "none yet"  # type: ignore[arg-type]  # always set
+        return ProbeError(
+            f"training step {step}",
+            expected="a finite loss",
+            found=f"{loss.item()} on the lesson of seed {self.args.seed}, step {step}",
+            remedy=f"Lower the learning rate or lengthen the warm-up; the last good checkpoint is {kept}.",
+        )
 
     def _get_train_sampler(self, *_unused):
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]  # Lessons has a length
 
 
+class _Snapshots(TrainerCallback):
+    """Keeps the model after the steps that the recipe names, each in a folder that loads like the last one."""
+
+    def __init__(self, model: Model, recipe: Recipe, folder: Path):
+        self.model, self.recipe, self.folder = model, recipe, folder
+
+    def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
+        if state.global_step in self.recipe.snapshots and state.is_world_process_zero:
+            _save(self.model, self.recipe, self.folder / SNAPSHOTS / f"step-{state.global_step}")
+
+
 def _save(model: Model, recipe: Recipe, folder: Path) -> None:
-    model.backbone.half().save_pretrained(folder)
+    halves = {name: value.half() for name, value in model.backbone.state_dict().items()}
+    model.backbone.save_pretrained(folder, state_dict=halves)
     (folder / "generation_config.json").unlink(missing_ok=True)  # nothing here generates through transformers
     model.tokenizer.save_pretrained(folder)
     samples = [text for name in recipe.tasks for text in task(name).examples(model, 24, seed=1).texts(model.tokenizer)]

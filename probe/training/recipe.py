@@ -70,6 +70,7 @@ class Recipe(BaseModel):
     warmup: float = Field(0.05, ge=0, lt=1)
     anneal: float = Field(0.0, ge=0, le=1)
     save_every: int = Field(1000, gt=0)
+    snapshots: tuple[int, ...] = Field((), description="steps after which the model is kept, to see how it changes")
     seed: int = 0
     note: str = ""
 

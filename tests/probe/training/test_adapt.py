@@ -15,7 +15,7 @@ import yaml
 
 import probe
 from probe.paradigms import named
-from probe.paradigms.paradigm import NO_LABEL
+from probe.paradigms.paradigm import NO_LABEL, weighted_loss
 from probe.tasks import vocabulary
 from probe.training import Recipe, adapt, read_recipe
 from probe.training.adapt import _last_whole_checkpoint
@@ -78,6 +78,26 @@ def test_killed_on_the_way_it_resumes_to_the_weights_of_an_uninterrupted_run(tmp
     run.wait()
     assert not (folder / "config.json").exists()  # it really was cut short
     assert same(weights(adapt(plan, folder, quiet=True)), whole)
+
+
+def test_snapshots_load_and_change_on_the_way(tmp_path):
+    plan = recipe(steps=6, snapshots=(2, 6))
+    folder = adapt(plan, tmp_path / "made", quiet=True)
+    early, late = (weights(folder / "snapshots" / f"step-{step}") for step in (2, 6))
+    assert not same(early, late)
+    assert same(late, weights(folder))
+    assert same(late, weights(adapt(recipe(steps=6), tmp_path / "without", quiet=True)))  # keeping changes nothing
+
+
+def test_a_loss_that_is_no_number_stops_with_the_step_and_the_last_checkpoint(tmp_path, monkeypatch):
+    def broken(logits, labels, counts):
+        broken.calls += 1
+        return weighted_loss(logits, labels, counts) * (torch.nan if broken.calls == 4 else 1)
+
+    broken.calls = 0
+    monkeypatch.setattr(sys.modules["probe.training.adapt"], "weighted_loss", broken)
+    with pytest.raises(probe.ProbeError, match=r"training step 3.*seed 0.*checkpoint-2"):
+        adapt(recipe(steps=6, save_every=2), tmp_path / "broken", quiet=True)
 
 
 def test_a_folder_is_made_once_and_belongs_to_one_recipe(tmp_path):
