@@ -7,19 +7,26 @@ below. They are taken a block at a time, which also makes a draw several times c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
+
+from probe.tasks.splits import Key
 
 T = TypeVar("T")
 BLOCK = 4096
 
 
 class Draw:
-    """A seeded source of choices. `purpose` keeps two tasks with the same seed from making the same choices."""
+    """A seeded source of choices. `purpose` keeps two tasks with the same seed from making the same choices.
 
-    def __init__(self, seed: int, purpose: str = ""):
+    `wanted` tells whether an example of that key would be of the split that is being drawn. Examples of other splits
+    are dropped anyway; a task that asks first is spared the work of making them.
+    """
+
+    def __init__(self, seed: int, purpose: str = "", wanted: Callable[[Key], bool] = lambda key: True):
+        self.wanted = wanted
         self._bits = np.random.PCG64(np.random.SeedSequence([seed, *purpose.encode()]))
         self._words: list[int] = []
 

@@ -89,7 +89,9 @@ class Task(ABC):
         _counted("n", n, least=1)
         _counted("seed", seed, least=0)
         words = Words(getattr(tokenizer, "tokenizer", tokenizer), self.name)
-        rows = self._distinct(words, n, Draw(seed, self.name), checked_split(split))
+        mine = checked_split(split)
+        draw = Draw(seed, self.name, wanted=lambda key: split_of((self.name, *key)) == mine)
+        rows = self._distinct(words, n, draw)
         if len(rows) < n and not (fewer and rows):
             raise self._too_few(words, n, split, len(rows))
         return assemble(rows, words, task=self.name, scope=self.scope, seed=seed, split=split)
@@ -134,15 +136,15 @@ class Task(ABC):
         """One sentence: what is asked, and why that is local or global."""
         return f"{self.asks}; it is {self.scope}, because {self.because}."
 
-    def _distinct(self, words: Words, n: int, draw: Draw, split: str) -> list[Row]:
-        """The first `n` different examples of the split (or all that are found), laid out as token ids."""
+    def _distinct(self, words: Words, n: int, draw: Draw) -> list[Row]:
+        """The first `n` different examples that are wanted (or all that are found), laid out as token ids."""
         rows: dict[tuple[int, ...], Row] = {}
         fruitless = 0
         for example in self.make(words, draw):
             if len(rows) == n or fruitless == PATIENCE:
                 break
             fruitless += 1
-            if example is None or split_of((self.name, *example.key)) != split:
+            if example is None or not draw.wanted(example.key):
                 continue
             row = lay_out(example, words)
             if row.clean not in rows:
