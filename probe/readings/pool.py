@@ -76,7 +76,7 @@ def pool(task: Task, models: Model | Pair, n: int, *, reading: Reading, seed: in
             if len(chosen)
             else "Choose a task that they have learnt, or examples without selection: task.examples(…).",
         )
-    return replace(batch[chosen], selection_rate=both.float().mean().item(), accuracy=accuracy)
+    return replace(batch[chosen], selection_rate=both.float().mean().item(), accuracy=accuracy, reading=str(reading))
 
 
 def _asked(models: Model | Pair, reading: Reading) -> dict[str, tuple[Model, Reading]]:

@@ -38,6 +38,7 @@ class Batch:
     spelling         token id -> the text it adds, for the tokens the task writes with
     selection_rate   the share of tried examples that these are; 1.0 unless a pool over models chose them
     accuracy         per model, what a pool found; empty otherwise
+    reading          the reading under which a pool chose them, with its knobs; empty otherwise
     """
 
     task: str
@@ -56,6 +57,7 @@ class Batch:
     spelling: Mapping[int, str] = field(repr=False)
     selection_rate: float = 1.0
     accuracy: Mapping[str, Any] = field(default_factory=dict)
+    reading: str = ""
 
     def __len__(self) -> int:
         return self.clean.shape[0]
