@@ -212,11 +212,18 @@ def _knob(written: str) -> tuple[str, Any]:
 
 
 def _tokenizer(where: str | None) -> Any:
+    from probe.models.checkpoint import read_json
     from probe.models.loading import resolve
     from probe.models.tokenizers import load_tokenizer
     from probe.tasks import vocabulary
 
-    return vocabulary.shipped() if where is None else load_tokenizer(resolve(where), "")
+    if where is None:
+        return vocabulary.shipped()
+    path = resolve(where)
+    if path.suffix == ".gguf":
+        return load_tokenizer(path.parent, "", path)
+    config = path / "config.json"  # a folder of a tokenizer alone has none
+    return load_tokenizer(path, read_json(config).get("model_type", "") if config.is_file() else "")
 
 
 @app.command(epilog='Example: [cyan]twinprobe decode zoo:tiny-masked "When Luke and Keith went to the" --length 8[/]')

@@ -8,8 +8,9 @@ timed in turn, many times over; a ratio is the median of the ratios within a tur
 strikes all alike. On the CPU it is the time of one thread of this process, which others hardly disturb. Memory is
 measured in a process of its own for each: the peak during one pass, less the bare pass's, over the bytes asked for.
 
-The bare pass makes the same outputs: no unembedding, and eager attention where patterns are wanted. The others are
-given the same advantage: nnsight wraps the trunk, TransformerLens stops before the unembedding.
+The bare pass makes the same outputs: no unembedding, and eager attention where patterns are wanted. TransformerLens is
+told to stop before the unembedding. nnsight is measured twice: as it is used, around the whole model, and wrapped
+around the trunk alone, where it too is spared the unembedding.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ SHAPES = {
     ),
 }
 RECORDED = {"residual stream": "resid_post", "patterns": "pattern"}
-WAYS = ("bare", "twinprobe", "transformer_lens", "nnsight")
+WAYS = ("bare", "twinprobe", "transformer_lens", "nnsight", "nnsight on the trunk")
 
 
 def main() -> None:
@@ -109,19 +110,22 @@ def passes(model: Model, what: str, options: argparse.Namespace) -> dict[str, Ca
 
         return run
 
-    def nnsight():
+    def nnsight(root: str = ""):
         import nnsight
 
         backbone = twin_tree(model, "nnsight")
         backbone.config._attn_implementation = "eager" if site == "pattern" else "sdpa"
-        trunk = nnsight.NNsight(backbone.get_submodule(model.layout.trunk))
-        layers = model.layout.layers.removeprefix(model.layout.trunk + ".")
+        wrapped = nnsight.NNsight(backbone.get_submodule(root))
+        layers = model.layout.layers.removeprefix(f"{root}.")
         paths = [f"{layers}.{layer}" for layer in range(model.n_layers)]
         if site == "pattern":
             paths = [f"{path}.{model.layout.attention}" for path in paths]
-        return lambda: with_nnsight(trunk, paths, inputs, 1 if site == "pattern" else None)
+        return lambda: with_nnsight(wrapped, paths, inputs, 1 if site == "pattern" else None)
 
-    return dict(zip(WAYS, (bare, ours, lens, nnsight), strict=True))
+    def nnsight_trunk():
+        return nnsight(model.layout.trunk)
+
+    return dict(zip(WAYS, (bare, ours, lens, nnsight, nnsight_trunk), strict=True))
 
 
 def with_nnsight(trunk, paths: list[str], inputs: dict, part: int | None) -> torch.Tensor:

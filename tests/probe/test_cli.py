@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import probe
+
 
 def twinprobe(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = Path(sys.executable).with_name("twinprobe")
@@ -79,6 +81,14 @@ def test_task_marks_what_is_masked_asked_and_changed():
 def test_task_prints_the_same_examples_for_the_same_seed():
     one, same, other = (twinprobe("task", "paths", "--json", "--seed", seed).stdout for seed in ("1", "1", "2"))
     assert one == same != other
+
+
+def test_a_task_is_written_for_the_tokenizer_of_a_model_or_folder():
+    own, shipped = (twinprobe("task", "ioi", "--json", *how).stdout for how in (("--tokenizer", "zoo:tiny-ar"), ()))
+    assert own == shipped
+    run = twinprobe("task", "ioi", "--tokenizer", str(Path(probe.__file__).parent / "tasks"))
+    assert run.returncode == 2
+    assert "tokenizer.json" in run.stderr
 
 
 def test_a_task_can_be_a_file_of_ones_own(tmp_path):
