@@ -23,6 +23,7 @@ from rich.text import Text
 from probe.errors import ProbeError
 
 if TYPE_CHECKING:
+    from probe.models.catalog import Entry
     from probe.models.selftests import SelfTests
     from probe.tasks.show import Shown, Token
 
@@ -126,16 +127,21 @@ def catalog(catalog: CatalogFile = None, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([row.model_dump(mode="json") for row in rows], indent=1, ensure_ascii=False))
         return
-    table = Table(title="catalog", title_justify="left")
-    for heading in ("name", "AR twin", "paradigm", "attention", "mask", "shift", "sampler"):
-        table.add_column(heading, overflow="fold")
+    table = Table(title="what is declared of each checkpoint", title_justify="left", box=box.SIMPLE)
+    table.add_column("name, and the AR model it was made from", no_wrap=True)
+    table.add_column("declared", overflow="fold")
     for row in rows:
-        mask = f"{row.mask_id} (text)" if row.mask_is_text else str(row.mask_id)
-        shift = "yes" if row.shift else ("clean only" if row.clean_shift else "no")
-        attention = row.attention or row.to_paradigm(None).attention
-        cells = (row.name, row.ar or "–", row.paradigm, attention, mask, shift, str(row.sampler or "–"))
-        table.add_row(*map(Text, cells))
+        made_from = f"\n  from {row.ar}" if row.ar else ""
+        table.add_row(Text(row.name + made_from), Text(_declaration(row)))
     out.print(table)
+
+
+def _declaration(row: Entry) -> str:
+    attention = row.attention or row.to_paradigm(None).attention
+    mask = f"mask {row.mask_id}" + (" (a word of text)" if row.mask_is_text else "")
+    shift = "shift" if row.shift else "shift for clean tokens only" if row.clean_shift else "no shift"
+    sampler = f"sampler {row.sampler}" if row.sampler else "no sampler of its own"
+    return f"{row.paradigm}, {attention} attention; {mask}; {shift}; {sampler}"
 
 
 @app.command(epilog="Example: [cyan]twinprobe task countdown --show 5 --knob numbers=3[/]")
@@ -329,12 +335,15 @@ def demo() -> None:
 
 def _verdict_grid(tests: dict[str, SelfTests]) -> Table:
     """One row a model, one column a self-test."""
-    grid = Table(title="self-tests of the shipped models", title_justify="left", box=box.SIMPLE)
+    grid = Table(title="self-tests of the shipped models", title_justify="left", box=box.SIMPLE, padding=0)
     grid.add_column("model", no_wrap=True)
     for finding in next(iter(tests.values())).findings:
-        grid.add_column(finding.test, justify="center")
+        grid.add_column(finding.test, justify="center", min_width=max(map(len, finding.test.split())))
     for name, found in tests.items():
-        grid.add_row(Text(name), *(Text(each.verdict, style=_VERDICT_STYLES[each.verdict]) for each in found.findings))
+        grid.add_row(
+            Text(name.removeprefix("zoo:")),
+            *(Text(each.verdict, style=_VERDICT_STYLES[each.verdict]) for each in found.findings),
+        )
     return grid
 
 
