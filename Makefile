@@ -25,7 +25,7 @@ check: $(INSTALLED_DEV)  ## style and types
 bench: $(INSTALLED_DEV)  ## the benchmarks, each of which prints a table
 	for bench in tests/benchmarks/*.py; do $(BIN)/python $$bench; done
 
-zoo: $(INSTALLED)  ## remake the shipped models from their recipes (about 10 minutes on two cores)
+zoo: $(INSTALLED)  ## remake the shipped models from their recipes (about half an hour on two cores)
 	for name in tiny-ar tiny-ar-cpt tiny-masked tiny-masked-noshift tiny-block tiny-fluid; do \
 	  rm -f probe/zoo/$$name/twinprobe.json && \
 	  $(BIN)/twinprobe adapt probe/zoo/$$name/recipe.yaml --out probe/zoo/$$name || exit 1; done
