@@ -36,7 +36,7 @@ def task(name: str, **knobs: Any) -> Task:
     """The task of that name. Knobs are the fields of its class: `task("countdown", numbers=4)`."""
     if name not in TASKS:
         raise TaskError("the task", expected="a known name", found=repr(name), remedy=nearest(name, TASKS))
-    known = [field.name for field in dataclasses.fields(TASKS[name]) if field.init]  # type: ignore[arg-type]
+    known = [field.name for field in dataclasses.fields(TASKS[name]) if field.init]  # type: ignore[arg-type]  # all are dataclasses
     for knob in knobs:
         if knob not in known:
             remedy = nearest(knob, known) if known else "It has none."

@@ -11,6 +11,7 @@ variable of it) is matched by its labels instead: an edit takes the layer, head,
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -43,15 +44,15 @@ class Moment:
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
+class Change(ABC):
     """What stands at a place instead of `old`, which has the axes of a view. Broadcast to it."""
 
     def values(self) -> list[Tensor]:
         """What tells this change from another of its kind."""
         return []
 
-    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def __call__(self, old: Tensor, moment: Moment) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)

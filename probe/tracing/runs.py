@@ -29,10 +29,24 @@ Steps = slice | Iterable[int] | None
 class Run(ABC):
     """Some examples and the forward passes to be made over them."""
 
-    examples: int
-    slots: int  # of a canvas, an upper bound
-    steps: tuple[int, ...] | None  # those that may be kept; None where there is no step axis
-    tokens: Tensor  # what tells this run from another
+    @property
+    @abstractmethod
+    def examples(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def slots(self) -> int:
+        """Of a canvas, an upper bound."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> tuple[int, ...] | None:
+        """Those that may be kept; None where there is no step axis."""
+
+    @property
+    @abstractmethod
+    def tokens(self) -> Tensor:
+        """What tells this run from another."""
 
     @abstractmethod
     def play(self, model: Model, rows: slice, see: See) -> Trajectory | None:
@@ -46,18 +60,20 @@ class Still(Run):
     canvas: Canvas
     notes: dict[str, Tensor] = field(default_factory=dict)
 
-    steps = None
+    @property
+    def steps(self) -> None:
+        return None
 
     @property
-    def examples(self) -> int:  # type: ignore[override]
+    def examples(self) -> int:
         return len(self.canvas)
 
     @property
-    def slots(self) -> int:  # type: ignore[override]
+    def slots(self) -> int:
         return self.canvas.slots
 
     @property
-    def tokens(self) -> Tensor:  # type: ignore[override]
+    def tokens(self) -> Tensor:
         return self.canvas.tokens
 
     def play(self, model: Model, rows: slice, see: See) -> None:
@@ -73,19 +89,19 @@ class Replay(Run):
     attention: str | Tensor | None = None
 
     @property
-    def examples(self) -> int:  # type: ignore[override]
+    def examples(self) -> int:
         return len(self.trajectory.tokens)
 
     @property
-    def slots(self) -> int:  # type: ignore[override]
+    def slots(self) -> int:
         return self.trajectory.tokens.shape[1]
 
     @property
-    def steps(self) -> tuple[int, ...]:  # type: ignore[override]
+    def steps(self) -> tuple[int, ...]:
         return self.chosen
 
     @property
-    def tokens(self) -> Tensor:  # type: ignore[override]
+    def tokens(self) -> Tensor:
         return self.trajectory.states
 
     def play(self, model: Model, rows: slice, see: See) -> Trajectory:
@@ -110,22 +126,22 @@ class Live(Run):
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def examples(self) -> int:  # type: ignore[override]
+    def examples(self) -> int:
         return len(self.prompt)
 
     @property
-    def slots(self) -> int:  # type: ignore[override]
+    def slots(self) -> int:
         return self.prompt.shape[1] + self.length
 
     @property
-    def steps(self) -> tuple[int, ...]:  # type: ignore[override]
+    def steps(self) -> tuple[int, ...]:
         passes = range(self.passes)
         return tuple(
             passes[self.chosen] if isinstance(self.chosen, slice) else sorted(self.chosen.intersection(passes))
         )
 
     @property
-    def tokens(self) -> Tensor:  # type: ignore[override]
+    def tokens(self) -> Tensor:
         return self.prompt
 
     def play(self, model: Model, rows: slice, see: See) -> Trajectory:

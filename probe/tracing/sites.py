@@ -151,9 +151,10 @@ def size_of(model: Model, dim: str) -> int:
     """The length of an axis that the model alone decides."""
     if dim == "neuron":
         down = model.layout.of_block(model.blocks[0], "mlp_down")
-        return down.in_features if isinstance(down, nn.Linear) else len(down.weight)  # type: ignore[return-value,arg-type]
+        weight = down.get_parameter("weight")
+        return weight.shape[1 if isinstance(down, nn.Linear) else 0]  # GPT-2's Conv1D keeps it the other way round
     if dim == "token":
-        return len(model.layout.part(model.backbone, "unembed").weight)  # type: ignore[arg-type]
+        return len(model.layout.part(model.backbone, "unembed").get_parameter("weight"))
     return {
         "head": model.n_heads,
         "kv_head": model.n_kv_heads,

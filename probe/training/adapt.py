@@ -47,7 +47,6 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
     own = {"attention": recipe.attention, "weighting": recipe.weighting if recipe.paradigm == "masked" else None}
     paradigm = replace(paradigm, **{name: value for name, value in own.items() if value is not None})
     model = Model(backbone, paradigm, tokenizer, name=recipe.name)
-    backbone.requires_grad_(True)
     trainer = _Teacher(
         model=backbone,
         args=_arguments(recipe, folder, quiet),
@@ -55,7 +54,8 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
         data_collator=_as_is,
         callbacks=[_Snapshots(model, recipe, folder)],
     )
-    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder / CHECKPOINTS))
+    with model.trainable():
+        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder / CHECKPOINTS))
     _save(model, recipe, folder)
     shutil.rmtree(folder / CHECKPOINTS)
     return folder
@@ -98,7 +98,7 @@ def _beginning(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, PreTrainedModel
     """The tokenizer, and the weights that training starts from."""
     if recipe.start is not None:
         model = load(recipe.start, selftest="off")
-        return model.tokenizer, model.backbone.requires_grad_(True)
+        return model.tokenizer, model.backbone
     from probe.tasks import vocabulary
 
     assert recipe.shape is not None

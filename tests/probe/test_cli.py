@@ -26,16 +26,20 @@ def test_check_passes_on_a_shipped_model_and_prints_a_row_a_test():
     assert {finding["verdict"] for finding in findings} == {"pass"}
 
 
-def test_check_fails_with_1_on_a_wrong_declaration():
-    run = twinprobe("check", "zoo:tiny-masked", "--no-shift")
+@pytest.mark.parametrize(
+    ("model", "declared", "test"),
+    [
+        ("tiny-masked", ("--no-shift",), "shift"),
+        ("tiny-ar", ("--paradigm", "masked"), "attention on text"),
+        ("tiny-ar", ("--mask-id", "5"), "mask token"),  # a number of the vocabulary: an ordinary token of text
+    ],
+)
+def test_check_fails_with_1_on_a_wrong_declaration(model, declared, test):
+    run = twinprobe("check", f"zoo:{model}", *declared, "--json")
     assert run.returncode == 1
-    assert "fail" in run.stdout
+    (findings,) = json.loads(run.stdout).values()
+    assert [finding["test"] for finding in findings if finding["verdict"] == "fail"] == [test]
     assert "Traceback" not in run.stderr
-
-
-def test_check_says_what_it_could_not_run():
-    run = twinprobe("check", "zoo:tiny-ar", "--mask-id", "5")
-    assert "fail" in run.stdout  # 5 is a number of the vocabulary: an ordinary token of text
 
 
 @pytest.mark.parametrize(
