@@ -1,0 +1,30 @@
+"""The command line: each verb parses its words, calls one function of the library, and shows what it returned.
+
+A user's mistake is a `ProbeError` and is printed as such, never as a traceback. Exit codes: 0 all is well; 1 it ran and
+something failed (a self-test, a unit of a job); 2 the command was given something it cannot use; 130 interrupted.
+
+One file a group of verbs. Importing it registers them, so the order of `GROUPS` is their order in the help.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from probe.cli.screen import INTERRUPTED, UNUSABLE, app, tell
+from probe.errors import ProbeError
+
+GROUPS = ("models", "tasks", "writing", "jobs")
+for _group in GROUPS:
+    import_module(f"probe.cli.{_group}")
+
+
+def main() -> None:
+    """The entry point: errors that a user can act on are told, not traced."""
+    try:
+        app()
+    except ProbeError as problem:
+        tell(problem)
+        sys.exit(UNUSABLE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,91 @@
+"""`check` and `catalog`: what a model is declared to be, and whether it behaves so."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from probe.cli.screen import FAILED, CatalogFile, Json, app, out
+
+if TYPE_CHECKING:
+    from probe.models.catalog import Entry
+    from probe.models.selftests import SelfTests
+
+
+@app.command(epilog="Example: [cyan]twinprobe check zoo:tiny-masked[/]")
+def check(
+    where: Annotated[
+        list[str] | None,
+        typer.Argument(help="Models to check; all shipped ones when none is named.", show_default=False),
+    ] = None,
+    catalog: CatalogFile = None,
+    paradigm: Annotated[str | None, typer.Option(help="Check it as this paradigm instead of the declared one.")] = None,
+    mask_id: Annotated[int | None, typer.Option(help="Its mask token.")] = None,
+    shift: Annotated[bool | None, typer.Option("--shift/--no-shift", help="Where its answers are read.")] = None,
+    attention: Annotated[str | None, typer.Option(help="causal, full, block:N or masks_last.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the load-time self-tests in full; exits with 1 if one fails."""
+    from probe.models.loading import load
+    from probe.models.selftests import run_selftests
+    from probe.zoo import shipped
+
+    declared = {"paradigm": paradigm, "mask_id": mask_id, "shift": shift, "attention": attention, "catalog": catalog}
+    tests: dict[str, SelfTests] = {}
+    for place in where or [f"zoo:{name}" for name in shipped()]:
+        model = load(place, selftest="off", **declared)
+        tests[place] = run_selftests(model)
+        if not as_json:
+            out.print(_selftest_table(place, repr(model), tests[place]))
+    if as_json:
+        rows = {place: [vars(finding) for finding in found.findings] for place, found in tests.items()}
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    if any(found.failed for found in tests.values()):
+        raise typer.Exit(FAILED)
+
+
+VERDICT_STYLES = {"pass": "green", "fail": "bold red", "not run": "yellow"}
+
+
+def _selftest_table(place: str, described: str, tests: SelfTests) -> Table:
+    table = Table(
+        title=Text(place, style="bold"), caption=Text(described), title_justify="left", caption_justify="left"
+    )
+    for heading in ("test", "expected", "found"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    for finding in tests.findings:
+        cells = [Text(words) for words in (finding.test, finding.expected, finding.found)]
+        table.add_row(*cells, Text(finding.verdict, style=VERDICT_STYLES[finding.verdict]))
+    return table
+
+
+@app.command(epilog="Example: [cyan]twinprobe catalog --json[/]")
+def catalog(catalog: CatalogFile = None, as_json: Json = False) -> None:
+    """What is declared of each known checkpoint: its AR twin, mask, shift, attention and sampler."""
+    from probe.models.catalog import entries
+
+    rows = entries(catalog)
+    if as_json:
+        print(json.dumps([row.model_dump(mode="json") for row in rows], indent=1, ensure_ascii=False))
+        return
+    table = Table(title="what is declared of each checkpoint", title_justify="left", box=box.SIMPLE)
+    table.add_column("name, and the AR model it was made from", no_wrap=True)
+    table.add_column("declared", overflow="fold")
+    for row in rows:
+        made_from = f"\n  from {row.ar}" if row.ar else ""
+        table.add_row(Text(row.name + made_from), Text(_declaration(row)))
+    out.print(table)
+
+
+def _declaration(row: Entry) -> str:
+    attention = row.attention or row.to_paradigm(None).attention
+    mask = f"mask {row.mask_id}" + (" (a word of text)" if row.mask_is_text else "")
+    shift = "shift" if row.shift else "shift for clean tokens only" if row.clean_shift else "no shift"
+    sampler = f"sampler {row.sampler}" if row.sampler else "no sampler of its own"
+    return f"{row.paradigm}, {attention} attention; {mask}; {shift}; {sampler}"

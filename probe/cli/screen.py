@@ -1,0 +1,50 @@
+"""What every verb shares: the app they register with, the screen they print to, and how a mistake is told.
+
+Everything that comes from a model, a tokenizer or a file is shown as plain text, never as markup.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from probe.errors import ProbeError
+
+FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="twinprobe",
+    help="What changes inside a language model when an autoregressive one becomes a diffusion one?",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+# A pipe has no width of its own; tables are then given room, so that what reads them finds whole words.
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+
+Where = Annotated[
+    str, typer.Argument(help="zoo:NAME, a folder, a GGUF file, or a name in the catalog", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")]
+CatalogFile = Annotated[
+    Path | None, typer.Option("--catalog", help="A YAML file of catalog rows of your own.", show_default=False)
+]
+
+
+def tell(problem: ProbeError) -> None:
+    """A user's mistake, as they can act on it."""
+    console = Console(stderr=True)
+    told = Table.grid(padding=(0, 2))
+    told.add_column(style="bold", no_wrap=True)
+    told.add_column(overflow="fold")
+    for name, words in (("expected", problem.expected), ("found", problem.found), ("do", problem.remedy)):
+        told.add_row(name, Text(words))
+    console.print(Text.assemble(("error ", "bold red"), problem.thing))
+    console.print(told)
