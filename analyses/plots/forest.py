@@ -1,0 +1,76 @@
+"""A forest: one line an estimate, with its interval, and the null that it is to be held against in grey."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analyses.plots.panels import Axes, hover, panels
+from analyses.plots.registry import drawing
+from analyses.plots.theme import NULL, colours
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+@drawing("forest")
+def forest(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
+    axes = Axes.of(about)
+    rows = [*axes.rows] or [name for name in ("task", "measure", "model") if name in table]
+    labels = [" · ".join(escape(str(value)) for value in row) for row in table[rows].to_numpy()]
+    table = table.assign(label=labels)
+    figure, each = panels(table, axes.facet, per_row=2, height=max(140, 26 * table["label"].nunique()))
+    points = colours(table[axes.colour]) if axes.colour else {"": colours([""])[""]}
+    for panel in each:
+        at = {"row": panel.row, "col": panel.column}
+        if "null_low" in panel.table:
+            _nulls(figure, panel.table[panel.table["null_low"].notna()], first=panel.first, **at)
+        named = panel.table.groupby(axes.colour, sort=False) if axes.colour else [("", panel.table)]
+        for name, part in named:
+            _points(figure, part, str(name), points[str(name)], rows, first=panel.first, **at)
+    line = about.get("reference", 0)
+    if line is not None:
+        figure.add_vline(x=line, line={"color": "#444", "width": 1, "dash": "dot"})
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure.update_xaxes(title_text=axes.x_title)
+
+
+def _points(
+    figure: Figure, part: pd.DataFrame, name: str, colour: str, rows: list[str], *, first: bool, **at: int
+) -> None:
+    import plotly.graph_objects as go
+
+    reach = {"color": colour, "array": part["high"] - part["estimate"], "arrayminus": part["estimate"] - part["low"]}
+    points = go.Scatter(
+        x=part["estimate"],
+        y=part["label"],
+        error_x={"type": "data", "symmetric": False, "thickness": 2, **reach},
+        mode="markers",
+        marker={"color": colour, "size": 9},
+        name=name,
+        legendgroup=name,
+        showlegend=first and bool(name),
+        text=hover(part, rows),
+        hoverinfo="text",
+    )
+    figure.add_trace(points, **at)
+
+
+def _nulls(figure: Figure, part: pd.DataFrame, *, first: bool, **at: int) -> None:
+    import plotly.graph_objects as go
+
+    bars = go.Bar(
+        x=part["null_high"] - part["null_low"],
+        base=part["null_low"],
+        y=part["label"],
+        orientation="h",
+        marker={"color": NULL, "opacity": 0.35},
+        name="null",
+        legendgroup="null",
+        showlegend=first,
+        hoverinfo="skip",
+    )
+    figure.add_trace(bars, **at)

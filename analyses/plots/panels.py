@@ -1,0 +1,87 @@
+"""Panels: one figure split by a column (usually the task), so that every drawing treats facets and legends alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+PER_ROW = 3
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Which column is what, as a result says it in `about["axes"]`."""
+
+    x: str = "x"
+    y: str = "y"
+    colour: str | None = None
+    facet: str | None = None
+    x_title: str = ""
+    y_title: str = ""
+    z_title: str = ""
+    rows: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any], **defaults: Any) -> Axes:
+        given = {**defaults, **about.get("axes", {})}
+        given["rows"] = tuple(given.get("rows", ()))
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Panel:
+    table: pd.DataFrame
+    row: int
+    column: int
+    first: bool  # names its traces in the legend
+
+
+def panels(
+    table: pd.DataFrame, facet: str | None, *, per_row: int = PER_ROW, height: int = 300, **how: Any
+) -> tuple[Figure, Iterator[Panel]]:
+    """An empty figure with a panel for each value of `facet`, in order of appearance, and the panels' tables."""
+    from plotly.subplots import make_subplots
+
+    names = [] if facet is None else list(dict.fromkeys(table[facet]))
+    count = max(1, len(names))
+    across = min(per_row, count)
+    down = -(-count // across)
+    spacing = {"horizontal_spacing": 0.3 / across / 3 + 0.03, "vertical_spacing": min(0.14, 0.6 / down)}
+    titles = [escape(str(name)) for name in names] if facet else None
+    figure = make_subplots(rows=down, cols=across, subplot_titles=titles, **{**spacing, **how})
+    figure.update_layout(height=120 + height * down)
+
+    def each() -> Iterator[Panel]:
+        for turn in range(count):
+            part = table if facet is None else table[table[facet] == names[turn]]
+            yield Panel(part, turn // across + 1, turn % across + 1, turn == 0)
+
+    return figure, each()
+
+
+def hover(table: pd.DataFrame, names: list[str]) -> list[str]:
+    """A row's words when pointed at: its names, the estimate and whatever goes with it."""
+    return ["<br>".join(_line(row, name) for name in [*names, *_FIGURES] if _has(row, name)) for row in _rows(table)]
+
+
+_FIGURES = ("estimate", "low", "high", "null", "n", "p", "q")
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _has(row: dict[str, Any], name: str) -> bool:
+    return name in row and not pd.isna(row[name])
+
+
+def _line(row: dict[str, Any], name: str) -> str:
+    value = row[name]
+    return f"{escape(name)}: {value:.4g}" if isinstance(value, float) else f"{escape(name)}: {escape(str(value))}"

@@ -1,0 +1,81 @@
+"""An estimate along a line (layers, depth, shares of components), each line with the band of its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analyses.plots.panels import Axes, hover, panels
+from analyses.plots.registry import drawing
+from analyses.plots.theme import NULL, colours, faint
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+@drawing("profile")
+def profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
+    axes = Axes.of(about, x="depth")
+    figure, each = panels(table, axes.facet)
+    lines = colours(table[axes.colour]) if axes.colour else {"": colours([""])[""]}
+    for panel in each:
+        named = panel.table.groupby(axes.colour, sort=False) if axes.colour else [("", panel.table)]
+        for name, part in named:
+            part = part.sort_values(axes.x)
+            _line(figure, part, axes, str(name), lines[str(name)], row=panel.row, col=panel.column, first=panel.first)
+        if "null" in panel.table and panel.table["null"].notna().any():
+            _null(figure, panel.table.sort_values(axes.x), axes, row=panel.row, col=panel.column, first=panel.first)
+    figure.update_xaxes(title_text=axes.x_title or axes.x)
+    return figure.update_yaxes(title_text=axes.y_title, col=1)
+
+
+def _line(figure: Figure, part: pd.DataFrame, axes: Axes, name: str, colour: str, *, first: bool, **at: int) -> None:
+    import plotly.graph_objects as go
+
+    x = part[axes.x]
+    if "low" in part and part["low"].notna().any():
+        figure.add_trace(_band(part, axes.x, "low", "high", colour, name), **at)
+    line = go.Scatter(
+        x=x,
+        y=part["estimate"],
+        name=name,
+        legendgroup=name,
+        showlegend=first and bool(name),
+        mode="lines+markers",
+        line={"color": colour},
+        marker={"size": 5},
+        text=hover(part, [axes.x, *([axes.colour] if axes.colour else [])]),
+        hoverinfo="text",
+    )
+    figure.add_trace(line, **at)
+
+
+def _null(figure: Figure, part: pd.DataFrame, axes: Axes, *, first: bool, **at: int) -> None:
+    import plotly.graph_objects as go
+
+    part = part[part["null"].notna()].groupby(axes.x, as_index=False).first()
+    if "null_low" in part:
+        figure.add_trace(_band(part, axes.x, "null_low", "null_high", NULL, "null"), **at)
+    line = {"color": NULL, "dash": "dot"}
+    named = go.Scatter(
+        x=part[axes.x], y=part["null"], name="null", legendgroup="null", showlegend=first, mode="lines", line=line
+    )
+    figure.add_trace(named, **at)
+
+
+def _band(part: pd.DataFrame, x: str, low: str, high: str, colour: str, name: str) -> Any:
+    import plotly.graph_objects as go
+
+    along = part[x].tolist()
+    return go.Scatter(
+        x=along + along[::-1],
+        y=part[high].tolist() + part[low].tolist()[::-1],
+        fill="toself",
+        fillcolor=faint(colour),
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=name,
+    )

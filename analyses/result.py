@@ -1,0 +1,98 @@
+"""A Result: one measure's answer, as a tidy table, the words that go with it, and a figure made from that table alone.
+
+A figure that cannot be redrawn from numbers on disk cannot be checked. So a measure never draws: it hands back a table,
+one row an estimate, and names the drawing (see `analyses.plots`) that turns such a table into a figure. A report, the
+app and a notebook all open the same file and show the same numbers.
+
+    result = front_loading.index(circuits)
+    result.table                         # model, task, estimate, low, high, n, null, p, q, …
+    result.figure()                      # Plotly, from result.table and result.about
+    result.save("run/results")           # run/results/front_loading.parquet; Result.open() gives it back
+
+Columns that mean the same are called the same everywhere: `model`, `task`, `layer`, `head`, …, then `estimate`, `low`,
+`high` (a 95% interval unless `about` says otherwise), `n`, `unit`; `null`, `null_low`, `null_high` where chance or
+noise gives a figure too; `p`, and `q`, which is `p` after Benjamini-Hochberg over the table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from probe.errors import ProbeError
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_KEY = b"twinprobe"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A table of estimates, what it is called, how its figure is to be read, and which drawing makes that figure.
+
+    `about` holds what the drawing needs to know of the columns (`axes`) and whatever else tells this table from
+    another: reading, method, seed, number of resamples. It is plain data, since it is written beside the table.
+    """
+
+    name: str
+    table: pd.DataFrame
+    title: str
+    reads: str
+    drawing: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def figure(self) -> Figure:
+        from analyses import plots
+
+        return plots.draw(self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `folder/NAME.parquet`, words and all."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(self.table, preserve_index=False)
+        words = {name: getattr(self, name) for name in ("name", "title", "reads", "drawing")}
+        written = json.dumps({**words, "about": dict(self.about)}, default=_plain, ensure_ascii=False)
+        path = Path(folder) / f"{self.name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: written.encode()}), path)
+        return path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Result:
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(path)
+        written = (table.schema.metadata or {}).get(_KEY)
+        if written is None:
+            raise ProbeError(
+                f"file {str(path)!r}",
+                expected="a table written by Result.save",
+                found="a Parquet file without its words",
+                remedy="Open it with pandas, or run the job that makes it again.",
+            )
+        return cls(table=table.to_pandas(), **json.loads(written))
+
+    def __repr__(self) -> str:
+        return f"Result({self.name}: {len(self.table)} rows; {', '.join(map(str, self.table.columns))})"
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know, as what it knows."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)

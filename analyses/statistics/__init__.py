@@ -1,0 +1,39 @@
+"""Statistics, in one place for all measures: intervals, tests, corrections, effect sizes, equivalence.
+
+    from analyses import statistics
+
+    statistics.mean(values)                                 # of (n, …) values, each cell with its interval
+    statistics.bootstrap(lambda w: f(w @ a, w @ b), n)      # any statistic of weighted examples, paired by itself
+    statistics.sign_flip(differences)                       # exact under exchange of two models, cell by cell
+    statistics.adjusted(p)                                  # Benjamini-Hochberg
+    statistics.equivalence(differences, margin)             # two one-sided tests, where "unchanged" is claimed
+
+An estimate is an `Estimate`: arrays of one shape with the interval, the p-value against 0, and n.
+"""
+
+from __future__ import annotations
+
+from analyses.statistics.bootstrap import KINDS, Estimate, bootstrap, mean, ratio
+from analyses.statistics.effects import Equivalence, cliffs_delta, equivalence, hedges_g, paired_d
+from analyses.statistics.permutation import adjusted, permutation, sign_flip
+from analyses.statistics.weights import RESAMPLES, crossed, nested, resamples
+
+__all__ = [
+    "KINDS",
+    "RESAMPLES",
+    "Equivalence",
+    "Estimate",
+    "adjusted",
+    "bootstrap",
+    "cliffs_delta",
+    "crossed",
+    "equivalence",
+    "hedges_g",
+    "mean",
+    "nested",
+    "paired_d",
+    "permutation",
+    "ratio",
+    "resamples",
+    "sign_flip",
+]

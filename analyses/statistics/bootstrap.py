@@ -1,0 +1,167 @@
+"""The bootstrap, of any statistic of weighted examples.
+
+A statistic is a function from weights (resamples × n, each row summing to 1) to figures (resamples × …). That covers
+the means of a table (`weights @ values`), ratios, and anything made of means: the centre of mass of a model's
+attribution, or its difference between two models that answered the same examples, which is paired by itself:
+
+    bootstrap(lambda w: centre(w @ diffusion) - centre(w @ ar), n=256)
+
+Every example is attributed or ablated once; what is resampled is its weight. Intervals:
+
+    percentile   the quantiles of the resampled figures
+    basic        those quantiles mirrored at the estimate, which undoes a bias that resampling adds
+    bca          percentiles corrected for bias and skew (Efron), the acceleration from the jackknife: the default
+
+The p-value against a null is the level at which an interval of the same kind would just touch it, so a p below 0.05 and
+a 95% interval that leaves the null out are one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
+
+from analyses.statistics.weights import RESAMPLES, resamples, without_each
+from probe.errors import ProbeError, nearest
+
+Statistic = Callable[[NDArray], NDArray]
+
+KINDS = ("bca", "percentile", "basic")
+_AT_ONCE = 2_500  # resamples whose figures a statistic makes at a time: its own intermediate arrays may be wide
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Figures of one shape with their intervals, and how they came out in each resample (`draws`, resamples × …)."""
+
+    estimate: NDArray
+    low: NDArray
+    high: NDArray
+    n: int
+    p: NDArray
+    draws: NDArray
+    kind: str = "bca"
+    level: float = 0.95
+
+    def columns(self, *, p: bool = False) -> dict[str, Any]:
+        """The columns of a Result's table, a row a figure; p only where 0 means something."""
+        shown = {"estimate": self.estimate.ravel(), "low": self.low.ravel(), "high": self.high.ravel(), "n": self.n}
+        return {**shown, "p": self.p.ravel()} if p else shown
+
+    def frame(self, *, p: bool = False, **names: Iterable[Any]) -> pd.DataFrame:
+        """A tidy table: the figures' axes by name, each with its labels, then the columns of the estimate.
+
+        estimate.frame(layer=range(12), head=range(12))
+        """
+        labels = pd.MultiIndex.from_product([list(of) for of in names.values()], names=list(names)).to_frame(
+            index=False
+        )
+        return labels.assign(**self.columns(p=p)) if names else pd.DataFrame(self.columns(p=p))
+
+
+def bootstrap(
+    statistic: Statistic,
+    n: int,
+    *,
+    count: int = RESAMPLES,
+    kind: str = "bca",
+    level: float = 0.95,
+    null: float = 0.0,
+    seed: int = 0,
+    weights: NDArray | None = None,
+) -> Estimate:
+    """A statistic of n examples with its interval. `weights`: resamples of another design (`nested`, `crossed`).
+
+    With a design of one's own there is no example to leave out, so the interval is corrected for bias, not for skew.
+    """
+    _refuse(kind, n)
+    plain = weights is None
+    weights = resamples(n, count, seed=seed) if weights is None else weights
+    estimate = np.asarray(statistic(np.full((1, *weights.shape[1:]), 1 / np.prod(weights.shape[1:]))))[0]
+    pieces = [np.asarray(statistic(weights[at : at + _AT_ONCE])) for at in range(0, len(weights), _AT_ONCE)]
+    draws = np.concatenate(pieces)
+    skew = _acceleration(np.asarray(statistic(without_each(n)))) if plain and kind == "bca" else np.zeros_like(estimate)
+    ordered = np.sort(draws.reshape(len(draws), -1).T, axis=1)  # a figure a row: contiguous, which sorts fastest
+    low, high, p = _interval(ordered, estimate.ravel(), skew.ravel(), kind, level, null)
+    shape = estimate.shape
+    return Estimate(estimate, low.reshape(shape), high.reshape(shape), n, p.reshape(shape), draws, kind, level)
+
+
+def mean(values: ArrayLike, **how: Any) -> Estimate:
+    """The means over examples of values (n × …), each cell with its interval."""
+    values = np.asarray(values, dtype=np.float64)
+    flat = values.reshape(len(values), -1)
+    return bootstrap(lambda weights: (weights @ flat).reshape(len(weights), *values.shape[1:]), len(values), **how)
+
+
+def ratio(over: ArrayLike, under: ArrayLike, **how: Any) -> Estimate:
+    """The ratio of two means over the same examples, whose errors go together."""
+    top, bottom = (np.asarray(values, dtype=np.float64) for values in (over, under))
+    tops, bottoms = (values.reshape(len(values), -1) for values in (top, bottom))
+    return bootstrap(
+        lambda weights: ((weights @ tops) / (weights @ bottoms)).reshape(len(weights), *top.shape[1:]), len(top), **how
+    )
+
+
+def _interval(
+    ordered: NDArray, estimate: NDArray, skew: NDArray, kind: str, level: float, null: float
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Low, high and the p-value of each figure, from its resampled values in order (figures × resamples)."""
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    if kind == "basic":
+        low, high = (2 * estimate - _quantile(ordered, np.full(len(estimate), tail)) for tail in tails[::-1])
+        return low, high, _two_sided(_share_below(ordered, 2 * estimate - null), ordered.shape[1])
+    bias = ndtri(_share_below(ordered, estimate)) if kind == "bca" else np.zeros_like(estimate)
+    skew = skew if kind == "bca" else np.zeros_like(estimate)
+    shifted = bias + ndtri(tails)[:, None]
+    low, high = (_quantile(ordered, share) for share in ndtr(bias + shifted / (1 - skew * shifted)))
+    at_null = ndtri(_share_below(ordered, np.full_like(estimate, null))) - bias
+    return low, high, _two_sided(ndtr(at_null / (1 + skew * at_null) - bias), ordered.shape[1])
+
+
+def _share_below(ordered: NDArray, value: NDArray) -> NDArray:
+    """The share of resampled values below a value, ties counting half; never quite 0 or 1: their normal scores are
+    infinite.
+    """
+    count = ordered.shape[1]
+    value = value[:, None]
+    below = (np.count_nonzero(ordered < value, axis=1) + np.count_nonzero(ordered <= value, axis=1)) / 2
+    return (below + 0.5) / (count + 1)
+
+
+def _quantile(ordered: NDArray, share: NDArray) -> NDArray:
+    """A quantile of each row, at a share of the row's own, between neighbours by straight line."""
+    place = np.nan_to_num(share) * (ordered.shape[1] - 1)
+    below = np.floor(place).astype(int)
+    above = np.minimum(below + 1, ordered.shape[1] - 1)
+    rows = np.arange(len(ordered))
+    return ordered[rows, below] + (place - below) * (ordered[rows, above] - ordered[rows, below])
+
+
+def _acceleration(left_out: NDArray) -> NDArray:
+    """Efron's a: the skew of the influence that examples have on the statistic."""
+    influence = left_out.mean(0) - left_out
+    spread = (influence**2).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num((influence**3).sum(0) / (6 * spread**1.5))
+
+
+def _two_sided(share: NDArray, count: int) -> NDArray:
+    return np.clip(2 * np.minimum(share, 1 - share), 1 / (count + 1), 1)
+
+
+def _refuse(kind: str, n: int) -> None:
+    if kind not in KINDS:
+        raise ProbeError(
+            f"interval {kind!r}", expected="one of " + ", ".join(KINDS), found=repr(kind), remedy=nearest(kind, KINDS)
+        )
+    if n < 2:
+        raise ProbeError(
+            "a bootstrap", expected="at least 2 examples", found=str(n), remedy="Ask for more examples (n=256)."
+        )

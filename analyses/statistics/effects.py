@@ -1,0 +1,73 @@
+"""How big a difference is, and whether it is small enough to be called none.
+
+A test that does not reject says nothing about "unchanged": with few examples it never rejects. Where a claim is that
+something is kept, two one-sided tests ask whether the difference lies within a margin named beforehand (`equivalence`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analyses.statistics.bootstrap import Estimate
+from probe.errors import ProbeError
+
+
+def paired_d(a: ArrayLike, b: ArrayLike) -> NDArray:
+    """Cohen's d of paired values (n × …): the mean of b - a in units of its own spread."""
+    difference = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return difference.mean(0) / difference.std(0, ddof=1)
+
+
+def hedges_g(a: ArrayLike, b: ArrayLike) -> NDArray:
+    """Hedges' g of two independent samples: the difference of means in units of the pooled spread, small n undone."""
+    a, b = (np.asarray(values, dtype=np.float64) for values in (a, b))
+    freedom = len(a) + len(b) - 2
+    pooled = np.sqrt(((len(a) - 1) * a.var(0, ddof=1) + (len(b) - 1) * b.var(0, ddof=1)) / freedom)
+    return (b.mean(0) - a.mean(0)) / pooled * (1 - 3 / (4 * freedom - 1))
+
+
+def cliffs_delta(a: ArrayLike, b: ArrayLike) -> NDArray:
+    """P(b > a) - P(b < a) for one of each drawn at random, from Mann and Whitney's U: -1 to 1, 0 for no difference."""
+    from scipy.stats import mannwhitneyu
+
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return 2 * np.asarray(mannwhitneyu(b, a, axis=0).statistic) / (len(a) * len(b)) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Equivalence:
+    """The answer of two one-sided tests: p is the larger of the two, and equivalence is claimed where it is small."""
+
+    margin: float
+    p: NDArray
+
+    def holds(self, level: float = 0.05) -> NDArray:
+        return self.p < level
+
+
+def equivalence(found: ArrayLike | Estimate, margin: float) -> Equivalence:
+    """Whether a mean difference (n × …; t tests) or an Estimate (its resamples) lies within ± margin."""
+    if margin <= 0:
+        raise ProbeError(
+            "margin", expected="a difference above 0 that would not matter", found=str(margin), remedy="Name one."
+        )
+    if isinstance(found, Estimate):
+        return Equivalence(margin, _by_resampling(found, margin))
+    from scipy.stats import ttest_1samp
+
+    differences = np.asarray(found, dtype=np.float64)
+    above = ttest_1samp(differences, -margin, axis=0, alternative="greater").pvalue  # type: ignore[attr-defined]
+    below = ttest_1samp(differences, margin, axis=0, alternative="less").pvalue  # type: ignore[attr-defined]
+    return Equivalence(margin, np.maximum(above, below))
+
+
+def _by_resampling(found: Estimate, margin: float) -> NDArray:
+    """The share of resamples beyond either end, about the estimate rather than about their own biased centre."""
+    centred = found.draws - found.draws.mean(0) + found.estimate
+    count = len(centred)
+    beyond = np.maximum((centred >= margin).sum(0), (centred <= -margin).sum(0))
+    return (beyond + 1) / (count + 1)

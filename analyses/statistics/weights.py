@@ -1,0 +1,60 @@
+"""Resamples as weights: how often each example is drawn, as a share.
+
+To draw examples with replacement is to weigh each by how often it came up. A thousand resamples of 256 examples are
+then a matrix, and the resampled means of a whole layer × head table one product with it: no loop, no copy of the data.
+Statistics that are no means (a centre of mass, a participation ratio) are functions of such means.
+
+    resamples(256, 1000) @ values        # 1000 × …, the mean of values (256 × …) in each resample
+
+Where two models answer the same examples, the same weights go to both: that is what makes a comparison paired. Where
+there are several seeds, seeds are drawn first, and examples within them (`nested`: each seed has its own) or across
+them (`crossed`: all seeds answered the same). Two or three seeds say little about seeds; an interval over them is as
+honest as their number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 10_000
+
+Weights = NDArray[np.float64]
+
+
+def resamples(n: int, count: int = RESAMPLES, *, seed: int = 0) -> Weights:
+    """The weights of `n` examples in `count` resamples (count × n); each row sums to 1."""
+    return _counts(n, count, np.random.default_rng(seed)) / n
+
+
+def crossed(seeds: int, n: int, count: int = RESAMPLES, *, seed: int = 0) -> Weights:
+    """Weights (count × seeds × n), seeds and examples drawn apart: every seed answered the same examples."""
+    generator = np.random.default_rng(seed)
+    over_seeds = _counts(seeds, count, generator) / seeds
+    return over_seeds[:, :, None] * (_counts(n, count, generator) / n)[:, None, :]
+
+
+def nested(groups: NDArray, count: int = RESAMPLES, *, seed: int = 0) -> Weights:
+    """Weights (count × rows): groups are drawn, and then rows within each draw of a group. Groups count alike."""
+    generator = np.random.default_rng(seed)
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    drawn = _counts(len(names), count, generator)
+    weights = np.empty((count, len(group)))
+    for number in range(len(names)):
+        rows = np.flatnonzero(group == number)
+        # A group drawn twice is two draws of its rows: as many as twice its size.
+        times = generator.multinomial(drawn[:, number] * len(rows), np.full(len(rows), 1 / len(rows)))
+        weights[:, rows] = times / (len(rows) * len(names))
+    return weights
+
+
+def without_each(n: int) -> Weights:
+    """The jackknife's weights (n × n): row i leaves example i out."""
+    return (1 - np.eye(n)) / (n - 1)
+
+
+def _counts(n: int, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """How often each of n is drawn in n draws, `count` times over."""
+    drawn = generator.integers(0, n, (count, n))
+    drawn += np.arange(count)[:, None] * n
+    return np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n)
