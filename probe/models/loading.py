@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probe.errors import CheckpointError, ProbeError, nearest
+from probe.models.attachments import load_attachments
 from probe.models.backbone import load_backbone, usable_device, usable_dtype
 from probe.models.catalog import OWN_ENTRY, Entry, entries, entry_for, entry_of_format, validated
 from probe.models.checkpoint import Checkpoint, open_checkpoint, read_json
@@ -60,6 +61,7 @@ def load(
     words = _tokenizer(tokenizer, checkpoint, published)
     backbone = load_backbone(checkpoint, published, onto, kind, device_map)
     model = Model(backbone, manner, words, name=str(where), entry=entry, published=checkpoint.config)
+    load_attachments(model, checkpoint.folder)
     return _tested(model, selftest)
 
 

@@ -23,7 +23,7 @@ from probe.paradigms.canvas import Canvas
 from probe.paradigms.paradigm import Paradigm
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
     from probe.models.catalog import Entry
     from probe.models.selftests.finding import SelfTests
@@ -49,6 +49,7 @@ class Model:
         self.entry = entry
         self.published = published or {}  # config.json as its publisher wrote it
         self.selftests: SelfTests | None = None
+        self.attachments: dict[str, nn.Module] = {}  # what it has besides the backbone (probe.models.attachments)
         # Two openings for edits: who is told what each forward pass is about to see, and the name of an attention
         # function registered with transformers that replaces the stock ones while a pattern is edited.
         self.before_run: list[Callable[[Canvas], None]] = []
@@ -153,10 +154,19 @@ class Model:
         """Logits for a canvas. `eager` computes attention patterns openly; SDPA is faster where nobody reads them."""
         return self.backbone(**self._inputs(canvas, eager, inputs)).logits
 
-    def run_trunk(self, canvas: Canvas, *, eager: bool = False, **inputs: Tensor) -> Tensor:
-        """The final norm's output for a canvas: everything but the unembedding."""
+    def run_trunk(self, canvas: Canvas, *, eager: bool = False, cache: Cache | None = None, **inputs: Tensor) -> Tensor:
+        """The final norm's output for a canvas: everything but the unembedding.
+
+        With a `cache` (transformers' own kind) the canvas is the new slots, and its `allowed` says which of all slots
+        in the cache, themselves included, each of them sees.
+        """
         trunk = self.layout.part(self.backbone, "trunk")
-        return trunk(**self._inputs(canvas, eager, inputs)).last_hidden_state
+        kept = {} if cache is None else {"past_key_values": cache, "use_cache": True}
+        return trunk(**self._inputs(canvas, eager, inputs) | kept).last_hidden_state
+
+    def unembed(self, hidden: Tensor) -> Tensor:
+        """Logits of what `run_trunk` returned, or of a part of it."""
+        return self.layout.part(self.backbone, "unembed")(hidden)
 
     def _inputs(self, canvas: Canvas, eager: bool, inputs: dict[str, Tensor]) -> dict[str, Tensor | bool]:
         # transformers looks the attention up at every call, so the choice costs nothing and needs no second model.

@@ -9,15 +9,20 @@ differ in this one value, so no code elsewhere asks "is it a diffusion model?".
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from probe.errors import ProbeError
 from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas, places_of
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
 
 NO_LABEL = -100  # the label that cross-entropy leaves out, in torch and in transformers alike
 
@@ -54,6 +59,8 @@ class Paradigm(ABC):
 
     name: ClassVar[str]
     in_order: ClassVar[bool] = False  # whether it can only predict the token next to what is written
+    # What a model may have besides its backbone, by name, and what builds it for one (probe.models.attachments).
+    attaches: ClassVar[Mapping[str, Callable[[Model], nn.Module]]] = MappingProxyType({})
 
     attention: str = "causal"
     mask_id: int | None = None

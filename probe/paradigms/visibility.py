@@ -55,20 +55,47 @@ def refuse_unknown(kind: object) -> None:
 
 def visible(kind: str, tokens: Tensor, *, mask_id: int | None = None, padding: Tensor | None = None) -> Tensor:
     """The boolean matrix (batch or 1, queries, keys) of an attention kind over `tokens` (batch, length)."""
+    rank = order(kind, tokens, mask_id=mask_id, padding=padding)
+    allowed = rank[:, None, :] <= rank[:, :, None]
+    return allowed if padding is None else without_padding(allowed, padding)
+
+
+def order(kind: str, tokens: Tensor, *, mask_id: int | None = None, padding: Tensor | None = None) -> Tensor:
+    """What every kind is, an order: the rank (batch or 1, length) of each token, which sees the keys whose rank is not
+    above its own."""
     refuse_unknown(kind)
     place = places_of(tokens, padding)  # so that padding moves no border between blocks
     size = block_size(kind)
     if kind == "causal":
-        rank = place
-    elif kind == "full":
-        rank = torch.zeros_like(place)
-    elif size is not None:
-        rank = place // size
-    else:
-        rank = _masks_last(tokens, place, mask_id)
-    # Every kind is an order: a query sees the keys whose rank is not above its own.
-    allowed = rank[:, None, :] <= rank[:, :, None]
-    return allowed if padding is None else without_padding(allowed, padding)
+        return place
+    if kind == "full":
+        return torch.zeros_like(place)
+    return place // size if size is not None else _masks_last(tokens, place, mask_id)
+
+
+def settled(kind: str, unchanged: Tensor, tokens: Tensor, mask_id: int | None = None) -> Tensor:
+    """How many leading tokens (batch) have the keys and values that they had, when the first `unchanged` (batch) of
+    them are the tokens that stood there before and anything may have been written behind those.
+
+    Whole blocks of them; none at all under full attention, where each token sees all that is still to be written. A
+    mask that comes last sees what is written behind it, too.
+    """
+    size = block_size(kind)
+    if size is not None:
+        return unchanged // size * size
+    if kind == "full":
+        return torch.zeros_like(unchanged)
+    if kind == "masks_last":
+        return unchanged.minimum(((tokens != mask_id).cumprod(1)).sum(1))
+    return unchanged
+
+
+def seen_by(kind: str, first: Tensor, length: int) -> Tensor:
+    """How many leading tokens of `length` the `first` (batch) ones see."""
+    size = block_size(kind)
+    if size is not None:
+        return (-(-first // size) * size).clamp(max=length)
+    return first if kind == "causal" else torch.full_like(first, length)
 
 
 def _masks_last(tokens: Tensor, place: Tensor, mask_id: int | None) -> Tensor:
