@@ -1,0 +1,30 @@
+"""Circuits: found, proved and compared, for autoregressive and diffusion models alike.
+
+circuit = analyses.circuits.attribute(model, batch, reading="prefix", method="eap-ig", steps=5)
+circuit.top(200)                                        # source, target, score
+analyses.circuits.faithfulness(model, batch, circuit)   # does the circuit alone do what the model does?
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Circuit": "circuit",
+    "Provenance": "circuit",
+    "Graph": "graph",
+    "Target": "graph",
+}
+
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"analyses.circuits.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'analyses.circuits' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

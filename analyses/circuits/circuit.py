@@ -1,0 +1,170 @@
+"""A circuit: how much every edge and node of a model matters to its answer, and what was asked to find that out.
+
+    circuit.edges          source, target, score, and the layers and kinds at both ends; strongest first
+    circuit.nodes          node, layer, head, kind, score
+    circuit.top(1000)      the strongest edges; `circuit.mask(1000)` says the same as a matrix
+    circuit.importance(k)  each node's sum over the edges that it has among the strongest k
+    circuit.per_example    (examples, nodes): the nodes' scores prompt by prompt, to resample without another pass
+    circuit.weighted(w)    the same circuit, had the examples other weights; needs per-example edges
+
+A score is how much the answer's metric would change, to first order (or exactly, by patching), if the edge carried what
+it carries in the corrupt run: (z_corrupt - z_clean) · ∂M/∂input. *Negative scores help the answer, positive ones hurt
+it.* Scores are means over examples. The matrix behind the table is `scores` (sources × targets, 0 where there is no
+edge), laid out by `graph`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analyses.circuits.graph import Graph
+from probe.errors import ProbeError
+
+By = Literal["abs", "signed"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a circuit is a circuit of: the model, what it was asked, and how the answer was taken apart."""
+
+    model: str
+    paradigm: str
+    task: str
+    reading: str
+    method: str
+    steps: int
+    metric: str
+    ablation: str
+    n: int
+    seed: int  # of the batch
+    scope: str = ""
+    clean: float = float("nan")  # the metric on clean questions, mean over examples
+    corrupt: float = float("nan")
+    other: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """Scores of a graph's edges and nodes. `example_edges`, where asked for, is (examples, sources, targets)."""
+
+    graph: Graph
+    scores: NDArray
+    per_example: NDArray
+    about: Provenance
+    example_edges: NDArray | None = None
+    neurons: NDArray | None = None  # (examples, layers, neurons), where asked for
+
+    def __repr__(self) -> str:
+        about = self.about
+        return f"Circuit({about.model} on {about.task} [{about.reading}]: {self.graph.n_edges} edges by {about.method})"
+
+    @cached_property
+    def edges(self) -> pd.DataFrame:
+        """Every edge, strongest first."""
+        frame = self.graph.frame()
+        frame.insert(2, "score", self.scores[self.graph.valid])
+        return frame.iloc[np.argsort(-np.abs(frame["score"].to_numpy()), kind="stable")].reset_index(drop=True)
+
+    @cached_property
+    def nodes(self) -> pd.DataFrame:
+        """Every node with its own score: how much the metric changes if all it writes is corrupt."""
+        frame = self.graph.nodes()
+        if self.neurons is not None:
+            frame = pd.concat([frame, self._neuron_rows()], ignore_index=True)
+        return frame.assign(score=self.per_node.mean(axis=0))
+
+    @property
+    def per_node(self) -> NDArray:
+        """(examples, rows of `nodes`): `per_example`, with neurons behind it where there are any."""
+        if self.neurons is None:
+            return self.per_example
+        return np.concatenate([self.per_example, self.neurons.reshape(len(self.neurons), -1)], axis=1)
+
+    @property
+    def n(self) -> int:
+        return len(self.per_example)
+
+    def order(self, by: By = "abs") -> NDArray:
+        """The edges' cells (as numbers into the flattened matrix), strongest first.
+
+        "signed" begins with what helps the answer most: the most negative scores.
+        """
+        cells = np.flatnonzero(self.graph.valid)
+        scores = self.scores.ravel()[cells]
+        return cells[np.argsort(-np.abs(scores) if by == "abs" else scores, kind="stable")]
+
+    def mask(self, k: int, by: By = "abs") -> NDArray:
+        """The strongest k edges as a mask of the matrix."""
+        _refuse_more(k, self.graph.n_edges)
+        mask = np.zeros(self.graph.valid.size, dtype=bool)
+        mask[self.order(by)[:k]] = True
+        return mask.reshape(self.graph.shape)
+
+    def top(self, k: int, by: By = "abs") -> pd.DataFrame:
+        """The strongest k edges."""
+        frame = self.graph.frame(self.mask(k, by))
+        frame.insert(2, "score", self.scores[self.mask(k, by)])
+        strength = -np.abs(frame["score"].to_numpy()) if by == "abs" else frame["score"].to_numpy()
+        return frame.iloc[np.argsort(strength, kind="stable")].reset_index(drop=True)
+
+    def importance(self, k: int | None = None) -> pd.DataFrame:
+        """Each node's s(v): the sum of the scores of the edges that it has, on either side, among the strongest k."""
+        kept = self.scores * self.graph.valid if k is None else self.scores * self.mask(k)
+        sums = np.append(kept.sum(1) + kept.sum(0) @ self.graph.feeds, kept[:, self._to_logits].sum())
+        return self.graph.nodes().assign(score=sums)
+
+    def weighted(self, weights: NDArray) -> NDArray:
+        """Edge scores under other weights of the examples: (…, examples) gives (…, sources, targets)."""
+        if self.example_edges is None:
+            raise ProbeError(
+                "edge scores of single examples",
+                expected="a circuit attributed with example_edges=True",
+                found="one that holds their mean only",
+                remedy="Attribute again: attribute(…, example_edges=True).",
+            )
+        return np.tensordot(weights, self.example_edges.astype(np.float32), axes=1)
+
+    def __getitem__(self, examples: slice | NDArray) -> Circuit:
+        """The circuit of some of the examples; edge scores only follow where they are known for each."""
+        edges = None if self.example_edges is None else self.example_edges[examples]
+        if edges is None:
+            self.weighted(np.zeros(self.n))
+        assert edges is not None
+        return replace(
+            self,
+            scores=edges.mean(0, dtype=np.float64),
+            per_example=self.per_example[examples],
+            example_edges=edges,
+            neurons=None if self.neurons is None else self.neurons[examples],
+            about=replace(self.about, n=len(edges)),
+        )
+
+    @property
+    def _to_logits(self) -> NDArray:
+        return np.array([one.kind == "logits" for one in self.graph.target_values])
+
+    def _neuron_rows(self) -> pd.DataFrame:
+        assert self.neurons is not None
+        _, layers, width = self.neurons.shape
+        layer, neuron = np.divmod(np.arange(layers * width), width)
+        names = [f"m{a}.n{b}" for a, b in zip(layer, neuron, strict=True)]
+        return pd.DataFrame({"node": names, "layer": layer, "head": -1, "kind": "neuron"})
+
+
+def _refuse_more(k: int, edges: int) -> None:
+    if not 0 <= k <= edges:
+        raise ProbeError(
+            "k",
+            expected=f"from 0 to the {edges} edges that there are",
+            found=str(k),
+            remedy="Ask for a share of them: int(0.01 * circuit.graph.n_edges).",
+        )
