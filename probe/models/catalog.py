@@ -31,7 +31,7 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    paradigm: Literal["autoregressive", "masked", "block", "fluid"]
+    paradigm: Literal["autoregressive", "masked", "block", "fluid", "flow", "flow_map"]
     ar: str | None = Field(None, description="the AR model that it was made from")
     controls: dict[str, str] = Field(default_factory=dict, description="further models to compare with, by name")
     mask_id: int | Literal["config"] | None = Field(None, description="the mask token; 'config' reads config.json")
@@ -39,6 +39,7 @@ class Entry(BaseModel):
     shift: bool = True
     clean_shift: bool | None = None
     attention: str | None = Field(None, description="None: the paradigm's own")
+    clock: Literal["tau", "t"] | None = Field(None, description="of a flow: what its times are even in")
     sampler: Sampler | None = None
     format: str | None = Field(None, description="the published format (probe.models.formats) that tells the family")
     note: str = ""
@@ -53,8 +54,8 @@ class Entry(BaseModel):
 
     def to_paradigm(self, mask_id: int | None) -> Paradigm:
         kind = named(self.paradigm)
-        own_attention = {} if self.attention is None else {"attention": self.attention}
-        return kind(mask_id=mask_id, shift=self.shift, clean_shift=self.clean_shift, **own_attention)
+        own = {name: value for name in ("attention", "clock") if (value := getattr(self, name)) is not None}
+        return kind(mask_id=mask_id, shift=self.shift, clean_shift=self.clean_shift, **own)
 
 
 def entries(extra: str | Path | None = None) -> list[Entry]:

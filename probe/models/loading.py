@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probe.errors import CheckpointError, ProbeError, nearest
-from probe.models.attachments import load_attachments
+from probe.models.attachments import attached, load_attachments
 from probe.models.backbone import load_backbone, usable_device, usable_dtype
 from probe.models.catalog import OWN_ENTRY, Entry, entries, entry_for, entry_of_format, validated
 from probe.models.checkpoint import Checkpoint, open_checkpoint, read_json
@@ -62,6 +62,9 @@ def load(
     backbone = load_backbone(checkpoint, published, onto, kind, device_map)
     model = Model(backbone, manner, words, name=str(where), entry=entry, published=checkpoint.config)
     load_attachments(model, checkpoint.folder)
+    if entry is not None and entry.paradigm == manner.name:
+        for needed in manner.needs:
+            attached(model, needed)
     return _tested(model, selftest)
 
 

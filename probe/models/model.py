@@ -175,7 +175,7 @@ class Model:
         self._refuse_unlearned(canvas)
         for tell in self.before_run:
             tell(canvas)
-        shown = inputs or {"input_ids": canvas.tokens}
+        shown = inputs or self.paradigm.shown(self, canvas)
         return {
             **shown,
             "attention_mask": visibility.additive(canvas.allowed, self.dtype),
@@ -251,11 +251,14 @@ class Model:
     @contextmanager
     def trainable(self) -> Iterator[Model]:
         """Gradients on the parameters and dropout on, for as long as the context lasts."""
-        self.backbone.train().requires_grad_(True)
+        parts = (self.backbone, *self.attachments.values())
+        for part in parts:
+            part.train().requires_grad_(True)
         try:
             yield self
         finally:
-            self.backbone.eval().requires_grad_(False)
+            for part in parts:
+                part.eval().requires_grad_(False)
 
 
 def _whole(tokens: Tensor) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from probe.errors import ProbeError, nearest
 from probe.paradigms.autoregressive import Autoregressive
 from probe.paradigms.block import Block
+from probe.paradigms.flow import Flow
 from probe.paradigms.fluid import Fluid
 from probe.paradigms.masked import Masked
 from probe.paradigms.paradigm import Lesson, Paradigm
 
-__all__ = ["PARADIGMS", "Autoregressive", "Block", "Fluid", "Lesson", "Masked", "Paradigm", "named"]
+__all__ = ["PARADIGMS", "Autoregressive", "Block", "Flow", "Fluid", "Lesson", "Masked", "Paradigm", "named"]
 
-PARADIGMS: dict[str, type[Paradigm]] = {kind.name: kind for kind in (Autoregressive, Masked, Block, Fluid)}
+PARADIGMS: dict[str, type[Paradigm]] = {kind.name: kind for kind in (Autoregressive, Masked, Block, Fluid, Flow)}
 
 
 def named(name: str) -> type[Paradigm]:

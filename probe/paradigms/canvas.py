@@ -3,7 +3,7 @@
 For most paradigms the canvas is the text itself. Two need more slots than the text has tokens: FLUID inserts blocks of
 masks behind its anchors, and block diffusion trains on a noisy copy beside the clean text. In both a slot's *place*
 (its position id, its logical position in the text) is not its index, so a canvas carries both, and everything
-downstream (readings, traces, charts) speaks of places.
+downstream (readings, traces, charts) speaks of places. What a flow sees in place of tokens is `soft`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from probe.paradigms.soft import Soft
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Canvas:
     allowed: Tensor  # (batch or 1, slots, slots), True where a query may see a key
     places: Tensor  # (batch or 1, slots), position ids
     block: Tensor  # (batch or 1, slots)
+    soft: Soft | None = None  # the noise a flow sees, and its times
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
@@ -36,10 +39,12 @@ class Canvas:
         def pick(part: Tensor) -> Tensor:
             return part if part.shape[0] == 1 and len(self) != 1 else part[rows]
 
-        return Canvas(self.tokens[rows], pick(self.allowed), pick(self.places), pick(self.block))
+        soft = None if self.soft is None else self.soft.map(pick)
+        return Canvas(self.tokens[rows], pick(self.allowed), pick(self.places), pick(self.block), soft)
 
     def to(self, device: torch.device | str) -> Canvas:
-        return Canvas(*(part.to(device) for part in (self.tokens, self.allowed, self.places, self.block)))
+        soft = None if self.soft is None else self.soft.map(lambda part: part.to(device))
+        return Canvas(*(part.to(device) for part in (self.tokens, self.allowed, self.places, self.block)), soft)
 
 
 def places_of(tokens: Tensor, padding: Tensor | None = None) -> Tensor:

@@ -39,6 +39,9 @@ class Lesson:
         """Weighted cross-entropy in nats, per predicted token."""
         return weighted_loss(logits, self.labels, self.weights)
 
+    def to(self, device: torch.device | str) -> Lesson:
+        return Lesson(self.canvas.to(device), self.labels.to(device), self.weights.to(device))
+
 
 def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Σ weight · cross-entropy over the labelled slots, divided by their number."""
@@ -61,6 +64,10 @@ class Paradigm(ABC):
     in_order: ClassVar[bool] = False  # whether it can only predict the token next to what is written
     # What a model may have besides its backbone, by name, and what builds it for one (probe.models.attachments).
     attaches: ClassVar[Mapping[str, Callable[[Model], nn.Module]]] = MappingProxyType({})
+    needs: ClassVar[tuple[str, ...]] = ()  # those of them without which a trained model is not whole
+    sees_mask: ClassVar[bool] = True  # whether open places hold the mask's embedding (a flow sees noise there)
+    owns_loss: ClassVar[bool] = False  # whether its loss is more than a lesson's over the logits of its canvas
+    inpaints: ClassVar[bool] = False  # whether its lessons want to know where a task's answer is written
 
     attention: str = "causal"
     mask_id: int | None = None
@@ -93,6 +100,17 @@ class Paradigm(ABC):
             shifted = torch.where(clean, self.clean_shift, shifted)
         return places - shifted.long()
 
+    def shown(self, model: Model, canvas: Canvas) -> dict[str, Tensor]:
+        """What the backbone takes in for a canvas."""
+        if canvas.soft is not None:
+            raise ProbeError(
+                f"a {self.name} model's canvas",
+                expected="tokens",
+                found="noise, which only a flow sees",
+                remedy="Ask it under another reading; at τ a flow sees as much as a masked model at ratio 1-τ.",
+            )
+        return {"input_ids": canvas.tokens}
+
     def given_mask(self) -> int:
         """The mask token, which whoever hides tokens must have."""
         if self.mask_id is None:
@@ -107,6 +125,10 @@ class Paradigm(ABC):
     @abstractmethod
     def lesson(self, tokens: Tensor, generator: torch.Generator) -> Lesson:
         """A training batch made from clean text; every random draw comes from `generator`."""
+
+    def loss(self, model: Model, lesson: Lesson) -> Tensor:
+        """What a lesson teaches a model."""
+        return lesson.loss(model.run(lesson.canvas))
 
 
 def labels_read_at(tokens: Tensor, asked: Tensor, *, shift: bool) -> Tensor:

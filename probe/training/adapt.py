@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from torch.utils.data import SequentialSampler
 from transformers import CONFIG_MAPPING, Trainer, TrainerCallback, TrainingArguments
 
 from probe.errors import ProbeError
+from probe.models.attachments import save_attachments
 from probe.models.catalog import OWN_ENTRY, Entry
 from probe.models.layout import LAYOUTS, stock_class
 from probe.models.loading import load
@@ -25,6 +26,8 @@ from probe.models.model import Model
 from probe.paradigms import Lesson, named, visibility
 from probe.paradigms.paradigm import weighted_loss
 from probe.tasks import task
+from probe.training.average import Average
+from probe.training.joined import joined, stock_state
 from probe.training.lessons import Lessons
 from probe.training.recipe import Recipe, read_recipe
 
@@ -41,22 +44,21 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
     if (folder / OWN_ENTRY).is_file() and not (folder / CHECKPOINTS).exists():
         return folder
     torch.manual_seed(recipe.seed)
-    tokenizer, backbone = _beginning(recipe)
-    mask = _mask_of(tokenizer, recipe)
-    paradigm = named(recipe.paradigm)(mask_id=mask, shift=recipe.shift)
-    own = {"attention": recipe.attention, "weighting": recipe.weighting if recipe.paradigm == "masked" else None}
-    paradigm = replace(paradigm, **{name: value for name, value in own.items() if value is not None})
-    model = Model(backbone, paradigm, tokenizer, name=recipe.name)
-    trainer = _Teacher(
-        model=backbone,
-        args=_arguments(recipe, folder, quiet),
-        train_dataset=Lessons(recipe, paradigm, tokenizer, mask),
-        data_collator=_as_is,
-        callbacks=[_Snapshots(model, recipe, folder)],
-    )
-    with model.trainable():
+    model = _beginning(recipe)
+    lessons = Lessons(recipe, model.paradigm, model.tokenizer, model.paradigm.given_mask())
+    with joined(model), model.trainable():
+        average = Average(model.backbone, recipe.average, folder / CHECKPOINTS) if recipe.average else None
+        trainer = _Teacher(
+            model=model.backbone,
+            args=_arguments(recipe, folder, quiet),
+            train_dataset=lessons,
+            data_collator=_whole if model.paradigm.owns_loss else _as_is,
+            callbacks=[*([average] if average else []), _Snapshots(model, recipe, folder, average)],
+        )
+        trainer.taught = model
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder / CHECKPOINTS))
-    _save(model, recipe, folder)
+        with average.in_place() if average else nullcontext():
+            _save(model, recipe, folder)
     shutil.rmtree(folder / CHECKPOINTS)
     return folder
 
@@ -94,11 +96,24 @@ def _is_json(file: Path) -> bool:
     return True
 
 
-def _beginning(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """The tokenizer, and the weights that training starts from."""
+def _beginning(recipe: Recipe) -> Model:
+    """The model as training finds it: the weights it starts from, to be read in the recipe's paradigm."""
     if recipe.start is not None:
-        model = load(recipe.start, selftest="off")
-        return model.tokenizer, model.backbone
+        start = load(recipe.start, selftest="off")
+        tokenizer, backbone, attachments = start.tokenizer, start.backbone, start.attachments
+    else:
+        (tokenizer, backbone), attachments = _from_nothing(recipe), {}
+    paradigm = named(recipe.paradigm)(mask_id=_mask_of(tokenizer, recipe), **recipe.manner())
+    model = Model(backbone, paradigm, tokenizer, name=recipe.name)
+    for name, kind in paradigm.attaches.items():
+        if name in attachments:
+            model.attachments[name] = attachments[name]
+        elif name in paradigm.needs:
+            model.attachments[name] = kind(model).to(model.device)
+    return model
+
+
+def _from_nothing(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     from probe.tasks import vocabulary
 
     assert recipe.shape is not None
@@ -147,6 +162,11 @@ def _arguments(recipe: Recipe, folder: Path, quiet: bool) -> TrainingArguments:
     )
 
 
+def _whole(items: list[Lesson]) -> dict[str, Any]:
+    """The lesson itself, for a paradigm whose loss is more than the logits of what is shown."""
+    return {"lesson": items[0]}
+
+
 def _as_is(items: list[Lesson]) -> dict[str, Any]:
     """The Trainer's batch is one lesson, taken apart so that it can be moved to the device."""
     (lesson,) = items
@@ -163,14 +183,22 @@ def _as_is(items: list[Lesson]) -> dict[str, Any]:
 class _Teacher(Trainer):
     """Trainer whose loss is a lesson's, and whose order of steps is the lessons' own."""
 
+    taught: Model
+
     def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):  # type: ignore[override]
+        if "lesson" in inputs:
+            loss = self.taught.paradigm.loss(self.taught, inputs["lesson"].to(self.taught.device))
+            return self._finite(loss)
         labels, weights = inputs["labels"], inputs["weights"]
         shown = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids")}
         outputs = model(**shown, use_cache=False)
-        loss = weighted_loss(outputs.logits, labels, weights)
+        loss = self._finite(weighted_loss(outputs.logits, labels, weights))
+        return (loss, outputs) if return_outputs else loss
+
+    def _finite(self, loss: torch.Tensor) -> torch.Tensor:
         if not torch.isfinite(loss):
             raise self._stopped(loss)
-        return (loss, outputs) if return_outputs else loss
+        return loss
 
     def _stopped(self, loss: torch.Tensor) -> ProbeError:
         step = self.state.global_step
@@ -189,17 +217,19 @@ class _Teacher(Trainer):
 class _Snapshots(TrainerCallback):
     """Keeps the model after the steps that the recipe names, each in a folder that loads like the last one."""
 
-    def __init__(self, model: Model, recipe: Recipe, folder: Path):
-        self.model, self.recipe, self.folder = model, recipe, folder
+    def __init__(self, model: Model, recipe: Recipe, folder: Path, average: Average | None = None):
+        self.model, self.recipe, self.folder, self.average = model, recipe, folder, average
 
     def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
         if state.global_step in self.recipe.snapshots and state.is_world_process_zero:
-            _save(self.model, self.recipe, self.folder / SNAPSHOTS / f"step-{state.global_step}")
+            with self.average.in_place() if self.average else nullcontext():
+                _save(self.model, self.recipe, self.folder / SNAPSHOTS / f"step-{state.global_step}")
 
 
 def _save(model: Model, recipe: Recipe, folder: Path) -> None:
-    halves = {name: value.half() for name, value in model.backbone.state_dict().items()}
+    halves = {name: value.half() for name, value in stock_state(model).items()}
     model.backbone.save_pretrained(folder, state_dict=halves)
+    save_attachments(model, folder)
     (folder / "generation_config.json").unlink(missing_ok=True)  # nothing here generates through transformers
     model.tokenizer.save_pretrained(folder)
     samples = [text for name in recipe.tasks for text in task(name).examples(model, 24, seed=1).texts(model.tokenizer)]
@@ -209,8 +239,9 @@ def _save(model: Model, recipe: Recipe, folder: Path) -> None:
         ar=recipe.ar or recipe.start if recipe.paradigm != "autoregressive" else recipe.ar,
         controls=recipe.controls,
         mask_id=model.mask_id,
-        shift=recipe.shift,
+        shift=model.shift,
         attention=recipe.attention,
+        clock=recipe.clock,
         note=recipe.note,
         sample=tuple(samples),
     )

@@ -45,7 +45,8 @@ class Lessons(Dataset):
         which = int(torch.multinomial(self._shares, 1, generator=generator))
         texts = self._texts[which]
         rows = torch.randint(len(texts), (recipe.batch,), generator=generator)
-        lesson = self._paradigm.lesson(texts[rows], generator)
+        told = {"completion": self._answers[which]} if self._paradigm.inpaints else {}
+        lesson = self._paradigm.lesson(texts[rows], generator, **told)
         if recipe.anneal > 0:
             open_rate = min(1.0, (step + 1) / (recipe.anneal * recipe.steps))
             canvas = replace(

@@ -54,10 +54,13 @@ class Recipe(BaseModel):
     name: str
     start: str | None = None
     shape: Shape | None = None
-    paradigm: Literal["autoregressive", "masked", "block", "fluid"]
-    shift: bool = True
+    paradigm: Literal["autoregressive", "masked", "block", "fluid", "flow", "flow_map"]
+    shift: bool | None = Field(None, description="None: the paradigm's own")
     attention: str | None = None
     weighting: Literal["uniform", "1/t", "1/t clipped", "context"] = Field("uniform", description="masked only")
+    error: Literal["cross_entropy", "squared"] | None = Field(None, description="flows only: of the denoiser")
+    clock: Literal["tau", "t"] | None = Field(None, description="flows only: what their times are even in")
+    average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: none")
     ar: str | None = Field(None, description="the AR twin, for the model's card; default: `start`")
     controls: dict[str, str] = Field(default_factory=dict)
     tasks: dict[str, float] = Field(
@@ -80,7 +83,15 @@ class Recipe(BaseModel):
             raise ValueError("give either 'start' (a model) or 'shape' (from nothing)")
         if self.weighting != "uniform" and self.paradigm != "masked":
             raise ValueError(f"'weighting' is the masked paradigm's, not the {self.paradigm} one's")
+        if (self.error or self.clock) and not self.paradigm.startswith("flow"):
+            raise ValueError(f"'error' and 'clock' are a flow's, not the {self.paradigm} paradigm's")
         return self
+
+    def manner(self) -> dict[str, Any]:
+        """What the recipe says of its paradigm, where it says anything."""
+        said = {name: getattr(self, name) for name in ("shift", "attention", "error", "clock")}
+        said["weighting"] = self.weighting if self.paradigm == "masked" else None
+        return {name: value for name, value in said.items() if value is not None}
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -18,6 +18,8 @@ def mask_token(model: Model) -> Finding:
         if model.paradigm.name == "autoregressive":
             return Finding("mask token", expected, "an autoregressive model without one", NOT_RUN)
         return Finding("mask token", expected, "none declared", FAIL)
+    if not model.paradigm.sees_mask:
+        return Finding("mask token", expected, f"none is seen: {mask} only says that a place is open", NOT_RUN)
     if not 0 <= mask < rows:
         return Finding("mask token", expected, f"{mask}, outside the embedding", FAIL)
     if not model.has_tokenizer:

@@ -21,9 +21,9 @@ def wiring(model: Model) -> Finding:
     """Our explicit causal mask against the stock class left to itself."""
     stock_class = type(model.backbone).__name__
     expected = f"logits of {stock_class} left to itself, within {tolerance(model.dtype):.0e} of their scale"
-    tokens = _some_tokens(model, 2, 12)
-    ours = model.logits(tokens, "causal").float()
-    stock = model.backbone(input_ids=tokens, use_cache=False).logits.float()
+    canvas = model.canvas(_some_tokens(model, 2, 12), "causal")
+    ours = model.run(canvas).float()
+    stock = model.backbone(**model.paradigm.shown(model, canvas), use_cache=False).logits.float()
     return within(model.dtype, "wiring", expected, (ours - stock).abs().max() / stock.std())
 
 

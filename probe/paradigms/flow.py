@@ -1,0 +1,162 @@
+"""Flows: Gaussian noise becomes one-hot tokens, all places at once (FLM).
+
+The model sees I_t = (1-t)·noise + t·one-hot of every place (see `soft`) and its time, attends to both sides, and says
+which token stands there: D(I_t), a distribution over tokens. That is all that is learnt, by plain cross-entropy. It
+gives the velocity (D - z)/(1-t) by which a sampler carries noise to text (see `decoding.flowing`).
+
+There is no mask token and no shift. `mask_id` is how a canvas writes "open": where it stands the model sees noise, and
+its embedding never enters. So whoever asks a masked model a question (a reading, a task, a sampler) can ask a flow the
+same one: what is given stands there as its one-hot, at τ = 1, and what is hidden is noise, at τ = 0. The noise is that
+of seed 0, the same in every row; the reading "noise" draws others, and other τ.
+
+A flow learns to write from nothing and behind a prompt. So of its lessons, half hold all but the completion given, some
+hold random places, some none, and in some each place has a time of its own.
+
+    error   "cross_entropy", or "squared" (‖D - one-hot‖²), the ablation
+    clock   "tau": times are even in τ (see `schedule`); "t": in t, the ablation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from probe.errors import ProbeError, nearest
+from probe.models.time_embedding import TimeEmbedding, input_scale
+from probe.paradigms.canvas import Canvas
+from probe.paradigms.paradigm import NO_LABEL, Lesson, Paradigm
+from probe.paradigms.schedule import Clock, clock_of, tau_of, time_of
+from probe.paradigms.soft import Soft
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+__all__ = ["Flow", "antithetic", "tau_of", "time_of"]
+
+ERRORS = ("cross_entropy", "squared")
+CLOCKS = ("tau", "t")
+# How lessons hold text given: all but the completion, random places, nothing, or a time of its own for each place.
+KINDS = {"prompt": 0.5, "some": 0.2, "nothing": 0.15, "own times": 0.15}
+MOST = 1 << 62  # below this lies every seed of noise
+
+
+@dataclass(frozen=True)
+class Flow(Paradigm):
+    """A flow from noise to one-hot tokens."""
+
+    name: ClassVar[str] = "flow"
+    sees_mask: ClassVar[bool] = False
+    owns_loss: ClassVar[bool] = True
+    inpaints: ClassVar[bool] = True
+    attaches: ClassVar[Mapping[str, Callable[[Model], nn.Module]]] = MappingProxyType({"time": TimeEmbedding.beside})
+    needs: ClassVar[tuple[str, ...]] = ("time",)
+
+    attention: str = "full"
+    shift: bool = False
+    error: str = "cross_entropy"
+    clock: str = "tau"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_unknown("error", self.error, ERRORS)
+        _refuse_unknown("clock", self.clock, CLOCKS)
+        if self.shift:
+            raise ProbeError(
+                f"a {self.name} paradigm",
+                expected="shift=False: every place answers for itself",
+                found="shift=True",
+                remedy="Leave shift out, or set it to false.",
+            )
+
+    def clock_of(self, vocabulary: int) -> Clock:
+        """The clock by which this flow's times run."""
+        return clock_of(vocabulary, even=self.clock == "t")
+
+    # What the backbone is shown
+
+    def canvas(self, tokens: Tensor, *, attention: str | Tensor | None = None, padding: Tensor | None = None) -> Canvas:
+        return replace(super().canvas(tokens, attention=attention, padding=padding), soft=self.still(tokens))
+
+    def still(self, tokens: Tensor) -> Soft:
+        """Given where a token stands, noise (of seed 0) where the canvas says open."""
+        tau = (tokens != self.given_mask()).float()
+        return Soft(tau, torch.ones_like(tau), draw=torch.zeros(1, dtype=torch.long, device=tokens.device))
+
+    def shown(self, model: Model, canvas: Canvas) -> dict[str, Tensor]:
+        soft = canvas.soft or self.still(canvas.tokens).map(lambda part: part.to(canvas.tokens.device))
+        return {"inputs_embeds": self.embedded(model, canvas.tokens, soft)}
+
+    def embedded(self, model: Model, tokens: Tensor, soft: Soft) -> Tensor:
+        """The input of a soft state (see `models.time_embedding`)."""
+        clock = self.clock_of(model.vocabulary)
+        table = model.embedding.weight
+        mixed = soft.mixed(tokens, model.vocabulary, clock).to(table.dtype)
+        scale = input_scale(clock.time_of(soft.tau), model.vocabulary)[..., None].to(table.dtype)
+        # A given token is looked up, not multiplied: it enters exactly as in the autoregressive model.
+        entered = torch.where((soft.tau >= 1)[..., None], model.embedding(tokens), scale * (mixed @ table))
+        for name, times in self.told(soft).items():
+            if name in model.attachments:
+                entered = entered + model.attachments[name](times)
+        return entered
+
+    def told(self, soft: Soft) -> dict[str, Tensor]:
+        """The times that the model is told, by the attachment that tells it."""
+        return {"time": soft.tau}
+
+    # What it learns from
+
+    def lesson(self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None = None) -> Lesson:
+        """Text at the times of one lesson. `completion` is where (k places) a task's answer is written; text without
+        one is completed from a place drawn for each row."""
+        tau = self.times_of(tokens, generator, completion)
+        draw = torch.randint(MOST, (len(tokens),), generator=generator, device=tokens.device)
+        canvas = replace(super().canvas(tokens), soft=Soft(tau, torch.ones_like(tau), draw))
+        labels = tokens.masked_fill(tau >= 1, NO_LABEL)
+        return Lesson(canvas, labels, torch.ones_like(labels, dtype=torch.float32))
+
+    def times_of(self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None) -> Tensor:
+        """τ of every place (batch × length): 1 where it is given, elsewhere the row's own τ, or each place's."""
+        draws = {"generator": generator, "device": tokens.device}
+        rows, length = tokens.shape
+        shares = torch.tensor(list(KINDS.values()), device=tokens.device)
+        kind = torch.multinomial(shares, rows, replacement=True, generator=generator)[:, None]
+        place = torch.arange(length, device=tokens.device)
+        if completion is None:
+            prompt = place < torch.randint(length, (rows, 1), **draws)
+        else:
+            prompt = ~torch.isin(place, completion.to(tokens.device)).expand(rows, -1)
+        some = torch.rand(tokens.shape, **draws) < torch.rand(rows, 1, **draws)
+        given = ((kind == 0) & prompt) | ((kind == 1) & some)
+        rows_own, places_own = antithetic(rows, generator, tokens.device), torch.rand(tokens.shape, **draws)
+        return torch.where(kind == 3, places_own, rows_own[:, None]).masked_fill(given, 1.0)
+
+    def loss(self, model: Model, lesson: Lesson) -> Tensor:
+        """The error of D at the open places, per place."""
+        logits = model.run(lesson.canvas)
+        if self.error == "cross_entropy":
+            return lesson.loss(logits)
+        asked = lesson.labels != NO_LABEL
+        truth = torch.nn.functional.one_hot(lesson.labels.clamp(min=0), logits.shape[-1])
+        each = (logits.float().softmax(-1) - truth).square().sum(-1)
+        return (each * lesson.weights * asked).sum() / asked.sum().clamp(min=1)
+
+
+def antithetic(rows: int, generator: torch.Generator, device: torch.device | str = "cpu") -> Tensor:
+    """Times (rows), each uniform and all of them even: one from each stratum of [0, 1), and their mirror images."""
+    half = -(-rows // 2)
+    drawn = (torch.arange(half, device=device) + torch.rand(half, generator=generator, device=device)) / half
+    both = torch.cat([drawn, 1 - drawn])[:rows]
+    return both[torch.randperm(rows, generator=generator, device=device)].clamp(max=1 - 2**-20)
+
+
+def _refuse_unknown(what: str, said: str, known: tuple[str, ...]) -> None:
+    if said not in known:
+        raise ProbeError(
+            f"{what} {said!r} of a flow", expected="one of " + ", ".join(known), found=repr(said),
+            remedy=nearest(said, known),
+        )  # fmt: skip

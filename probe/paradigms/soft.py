@@ -1,0 +1,60 @@
+"""What a flow sees in place of tokens: a mixture of noise and token at every place, and how far each place is.
+
+A place at τ = 1 is given: the one-hot of its token stands there, untouched by any noise. A place at τ = 0 is open: pure
+noise. Between them stands I_t = (1-t)·noise + t·one-hot, with t the time at which the place's τ is reached. Since every
+place has a time of its own, a prompt needs no flag: it is the part of the text whose time has come.
+
+Most states are never held. The noise of a place follows from a seed (`draw`, one a row, or one for all rows) and the
+token from the canvas, so the V numbers of each place are made when the backbone runs and forgotten after; only a state
+on its way through a sampler has to be kept (`z`). Noise is drawn on the CPU, so that a GPU sees the same.
+
+    canvas = model.canvas(tokens)                                  # the mask token stands at the places that are open
+    soft   = Soft(tau, tau, draw=torch.tensor([7]))                # the noise of seed 7
+    model.run(replace(canvas, soft=soft))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from probe.paradigms.schedule import Clock
+
+
+@dataclass(frozen=True)
+class Soft:
+    """`tau` is where each place is, `until` where a flow map is to take it (the same, for a flow)."""
+
+    tau: Tensor  # (batch or 1, slots), from 0 (noise) to 1 (given)
+    until: Tensor  # (batch or 1, slots)
+    draw: Tensor  # (batch or 1), the seed of a row's noise
+    z: Tensor | None = None  # (batch, slots, vocabulary), the state itself; None where it follows from `draw`
+
+    def mixed(self, tokens: Tensor, vocabulary: int, clock: Clock) -> Tensor:
+        """The state (batch, slots, vocabulary); at places that are given, the one-hot of the token."""
+        given = self.tau >= 1
+        token = torch.nn.functional.one_hot(tokens, vocabulary).to(self.tau.dtype)
+        z = self.z
+        if z is None:
+            t = clock.time_of(self.tau)[..., None]
+            z = t * token + (1 - t) * noise(self.draw, tokens.shape[1], vocabulary).to(tokens.device)
+        return torch.where(given[..., None], token, z)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Soft:
+        parts = (self.tau, self.until, self.draw, self.z)
+        return Soft(*(part if part is None else change(part) for part in parts))  # type: ignore[arg-type]
+
+
+def noise(draw: Tensor, slots: int, vocabulary: int) -> Tensor:
+    """Standard normal noise (rows, slots, vocabulary), each row's from its own seed."""
+    rows = {seed: _row(seed, slots, vocabulary) for seed in dict.fromkeys(draw.tolist())}
+    return torch.stack([rows[seed] for seed in draw.tolist()])
+
+
+def _row(seed: int, slots: int, vocabulary: int) -> Tensor:
+    return torch.randn(slots, vocabulary, generator=torch.Generator().manual_seed(seed))
