@@ -1,0 +1,126 @@
+"""What each head looks at: one row a head, in both directions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from analyses.attention.watching import MEASURES, Watch, watched
+from analyses.per_example import PerExample
+from analyses.questions import DIFFERENCE, roles
+from analyses.result import Result
+from analyses.statistics import adjusted
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.paradigms.canvas import Canvas
+from probe.readings import Reading, TrajectoryReading
+from probe.tasks import Batch
+
+COLUMNS = ("previous", "next", "same", "induction", "reverse_induction", "sink", "entropy", "duplicate", "offset",
+           "sink_place", "sink_masked")  # fmt: skip
+SLOTS_AT_ONCE = 8192
+RESAMPLES = 2000  # a table of many heads: ten thousand would tell its intervals no better than their own noise
+
+
+def heads(
+    models: Model | Pair,
+    tokens: Tensor | Canvas | Batch,
+    *,
+    reading: str | Reading | None = None,
+    attention: str | Tensor | None = None,
+    padding: Tensor | None = None,
+    resamples: int = RESAMPLES,
+) -> Result:
+    """Where every head's attention goes, with an interval over texts for each score (`previous_low`, …).
+
+    tokens      ids, a canvas, or a task's batch: its clean text as it stands, or as a reading shows it
+    attention   another attention than the model's own; padding: True on padded tokens
+    """
+    task = tokens.task if isinstance(tokens, Batch) else ""
+    made, names = {}, {}
+    for role, (model, how) in roles(models, reading or "prefix").items():
+        names[role] = model.name
+        if isinstance(tokens, Batch) and reading is not None:
+            made[role] = _asked(model, tokens, how)
+        else:
+            made[role] = per_head(model, _shown(model, tokens, attention, padding))
+    parts = [wide(of, resamples, model=names[role], role=role, task=task) for role, of in made.items()]
+    for role in made if "ar" in made else ():
+        difference = made[role].minus(made["ar"]) if role != "ar" else None
+        if difference is not None:
+            model, against = names[role] + DIFFERENCE + names["ar"], role + DIFFERENCE + "ar"
+            parts.append(wide(difference, resamples, p=True, model=model, role=against, task=task))
+    return Result(
+        "attention_heads",
+        pd.concat(parts, ignore_index=True),
+        "What each head looks at",
+        "One cell a head: the share of its attention on the token before, on the one after, and so on, averaged over "
+        "the places that have one. Entropy is divided by the log of the keys in sight, of which a diffusion model has "
+        "more. The sink is the most looked-at key of a text, wherever it stands; offset is in tokens, below 0 back.",
+        "heads",
+        {"measures": list(COLUMNS), "reading": None if reading is None else str(reading)},
+    )
+
+
+def per_head(model: Model, shown: Canvas) -> PerExample:
+    """The scores of each text (row), layer, head and measure."""
+    found = measured(model, shown)
+    layers, heads = (range(size) for size in found.shape[1:3])
+    return PerExample.of(found, layer=layers, head=heads, measure=COLUMNS)
+
+
+@torch.no_grad()
+def measured(model: Model, shown: Canvas) -> Tensor:
+    """text × layer × head × COLUMNS, the model being run on `shown` now."""
+    size = max(1, SLOTS_AT_ONCE // shown.slots)
+    with watched(model) as seen:
+        for at in range(0, len(shown), size):
+            model.run_trunk(shown[slice(at, at + size)], eager=True)
+    return scored(seen)
+
+
+def scored(seen: Watch) -> Tensor:
+    """What was seen, a text a row: text × layer × head × COLUMNS."""
+    return torch.cat([each.scores for each in seen.passes])[..., [MEASURES.index(name) for name in COLUMNS]]
+
+
+def _asked(model: Model, batch: Batch, reading: Reading) -> PerExample:
+    """The scores of each example as a reading shows it: averaged over draws, apart by step."""
+    asked = reading.ask(model, batch)
+    found = measured(model, asked.canvas)
+    layers, heads = (range(size) for size in found.shape[1:3])
+    step = asked.view.step if isinstance(reading, TrajectoryReading) else None
+    axes = {"layer": layers, "head": heads, "measure": COLUMNS}
+    return PerExample.from_questions(found, asked.view.example, len(batch), step=step, **axes)
+
+
+def wide(found: PerExample, resamples: int, *, p: bool = False, **labels: Any) -> pd.DataFrame:
+    """One row a (step,) layer and head; a column a measure, and its low and high."""
+    long = found.table(resamples=resamples, p=p)
+    index = [axis for axis in found.axes if axis != "measure"]
+    sides = ("low", "high", *(("p",) if p else ()))
+    square = long.pivot(index=index, columns="measure", values=["estimate", *sides])
+    parts = [square["estimate"][found.axes["measure"]], *(square[side].add_suffix(f"_{side}") for side in sides)]
+    table = pd.concat(parts, axis=1).reset_index().rename_axis(columns=None)
+    if p:
+        of = [f"{name}_p" for name in found.axes["measure"]]
+        table[[name[:-1] + "q" for name in of]] = adjusted(table[of].to_numpy())
+    return table.assign(n=len(found), **labels)
+
+
+def _shown(
+    model: Model, tokens: Tensor | Canvas | Batch, attention: str | Tensor | None, padding: Tensor | None
+) -> Canvas:
+    if isinstance(tokens, Canvas):
+        return tokens
+    return model.canvas(tokens.clean if isinstance(tokens, Batch) else tokens, attention, padding=padding)
+
+
+def highest(result: Result, measure: str, *, role: str | None = None) -> pd.Series:
+    """The head that scores highest on a measure."""
+    table = result.table if role is None else result.table[result.table["role"] == role]
+    return table.loc[np.nanargmax(table[measure])]

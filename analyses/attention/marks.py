@@ -1,0 +1,109 @@
+"""Marks: which keys a kind of head looks at, as weights on (query, key) that a pattern is summed under.
+
+What a head *is* (a previous-token head, an induction head) is said by where its attention goes, so every score here is
+Σ pattern × mark over a query's keys, averaged over the queries that have such a key in the text:
+
+    previous           the token before
+    next               the token after; exactly 0 under a causal mask
+    same               the query's own slot
+    duplicate          another occurrence of the query's token
+    induction          what follows an earlier occurrence of the query's token
+    reverse_induction  what precedes a later occurrence: the same with the text read backwards
+    offset             key's place less query's: below 0 a head looks back, above 0 ahead
+
+Reading the text backwards exchanges previous with next, induction with reverse induction, and the sign of the offset.
+
+A mask is no token: masks are duplicates of nothing, and a slot that holds one has no token of its own. But where a
+slot answers for a hidden token, its question is that token's place; it then stands in for it, with the visible tokens
+on both sides of *that place* as its own (the left one for induction, the right one for reverse induction). So a model
+without shift, which answers at the mask, is asked what its twin with shift is asked one slot to the left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from probe.models.model import Model
+from probe.paradigms.canvas import Canvas
+
+MARKS = ("previous", "next", "same", "duplicate", "induction", "reverse_induction", "offset")
+
+_NONE = -1  # among tokens: there is none, or it is hidden
+_NOT_EVEN_ONE = -2  # what a query without a token looks for: nothing matches it
+
+
+@dataclass(frozen=True)
+class Words:
+    """What stands at and beside every slot (batch × slots), hidden tokens and padding as none."""
+
+    real: Tensor
+    places: Tensor
+    block: Tensor
+    tokens: Tensor
+    before: Tensor
+    after: Tensor
+    left: Tensor  # the token that induction looks for an earlier one of
+    left_place: Tensor
+    right: Tensor
+    right_place: Tensor
+
+    @classmethod
+    def of(cls, model: Model, canvas: Canvas) -> Words:
+        real = real_slots(canvas)
+        places, block = (part.expand(len(canvas), -1) for part in (canvas.places, canvas.block))
+        hidden = torch.zeros_like(real) if model.mask_id is None else (canvas.tokens == model.mask_id) & real
+        tokens = canvas.tokens.masked_fill(~real | hidden, _NONE)
+        before, after = (_beside(tokens, real, places, block, way) for way in (1, -1))
+        asked = hidden if not model.shift else _beside(hidden.long(), real, places, block, -1) == 1
+        # A slot that answers for a hidden token at place p is at p (no shift) or p - 1 (shift).
+        ahead = 1 if model.shift else 0
+        beyond = _beside(after, real, places, block, -1) if model.shift else after
+        left = torch.where(asked, tokens if model.shift else before, tokens)
+        left_place = torch.where(asked, places + ahead - 1, places)
+        right, right_place = torch.where(asked, beyond, tokens), torch.where(asked, places + ahead + 1, places)
+        return cls(real, places, block, tokens, before, after, left, left_place, right, right_place)
+
+    def marks(self, queries: slice) -> Tensor:
+        """The marks (batch × queries × keys × MARKS) of some of the queries."""
+        q = {name: getattr(self, name)[:, queries, None] for name in self.__dataclass_fields__}
+        k = {name: getattr(self, name)[:, None] for name in self.__dataclass_fields__}
+        together = q["real"] & k["real"]
+        distance = (k["places"] - q["places"]) * together
+        beside = together & (k["block"] == q["block"])
+        slots = torch.arange(self.real.shape[1], device=self.real.device)
+        itself = (slots[None, queries, None] == slots) & together
+        others = together & ~itself
+        earlier = k["places"] - 1 < q["left_place"]
+        later = k["places"] + 1 > q["right_place"]
+        found = {
+            "previous": beside & (distance == -1),
+            "next": beside & (distance == 1),
+            "same": itself,
+            "duplicate": others & (k["tokens"] == _asks(q["tokens"])),
+            "induction": others & earlier & (k["before"] == _asks(q["left"])),
+            "reverse_induction": others & later & (k["after"] == _asks(q["right"])),
+            "offset": distance,
+        }
+        return torch.stack([found[name].float() for name in MARKS], -1)
+
+
+def _asks(tokens: Tensor) -> Tensor:
+    return tokens.masked_fill(tokens == _NONE, _NOT_EVEN_ONE)
+
+
+def _beside(values: Tensor, real: Tensor, places: Tensor, block: Tensor, way: int) -> Tensor:
+    """What stands one slot to the left (way 1) or to the right (way -1), or none at an edge."""
+    whole = real & real.roll(way, 1) & (places.roll(way, 1) == places - way) & (block.roll(way, 1) == block)
+    whole[:, 0 if way == 1 else -1] = False
+    return values.roll(way, 1).masked_fill(~whole, _NONE)
+
+
+def real_slots(canvas: Canvas) -> Tensor:
+    """Which slots (batch × slots) are no padding: padding sees itself alone, and only itself sees it."""
+    allowed = canvas.allowed.expand(len(canvas), -1, -1)
+    company = (allowed.sum(1) > 1) | (allowed.sum(2) > 1)
+    alone = ~company.any(1, keepdim=True)
+    return (company | alone) & (canvas.block.expand(len(canvas), -1) >= 0)

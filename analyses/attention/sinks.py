@@ -1,0 +1,59 @@
+"""Sinks along a decoding run: how much attention the most looked-at token gets at each step, and where it stands.
+
+An AR model parks attention it has no use for on its first token, from the first step to the last. A diffusion model's
+sink need not stand still: it may sit on a mask, and move when that mask is written.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from analyses.attention.heads import COLUMNS, measured
+from analyses.per_example import PerExample
+from analyses.result import Result
+from analyses.statistics import RESAMPLES
+from probe.decoding import Trajectory
+from probe.decoding.trajectory import UNWRITTEN
+from probe.models.model import Model
+
+MEASURES = {"sink": "mass", "sink_place": "place", "sink_masked": "share on a mask"}
+MOVED = "share that moved"
+
+
+def sinks(model: Model, run: Trajectory, *, by_head: bool = False, resamples: int = RESAMPLES) -> Result:
+    """Of each step and layer (and head): the sink's mass, its place, how often it is a mask, how often it moved."""
+    found = _by_step(model, run.states if run.states.dim() == 3 else run.states[None])
+    measures = [*MEASURES.values(), MOVED]
+    if by_head:
+        layers, heads = (range(size) for size in found.shape[2:4])
+        axes = {"layer": layers, "head": heads}
+    else:
+        found = found.mean(3)
+        axes = {"layer": range(found.shape[2])}
+    made = PerExample.of(found, step=range(found.shape[1]), **axes, measure=measures)
+    table = made.table(resamples=resamples, model=model.name)
+    return Result(
+        "attention_sinks",
+        table,
+        f"Sinks along a decoding run, {model.name}",
+        "One line a layer, the mean of its heads. Mass: the share of all attention that the most looked-at token gets. "
+        "Place: where that token stands. Share that moved: how often it is another one than a step before.",
+        "sinks",
+        {"sampler": run.sampler, "seed": run.seed, "measures": measures},
+    )
+
+
+def _by_step(model: Model, states: Tensor) -> Tensor:
+    """example × step × layer × head × (mass, place, on a mask, moved)."""
+    chosen = [COLUMNS.index(name) for name in MEASURES]
+    steps = [measured(model, model.canvas(_seen(states[:, step])))[..., chosen] for step in range(states.shape[1])]
+    found = torch.stack(steps, 1)
+    place = found[..., list(MEASURES).index("sink_place")]
+    moved = torch.cat([torch.full_like(place[:, :1], torch.nan), (place.diff(dim=1) != 0).float()], 1)
+    return torch.cat([found, moved[..., None]], -1)
+
+
+def _seen(state: Tensor) -> Tensor:
+    """What a step's forward pass was shown: an autoregressive run sees what is written, and no more."""
+    return state[:, : int((state != UNWRITTEN).sum(1).max())]

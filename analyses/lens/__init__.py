@@ -1,0 +1,33 @@
+"""Lenses: what the residual stream, or one component of it, says about the answer before the model has finished.
+
+    lens.logit_lens(pair, batch)                    beliefs after each layer: KL, entropy, rank of the target
+    lens.train(model, batches) -> TunedLens         one affine map a layer, so that models can be compared
+    lens.tuned_lens(pair, batch, {"ar": …, …})      the same through both lenses
+    lens.depth(pair, batch, tuned)                  prediction depth, KL-half-depth, and their differences
+    lens.component_lens(pair, batch)                what each head and MLP says by itself
+    lens.direct(pair, batch)                        what each adds to the margin: direct logit attribution
+
+All of them look only at the slot that answers, under a reading; `asked=` shares one forward pass among them.
+"""
+
+from __future__ import annotations
+
+from analyses.lens.attribution import direct
+from analyses.lens.components import component_lens
+from analyses.lens.curves import Curves, curves
+from analyses.lens.results import beliefs, depth, logit_lens, tuned_lens
+from analyses.lens.training import train
+from analyses.lens.tuned import TunedLens
+
+__all__ = [
+    "Curves",
+    "TunedLens",
+    "beliefs",
+    "component_lens",
+    "curves",
+    "depth",
+    "direct",
+    "logit_lens",
+    "train",
+    "tuned_lens",
+]

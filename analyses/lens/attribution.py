@@ -1,0 +1,79 @@
+"""Direct logit attribution: what each component's write adds to the answer's margin by itself.
+
+The residual stream is a sum, and with its scale held at what it is the final norm is linear, so the logit of the target
+less that of the distractor is a sum too, with one part for the embedding, each head, each MLP, and one for the biases.
+The parts add up to the margin exactly. It is what a component writes *towards the unembedding*; what it tells later
+components is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from analyses.lens.components import layer_of, writes
+from analyses.lens.unembedding import Unembedding
+from analyses.per_example import PerExample
+from analyses.questions import Questions, asked_of, tabled
+from analyses.result import Result
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings import Reading
+from probe.tasks import Batch
+
+SITES = ("resid_pre", "z", "attn_out", "mlp_out")
+INPUT, BIAS = "input", "bias"
+
+
+def direct(
+    models: Model | Pair,
+    batch: Batch,
+    *,
+    reading: str | Reading = "prefix",
+    asked: Mapping[str, Questions] | Questions | None = None,
+    square: bool = False,
+) -> Result:
+    """Each component's direct part in the logit difference between target and distractor."""
+    asked = asked_of(models, batch, SITES, reading, asked, square)
+    table, _ = tabled(asked, margin_by_node)
+    table.insert(table.columns.get_loc("node"), "layer", table["node"].map(layer_of))  # type: ignore[arg-type]
+    kinds = {"a": "head", "m": "mlp", "i": "input", "b": "bias"}
+    table = table.assign(kind=table["node"].str[0].map(kinds), measure="direct attribution", unit="logits")
+    return Result(
+        "direct_logit_attribution",
+        table,
+        f"What each component adds to the margin, {batch.task}",
+        "Parts of logit(target) − logit(distractor) with the final norm's scale held; they add up to the margin. Above "
+        "0 a component writes the answer, below 0 it writes against it.",
+        "components",
+        {"reading": str(reading), "measures": ["direct attribution"]},
+    )
+
+
+@torch.no_grad()
+def margin_by_node(asked: Questions) -> PerExample:
+    """The parts (input, every head and MLP, biases) of each example's margin."""
+    unembedding = Unembedding.of(asked)
+    embedded = asked.at("resid_pre")[:, 0]
+    last = sum(asked.at(site)[:, -1] for site in ("resid_pre", "attn_out", "mlp_out"))
+    assert isinstance(last, Tensor)
+    scale, added, centred = unembedding.frozen(last)
+    towards = unembedding.directions(asked.target) - unembedding.directions(asked.distractor)
+    onto = towards * scale
+    if centred:  # taking off a write's mean and then looking along `onto` is looking along `onto` less its own mean
+        onto = onto - onto.mean(-1, keepdim=True)
+    nodes, parts = [INPUT], [(embedded.to(onto) * onto).sum(-1, keepdim=True)]
+    for names, written in writes(asked):
+        nodes += names
+        parts.append(torch.einsum("qnf,qf->qn", written.float(), onto))
+    parts.append((onto @ _attention_biases(asked.model).to(onto) + towards @ added)[:, None])
+    return asked.per_example(torch.cat(parts, 1).cpu(), node=[*nodes, BIAS])
+
+
+def _attention_biases(model: Model) -> Tensor:
+    """What the output projections write whatever the heads do, all layers together."""
+    outputs = [model.layout.of_block(block, "output") for block in model.blocks]
+    biases = [output.bias for output in outputs if getattr(output, "bias", None) is not None]
+    return sum(biases, torch.zeros(model.d_model, device=model.device))  # type: ignore[arg-type]

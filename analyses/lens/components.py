@@ -1,0 +1,89 @@
+"""The component lens: what each head and MLP would say, were its write the whole residual stream.
+
+A specialised component says one thing loudly: the target ranks high in it, the ten best tokens hold most of its
+probability, its entropy is low. Mechanism Shift claims that diffusion makes this more diffuse. A write is small beside
+the stream it goes into, so its scale is the final norm's to choose: it is normed by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from analyses.lens.unembedding import Unembedding
+from analyses.per_example import PerExample
+from analyses.questions import Questions, asked_of, tabled
+from analyses.result import Result
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings import Reading
+from probe.tasks import Batch
+from probe.tracing.sites import output_weight
+
+SITES = ("z", "mlp_out")
+MEASURES = ("rank of the target", "mass of the 10 best", "entropy (nats)")
+TOP = 10
+
+
+def writes(asked: Questions) -> Iterator[tuple[list[str], Tensor]]:
+    """What each layer's heads and MLP write at the slot that answers: their names, question × node × feature."""
+    z, mlp_out = asked.at("z"), asked.at("mlp_out")
+    for layer in range(z.shape[1]):
+        weight = output_weight(asked.model, layer)
+        mixed = z[:, layer].to(weight.device, weight.dtype)
+        by_head = torch.einsum("qhk,hkf->qhf", mixed, weight)
+        names = [*(f"a{layer}.h{head}" for head in range(z.shape[2])), f"m{layer}"]
+        yield names, torch.cat([by_head, mlp_out[:, layer, None].to(by_head)], 1)
+
+
+def layer_of(node: str) -> int:
+    """The layer in a node's name: a3.h1 → 3, m3 → 3, input → -1."""
+    return int(node[1:].partition(".")[0]) if node[1:2].isdigit() else -1
+
+
+def component_lens(
+    models: Model | Pair,
+    batch: Batch,
+    *,
+    reading: str | Reading = "prefix",
+    asked: Mapping[str, Questions] | Questions | None = None,
+    square: bool = False,
+) -> Result:
+    """Rank of the target, mass of the ten best tokens and entropy of every head's and MLP's own output."""
+    asked = asked_of(models, batch, SITES, reading, asked, square)
+    table, _ = tabled(asked, _said)
+    table.insert(table.columns.get_loc("node"), "layer", table["node"].map(layer_of))  # type: ignore[arg-type]
+    table["kind"] = table["node"].str[0].map({"a": "head", "m": "mlp"})
+    return Result(
+        "component_lens",
+        table,
+        f"What each component says by itself, {batch.task}",
+        "One mark a head or MLP: its own write, unembedded alone. A specialised component ranks the target high and "
+        "puts its mass on few tokens; a diffuse one spreads it.",
+        "components",
+        {"reading": str(reading), "measures": MEASURES},
+    )
+
+
+@torch.no_grad()
+def _said(asked: Questions) -> PerExample:
+    unembedding = Unembedding.of(asked)
+    nodes, found = [], []
+    for names, written in writes(asked):
+        nodes += names
+        parts = [
+            _of(unembedding.log_probabilities(written[rows]), asked.target[rows])
+            for rows in asked.chunks(unembedding.at_once(len(names)))
+        ]
+        found.append(torch.cat(parts).cpu())
+    return asked.per_example(torch.cat(found, 1), node=nodes, measure=MEASURES)
+
+
+def _of(said: Tensor, target: Tensor) -> Tensor:
+    """Rank, top mass and entropy (question × node × 3) of log-probabilities."""
+    at = target.to(said.device)[:, None, None].expand(-1, said.shape[1], 1)
+    rank = 1 + (said > said.gather(-1, at)).sum(-1).float()
+    most = said.topk(min(TOP, said.shape[-1]), -1).values.exp().sum(-1)
+    return torch.stack([rank, most, torch.special.entr(said.exp()).sum(-1)], -1)

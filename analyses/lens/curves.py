@@ -1,0 +1,89 @@
+"""What a model believes on the way: its belief after each layer, held against the one it ends with.
+
+Layer -1 is the embedding, before any layer has written; layer l the state that l leaves; the last one is the model's
+answer itself. Of each question and layer:
+
+    kl           KL(final ‖ here), nats: how far this belief is from the one the model will end with
+    entropy      nats
+    rank         of the target, 1 being the best token
+    agrees       whether the best token here is the final one
+
+and of each question, on the normalised depth that counts layers passed out of L:
+
+    prediction depth    the first depth from which on the best token stays the final one
+    KL-half-depth       where the KL has come down to half of what it is at the embedding, for good; between two layers
+                        by straight line
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import kl_div
+
+from analyses.lens.tuned import TunedLens
+from analyses.lens.unembedding import Unembedding
+from analyses.questions import Questions
+
+LENS_SITES = ("resid_pre", "final_norm")
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Of each question (row) and state (column: the embedding, then each layer)."""
+
+    kl: Tensor
+    entropy: Tensor
+    rank: Tensor
+    agrees: Tensor
+
+    @property
+    def layers(self) -> list[int]:
+        return list(range(-1, self.kl.shape[1] - 1))
+
+    @property
+    def prediction_depth(self) -> Tensor:
+        """0 (the embedding knows) to 1 (only the last layer does)."""
+        stays = self.agrees.flip(1).cumprod(1).sum(1)
+        return (self.kl.shape[1] - stays) / (self.kl.shape[1] - 1)
+
+    @property
+    def kl_half_depth(self) -> Tensor:
+        return crossing(self.kl, self.kl[:, :1] / 2)
+
+
+def crossing(falling: Tensor, level: Tensor) -> Tensor:
+    """The depth (0 to 1) at which each row comes to its level for good, by straight line between two states."""
+    states = falling.shape[1]
+    above = falling > level
+    # The last state above the level; what follows it is at or below.
+    last = states - 1 - above.flip(1).float().argmax(1)
+    last = last.masked_fill(~above.any(1), 0)
+    after = (last + 1).clamp(max=states - 1)
+    here, there = (falling.gather(1, at[:, None])[:, 0] for at in (last, after))
+    share = ((here - level[:, 0]) / (here - there).clamp(min=torch.finfo(here.dtype).tiny)).clamp(0, 1)
+    return torch.where(above.any(1), (last + share) / (states - 1), 0.0)
+
+
+@torch.no_grad()
+def curves(asked: Questions, tuned: TunedLens | None = None) -> Curves:
+    """The beliefs of every question after every layer, through the logit lens or a tuned one."""
+    unembedding = Unembedding.of(asked)
+    entering, normed, target = asked.at("resid_pre"), asked.at("final_norm"), asked.target
+    parts = []
+    for rows in asked.chunks(unembedding.at_once(entering.shape[1])):
+        states = entering[rows] if tuned is None else tuned(entering[rows])
+        final = unembedding.logits(normed[rows]).log_softmax(-1)[:, None]
+        believed = torch.cat([unembedding.log_probabilities(states), final], 1)
+        parts.append(_compared(believed, final, target[rows].to(believed.device)))
+    return Curves(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
+
+
+def _compared(believed: Tensor, final: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+    kl = kl_div(believed, final.expand_as(believed), reduction="none", log_target=True).sum(-1).clamp(min=0)
+    entropy = torch.special.entr(believed.exp()).sum(-1)
+    of_target = believed.gather(-1, target[:, None, None].expand(-1, believed.shape[1], 1))
+    rank = 1 + (believed > of_target).sum(-1)
+    return kl, entropy, rank.float(), (believed.argmax(-1) == final.argmax(-1)).float()

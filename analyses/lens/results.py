@@ -1,0 +1,130 @@
+"""The lenses as results: beliefs by layer, and the depths read off them, for a model or for a pair and its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from analyses.lens.curves import LENS_SITES, Curves, curves
+from analyses.lens.tuned import TunedLens
+from analyses.per_example import PerExample
+from analyses.questions import Questions, asked_of, tabled
+from analyses.result import Result
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings import Reading
+from probe.tasks import Batch
+
+MEASURES = {"kl": "KL to the final belief (nats)", "entropy": "entropy (nats)", "rank": "rank of the target",
+            "agrees": "share that agree with the end"}  # fmt: skip
+
+Tuned = TunedLens | Mapping[str, TunedLens] | None
+
+
+def logit_lens(
+    models: Model | Pair,
+    batch: Batch,
+    *,
+    reading: str | Reading = "prefix",
+    asked: Mapping[str, Questions] | Questions | None = None,
+    square: bool = False,
+) -> Result:
+    """Beliefs after each layer, read with the model's own final norm and unembedding."""
+    return beliefs(models, batch, reading=reading, asked=asked, square=square)
+
+
+def tuned_lens(
+    models: Model | Pair,
+    batch: Batch,
+    tuned: Tuned,
+    *,
+    reading: str | Reading = "prefix",
+    asked: Mapping[str, Questions] | Questions | None = None,
+    square: bool = False,
+) -> Result:
+    """The logit lens and the tuned one beside it. `tuned`: one lens, or one a role of the pair."""
+    return beliefs(models, batch, tuned, reading=reading, asked=asked, square=square)
+
+
+def beliefs(
+    models: Model | Pair,
+    batch: Batch,
+    tuned: Tuned = None,
+    *,
+    reading: str | Reading = "prefix",
+    asked: Mapping[str, Questions] | Questions | None = None,
+    square: bool = False,
+) -> Result:
+    """KL to the final belief, entropy, rank of the target and agreement after each layer, through each lens."""
+    asked = asked_of(models, batch, LENS_SITES, reading, asked, square)
+
+    def by_layer(one: Questions, found: Curves) -> PerExample:
+        values = torch.stack([getattr(found, name) for name in MEASURES], -1)
+        return one.per_example(values, layer=found.layers, measure=MEASURES)
+
+    table = _through_each(asked, tuned, by_layer)
+    layers = table["layer"].max() + 1
+    table.insert(table.columns.get_loc("layer") + 1, "depth", (table["layer"] + 1) / layers)  # type: ignore[arg-type]
+    axes = {"x": "depth", "colour": "series", "facet": "measure", "x_title": "layers passed / L"}
+    return Result(
+        "tuned_lens" if tuned is not None else "logit_lens",
+        table,
+        f"What is believed after each layer, {batch.task}",
+        "Each line is a model's belief read after each layer. KL falls to 0 where the belief is the final one; a line "
+        "further left decides earlier. The logit lens reads middle layers in the last layer's basis, so compare models "
+        "by the tuned lens, whose KL is what a linear reader could have known.",
+        "beliefs",
+        {"axes": axes, "reading": str(reading), "measures": MEASURES},
+    )
+
+
+def depth(
+    models: Model | Pair,
+    batch: Batch,
+    tuned: Tuned = None,
+    *,
+    reading: str | Reading = "prefix",
+    asked: Mapping[str, Questions] | Questions | None = None,
+    square: bool = False,
+) -> Result:
+    """Prediction depth and KL-half-depth through each lens, and how they differ from the AR model's."""
+    asked = asked_of(models, batch, LENS_SITES, reading, asked, square)
+
+    def of_question(one: Questions, found: Curves) -> PerExample:
+        values = torch.stack([found.prediction_depth, found.kl_half_depth], -1)
+        return one.per_example(values, measure=["prediction depth", "KL-half-depth"])
+
+    table = _through_each(asked, tuned, of_question)
+    axes = {"rows": [name for name in ("lens", "role", "step") if name in table], "facet": "measure", "colour": "role",
+            "x_title": "share of the layers passed"}  # fmt: skip
+    return Result(
+        "prediction_depth",
+        table,
+        f"How deep the answer is decided, {batch.task}",
+        "0 is the embedding, 1 the last layer. Rows with a minus sign are differences from the AR twin, paired by "
+        "example: below 0, the model decides earlier.",
+        "forest",
+        {"axes": axes, "reading": str(reading)},
+    )
+
+
+def _through_each(asked: Mapping[str, Questions], tuned: Tuned, measure: Any) -> pd.DataFrame:
+    """A measure of the curves of every role through the logit lens, and through the tuned one where there is one."""
+    parts = [tabled(asked, lambda one: measure(one, curves(one)), lens="logit")[0]]
+    lenses = {"model": tuned} if isinstance(tuned, TunedLens) else dict(tuned or {})
+    have = {role: one for role, one in asked.items() if role.split(",")[0] in lenses}
+    if have:
+        shown = tabled(have, lambda one: measure(one, curves(one, lenses[_role_of(have, one)])), lens="tuned")[0]
+        parts.append(shown)
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(0, "series", np.where(table["lens"] == "tuned", table["role"] + ", tuned", table["role"]))
+    return table
+
+
+def _role_of(asked: Mapping[str, Questions], one: Questions) -> str:
+    """Whose lens reads these questions: a cell of the 2×2 has its weights' own."""
+    return next(role for role, each in asked.items() if each is one).split(",")[0]

@@ -1,0 +1,96 @@
+"""The tuned lens: one affine map per layer and model, from the residual stream there to what it will be at the end.
+
+The logit lens reads a middle state with the last layer's eyes. Where a model turns its basis on the way (and training
+on another objective may turn it otherwise), that reads nonsense, and a claim that one twin "decides earlier" may only
+say that its basis is nearer the end's. The tuned lens takes that out: before unembedding, the state h of layer l
+becomes h + A_l h + b_l, with A_l and b_l trained to bring the belief as near to the model's final one as can be.
+
+A map starts as the identity, at which the tuned lens *is* the logit lens, and the map that is kept is the best on text
+that it was not trained on; a layer for which nothing better was found keeps the identity.
+
+    tuned = lens.train(model, batches)              # batches of the tasks' train split
+    tuned.save(folder); TunedLens.open(folder, model)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probe.errors import ProbeError
+from probe.models.model import Model
+from probe.tracing import fingerprint
+
+FILE = "tuned_lens.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class TunedLens:
+    """`weight` (layer, feature, feature) and `bias` (layer, feature): what is added to the state that *enters* a layer.
+
+    The state that leaves the last layer needs no map. `about` says of which weights it is, what it was trained on, and
+    the held-out KL to the final belief of each layer, before and after.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def identity(cls, model: Model) -> TunedLens:
+        layers, d = model.n_layers, model.d_model
+        return cls(torch.zeros(layers, d, d, device=model.device), torch.zeros(layers, d, device=model.device))
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """States that enter the layers (question × layer × feature), translated."""
+        states = states.to(self.weight.device, self.weight.dtype)
+        return states + torch.einsum("qlf,lfg->qlg", states, self.weight) + self.bias
+
+    def save(self, folder: str | Path) -> Path:
+        """Write it into a folder, usually the model's own, as `tuned_lens.safetensors`."""
+        from safetensors.torch import save_file
+
+        path = Path(folder) / FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in ("weight", "bias")}
+        save_file(tensors, path, metadata={"about": json.dumps(dict(self.about))})
+        return path
+
+    @classmethod
+    def open(cls, folder: str | Path, model: Model) -> TunedLens:
+        """The lens that was saved into a folder, refused unless it was trained on these very weights."""
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(folder) / FILE
+        if not path.is_file():
+            raise ProbeError(
+                f"tuned lens of {model.name!r}",
+                expected=f"{FILE} in {folder}",
+                found="none",
+                remedy="Make it: lens.train(model, batches).save(folder).",
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {}).get("about", "{}"))
+                made = cls(*(file.get_tensor(name).to(model.device) for name in ("weight", "bias")), about)
+        except (SafetensorError, ValueError) as problem:
+            raise ProbeError(
+                f"file {path}", expected="a tuned lens", found=str(problem), remedy="Train it again."
+            ) from None
+        made._refuse_other_weights(model, path)
+        return made
+
+    def _refuse_other_weights(self, model: Model, path: Path) -> None:
+        if self.about.get("weights") != fingerprint.of_weights(model):
+            raise ProbeError(
+                f"tuned lens {path}",
+                expected=f"one trained on the weights of {model.name!r}",
+                found=f"one of {self.about.get('model')!r}, whose weights differ",
+                remedy="Train one for this model: the maps of another translate into another's basis.",
+            )

@@ -1,0 +1,73 @@
+"""From a state of the residual stream to a belief about the token: the model's own final norm and unembedding.
+
+Every lens ends here. The softmax is over the ids that both twins have, without the mask: a diffusion model's row for
+[M] was never meant to be an answer, and a vocabulary with one row more is another distribution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from analyses.questions import Questions
+from probe.models.model import Model
+from probe.readings import comparable
+
+LOGITS_AT_ONCE = 2**25
+
+
+@dataclass(frozen=True, eq=False)
+class Unembedding:
+    """The way out of the residual stream, over `vocabulary` ids (None: all) without the mask."""
+
+    model: Model
+    vocabulary: int | None = None
+
+    @classmethod
+    def of(cls, asked: Questions) -> Unembedding:
+        return cls(asked.model, asked.vocabulary)
+
+    @property
+    def norm(self) -> nn.Module:
+        return self.model.layout.part(self.model.backbone, "final_norm")
+
+    @property
+    def weight(self) -> Tensor:
+        """(token, feature)."""
+        return self.model.layout.part(self.model.backbone, "unembed").get_parameter("weight")
+
+    def logits(self, normed: Tensor) -> Tensor:
+        """Of what the final norm has given (… × feature)."""
+        unembed = self.model.layout.part(self.model.backbone, "unembed")
+        return comparable(unembed(self._moved(normed)).float(), self.model, self.vocabulary)
+
+    def log_probabilities(self, states: Tensor) -> Tensor:
+        """Of states as they stand in the residual stream (… × feature)."""
+        return self.logits(self.norm(self._moved(states))).log_softmax(-1)
+
+    def at_once(self, states_each: int) -> int:
+        """How many questions to unembed together, each with so many states."""
+        return max(1, LOGITS_AT_ONCE // (states_each * self.model.vocabulary))
+
+    def directions(self, tokens: Tensor) -> Tensor:
+        """The rows of the unembedding of some tokens."""
+        return self.weight[tokens.to(self.weight.device)].float()
+
+    def frozen(self, states: Tensor) -> tuple[Tensor, Tensor, bool]:
+        """The final norm at these states as the linear map it is once its scale is held.
+
+        The scale by which each feature is multiplied (questions × feature), what is added afterwards, and whether the
+        mean is taken off before: the norms of the GPT-2 and of the LLaMA families.
+        """
+        norm, states = self.norm, self._moved(states).float()
+        weight = norm.get_parameter("weight").float()
+        if isinstance(norm, nn.LayerNorm):
+            spread = (states.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
+            return weight / spread, norm.get_parameter("bias").float(), True
+        spread = (states.square().mean(-1, keepdim=True) + float(norm.variance_epsilon)).sqrt()  # type: ignore[arg-type]
+        return weight / spread, torch.zeros_like(weight), False
+
+    def _moved(self, states: Tensor) -> Tensor:
+        return states.to(self.weight.device, self.weight.dtype)
