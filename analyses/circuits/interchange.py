@@ -1,0 +1,150 @@
+"""Circuits in EAP-IG's own file: its JSON graph, there and back.
+
+    write_json(circuit, "ioi.json", select(circuit, 500))      # Graph.from_json of EAP-IG opens it
+    circuit, mask = read_json("ioi.json")
+
+The file has `cfg` (the shape), `nodes` (name → in_graph) and `edges` (name → score, in_graph), an edge being named
+`a0.h1->a3.h2<q>`. Both sides call nodes and edges alike, with one exception: EAP-IG gives every query head a key and a
+value of its own. A shared key is therefore written once for each head that reads with it, its score in equal parts;
+read back, the parts are added up, which is exact also for files of EAP-IG's own (what is shared has the sum of the
+gradients).
+
+What EAP-IG does not ask for is left for us to find: `cfg.n_kv_heads`, and `twinprobe`, which says what the circuit is
+of. Scores of single examples have no place in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyses.circuits.circuit import Circuit, Provenance
+from analyses.circuits.graph import Graph
+from probe.errors import ProbeError
+
+_EDGE = re.compile(r"(?P<source>[^<>]+)->(?P<target>.+)")
+_SHARED = re.compile(r"a(?P<layer>\d+)\.h(?P<head>\d+)<(?P<kind>[kv])>")
+
+
+def write_json(circuit: Circuit, path: str | Path, mask: NDArray | None = None) -> Path:
+    """The circuit as EAP-IG writes one; `mask` says which edges are in it (all, unless said)."""
+    graph = circuit.graph
+    if graph.roles or graph.directions:
+        raise ProbeError(
+            "an EAP-IG graph",
+            expected="a circuit whose edges are not split by role or direction",
+            found=f"roles {graph.roles}, directions {graph.directions}",
+            remedy="Attribute without roles and directions: EAP-IG has no names for them.",
+        )
+    kept = graph.valid if mask is None else mask & graph.valid
+    written = {
+        "cfg": {
+            "n_layers": graph.n_layers,
+            "n_heads": graph.n_heads,
+            "parallel_attn_mlp": False,
+            "d_model": int(circuit.about.other.get("d_model", 0)),
+            "n_kv_heads": graph.n_kv_heads,
+        },
+        "nodes": {name: {"in_graph": inside} for name, inside in _nodes(graph, kept).items()},
+        "edges": _edges(circuit, kept),
+        "twinprobe": circuit.about.as_dict(),
+    }
+    path = Path(path)
+    path.write_text(json.dumps(written), "utf-8")
+    return path
+
+
+def read_json(path: str | Path) -> tuple[Circuit, NDArray]:
+    """A circuit of mean scores and the mask of the edges that are in it, from a file of EAP-IG's or of ours."""
+    read = _opened(Path(path))
+    try:
+        graph = _graph(read["cfg"], path)
+        scores, mask = np.zeros(graph.shape), np.zeros(graph.shape, dtype=bool)
+        for name, edge in read["edges"].items():
+            cell = _cell(graph, name, path)
+            scores[cell] += float(edge["score"])
+            mask[cell] |= bool(edge["in_graph"])
+    except (AttributeError, KeyError, TypeError) as fault:
+        found = f"{type(fault).__name__}: {fault}"
+        raise _unreadable(path, "a shape, and a score and in_graph for each edge", found) from None
+    return Circuit(graph, scores, np.zeros((0, len(graph.sources) + 1)), _provenance(read)), mask
+
+
+def _graph(cfg: dict[str, Any], path: str | Path) -> Graph:
+    if cfg.get("parallel_attn_mlp"):
+        raise _unreadable(path, "attention before the MLP, one after the other", "a model that runs them in parallel")
+    return Graph(int(cfg["n_layers"]), int(cfg["n_heads"]), int(cfg.get("n_kv_heads", cfg["n_heads"])))
+
+
+def _nodes(graph: Graph, kept: NDArray) -> dict[str, bool]:
+    """EAP-IG's view of who is in: whoever has an edge on both sides, and always the logits."""
+    entered = kept.any(0) @ graph.feeds
+    entered[0] = True
+    inside = (entered & kept.any(1)).tolist()
+    return {**dict(zip(graph.sources, inside, strict=True)), "logits": True}
+
+
+def _edges(circuit: Circuit, kept: NDArray) -> dict[str, dict[str, Any]]:
+    graph = circuit.graph
+    found = {}
+    for column, target in enumerate(graph.target_values):
+        names = [str(target)]
+        if target.kind in ("k", "v"):
+            names = [f"{head}<{target.kind}>" for head in graph.nodes_of(target)]
+        scores, inside = (circuit.scores[:, column] / len(names)).tolist(), kept[:, column].tolist()
+        for name in names:
+            for row in range(int(graph.before[column])):
+                found[f"{graph.sources[row]}->{name}"] = {"score": scores[row], "in_graph": inside[row]}
+    return found
+
+
+def _cell(graph: Graph, name: str, path: str | Path) -> tuple[int, int]:
+    """Where in the matrix an edge of EAP-IG's stands: its query head's key is the one that the head shares."""
+    parts = _EDGE.fullmatch(name)
+    if parts is None:
+        raise _unreadable(path, "edges named SOURCE->TARGET", repr(name))
+    shared = _SHARED.fullmatch(parts["target"])
+    target = parts["target"]
+    if shared is not None:
+        head = int(shared["head"]) * graph.n_kv_heads // graph.n_heads
+        target = f"a{shared['layer']}.h{head}<{shared['kind']}>"
+    cell = graph.source(parts["source"]), graph.target(target)
+    if not graph.valid[cell]:
+        raise _unreadable(path, "edges that lead forward", repr(name))
+    return cell
+
+
+def _opened(path: Path) -> dict[str, Any]:
+    try:
+        read = json.loads(path.read_text("utf-8"))
+    except OSError as fault:
+        raise _unreadable(path, "a file that can be read", str(fault)) from None
+    except ValueError as fault:
+        raise _unreadable(path, "JSON", str(fault)) from None
+    missing = [part for part in ("cfg", "nodes", "edges") if not isinstance(read, dict) or part not in read]
+    if missing:
+        raise _unreadable(path, "the parts cfg, nodes and edges", "no " + ", ".join(missing))
+    return read
+
+
+def _provenance(read: dict[str, Any]) -> Provenance:
+    """What the file says of itself; of a file of EAP-IG's, that nothing is known."""
+    unknown: dict[str, Any] = {
+        "model": "unknown", "paradigm": "unknown", "task": "unknown", "reading": "unknown", "method": "unknown",
+        "steps": 0, "metric": "unknown", "ablation": "unknown", "n": 0, "seed": 0, "other": {},
+    }  # fmt: skip
+    known = {field.name for field in fields(Provenance)}
+    said = {name: value for name, value in read.get("twinprobe", {}).items() if name in known}
+    return Provenance(**{**unknown, **said})
+
+
+def _unreadable(path: str | Path, expected: str, found: str) -> ProbeError:
+    return ProbeError(
+        f"circuit file {str(path)!r}", expected=expected, found=found, remedy="Pass a graph that EAP-IG or we wrote."
+    )

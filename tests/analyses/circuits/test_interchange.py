@@ -1,0 +1,100 @@
+"""EAP-IG's JSON graph: its names, its rules of who is in, there and back."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from analyses.circuits.interchange import read_json, write_json
+from analyses.circuits.selection import select
+from probe.errors import ProbeError
+from tests.analyses.circuits.synthetic import DIRECTED, GROUPED, SMALL, random_circuit
+
+
+def eap_ig_edges(n_layers: int, n_heads: int) -> list[str]:
+    """The edges of EAP-IG's Graph, enumerated as a residual stream grows."""
+    stream, edges = ["input"], []
+    for layer in range(n_layers):
+        heads = [f"a{layer}.h{head}" for head in range(n_heads)]
+        edges += [f"{node}->{head}<{letter}>" for node in stream for head in heads for letter in "qkv"]
+        stream += heads
+        edges += [f"{node}->m{layer}" for node in stream]
+        stream.append(f"m{layer}")
+    return edges + [f"{node}->logits" for node in stream]
+
+
+@pytest.mark.parametrize("graph", [SMALL, GROUPED])
+def test_a_file_has_eap_igs_names(graph, tmp_path):
+    circuit = random_circuit(graph)
+    written = json.loads(write_json(circuit, tmp_path / "one.json").read_text())
+    assert set(written["edges"]) == set(eap_ig_edges(3, 4))
+    assert list(written["nodes"]) == [*graph.sources, "logits"]
+    assert {"n_layers": 3, "n_heads": 4, "parallel_attn_mlp": False}.items() <= written["cfg"].items()
+    assert "d_model" in written["cfg"]
+    assert all(edge["in_graph"] for edge in written["edges"].values())
+
+
+@pytest.mark.parametrize("graph", [SMALL, GROUPED])
+def test_there_and_back(graph, tmp_path):
+    circuit = random_circuit(graph, seed=5)
+    mask = select(circuit, 40)
+    again, kept = read_json(write_json(circuit, tmp_path / "one.json", mask))
+    np.testing.assert_allclose(again.scores, circuit.scores, rtol=1e-12)
+    np.testing.assert_array_equal(kept, mask)
+    assert again.graph == circuit.graph
+    assert again.about == circuit.about
+
+
+def test_a_node_is_in_if_it_has_edges_on_both_sides(tmp_path):
+    circuit = random_circuit(seed=2)
+    mask = select(circuit, 25)
+    written = json.loads(write_json(circuit, tmp_path / "one.json", mask).read_text())
+    inside = {name for name, edge in written["edges"].items() if edge["in_graph"]}
+    sources = {name.partition("->")[0] for name in inside}
+    targets = {name.partition("->")[2].partition("<")[0] for name in inside}
+    expected = {name: name in sources and (name in targets or name == "input") for name in circuit.graph.sources}
+    assert {name: node["in_graph"] for name, node in written["nodes"].items()} == {**expected, "logits": True}
+
+
+def test_a_file_of_eap_igs_own_has_a_key_for_every_query_head(tmp_path):
+    """What two heads share is the sum of what each would have had."""
+    edges = {name: {"score": number / 7, "in_graph": number % 5 == 0} for number, name in enumerate(eap_ig_edges(3, 4))}
+    file = {"cfg": {"n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "d_model": 8}, "nodes": {}, "edges": edges}
+    (tmp_path / "theirs.json").write_text(json.dumps(file))
+    circuit, mask = read_json(tmp_path / "theirs.json")
+    cell = circuit.graph.source("m1"), circuit.graph.target("a2.h1<k>")
+    both = [edges[f"m1->a2.h{head}<k>"] for head in (2, 3)]
+    assert circuit.scores[cell] == pytest.approx(sum(edge["score"] for edge in both))
+    assert mask[cell] == any(edge["in_graph"] for edge in both)
+    assert circuit.scores.sum() == pytest.approx(sum(edge["score"] for edge in edges.values()))
+    assert circuit.about.model == "unknown"
+
+
+CFG = {"n_layers": 2, "n_heads": 2, "d_model": 4}
+BAD = {
+    "not JSON": "{",
+    "a list": "[]",
+    "no edges": json.dumps({"cfg": CFG, "nodes": {}}),
+    "backwards": json.dumps({"cfg": CFG, "nodes": {}, "edges": {"m1->m0": {"score": 1, "in_graph": True}}}),
+    "unknown node": json.dumps({"cfg": CFG, "nodes": {}, "edges": {"m9->logits": {"score": 1, "in_graph": True}}}),
+    "no arrow": json.dumps({"cfg": CFG, "nodes": {}, "edges": {"m0": {"score": 1, "in_graph": True}}}),
+    "no score": json.dumps({"cfg": CFG, "nodes": {}, "edges": {"m0->logits": {}}}),
+    "no shape": json.dumps({"cfg": {}, "nodes": {}, "edges": {}}),
+    "parallel": json.dumps({"cfg": {**CFG, "parallel_attn_mlp": True}, "nodes": {}, "edges": {}}),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_what_is_no_such_file_is_refused_by_name(fault, tmp_path):
+    (tmp_path / "bad.json").write_text(BAD[fault])
+    with pytest.raises(ProbeError):
+        read_json(tmp_path / "bad.json")
+    with pytest.raises(ProbeError, match=r"none\.json"):
+        read_json(tmp_path / "none.json")
+
+
+def test_what_eap_ig_has_no_name_for_is_refused(tmp_path):
+    with pytest.raises(ProbeError, match="directions"):
+        write_json(random_circuit(DIRECTED), tmp_path / "one.json")
