@@ -18,7 +18,7 @@ class Autoregressive(Paradigm):
     name: ClassVar[str] = "autoregressive"
     in_order: ClassVar[bool] = True
 
-    def lesson(self, tokens: Tensor, generator: torch.Generator) -> Lesson:
+    def lesson(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Lesson:
         asked = torch.ones_like(tokens, dtype=torch.bool)
         labels = labels_read_at(tokens, asked, shift=True)
         return Lesson(self.canvas(tokens), labels, torch.ones_like(labels, dtype=torch.float32))

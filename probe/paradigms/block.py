@@ -34,12 +34,12 @@ class Block(Paradigm):
         """Tokens a block, or None when attention is full (one block)."""
         return block_size(self.attention)
 
-    def lesson(self, tokens: Tensor, generator: torch.Generator) -> Lesson:
+    def lesson(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Lesson:
         length = tokens.shape[1]
         size = self.size or length
         block = torch.arange(length, device=tokens.device) // size
         t = noise_levels((tokens.shape[0], int(block[-1]) + 1), generator, tokens.device)
-        hidden = hide(tokens, t[:, block], generator)
+        hidden = hide(tokens, t[:, block], generator, given)
         noised = tokens.masked_fill(hidden, self.given_mask())
         labels = self._labels(tokens, hidden, block)
         return Lesson(beside_clean(noised, tokens, size), labels, torch.ones_like(labels, dtype=torch.float32))

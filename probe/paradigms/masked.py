@@ -48,9 +48,9 @@ class Masked(Paradigm):
                 remedy=nearest(self.weighting, WEIGHTINGS),
             )
 
-    def lesson(self, tokens: Tensor, generator: torch.Generator) -> Lesson:
+    def lesson(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Lesson:
         t = noise_levels((tokens.shape[0], 1), generator, tokens.device)
-        hidden = hide(tokens, t, generator)
+        hidden = hide(tokens, t, generator, given)
         labels = labels_read_at(tokens, hidden, shift=self.shift)
         weights = self._weights(t, hidden)
         if self.shift:  # a weight belongs to the hidden token, a slot answers for the token after it
@@ -78,6 +78,12 @@ def noise_levels(shape: tuple[int, ...], generator: torch.Generator, device: tor
     return LOWEST_NOISE + (1 - LOWEST_NOISE) * torch.rand(shape, generator=generator, device=device)
 
 
-def hide(tokens: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
-    """Which tokens noise t hides, each by a draw of its own."""
-    return torch.rand(tokens.shape, generator=generator, device=tokens.device) < t
+def hide(tokens: Tensor, t: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Tensor:
+    """Which tokens noise t hides, each by a draw of its own; none that is given. A text that would then be shown whole
+    teaches nothing: all that is not given is hidden in it."""
+    hidden = torch.rand(tokens.shape, generator=generator, device=tokens.device) < t
+    if given is None:
+        return hidden
+    hidden = hidden & ~given
+    whole = given.any(1, keepdim=True) & ~hidden.any(1, keepdim=True)
+    return torch.where(whole, ~given, hidden)

@@ -45,10 +45,9 @@ class Lesson:
 
 def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Σ weight · cross-entropy over the labelled slots, divided by their number."""
-    each = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction="none"
-    )
-    return (each * weights.flatten()).sum() / (labels != NO_LABEL).sum().clamp(min=1)
+    asked = labels != NO_LABEL  # picked out first: a softmax over the vocabulary costs more than most layers
+    each = torch.nn.functional.cross_entropy(logits[asked].float(), labels[asked], reduction="none")
+    return (each * weights[asked]).sum() / asked.sum().clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,11 @@ class Paradigm(ABC):
         return self.mask_id
 
     @abstractmethod
-    def lesson(self, tokens: Tensor, generator: torch.Generator) -> Lesson:
-        """A training batch made from clean text; every random draw comes from `generator`."""
+    def lesson(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Lesson:
+        """A training batch made from clean text; every random draw comes from `generator`.
+
+        Tokens that are `given` (boolean, of the tokens' shape) are a question: they stay whole, and the rest is noised.
+        """
 
     def loss(self, model: Model, lesson: Lesson) -> Tensor:
         """What a lesson teaches a model."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
     torch.manual_seed(recipe.seed)
     model = _beginning(recipe)
     lessons = Lessons(recipe, model.paradigm, model.tokenizer, model.paradigm.given_mask())
-    with joined(model), model.trainable():
+    with joined(model), model.trainable(), _arithmetic(model, recipe):
         average = Average(model.backbone, recipe.average, folder / CHECKPOINTS) if recipe.average else None
         trainer = _Teacher(
             model=model.backbone,
@@ -61,6 +62,21 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
             _save(model, recipe, folder)
     shutil.rmtree(folder / CHECKPOINTS)
     return folder
+
+
+@contextmanager
+def _arithmetic(model: Model, recipe: Recipe) -> Iterator[None]:
+    """How the passes are computed. On a CPU the open form of attention is far quicker on short texts than SDPA."""
+    backbone, precision = model.backbone, torch.get_float32_matmul_precision()
+    backbone.config._attn_implementation = "sdpa" if torch.cuda.is_available() else "eager"
+    if recipe.compile:
+        torch.set_float32_matmul_precision("medium")
+        backbone.compile()
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        backbone._compiled_call_impl = None
 
 
 def _refuse_another_recipe(recipe: Recipe, folder: Path) -> None:

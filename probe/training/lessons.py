@@ -19,7 +19,7 @@ from probe.paradigms.visibility import annealed
 from probe.tasks import task
 from probe.training.recipe import Recipe
 
-EXAMPLES = 20_000  # of each task at most, drawn once; a long run sees each of them a few times
+EXAMPLES = 50_000  # of each portion at most, drawn once; a long run sees each of them a few times
 
 
 class Lessons(Dataset):
@@ -28,13 +28,15 @@ class Lessons(Dataset):
     def __init__(self, recipe: Recipe, paradigm: Paradigm, tokenizer: PreTrainedTokenizerBase, mask_id: int):
         self._recipe, self._paradigm = recipe, replace(paradigm, mask_id=mask_id)
         self._texts: list[Tensor] = []
-        self._answers: list[Tensor] = []
+        self._answers: list[Tensor] = []  # True on the places of the answer, the same in every text of a portion
         wanted = min(EXAMPLES, recipe.steps * recipe.batch)
-        for name in recipe.tasks:
-            batch = task(name).examples(tokenizer, wanted, seed=recipe.seed, split="train", fewer=True)
-            self._texts.append(batch.clean)
-            self._answers.append(batch.positions["completion"][0])  # the same places in every example of a task
-        self._shares = torch.tensor(list(recipe.tasks.values()), dtype=torch.float64)
+        for name, portion in recipe.portions:
+            made = task(name, **portion.knobs).examples(tokenizer, wanted, seed=recipe.seed, split="train", fewer=True)
+            answer = torch.zeros(made.clean.shape[1], dtype=torch.bool)
+            answer[made.positions["completion"][0]] = True
+            self._texts.append(made.clean)
+            self._answers.append(answer)
+        self._shares = torch.tensor([portion.weight for _, portion in recipe.portions], dtype=torch.float64)
 
     def __len__(self) -> int:
         return self._recipe.steps
@@ -43,9 +45,10 @@ class Lessons(Dataset):
         recipe = self._recipe
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         which = int(torch.multinomial(self._shares, 1, generator=generator))
-        texts = self._texts[which]
+        texts, answer = self._texts[which], self._answers[which]
         rows = torch.randint(len(texts), (recipe.batch,), generator=generator)
-        told = {"completion": self._answers[which]} if self._paradigm.inpaints else {}
+        kept = torch.rand(recipe.batch, 1, generator=generator) < recipe.keep_question
+        told = {"completion": answer.nonzero()[:, 0]} if self._paradigm.inpaints else {"given": kept & ~answer}
         lesson = self._paradigm.lesson(texts[rows], generator, **told)
         if recipe.anneal > 0:
             open_rate = min(1.0, (step + 1) / (recipe.anneal * recipe.steps))
@@ -53,12 +56,12 @@ class Lessons(Dataset):
                 lesson.canvas, allowed=annealed(lesson.canvas.allowed, lesson.canvas.places, open_rate, generator)
             )
             lesson = replace(lesson, canvas=canvas)
-        return self._weighted(lesson, self._answers[which], texts.shape[1])
+        return self._weighted(lesson, answer)
 
-    def _weighted(self, lesson: Lesson, answer: Tensor, length: int) -> Lesson:
+    def _weighted(self, lesson: Lesson, answer: Tensor) -> Lesson:
         """Count tokens of the answer more: a question's words are mostly beyond prediction."""
-        weight = torch.ones(length)
-        weight[answer] = self._recipe.answer_weight
+        length = len(answer)
+        weight = torch.ones(length).masked_fill(answer, self._recipe.answer_weight)
         # The slot at place p answers for the token at p, or at p + 1 where the paradigm shifts.
         asked = (lesson.canvas.places + int(self._paradigm.shift)).clamp(max=length - 1)
         return replace(lesson, weights=lesson.weights * weight[asked])

@@ -46,6 +46,15 @@ class Shape(BaseModel):
         }
 
 
+class Portion(BaseModel):
+    """One part of a mixture: a task under some of its knobs, and how often its texts are drawn."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: float = Field(1.0, gt=0)
+    knobs: dict[str, Any] = Field(default_factory=dict)
+
+
 class Recipe(BaseModel):
     """How one model is made. `anneal` is the share of steps over which attention is opened (0: at once)."""
 
@@ -63,8 +72,11 @@ class Recipe(BaseModel):
     average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: none")
     ar: str | None = Field(None, description="the AR twin, for the model's card; default: `start`")
     controls: dict[str, str] = Field(default_factory=dict)
-    tasks: dict[str, float] = Field(
-        min_length=1, description="the mixture: task and its weight, in the order they are drawn"
+    tasks: dict[str, float | list[Portion]] = Field(
+        min_length=1, description="the mixture: each task's weight, or several portions of it under different knobs"
+    )
+    keep_question: float = Field(
+        0.0, ge=0, le=1, description="the share of texts whose question is left whole and only the answer noised"
     )
     answer_weight: float = Field(4.0, gt=0, description="how much a token of the answer counts against one of the rest")
     steps: int = Field(gt=0)
@@ -74,6 +86,7 @@ class Recipe(BaseModel):
     anneal: float = Field(0.0, ge=0, le=1)
     save_every: int = Field(1000, gt=0)
     snapshots: tuple[int, ...] = Field((), description="steps after which the model is kept, to see how it changes")
+    compile: bool = Field(False, description="compile the backbone, and let products of matrices round to bfloat16")
     seed: int = 0
     note: str = ""
 
@@ -92,6 +105,15 @@ class Recipe(BaseModel):
         said = {name: getattr(self, name) for name in ("shift", "attention", "error", "clock")}
         said["weighting"] = self.weighting if self.paradigm == "masked" else None
         return {name: value for name, value in said.items() if value is not None}
+
+    @property
+    def portions(self) -> list[tuple[str, Portion]]:
+        """Every task with each of its portions, in the recipe's order."""
+        return [
+            (name, portion)
+            for name, given in self.tasks.items()
+            for portion in (given if isinstance(given, list) else [Portion(weight=given)])
+        ]
 
 
 def read_recipe(path: str | Path) -> Recipe:
