@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 import probe
-from probe.readings import Accuracy
+from probe.decoding.score import score
 from probe.training import read_recipe
 from probe.zoo import shipped, zoo_folder
 
@@ -21,17 +21,8 @@ def main(n: int = 500) -> None:
     print("|---" * (len(tasks) + 1) + "|")
     for name in names:
         model = probe.load(f"zoo:{name}")
-        cells = [str(accuracy(model, probe.task(task), n)) for task in tasks]
+        cells = [str(score(model, probe.task(task), n)) for task in tasks]
         print(f"| `zoo:{name}` | " + " | ".join(cells) + " |", flush=True)
-
-
-def accuracy(model: probe.Model, task, n: int) -> Accuracy:
-    batch = task.examples(model, n, fewer=True)
-    completion = batch.positions["completion"]
-    start = int(completion.min())
-    run = probe.decode(model, batch.clean[:, :start], batch.clean.shape[1] - start)
-    written = run.tokens.cpu().gather(1, completion)
-    return Accuracy(int(task.check(batch, written).sum()), len(batch))
 
 
 if __name__ == "__main__":
