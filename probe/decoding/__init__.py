@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from probe.decoding.decode import decode
+from probe.decoding.decode import decode, rule_for
 from probe.decoding.sampler import ORDERS, Sampler
-from probe.decoding.strides import Strides
-from probe.decoding.trajectory import Trajectory
+from probe.decoding.strides import ELASTIC, Strides
+from probe.decoding.trajectory import StridesTaken, Trajectory
 
-__all__ = ["ORDERS", "Sampler", "Strides", "Trajectory", "decode"]
+__all__ = ["ELASTIC", "ORDERS", "Sampler", "Strides", "StridesTaken", "Trajectory", "decode", "rule_for"]

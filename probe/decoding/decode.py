@@ -1,7 +1,9 @@
 """Decoding: from a prompt to an answer, in any paradigm, as one `Trajectory`.
 
-`forward` is the one call that runs the model (canvas → logits). It is an argument so that a tracer can record every
-step of the very run that writes the text, without a second pass.
+Each paradigm has a writer, which knows a rule (a `Sampler`, or FLUID's `Strides`) and asks for forward passes. What is
+asked for is computed with keys and values kept from pass to pass, wherever the attention makes that exact (see
+`probe.decoding.passes`). `forward` is the one call that runs the model (canvas → logits) where a tracer is to record
+every step of the very run that writes the text, without a second pass: it is shown every state whole.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ import torch
 from torch import Tensor
 
 from probe.decoding.in_order import continue_text
-from probe.decoding.run import Forward, OnStep
+from probe.decoding.passes import passes_of
+from probe.decoding.run import Forward, OnStep, OnStride, Run
 from probe.decoding.sampler import Sampler
-from probe.decoding.strides import Strides, stride
+from probe.decoding.strides import ELASTIC, Strides, stride
 from probe.decoding.trajectory import Trajectory
 from probe.decoding.unmasking import unmask
 from probe.errors import ProbeError, TokenError
@@ -23,38 +26,56 @@ from probe.paradigms.fluid import Fluid
 if TYPE_CHECKING:
     from probe.models.model import Model
 
+Rule = Sampler | Strides
+
 
 def decode(
     model: Model,
     prompt_tokens: Tensor,
     length: int,
     *,
-    sampler: str | Sampler | Strides | None = None,
+    sampler: str | Rule | None = None,
     steps: int | None = None,
     seed: int = 0,
+    cache: bool | None = None,
     forward: Forward | None = None,
     on_step: OnStep | None = None,
+    on_stride: OnStride | None = None,
 ) -> Trajectory:
     """Write `length` tokens behind a prompt (length, or batch × length), by the model's sampler unless one is given.
 
-    A FLUID model writes by `Strides`, the others by a `Sampler` (or the name of its order). `on_step(step, state,
-    written)` is called after every forward pass, for those who want to watch.
+    A FLUID model writes by `Strides`, the others by a `Sampler` (or the name of its order). Keys and values are kept
+    wherever that is exact; `cache=False` computes every state whole, and `cache=True` refuses to. `on_step(step, state,
+    written)` is called after every forward pass, for those who want to watch, and `on_stride(strides)` with the strides
+    that ended in it.
     """
     if isinstance(length, bool) or not isinstance(length, int) or length < 1:
         raise TokenError("length", expected="at least 1 token to write", found=str(length), remedy="Ask for more.")
     alone = isinstance(prompt_tokens, Tensor) and prompt_tokens.dim() == 1
     prompt = model.checked(prompt_tokens[None] if alone else prompt_tokens)
-    how = (seed, forward or model.run, on_step or (lambda *_: None))
+    rule = rule_for(model, sampler, steps)
+    elastic = isinstance(rule, Strides) and rule.elastic
+    passes = passes_of(model, prompt.shape[1] + length, forward, cache, hidden=elastic)
+    run = Run(passes, seed, on_step or _unwatched, on_stride or _unwatched)
     with torch.no_grad():
-        if isinstance(model.paradigm, Fluid):
-            trajectory = stride(model, prompt, length, _strides(sampler, steps), *how)
+        if isinstance(rule, Strides):
+            trajectory = stride(model, prompt, length, rule, run)
         else:
             write = continue_text if model.paradigm.in_order else unmask
-            trajectory = write(model, prompt, length, _sampler(model, sampler, steps), *how)
+            trajectory = write(model, prompt, length, rule, run)
     return trajectory.without_batch() if alone else trajectory
 
 
-def _sampler(model: Model, asked: str | Sampler | Strides | None, steps: int | None) -> Sampler:
+def _unwatched(*_: object) -> None:
+    pass
+
+
+def rule_for(model: Model, asked: str | Rule | None = None, steps: int | None = None) -> Rule:
+    """The rule by which a model writes: what is asked for, or its own; refused where it is another paradigm's."""
+    return _strides(model, asked, steps) if isinstance(model.paradigm, Fluid) else _sampler(model, asked, steps)
+
+
+def _sampler(model: Model, asked: str | Rule | None, steps: int | None) -> Sampler:
     if isinstance(asked, Strides):
         raise ProbeError(
             f"sampler for model {model.name!r}",
@@ -67,9 +88,10 @@ def _sampler(model: Model, asked: str | Sampler | Strides | None, steps: int | N
     return rule.with_steps(steps)
 
 
-def _strides(asked: str | Sampler | Strides | None, steps: int | None) -> Strides:
+def _strides(model: Model, asked: str | Rule | None, steps: int | None) -> Strides:
+    """Elastic ones are the default of a model that has learnt its horizon."""
     if asked is None and steps is None:
-        return Strides()
+        return Strides(ELASTIC) if "horizon" in model.attachments else Strides()
     if isinstance(asked, Strides) and steps is None:
         return asked
     raise ProbeError(

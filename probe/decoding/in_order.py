@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from probe.decoding.run import Forward, OnStep
+from probe.decoding.run import Run
 from probe.decoding.sampler import Sampler, choose
 from probe.decoding.trajectory import UNWRITTEN, Log, Trajectory
 
@@ -15,17 +15,16 @@ if TYPE_CHECKING:
     from probe.models.model import Model
 
 
-def continue_text(
-    model: Model, prompt: Tensor, length: int, rule: Sampler, seed: int, forward: Forward, on_step: OnStep
-) -> Trajectory:
+def continue_text(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
     """The best token behind the text, or a draw at the sampler's temperature, again and again."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(run.seed)
     start, end = prompt.shape[1], prompt.shape[1] + length
     tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), UNWRITTEN)], 1)
     place = torch.arange(end, device=tokens.device).expand_as(tokens)
     log = Log(tokens, place >= start)
     for at in range(start, end):
-        logits = forward(model.canvas(tokens[:, :at]))[:, -1].float()
+        last = tokens.new_full((len(tokens),), at - 1)
+        logits = run.passes(tokens[:, :at], last, 1).logits[:, 0]
         if model.mask_id is not None:
             logits[:, model.mask_id] = -torch.inf  # a mask is never an answer
         written = place == at
@@ -34,5 +33,6 @@ def continue_text(
         state = tokens.clone()
         tokens[:, at] = choose(logits, rule.temperature, generator)
         log.step(state, sure, written)
-        on_step(at - start, tokens, written)
-    return log.finish(tokens, "left_to_right" + (f", T {rule.temperature:g}" if rule.temperature else ""), seed)
+        run.on_step(at - start, tokens, written)
+    how = "left_to_right" + (f", T {rule.temperature:g}" if rule.temperature else "")
+    return log.finish(tokens, how, run.seed, run.passes.slots)

@@ -1,12 +1,14 @@
 """A trajectory: one decoding run, whole, whatever paradigm wrote it.
 
 `states[:, s]` is what the model saw at its s-th forward pass, so a trajectory can be replayed, recorded and asked
-questions without decoding again; `tokens` is what stood there in the end.
+questions without decoding again; `tokens` is what stood there in the end. A run in strides also tells of each stride
+how far it was meant to go and how much of it was kept.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -16,16 +18,55 @@ GIVEN = -1  # in `committed_at`: a place that stood there from the beginning
 
 
 @dataclass(frozen=True)
+class StridesTaken:
+    """The strides of a FLUID run, one an entry, in the order in which they ended. A stride of `proposed` masks puts
+    down `accepted` of its tokens as it drafted them; the first one that verification rejects is replaced."""
+
+    example: Tensor
+    start: Tensor  # the place of its first token
+    predicted: Tensor  # what the horizon head said, before it was clipped; 0 where strides are fixed
+    proposed: Tensor  # masks appended
+    accepted: Tensor  # tokens kept as they were drafted
+    passes: Tensor  # forward passes, with that of the verification
+    ended_at: Tensor  # the step
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+    @property
+    def rejected(self) -> Tensor:
+        """Drafts that were taken back."""
+        return self.proposed - self.accepted
+
+    @property
+    def rejection_rate(self) -> float:
+        """The share of all drafts that were taken back."""
+        return self.rejected.sum().item() / max(1, self.proposed.sum().item())
+
+    @staticmethod
+    def all_of(parts: Sequence[StridesTaken]) -> StridesTaken:
+        names = [field.name for field in fields(StridesTaken)]
+        return StridesTaken(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True)
 class Trajectory:
-    """Prompt and answer, with every state on the way. With a prompt of rank 1 the batch axis is absent throughout."""
+    """Prompt and answer, with every state on the way. With a prompt of rank 1 the batch axis is absent throughout.
+
+    A batch shares its forward passes, and `passes` says how many of them each example needed. `confidence` is told for
+    the open places of what is being written at the time: the stride, a block model's block, or the whole answer.
+    """
 
     tokens: Tensor  # (batch, position)
     states: Tensor  # (batch, step, position), token ids or UNWRITTEN
     committed_at: Tensor  # (batch, position), the step that wrote it, or GIVEN
     confidence: Tensor  # (batch, step, position), probability of the best token where one was open, else NaN
     forward_passes: int
+    passes: Tensor  # (batch)
+    slots: int = 0  # tokens computed in all passes: what a cache saves
     sampler: str = ""
     seed: int = 0
+    strides: StridesTaken | None = None
 
     def __len__(self) -> int:
         """The number of steps."""
@@ -33,21 +74,13 @@ class Trajectory:
 
     @property
     def tokens_per_forward(self) -> float:
-        """Tokens written per forward pass, the average over the batch."""
-        written = (self.committed_at != GIVEN).float().sum(-1).mean().item()
-        return written / self.forward_passes
+        """Tokens written per forward pass that their example needed."""
+        return (self.committed_at != GIVEN).sum().item() / self.passes.sum().item()
 
     def without_batch(self) -> Trajectory:
         """The run of the one example, of the prompt's rank."""
-        return Trajectory(
-            self.tokens[0],
-            self.states[0],
-            self.committed_at[0],
-            self.confidence[0],
-            self.forward_passes,
-            self.sampler,
-            self.seed,
-        )
+        of_rows = ("tokens", "states", "committed_at", "confidence", "passes")
+        return replace(self, **{name: getattr(self, name)[0] for name in of_rows})
 
 
 class Log:
@@ -55,20 +88,44 @@ class Log:
 
     def __init__(self, tokens: Tensor, open_places: Tensor):
         self.committed_at = torch.full_like(tokens, GIVEN)
+        self._passes = tokens.new_zeros(len(tokens))
         self._open = open_places.clone()
         self._states: list[Tensor] = []
         self._confidence: list[Tensor] = []
+        self._strides: list[StridesTaken] = []
 
-    def step(self, state: Tensor, confidence: Tensor, written: Tensor, reopened: Tensor | None = None) -> None:
-        """One forward pass: what was seen, how sure it was at the open places, where it wrote (boolean), and what it
-        took back."""
+    def step(
+        self,
+        state: Tensor,
+        confidence: Tensor,
+        written: Tensor,
+        *,
+        reopened: Tensor | None = None,
+        busy: Tensor | None = None,
+    ) -> None:
+        """One forward pass: what was seen, how sure it was (NaN where it was not asked), where it wrote (boolean), what
+        it took back, and which examples (batch) needed it: those with open places, if nothing else is said."""
         self._states.append(state.clone())
+        self._passes += self._open.any(1) if busy is None else busy
         self._confidence.append(confidence.float().masked_fill(~self._open, torch.nan))
         self.committed_at[written] = len(self._states) - 1
         self._open &= ~written
         if reopened is not None:
             self._open |= reopened
 
-    def finish(self, tokens: Tensor, sampler: str, seed: int) -> Trajectory:
-        states, confidence = torch.stack(self._states, 1), torch.stack(self._confidence, 1)
-        return Trajectory(tokens, states, self.committed_at, confidence, len(self._states), sampler, seed)
+    def stride(self, taken: StridesTaken) -> None:
+        self._strides.append(taken)
+
+    def finish(self, tokens: Tensor, sampler: str, seed: int, slots: int) -> Trajectory:
+        return Trajectory(
+            tokens=tokens,
+            states=torch.stack(self._states, 1),
+            committed_at=self.committed_at,
+            confidence=torch.stack(self._confidence, 1),
+            forward_passes=len(self._states),
+            passes=self._passes,
+            slots=slots,
+            sampler=sampler,
+            seed=seed,
+            strides=StridesTaken.all_of(self._strides) if self._strides else None,
+        )

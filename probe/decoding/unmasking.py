@@ -1,4 +1,8 @@
-"""Masked and block diffusion: all open places are predicted at once, and the sampler says which are written."""
+"""Masked and block diffusion: open places are predicted together, and the sampler says which are written.
+
+A block model is asked for its current block alone: nothing in it depends on the blocks behind. Any other model is asked
+for the whole answer. Rows of a batch may be in different blocks; each is asked for its own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from probe.decoding.run import Forward, OnStep
+from probe.decoding.run import Run
 from probe.decoding.sampler import Sampler, choose, first, order_scores
 from probe.decoding.trajectory import Log, Trajectory
 from probe.paradigms.block import Block
@@ -16,43 +20,52 @@ if TYPE_CHECKING:
     from probe.models.model import Model
 
 
-def unmask(
-    model: Model, prompt: Tensor, length: int, rule: Sampler, seed: int, forward: Forward, on_step: OnStep
-) -> Trajectory:
+def unmask(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
     """From all masks to text, writing where the sampler says, until nothing is open."""
     mask = model.paradigm.given_mask()
     model.refuse_mask_in(prompt)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(run.seed)
+    start, end = prompt.shape[1], prompt.shape[1] + length
     tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), mask)], 1)
-    place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-    still_open = place >= prompt.shape[1]
-    slots = model.paradigm.read_at(tokens, place).clamp(min=0)
-    block = _blocks(model, rule, place, prompt.shape[1])
+    place = torch.arange(end, device=tokens.device).expand_as(tokens)
+    still_open = place >= start
+    size = model.paradigm.size if isinstance(model.paradigm, Block) else None
+    stretch = place // size if size else torch.zeros_like(place)  # what is asked for together
+    width = min(size or length, length)
+    block = _blocks(size, rule, place, start)
     steps = rule.steps or length
     log = Log(tokens, still_open)
     step = 0
     while still_open.any():
-        logits = forward(model.canvas(tokens)).float()
-        logits = logits.gather(1, slots[..., None].expand(-1, -1, logits.shape[-1]))
+        current = _first(stretch, still_open)
+        begin = (current * (size or 0)).clamp(min=start, max=end - width)
+        at = begin + torch.arange(width, device=tokens.device)  # the places that are asked for (batch × width)
+        logits = run.passes(tokens, (begin[:, 0] - int(model.shift)).clamp(min=0), width).logits
         logits[..., mask] = -torch.inf  # a mask is never an answer
         probabilities = logits.softmax(-1)
         chosen = choose(logits, rule.temperature, generator)
-        written = _written(rule, probabilities, still_open, block, max(steps - step, 1), generator)
-        state = tokens
-        tokens = torch.where(written, chosen, tokens)
-        log.step(state, probabilities.amax(-1), written)
-        on_step(step, tokens, written)
+        eligible = still_open & (block == _first(block, still_open))
+        now = _written(rule, probabilities, eligible.gather(1, at), still_open, max(steps - step, 1), generator)
+        state, written = tokens, torch.zeros_like(still_open).scatter(1, at, now)
+        tokens = torch.where(written, tokens.scatter(1, at, chosen), tokens)
+        sure = torch.full(place.shape, torch.nan, device=place.device).scatter(1, at, probabilities.amax(-1))
+        log.step(state, sure.masked_fill(stretch != current, torch.nan), written)
+        run.on_step(step, tokens, written)
         still_open = still_open & ~written
         step += 1
-    return log.finish(tokens, str(rule), seed)
+    return log.finish(tokens, str(rule), run.seed, run.passes.slots)
 
 
-def _blocks(model: Model, rule: Sampler, place: Tensor, start: int) -> Tensor:
+def _first(number: Tensor, still_open: Tensor) -> Tensor:
+    """The number (batch × 1) of the first stretch or block that has an open place; of none, the last."""
+    return number.masked_fill(~still_open, number.max()).amin(1, keepdim=True)
+
+
+def _blocks(size: int | None, rule: Sampler, place: Tensor, start: int) -> Tensor:
     """The number of the block that each place is written in; blocks are written in order.
 
     A sampler's blocks are parts of the model's own blocks, where it has them, and else of the answer.
     """
-    size = model.paradigm.size if isinstance(model.paradigm, Block) else None
     if size is None:
         return (place - start).clamp(min=0) // rule.block if rule.block else torch.zeros_like(place)
     part = min(rule.block or size, size)
@@ -60,14 +73,17 @@ def _blocks(model: Model, rule: Sampler, place: Tensor, start: int) -> Tensor:
 
 
 def _written(
-    rule: Sampler, probabilities: Tensor, still_open: Tensor, block: Tensor, steps_left: int, generator: torch.Generator
+    rule: Sampler,
+    probabilities: Tensor,
+    eligible: Tensor,
+    still_open: Tensor,
+    steps_left: int,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Which open places are written now: some of those in the first block that is not full."""
-    current = block.masked_fill(~still_open, block.max() + 1).amin(1, keepdim=True)
-    eligible = still_open & (block == current)
+    """Which of the places asked for are written now, among those that are eligible."""
     steps_here = _steps_here(eligible.sum(1), still_open.sum(1), steps_left)
     if rule.order == "random" and rule.threshold is None:
-        reveal = torch.rand(still_open.shape, generator=generator).to(still_open.device) < 1 / steps_here[:, None]
+        reveal = torch.rand(eligible.shape, generator=generator).to(eligible.device) < 1 / steps_here[:, None]
         return eligible & reveal
     scores = order_scores(rule.order, probabilities, generator)
     if rule.threshold is None:

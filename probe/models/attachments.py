@@ -6,7 +6,7 @@ that predicts how far FLUID can see, the embedding of a flow's time) is no part 
 model, the paradigm says (`Paradigm.attaches`); a folder holds those that were trained, and a model has those that its
 folder holds.
 
-    model.attachments["horizon"] = Horizon.beside(model)
+    model.attachments["horizon"] = Horizon(model.d_model)
     save_attachments(model, folder)           # folder/horizon.safetensors
     load(folder).attachments["horizon"]       # the same numbers
 """

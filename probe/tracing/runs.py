@@ -196,12 +196,10 @@ def _most_passes(model: Model, length: int, options: dict[str, Any]) -> int:
 
     A stride that is verified may be written whole, only for its first token to be kept.
     """
-    from probe.decoding import Strides
-    from probe.paradigms.fluid import Fluid
+    from probe.decoding import Strides, rule_for
 
-    if isinstance(model.paradigm, Fluid):
-        return length * ((options.get("sampler") or Strides()).length + 1)
-    return max(length, options.get("steps") or 0)
+    rule = rule_for(model, options.get("sampler"), options.get("steps"))
+    return length * (rule.longest + 1) if isinstance(rule, Strides) else max(length, rule.steps or 0)
 
 
 def _with_batch(trajectory: Trajectory) -> Trajectory:

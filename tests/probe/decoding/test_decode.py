@@ -80,15 +80,17 @@ def test_a_trajectory_tells_truly_how_the_text_came_about(
     assert (run.committed_at[:, :5] == GIVEN).all()
     assert run.committed_at[:, 5:].min() >= 0
     assert run.forward_passes == len(run) == len(told) > run.committed_at.max()
+    size = model.paradigm.size if isinstance(model.paradigm, Block) else None
     for step in range(len(run)):
         still_open = run.committed_at >= step
         assert torch.equal(run.states[:, step], run.tokens.masked_fill(still_open, MASK))
-        assert torch.equal(run.confidence[:, step].isnan(), ~still_open)
+        assert torch.equal(run.confidence[:, step].isnan(), ~_asked(still_open, size))
         assert torch.equal(told[step][2], run.committed_at == step)
         assert torch.equal(told[step][1], run.tokens.masked_fill(run.committed_at > step, MASK))
 
+    assert torch.equal(run.passes, run.committed_at.amax(1) + 1)
+
     # Parts of the answer are filled in order, and in no more passes than were asked for, but one a part.
-    size = model.paradigm.size if isinstance(model.paradigm, Block) else None
     if size is None:
         part = [(place - 5) // (block or length) for place in range(5, 5 + length)]
     else:
@@ -107,6 +109,17 @@ def test_a_trajectory_tells_truly_how_the_text_came_about(
 
     again = probe.decode(model, PROMPT, length, **how)
     assert all(torch.equal(one, other) for one, other in zip(parts(run), parts(again), strict=True))
+
+
+def _asked(still_open, size):
+    """The open places of each row that a pass must answer for: those of a block model's block at hand, else all."""
+    asked = still_open.clone()
+    if size is not None:
+        for row in asked:
+            places = row.nonzero()[:, 0].tolist()
+            for place in places:
+                row[place] = place // size == places[0] // size
+    return asked
 
 
 @pytest.mark.parametrize("steps", range(1, 10))

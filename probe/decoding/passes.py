@@ -1,0 +1,223 @@
+"""Passes: how a decoder asks its model, and what is kept of one forward pass for the next.
+
+A decoder has a state (token ids, some of them masks) and wants the logits of a few slots. How much must be computed for
+that depends on the attention alone: a token whose view cannot have changed since it was last shown has the keys and
+values that it had. So `OwnPasses` keeps those of the last pass, compares the state with the one it showed, and shows
+the model only what comes after the part that is settled:
+
+    causal      all that has not changed
+    block:N     the blocks before the first that has changed
+    masks_last  the text before the first mask, or before the first change
+    full        nothing: every token sees what was just written, so masked diffusion under full attention has no exact
+                cache (what public code calls one is an approximation), and every pass shows the whole state
+
+Keys and values lie on a board, at the index of their place. A pass overwrites the places that it shows, so nothing is
+ever cropped or moved, and the rows of a batch, which stand at different points of their strides or blocks, share every
+pass: row by row, the explicit mask says what each shown token sees of the board.
+
+Where someone listens to the passes (edits, a tracer), they are made by `ForeignPasses`, each of the whole state.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicLayer
+
+from probe.decoding.run import Forward
+from probe.errors import ProbeError
+from probe.paradigms import visibility
+from probe.paradigms.canvas import Canvas
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+NEVER = -1  # stands for a token that was not shown
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one pass showed of the slots that were asked for."""
+
+    logits: Tensor  # (batch, width, vocabulary), float32
+    hidden: Tensor | None  # (batch, width, d), the final norm's output; None where it was not asked for
+
+
+class Passes(ABC):
+    """Makes the forward passes of one decoding run, and counts them."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.slots = 0  # tokens computed in all passes, over all rows
+
+    def __call__(self, tokens: Tensor, first: Tensor, width: int) -> Seen:
+        """The slots first … first + width - 1 (`first`: batch) of a state (batch × length), in one forward pass."""
+        self.made += 1
+        return self._see(tokens, first, width)
+
+    @abstractmethod
+    def _see(self, tokens: Tensor, first: Tensor, width: int) -> Seen: ...
+
+
+def passes_of(model: Model, length: int, forward: Forward | None, cache: bool | None, *, hidden: bool) -> Passes:
+    """The passes of a run over texts of up to `length` tokens; `cache` None keeps keys and values where it is exact."""
+    watched = forward is not None or bool(model.before_run) or model.attention_override is not None
+    exact = model.paradigm.attention != "full"
+    if cache and watched:
+        raise _no_cache(model, "passes that nobody listens to", "a forward of one's own, or open edits")
+    if cache and not exact:
+        raise _no_cache(model, "attention that leaves written tokens as they are", "full attention")
+    if watched:
+        return ForeignPasses(model, forward or model.run, hidden=hidden)
+    return OwnPasses(model, length if exact and cache is not False else None)
+
+
+def _no_cache(model: Model, expected: str, found: str) -> ProbeError:
+    return ProbeError(
+        f"cache=True for model {model.name!r}",
+        expected=expected,
+        found=found,
+        remedy="Leave cache out: what can be kept exactly is kept.",
+    )
+
+
+class OwnPasses(Passes):
+    """The model's own passes; with a `length`, keys and values of so many places are kept between them."""
+
+    def __init__(self, model: Model, length: int | None):
+        super().__init__()
+        self._model = model
+        self._board = None if length is None else Board(length, model.n_layers)
+        self._shown: Tensor | None = None  # the last state, NEVER where its keys are not on the board
+
+    def _see(self, tokens: Tensor, first: Tensor, width: int) -> Seen:
+        canvas, start = self._canvas(tokens, first, width)
+        self.slots += canvas.tokens.numel()
+        hidden = self._model.run_trunk(canvas, cache=self._board)
+        hidden = _window(hidden, first - start, width)
+        return Seen(self._model.unembed(hidden).float(), hidden)
+
+    def _canvas(self, tokens: Tensor, first: Tensor, width: int) -> tuple[Canvas, Tensor]:
+        """What must be shown, and the place (batch) that it starts from."""
+        if self._board is None:
+            return self._model.canvas(tokens), torch.zeros_like(first)
+        kind, mask, length = self._model.paradigm.attention, self._model.mask_id, tokens.shape[1]
+        end = visibility.seen_by(kind, first + width, length)
+        begin = visibility.settled(kind, self._unchanged(tokens), tokens, mask).minimum(first)
+        high, span, lowest, highest = (int(n) for n in (end.max(), (end - begin).max(), begin.min(), begin.max()))
+        start = begin.clamp(max=high - span)  # rows that need less are shown more, which changes nothing
+        together = lowest == highest
+        at = torch.arange(span, device=tokens.device) + (start[:1] if together else start)[:, None]
+        rank = visibility.order(kind, tokens[:, :high], mask_id=mask)
+        if len(at) > 1 or len(rank) > 1:
+            at, rank = at.expand(len(tokens), -1), rank.expand(len(tokens), -1)
+        allowed = rank[:, None, :] <= rank.gather(1, at)[:, :, None]
+        self._board.place(at, high, together=together)
+        known = torch.arange(length, device=tokens.device) < (start + span)[:, None]
+        self._shown = tokens.where(known, NEVER)
+        return Canvas(tokens.gather(1, at.expand(len(tokens), -1)), allowed, at, torch.zeros_like(at)), start
+
+    def _unchanged(self, tokens: Tensor) -> Tensor:
+        """How many leading tokens of each row stand as they were shown last."""
+        if self._shown is None:
+            return tokens.new_zeros(len(tokens))
+        both = min(self._shown.shape[1], tokens.shape[1])
+        return (self._shown[:, :both] == tokens[:, :both]).cumprod(1).sum(1)
+
+
+class ForeignPasses(Passes):
+    """Passes made by a `forward` that is to see every state whole."""
+
+    def __init__(self, model: Model, forward: Forward, *, hidden: bool):
+        super().__init__()
+        self._model, self._forward, self._wants_hidden = model, forward, hidden
+
+    def _see(self, tokens: Tensor, first: Tensor, width: int) -> Seen:
+        self.slots += tokens.numel()
+        with _overheard(self._model, self._wants_hidden) as heard:
+            logits = self._forward(self._model.canvas(tokens))
+        hidden = _window(heard[-1], first, width) if self._wants_hidden else None
+        return Seen(_window(logits, first, width).float(), hidden)
+
+
+@contextmanager
+def _overheard(model: Model, wanted: bool) -> Iterator[list[Tensor]]:
+    """What the final norm puts out while the context lasts, where it is wanted."""
+    heard: list[Tensor] = []
+    if not wanted:
+        yield heard
+        return
+    norm = model.layout.part(model.backbone, "final_norm")
+    hook = norm.register_forward_hook(lambda _module, _inputs, output: heard.append(output))
+    try:
+        yield heard
+    finally:
+        hook.remove()
+    if not heard:
+        raise ProbeError(
+            f"the forward that model {model.name!r} writes through",
+            expected="one that runs the model's own modules, whose last hidden state the horizon head reads",
+            found="one that does not",
+            remedy="Record with tracer='hooks', or write in fixed strides: sampler=Strides(length=8).",
+        )
+
+
+class Board(Cache):
+    """Keys and values of every place of a text, in the form in which transformers' models ask for them."""
+
+    def __init__(self, length: int, layers: int):
+        super().__init__(layers=[_Shelf(self) for _ in range(layers)])
+        self.length = length
+        self.at = torch.empty(0)
+        self.high = 0
+        self.together = False
+
+    def place(self, at: Tensor, high: int, *, together: bool) -> None:
+        """Tell the places (batch or 1, shown) of the next pass, and how many places it is to see."""
+        self.at, self.high, self.together = at, high, together
+
+
+class _Shelf(DynamicLayer):
+    """One layer of the board: (batch, key heads, place, d)."""
+
+    def __init__(self, board: Board):
+        super().__init__()
+        self._board = board
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self.keys, self.values = (
+            new.new_zeros(*new.shape[:2], self._board.length, new.shape[3]) for new in (key_states, value_states)
+        )
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_unused: Any, **_also: Any) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None
+        assert self.values is not None
+        return self._put(self.keys, key_states), self._put(self.values, value_states)
+
+    def _put(self, shelf: Tensor, new: Tensor) -> Tensor:
+        board = self._board
+        if board.together:  # every row shows the same places, and they are neighbours
+            end = board.high
+            shelf[:, :, end - new.shape[2] : end] = new
+        else:
+            at = board.at.to(new.device)[:, None, :, None]
+            shelf.scatter_(2, at.expand_as(new), new)
+        return shelf[:, :, : board.high]
+
+
+def _window(values: Tensor, first: Tensor, width: int) -> Tensor:
+    """Slots first … first + width - 1 of each row (batch × slots × …)."""
+    if values.shape[1] == width:
+        return values
+    at = first[:, None, None] + torch.arange(width, device=values.device)[:, None]
+    return values.gather(1, at.expand(-1, -1, values.shape[2]).to(values.device))

@@ -1,0 +1,105 @@
+"""Elastic Horizons: how far a FLUID model can see, learnt from its own losses and told before it writes.
+
+A fixed stride is too long where the text is open and too short where it is foregone. So a small head reads the last
+hidden state of an anchor (the last token of the text) and predicts how many tokens behind it can be drafted in one
+stride. What it learns is the model's own boundary of competence, with the backbone frozen:
+
+    CE_j     the loss of the j-th token behind the anchor, when all of them are masks
+    K*       the largest k ≤ 16 with mean_{j≤k} CE_j < τ, else 1
+    Q(k)     ∝ exp(-(k - K*)² / (2·1.5²)), so that a near miss is nearly right
+    loss     -Σ_k Q(k) log softmax(head(h))_k
+
+The first token behind an anchor is read from the anchor itself, by autoregression; the j-th from the mask before it.
+So a stride of k tokens takes k - 1 inserted masks to be learnt from. Where the text ends within 16 tokens, K* is at
+most what is left of it.
+
+τ is in nats a token. The paper's 2.8 is for a 7B model of natural text; a small model of a small world needs a small
+one. `horizon_loss(model, tokens, generator, tau)` is what is minimised over `model.attachments["horizon"]`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from probe.errors import ProbeError
+from probe.paradigms.inserted import ANCHOR_RATE, LONGEST_BLOCK, insert
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+WIDTH = 1.5  # standard deviation of the target, in tokens
+TAU = 2.8  # the paper's, for a 7B model
+
+
+class Horizon(nn.Module):
+    """Linear(d, d/4) - GELU - Linear(d/4, 16): logits over strides of 1 to 16 tokens."""
+
+    def __init__(self, d_model: int, longest: int = LONGEST_BLOCK):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(d_model, d_model // 4), nn.GELU(), nn.Linear(d_model // 4, longest))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.layers(hidden)
+
+    def stride(self, hidden: Tensor) -> Tensor:
+        """The most likely horizon, in tokens, of each hidden state."""
+        return self(hidden).argmax(-1) + 1
+
+
+def new_horizon(model: Model, seed: int = 0) -> Horizon:
+    """An untrained head for a model, as its attachment; the seed is its own, whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = Horizon(model.d_model)
+    model.attachments["horizon"] = head.to(model.device, model.dtype)
+    return head
+
+
+def horizon_loss(model: Model, tokens: Tensor, generator: torch.Generator, tau: float) -> Tensor:
+    """The loss of a model's horizon head on clean text, over anchors drawn as in stage I. Only the head learns."""
+    if not tau > 0:
+        raise ProbeError("τ", expected="a loss in nats, above 0", found=str(tau), remedy="For example 0.5.")
+    anchors = torch.rand(tokens.shape, generator=generator, device=tokens.device) < ANCHOR_RATE
+    anchors[:, -1] = False  # nothing comes after the last token
+    losses, hidden = stride_losses(model, tokens, anchors)
+    target = soft_target(competence(losses, tau)).to(hidden.dtype)
+    logits = model.attachments["horizon"](hidden)
+    return torch.nn.functional.cross_entropy(logits.float(), target.float())
+
+
+@torch.no_grad()
+def stride_losses(model: Model, tokens: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+    """CE_j (anchors × 16, inf behind the end of the text) and the last hidden states (anchors × d), of every token
+    where `anchors` (batch × length) is True, row by row."""
+    length, longest = tokens.shape[1], LONGEST_BLOCK
+    left = length - 1 - torch.arange(length, device=tokens.device)  # tokens behind each place
+    masks = (left - 1).clamp(min=0, max=longest - 1).expand_as(tokens)
+    canvas = insert(tokens, anchors, masks, model.paradigm.given_mask())
+    hidden = model.run_trunk(canvas)
+    answers = tokens.gather(1, (canvas.places + 1).clamp(max=length - 1))
+    each = nn.functional.cross_entropy(
+        model.unembed(hidden).flatten(0, 1).float(), answers.flatten(), reduction="none"
+    ).view_as(answers)
+    dense = each.new_full((*tokens.shape, longest), math.inf)
+    dense[:, : length - 1, 0] = each[:, : length - 1]
+    row, slot = (canvas.block > 0).nonzero(as_tuple=True)
+    anchor = canvas.block[row, slot] - 1
+    dense[row, anchor, canvas.places[row, slot] - anchor] = each[row, slot]
+    return dense[anchors], hidden[:, :length][anchors]
+
+
+def competence(losses: Tensor, tau: float) -> Tensor:
+    """K* from CE_1 … CE_16 (… × 16): the largest k whose mean loss is below τ, else 1."""
+    count = torch.arange(1, losses.shape[-1] + 1, device=losses.device)
+    below = losses.cumsum(-1) / count < tau
+    return torch.where(below, count, 1).amax(-1)
+
+
+def soft_target(best: Tensor, longest: int = LONGEST_BLOCK) -> Tensor:
+    """Q (… × 16), a bell around K* on the strides that there are."""
+    count = torch.arange(1, longest + 1, device=best.device)
+    return (-((count - best[..., None]) ** 2) / (2 * WIDTH**2)).softmax(-1)
