@@ -38,10 +38,8 @@ class Pair:
             )
         for other in (self.diffusion, *self.controls.values()):
             _refuse_unlike(self.ar, other)
-        mask = self.diffusion.mask_id
         for model in (self.ar, *self.controls.values()):
-            if model.mask_id is None and mask is not None and mask < model.vocabulary:
-                model.paradigm = replace(model.paradigm, mask_id=mask)
+            lend_mask(model, self.diffusion.mask_id)
 
     def __repr__(self) -> str:
         return f"Pair({self.name}: {self.ar!r} → {self.diffusion!r}; controls {sorted(self.controls)})"
@@ -59,6 +57,12 @@ class Pair:
     def vocabulary(self) -> int:
         """The token ids that both twins have; one of them may have a row more, for its mask."""
         return min(self.ar.vocabulary, self.diffusion.vocabulary)
+
+
+def lend_mask(model: Model, mask: int | None) -> None:
+    """Tell a model that has no mask its twin's."""
+    if model.mask_id is None and mask is not None and mask < model.vocabulary:
+        model.paradigm = replace(model.paradigm, mask_id=mask)
 
 
 _OF_DIFFUSION = ("paradigm", "mask_id", "shift", "attention")

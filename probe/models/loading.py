@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from probe.errors import CheckpointError, ProbeError, nearest
 from probe.models.attachments import attached, load_attachments
@@ -54,9 +54,7 @@ def load(
     # What is cheap to refuse is refused before the weights are read.
     onto, kind = usable_device(device), usable_dtype(dtype)
     _refuse_unknown_depth(selftest)
-    checkpoint = open_checkpoint(resolve(str(where), catalog))
-    published = None if checkpoint.gguf else format_of(checkpoint.config, list(checkpoint.shapes))
-    entry = _declared(str(where), checkpoint, published, catalog, paradigm, mask_id)
+    checkpoint, published, entry = look(where, catalog, paradigm=paradigm, mask_id=mask_id)
     manner = _paradigm(entry, checkpoint, paradigm, mask_id=mask_id, shift=shift, attention=attention)
     words = _tokenizer(tokenizer, checkpoint, published)
     backbone = load_backbone(checkpoint, published, onto, kind, device_map)
@@ -66,6 +64,27 @@ def load(
         for needed in manner.needs:
             attached(model, needed)
     return _tested(model, selftest)
+
+
+def look(
+    where: str | Path,
+    catalog: str | Path | None = None,
+    *,
+    paradigm: str | Paradigm | None = None,
+    mask_id: int | None = None,
+) -> tuple[Checkpoint, Format | None, Entry | None]:
+    """What can be known of a model before its weights are read: its files, their format, what is declared of it."""
+    checkpoint = open_checkpoint(resolve(str(where), catalog))
+    published = None if checkpoint.gguf else format_of(checkpoint.config, list(checkpoint.shapes))
+    return checkpoint, published, _declared(str(where), checkpoint, published, catalog, paradigm, mask_id)
+
+
+def manner_of(where: str | Path, catalog: str | Path | None = None, **said: Any) -> Paradigm:
+    """The paradigm that `load` would give a model, with its mask and attention, before its weights are read."""
+    known = {name: said[name] for name in ("paradigm", "mask_id") if name in said}
+    checkpoint, _, entry = look(where, catalog, **known)
+    nothing = {"mask_id": None, "shift": None, "attention": None}
+    return _paradigm(entry, checkpoint, said.pop("paradigm", None), **{**nothing, **said})
 
 
 def resolve(where: str, catalog: str | Path | None = None) -> Path:
