@@ -1,0 +1,41 @@
+"""What goes into a page that must stand alone: Plotly's code, the figures' data, and a rule that lets in nothing else.
+
+The page carries a content security policy made of the hashes of its own two scripts. It can reach no network, and if a
+string from a model or a file ever slipped past the escaping, it would be inert: no script runs whose hash is not there.
+(The figures' data are JSON in elements that no browser executes.)
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from typing import Any
+
+
+@cache
+def plotly_code() -> str:
+    """The whole of plotly.js, from the Python package."""
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
+
+
+def policy(*scripts: str) -> str:
+    """The content security policy of a page that runs these scripts and asks nothing of the network."""
+    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def without_title_and_template(figure: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """A figure for a page that sets its title in a caption, and the template, which all figures of a run share."""
+    layout = {key: value for key, value in figure.get("layout", {}).items() if key not in ("title", "template")}
+    template = figure.get("layout", {}).get("template")
+    return {"data": figure.get("data", []), "layout": layout}, template

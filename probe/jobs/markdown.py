@@ -1,0 +1,40 @@
+"""Text from elsewhere, made safe for Markdown: what it writes is what is read, with no markup of its own.
+
+Templates put every value through `escaped` unless it is `Markup`, which the house made itself. Line breaks become
+spaces, since a row of a table and a heading end at one. Only signs that would mean something where they stand are
+escaped, so that `zoo:tiny-masked` and `0.12 [0.05, 0.19]` stay as readable in the file as in what is made of it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from markupsafe import Markup
+
+_SIGNS = re.compile(
+    r"""([\\`*|~$]              # escapes, code, emphasis, cells, strikes, formulas
+        |(?<!\w)_|_(?!\w)       # emphasis, but not an underscore within a name
+        |\](?=[(\[:])           # links and their definitions
+        |^[-+#=]                 # lists and headings
+        |(?<=^\d)[.)](?=\s|$)
+        )""",
+    re.VERBOSE,
+)
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def escaped(value: Any) -> str:
+    """A value as Markdown that reads as the value does."""
+    if isinstance(value, Markup):
+        return str(value)
+    text = " ".join(str(value).split())
+    return _SIGNS.sub(r"\\\1", re.sub(r"[&<>]", lambda found: _HTML[found[0]], text))
+
+
+def code(value: Any) -> Markup:
+    """A value as a span of code, whatever backticks it holds."""
+    text = " ".join(str(value).split())
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    padding = " " if "`" in text else ""
+    return Markup(f"{fence}{padding}{text}{padding}{fence}".replace("|", "\\|"))

@@ -1,0 +1,152 @@
+"""The report: a run as one file to read, to send, and to print.
+
+Someone who was not there when a job ran asks three things: what came out, can I believe it, how do I get it again. So
+the report begins with the question and the verdict, shows each figure with how to read it and each number with its
+interval, its null and its command, keeps what failed in sight, and ends with what made it. It is
+
+    report.html       one page that needs nothing else: Plotly and the figures are inside, and no network is asked
+    report.md         the same words and numbers as Markdown
+    report.parquet    every estimate of the run in one tidy table
+
+Figures are drawn when they come near the window, the rest while the reader reads, so a page of a hundred opens at once.
+Every word of a run is escaped: both settings escape what is put into them unless this package made it.
+
+    write_report("runs/demo")      # runs/demo/report.html
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from probe.jobs import wording
+from probe.jobs.contents import Contents, contents
+from probe.jobs.embedding import plotly_code, policy, without_title_and_template
+from probe.jobs.markdown import code, escaped
+from probe.jobs.run_folder import RunFolder, open_run
+from probe.jobs.verdict import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LARGEST = 10_000_000  # bytes of the page; figures that would go beyond are left to the app, and said to be
+MARKS = {"above": "▲", "below": "▼", "within": "○", "same": "=", "mixed": "◆"}
+
+
+def write_report(run: RunFolder | str | Path) -> Path:
+    """Write the report of a run into its folder, and say where."""
+    run = run if isinstance(run, RunFolder) else open_run(run)
+    said = contents(run)
+    page = run.folder / "report.html"
+    _write(page, html(said))
+    _write(run.folder / "report.md", markdown(said))
+    estimates(run).to_parquet(run.folder / "report.parquet", index=False)
+    return page
+
+
+def html(said: Contents) -> str:
+    """The report as one page."""
+    figures, template, left_out = _embedded(said)
+    return set_in_type(
+        "report.html.j2",
+        said=said,
+        figures=figures,
+        figures_template=template,
+        figures_left_out=left_out,
+        **_facts(said),
+    )
+
+
+def markdown(said: Contents) -> str:
+    """The report as Markdown; its figures are the files beside it."""
+    environment = _environment(autoescape=False, finalize=escaped)
+    return environment.get_template("report.md.j2").render(said=said, **_facts(said))
+
+
+def estimates(run: RunFolder) -> pd.DataFrame:
+    """Every estimate of a run in one table, each with the unit it is of and the verdict on it."""
+    import pandas as pd
+
+    from probe.errors import ProbeError
+    from probe.jobs.verdict import judge
+
+    tables = []
+    for unit in run.done:
+        try:
+            judged = judge(run.saved(unit).table)
+        except ProbeError:
+            continue  # the report lists it among the failures
+        of = {"id": unit.id, "pair": unit.pair, "asked": unit.task, "read": unit.reading, "measure": unit.measure}
+        tables.append(judged.assign(**{f"unit_{key}": value for key, value in of.items()}, unit_seed=unit.seed))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def set_in_type(template: str, **values: Any) -> str:
+    """A page of the house: its styles, its scripts, and a policy that lets in nothing else."""
+    code = {"plotly": plotly_code(), "script": _asset("page.js")} if values.get("figures") else {}
+    inline = {name: Markup(text) for name, text in {**code, "style": _asset("page.css")}.items()}
+    page = _environment(autoescape=True).get_template(template)
+    return page.render(policy=policy(*code.values()), **inline, **values)
+
+
+def _environment(**how: Any) -> Environment:
+    loader = PackageLoader("probe.jobs")
+    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **how)
+    environment.globals.update(wording=wording, MARKS=MARKS, counted=counted)
+    environment.filters["code"] = code
+    return environment
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text("utf-8")
+
+
+def _embedded(said: Contents) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
+    """The figures by anchor, the template they share, and the anchors of those that there was no room for."""
+    figures: dict[str, Any] = {}
+    shared: dict[str, Any] = {}
+    left_out: set[str] = set()
+    room = LARGEST - len(plotly_code().encode())
+    for block in said.blocks:
+        if block.figure is None:
+            continue
+        figure, template = without_title_and_template(block.figure)
+        shared = shared or template or {}
+        if template and template != shared:
+            figure["layout"]["template"] = template
+        room -= len(json.dumps(figure))
+        if room < 0:
+            left_out.add(block.anchor)
+        else:
+            figures[block.anchor] = figure
+    return figures, shared, left_out
+
+
+def _facts(said: Contents) -> dict[str, Any]:
+    """What the manifest tells of the run as a whole, in the order in which it is read."""
+    run, manifest = said.run, said.run.manifest
+    spec = run.folder / "spec.yaml"
+    return {
+        "run": run,
+        "manifest": manifest,
+        "versions": _mapping(manifest.get("versions")),
+        "weights": _mapping(manifest.get("weights")),
+        "device": _mapping(manifest.get("device")),
+        "git": _mapping(manifest.get("git")),
+        "spec": spec.read_text("utf-8", errors="replace") if spec.is_file() else "",
+    }
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _write(path: Path, text: str) -> None:
+    """All of it or nothing: a reader never opens half a report."""
+    partly = path.with_name(f".{path.name}.part")
+    partly.write_text(text, "utf-8")
+    partly.replace(path)

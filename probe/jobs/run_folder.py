@@ -1,0 +1,231 @@
+"""A run folder, opened: what a job left on disk, as the faces read it.
+
+The report, the comparison, the app and a notebook all want the same few things of a run: what was asked (`spec.yaml`),
+what became of each unit and what made it (`manifest.json`), and each unit's table with the words that explain it
+(`results/*.parquet`) and its figure (`figures/*.json`). They get them here, and nowhere else:
+
+    run = open_run("runs/demo")
+    for unit in run.done:
+        saved = run.saved(unit)           # the table, its title, and how to read it
+        print(saved.title, len(saved.table))
+
+A folder may come from another machine, another version or another person, so nothing in it is trusted: paths that lead
+out of it are refused, what cannot be read is told as a `RunError` that names the file, and every word is text to be
+escaped by who shows it. A tool that only reads a run asks little of it: of a unit, its `id` and `status`; the rest may
+be missing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probe.errors import ProbeError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPEC, MANIFEST = "spec.yaml", "manifest.json"
+_WORDS = b"twinprobe"  # where a result keeps its words, among the metadata of its parquet file
+
+
+class RunError(ProbeError):
+    """A run folder, or a file in it, that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A result as it lies on disk: its table, and the words and the drawing that belong to it."""
+
+    name: str
+    title: str
+    reads: str
+    drawing: str
+    about: dict[str, Any]
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One question put to one pair: which it was, what became of it, and how to ask it again."""
+
+    id: str
+    status: str
+    kind: str = "measure"
+    pair: str = ""
+    task: str = ""
+    reading: str = ""
+    measure: str = ""
+    seed: int | None = None
+    result: str | None = None
+    figure: str | None = None
+    command: str | None = None
+    error: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    record: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # all the manifest says of it
+
+    def asked(self, *, seed: bool = True) -> str:
+        """What was asked of whom, in one line; the seed only where it tells one unit from another."""
+        parts = [self.pair, self.task, self.reading, f"seed {self.seed}" if seed and self.seed is not None else ""]
+        return " · ".join(part for part in parts if part) or self.id
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder that holds a readable manifest."""
+
+    folder: Path
+    spec: dict[str, Any]
+    manifest: dict[str, Any]
+    units: tuple[Unit, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest.get("name") or self.spec.get("name") or self.folder.name)
+
+    @property
+    def question(self) -> str:
+        default = "What changes inside a language model when an autoregressive one becomes a diffusion one?"
+        return str(self.manifest.get("question") or self.spec.get("question") or default)
+
+    @cached_property
+    def measures(self) -> tuple[Unit, ...]:
+        """The units that answer a question, and not those whose work others share."""
+        return tuple(unit for unit in self.units if unit.kind == "measure" and unit.status != "skipped")
+
+    @cached_property
+    def done(self) -> tuple[Unit, ...]:
+        return tuple(unit for unit in self.measures if unit.status == "done" and unit.result)
+
+    @cached_property
+    def failed(self) -> tuple[Unit, ...]:
+        """What the run did not get: units that failed, shared ones among them, and measures that were never reached."""
+        failed = {unit.id for unit in self.units if unit.status == "failed"}
+        without = failed | ({unit.id for unit in self.measures} - {unit.id for unit in self.done})
+        return tuple(unit for unit in self.units if unit.id in without)
+
+    @cached_property
+    def skipped(self) -> tuple[Unit, ...]:
+        """Units that do not apply to their pair or task."""
+        return tuple(unit for unit in self.units if unit.status == "skipped")
+
+    @cached_property
+    def has_seeds(self) -> bool:
+        """Whether seeds tell units apart."""
+        return len({unit.seed for unit in self.units}) > 1
+
+    def path(self, relative: str) -> Path:
+        """A file that the manifest names; one outside of the folder is not the run's to name."""
+        path = (self.folder / relative).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise RunError(
+                str(self.folder / MANIFEST),
+                expected="files inside the run folder",
+                found=repr(relative),
+                remedy="The manifest was changed by hand or comes from elsewhere: run the job again.",
+            )
+        return path
+
+    def saved(self, unit: Unit) -> Saved:
+        """A unit's result, read from its parquet file."""
+        return read_result(self.path(unit.result or f"{unit.id} has no result"))
+
+    def figure(self, unit: Unit) -> dict[str, Any] | None:
+        """A unit's figure as Plotly's JSON, where the run drew one."""
+        if unit.figure is None or not self.path(unit.figure).is_file():
+            return None
+        return read_json(self.path(unit.figure))
+
+
+def open_run(folder: str | Path) -> RunFolder:
+    """Open a run folder for reading."""
+    folder = Path(folder)
+    manifest_at = folder / MANIFEST
+    if not manifest_at.is_file():
+        found = "a folder without one" if folder.is_dir() else "no such folder" if not folder.exists() else "a file"
+        raise RunError(
+            str(folder),
+            expected=f"a run folder, which holds a {MANIFEST}",
+            found=found,
+            remedy="Name the folder that `twinprobe run` or `twinprobe demo` printed when it ended.",
+        )
+    manifest = read_json(manifest_at)
+    entries = manifest.get("units", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "id" in entry for entry in entries):
+        raise RunError(
+            str(manifest_at),
+            expected="a list of units, each with its id",
+            found=f"{type(entries).__name__} {str(entries)[:60]!r}",
+            remedy="Run the same job again: it writes the manifest anew and keeps what is done.",
+        )
+    return RunFolder(folder, _read_spec(folder / SPEC), manifest, tuple(map(_unit, entries)))
+
+
+def nearby(place: Path, *, deepest: int = 3) -> list[Path]:
+    """The run folders at a place and below it, newest first."""
+    levels = ["/".join(["*"] * depth + [MANIFEST]) for depth in range(deepest + 1)]
+    manifests = {found for level in levels for found in place.glob(level) if found.is_file()}
+    return [found.parent for found in sorted(manifests, key=lambda found: -found.stat().st_mtime)]
+
+
+def read_result(path: Path) -> Saved:
+    """A table with its words, from one parquet file."""
+    import pyarrow.parquet as parquet
+
+    try:
+        stored = parquet.read_table(path)
+    except (OSError, ValueError) as problem:  # pyarrow's own errors are kinds of these
+        raise _unreadable(path, "a parquet file", problem) from problem
+    words = json.loads((stored.schema.metadata or {}).get(_WORDS, b"{}"))
+    told = {key: str(words.get(key, "")) for key in ("title", "reads", "drawing")}
+    return Saved(str(words.get("name", path.stem)), **told, about=words.get("about") or {}, table=stored.to_pandas())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        read = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as problem:
+        raise _unreadable(path, "a file of JSON", problem) from problem
+    if not isinstance(read, dict):
+        raise _unreadable(path, "one JSON object", f"a {type(read).__name__}")
+    return read
+
+
+def _read_spec(path: Path) -> dict[str, Any]:
+    import yaml
+
+    if not path.is_file():
+        return {}
+    try:
+        spec = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as problem:
+        raise _unreadable(path, "a file of YAML", problem) from problem
+    return spec if isinstance(spec, dict) else {}
+
+
+def _unit(entry: dict[str, Any]) -> Unit:
+    text: dict[str, Any] = {key: str(entry.get(key) or "") for key in ("pair", "task", "reading", "measure")}
+    maybe = {key: str(entry[key]) for key in ("result", "figure", "command") if entry.get(key)}
+    return Unit(
+        id=str(entry["id"]),
+        status=str(entry.get("status") or "missing"),
+        kind=str(entry.get("kind") or "measure"),
+        seed=entry.get("seed"),
+        error=entry["error"] if isinstance(entry.get("error"), dict) else None,
+        notes=tuple(map(str, entry.get("notes") or ())),
+        record=entry,
+        **text,
+        **maybe,
+    )
+
+
+def _unreadable(path: Path, expected: str, problem: object) -> RunError:
+    return RunError(
+        str(path),
+        expected=expected,
+        found=" ".join(str(problem).split())[:200],
+        remedy="`twinprobe verify` tells which files are whole; the same `twinprobe run` again makes what is not.",
+    )

@@ -1,0 +1,104 @@
+// Draws the figures: those near the window at once, the rest while the reader reads, all of them before the page is
+// printed; in the page's own colours, light or dark. Plotly's code takes a second to start: it lies in the page as text
+// until the words are on the screen.
+(() => {
+  "use strict";
+  const plots = [...document.querySelectorAll(".plot")];
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const LIGHT = { ink: "#1f1d1a", soft: "#6b665e", rule: "#e4dfd5" };
+  const DARK = { ink: "#e6e2d9", soft: "#a19b90", rule: "#36373b" };
+  const PRINTED_WIDTH = 660; // CSS pixels between the margins of a sheet
+  const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  const shared = read("figures-template");
+  let printing = false;
+
+  function startPlotly() {
+    if (window.Plotly) return;
+    const script = document.createElement("script");
+    script.textContent = document.getElementById("plotly").textContent;
+    document.head.append(script); // runs at once
+  }
+
+  function dressed(figure) {
+    const colours = dark.matches && !printing ? DARK : LIGHT;
+    const layout = { ...figure.layout, template: themed(figure.layout.template ?? shared, colours) };
+    const clear = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
+    const font = { ...layout.font, color: colours.ink, family: getComputedStyle(document.documentElement).getPropertyValue("--sans") };
+    Object.assign(layout, clear, { font, autosize: !printing, width: printing ? PRINTED_WIDTH : undefined });
+    const titled = (figure.layout.annotations ?? []).length > 0; // the names of panels stand above them
+    layout.margin = { l: 56, r: 16, b: 44, ...figure.layout.margin, t: titled ? 34 : 18 };
+    return { data: figure.data.map((trace) => inked(trace, colours)), layout };
+  }
+
+  // Axes take the page's colours through the template, so that what a figure says of its own axes holds.
+  function themed(template, colours) {
+    const layout = { ...template.layout };
+    for (const name of ["xaxis", "yaxis"])
+      layout[name] = {
+        ...layout[name],
+        ...{ gridcolor: colours.rule, linecolor: colours.soft, zerolinecolor: colours.soft, tickcolor: colours.soft },
+        ...{ automargin: true, tickfont: { size: 12 }, title: { font: { size: 13 }, standoff: 10 } },
+      };
+    return { ...template, layout };
+  }
+
+  // Black marks would vanish on a dark page: they take the colour of its ink.
+  function inked(value, colours) {
+    if (typeof value === "string") return /^(#000|#000000|black)$/i.test(value) ? colours.ink : value;
+    if (Array.isArray(value)) return value.length > 64 ? value : value.map((each) => inked(each, colours));
+    if (value === null || typeof value !== "object" || "bdata" in value) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, inked(each, colours)]));
+  }
+
+  function draw(plot) {
+    startPlotly();
+    plot.figure ??= read(plot.dataset.figure);
+    const { data, layout } = dressed(plot.figure);
+    plot.dataset.state = "drawing";
+    return Plotly.react(plot, data, layout, CONFIG).then(() => { plot.dataset.state = "drawn"; });
+  }
+
+  function attempt(plot) {
+    const failed = (problem) => {
+      plot.dataset.state = "failed";
+      plot.textContent = `This figure could not be drawn (${problem.message ?? problem}). Its numbers are in the table below.`;
+    };
+    try {
+      return draw(plot).catch(failed);
+    } catch (problem) {
+      failed(problem);
+      return Promise.resolve();
+    }
+  }
+
+  const waiting = () => plots.filter((plot) => !plot.dataset.state);
+  const whenIdle = window.requestIdleCallback ?? ((task) => setTimeout(task, 50));
+  const drawOneMore = () => {
+    const [next] = waiting();
+    if (next) attempt(next).then(() => whenIdle(drawOneMore));
+  };
+  const near = new IntersectionObserver(
+    (seen) => seen.filter((entry) => entry.isIntersecting && !entry.target.dataset.state).forEach((entry) => attempt(entry.target)),
+    { rootMargin: "500px" },
+  );
+  // Two frames: the first has painted the page's words.
+  const begin = () => requestAnimationFrame(() => setTimeout(() => {
+    plots.forEach((plot) => near.observe(plot));
+    whenIdle(drawOneMore);
+  }));
+  addEventListener("load", begin);
+
+  const redraw = () => plots.filter((plot) => plot.dataset.state !== "failed").forEach(attempt);
+  dark.addEventListener("change", redraw);
+  addEventListener("beforeprint", () => {
+    printing = true;
+    document.querySelectorAll("details.numbers").forEach((details) => { details.dataset.was = details.open ? "open" : ""; details.open = true; });
+    redraw();
+  });
+  addEventListener("afterprint", () => {
+    printing = false;
+    document.querySelectorAll("details.numbers").forEach((details) => { details.open = details.dataset.was === "open"; });
+    redraw();
+  });
+})();
