@@ -87,6 +87,12 @@ def manner_of(where: str | Path, catalog: str | Path | None = None, **said: Any)
     return _paradigm(entry, checkpoint, said.pop("paradigm", None), **{**nothing, **said})
 
 
+def words_of(where: str | Path, catalog: str | Path | None = None) -> PreTrainedTokenizerBase | None:
+    """A model's tokenizer, without its weights."""
+    checkpoint, published, _ = look(where, catalog)
+    return _tokenizer(True, checkpoint, published)
+
+
 def resolve(where: str, catalog: str | Path | None = None) -> Path:
     """The folder (or GGUF file) that `where` means."""
     if where.startswith("zoo:"):
