@@ -1,0 +1,157 @@
+"""Linear CKA: how alike two models arrange the same tokens, layer against layer, whatever bases they do it in.
+
+    CKA(l, m) = HSIC(K_l, K_m) / √(HSIC(K_l, K_l) · HSIC(K_m, K_m)),     K_l[i, j] = x_i · x_j at layer l
+
+It does not change when a layer's space is rotated or scaled. The usual estimate is biased upwards, and badly so with
+fewer tokens than dimensions (two unrelated models seem alike), so HSIC is the unbiased one here: sums over *distinct*
+tokens only, whose expectation is 0 where nothing is shared.
+
+Tokens of one text are not independent draws, so each minibatch takes one token an example, and HSIC is averaged over
+minibatches before the ratio (Nguyen et al. 2021). What is resampled for intervals are examples; a resample weighs each
+example, and since the sums stay over distinct ones, an example drawn twice is not taken for two alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analyses.representation.outliers import TIMES, without_outliers
+from analyses.representation.states import Beside, in_pairs, traces_of
+from analyses.result import Result
+from analyses.statistics import bootstrap
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings import Reading
+from probe.tasks import Batch
+
+if TYPE_CHECKING:
+    import xarray
+
+Grams = list[tuple[NDArray, NDArray]]
+"""Of each minibatch, the kernels of both models: layer × n × n."""
+
+MINIBATCHES = 2
+RESAMPLES = 300
+SHUFFLES = 100
+
+
+def cka(
+    models: Model | Pair,
+    batch: Batch,
+    *,
+    reading: str | Reading = "prefix",
+    traces: Mapping[str, xarray.Dataset] | None = None,
+    drop_outliers: bool = False,
+    minibatches: int = MINIBATCHES,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Result:
+    """CKA of every layer of the AR model with every layer of each other model; clean and masked slots apart."""
+    parts = []
+    for first, role, both in in_pairs(traces_of(models, batch, reading, traces)):
+        both = without_outliers(both) if drop_outliers else both
+        for group in both.groups:
+            found = similarity(both.of(group), minibatches, resamples, seed)
+            parts.append(found.assign(role=role, beside=first, tokens=group))
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(0, "panel", table["role"] + " beside " + table["beside"] + ", " + table["tokens"])
+    titles = {"x_title": "layer of the AR model", "y_title": "layer", "z_title": "CKA"}
+    return Result(
+        "cka",
+        table,
+        f"Linear CKA with the AR model, {batch.task}",
+        "A cell compares a layer of the AR model with one of the model named: 1 where they arrange the same tokens "
+        "alike, 0 where they share nothing. A bright diagonal: representations are kept, layer by layer; a bright line "
+        "above it: they come earlier.",
+        "heatmap",
+        {"axes": {"x": "beside_layer", "y": "layer", "facet": "panel", **titles}, "reading": str(reading), "seed": seed,
+         "outliers_dropped_above": TIMES if drop_outliers else None},
+    )  # fmt: skip
+
+
+def similarity(both: Beside, minibatches: int, resamples: int, seed: int) -> pd.DataFrame:
+    """CKA of every layer of `a` (beside_layer) with every layer of `b` (layer), with intervals and nulls."""
+    grams = [(gram(a), gram(b)) for a, b in _minibatches(both, minibatches, seed)]
+    n = grams[0][0].shape[1]
+    found = bootstrap(lambda weights: ratio(grams, weights), n, count=resamples, seed=seed)
+    table = found.frame(beside_layer=range(both.a.shape[1]), layer=range(both.b.shape[1]))
+    null = _shuffled(grams, seed).reshape(SHUFFLES, -1)
+    low, high = np.nanquantile(null, [0.025, 0.975], axis=0)
+    return table.assign(null=np.nanmean(null, 0), null_low=low, null_high=high)
+
+
+def _minibatches(both: Beside, count: int, seed: int) -> Iterator[tuple[NDArray, NDArray]]:
+    """One token of every example, drawn anew each time: example × layer × feature of both models."""
+    generator = np.random.default_rng(seed)
+    for _ in range(count):
+        order = generator.permutation(len(both.example))
+        _, first = np.unique(both.example[order], return_index=True)
+        yield both.a[order[first]], both.b[order[first]]
+
+
+def gram(states: NDArray) -> NDArray:
+    """layer × n × n, without a diagonal, of states (n × layer × feature); in units of its own size."""
+    by_layer = np.moveaxis(states.astype(np.float64), 1, 0)
+    by_layer = by_layer - by_layer.mean(1, keepdims=True)  # changes no HSIC, and keeps digits
+    found = by_layer @ by_layer.swapaxes(1, 2)
+    found[:, np.arange(len(states)), np.arange(len(states))] = 0
+    size = np.sqrt(np.square(found).mean((1, 2), keepdims=True))
+    return found / np.where(size > 0, size, 1)
+
+
+def ratio(grams: Grams, weights: NDArray) -> NDArray:
+    """CKA (resample × layers of a × layers of b) under each row of weights."""
+    across, own_a, own_b = (sum(parts) for parts in zip(*(_hsics(a, b, weights) for a, b in grams), strict=True))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return across / np.sqrt(own_a[:, :, None] * own_b[:, None, :])
+
+
+def _hsics(a: NDArray, b: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """HSIC of every layer of a with every layer of b, and of each with itself, first axis resamples."""
+    of_a, of_b = ([(gram, weights @ gram) for gram in side] for side in (a, b))
+    across = np.stack([np.stack([hsic(*k, *m, weights) for m in of_b], 1) for k in of_a], 1)
+    own_a, own_b = (np.stack([hsic(*k, *k, weights) for k in side], 1) for side in (of_a, of_b))
+    return across, own_a, own_b
+
+
+def hsic(k: NDArray, wk: NDArray, m: NDArray, wm: NDArray, w: NDArray) -> NDArray:
+    """Unbiased HSIC of two kernels in each resample; wk and wm are w @ k and w @ m.
+
+    E[k_ij m_ij] − 2 E[k_ij m_il] + E[k_ij] E[m_lh], each over distinct examples drawn by weight. The kernels have no
+    diagonal, so j ≠ i everywhere; where further indices would coincide, those terms are taken off.
+    """
+    w2, both = w**2, k * m
+    by_i = w @ both  # Σ_j w_j k_ij m_ij
+    pair, pair_w2 = (w * by_i).sum(1), (w2 * by_i).sum(1)
+    triple = (w * wk * wm).sum(1) - pair_w2
+    quadruple = (w * wk).sum(1) * (w * wm).sum(1) - 4 * (w2 * wk * wm).sum(1) + 2 * (w2 * (w2 @ both)).sum(1)
+    s2, s3, s4 = ((w**power).sum(1) for power in (2, 3, 4))
+    distinct = (1 - s2, 1 - 3 * s2 + 2 * s3, 1 - 6 * s2 + 8 * s3 + 3 * s2**2 - 6 * s4)
+    return pair / distinct[0] - 2 * triple / distinct[1] + quadruple / distinct[2]
+
+
+def hsic_of_all(a: NDArray, b: NDArray) -> NDArray:
+    """Unbiased HSIC of every layer of a with every layer of b, all examples counting alike (Song et al. 2012)."""
+    n = a.shape[1]
+    rows_a, rows_b = a.sum(2), b.sum(2)
+    pair = a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
+    total = np.outer(rows_a.sum(1), rows_b.sum(1))
+    return (pair + total / ((n - 1) * (n - 2)) - 2 / (n - 2) * rows_a @ rows_b.T) / (n * (n - 3))
+
+
+def _shuffled(grams: Grams, seed: int) -> NDArray:
+    """CKA (shuffle × layers of a × layers of b) where the examples of b do not belong to those of a."""
+    generator = np.random.default_rng(seed)
+    own = [sum(np.diag(hsic_of_all(pair[side], pair[side])) for pair in grams) for side in (0, 1)]
+
+    def across() -> NDArray:
+        order = generator.permutation(grams[0][0].shape[1])
+        return sum(hsic_of_all(a, b[:, order][:, :, order]) for a, b in grams)  # type: ignore[return-value]
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.stack([across() for _ in range(SHUFFLES)]) / np.sqrt(np.outer(*own))

@@ -1,0 +1,87 @@
+"""Cosine between two models' states of the same token, raw and with what spoils it taken out.
+
+All states of a layer share a large common part, and a few dimensions may outweigh the rest, so the raw cosine of two
+*unrelated* tokens is already high. Three are given, each beside its null (the same model pair on tokens that do not
+belong together): raw; with outlier dimensions dropped; and with every dimension z-scored over tokens, in each model by
+itself, which takes out the common part too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analyses.per_example import PerExample
+from analyses.representation.outliers import TIMES, without_outliers
+from analyses.representation.states import Beside, in_pairs, traces_of
+from analyses.result import Result
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings import Reading
+from probe.tasks import Batch
+
+if TYPE_CHECKING:
+    import xarray
+
+TREATMENTS = ("raw", "outliers dropped", "z-scored")
+
+
+def cosine(
+    models: Model | Pair,
+    batch: Batch,
+    *,
+    reading: str | Reading = "prefix",
+    traces: Mapping[str, xarray.Dataset] | None = None,
+    times: float = TIMES,
+    seed: int = 0,
+) -> Result:
+    """Cosine of every model's states with the AR model's, layer by layer; clean and masked slots apart."""
+    parts = []
+    for first, role, both in in_pairs(traces_of(models, batch, reading, traces)):
+        for group in both.groups:
+            found, null = _of_group(both.of(group), times, seed)
+            parts.append(found.assign(role=role, beside=first, tokens=group, null=null))
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(0, "panel", table["tokens"] + " · " + table["treatment"])
+    axes = {"x": "layer", "colour": "role", "facet": "panel", "x_title": "layer"}
+    return Result(
+        "cosine",
+        table,
+        f"Cosine with the AR model's states, {batch.task}",
+        "1 is the same direction. The dotted line is the cosine of tokens that do not belong together: only what "
+        "stands above it speaks of the token. The first model shown beside the AR model's own further training is the "
+        "floor for the others.",
+        "profile",
+        {"axes": axes, "reading": str(reading), "times": times, "seed": seed},
+    )
+
+
+def _of_group(both: Beside, times: float, seed: int) -> tuple[pd.DataFrame, NDArray]:
+    treated = {"raw": both, "outliers dropped": without_outliers(both, times), "z-scored": z_scored(both)}
+    other = np.random.default_rng(seed).permutation(len(both.a))
+    real = np.stack([cosines(each.a, each.b) for each in treated.values()], -1)
+    null = np.stack([cosines(each.a, each.b[other]) for each in treated.values()], -1)
+    names, example = np.unique(both.example, return_inverse=True)
+    axes = {"layer": range(both.a.shape[1]), "treatment": TREATMENTS}
+    return PerExample.from_questions(real, example, len(names), **axes).table(), np.nanmean(null, 0).ravel()
+
+
+def cosines(a: NDArray, b: NDArray) -> NDArray:
+    """Of each token and layer; NaN where a state is 0."""
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+
+
+def z_scored(both: Beside) -> Beside:
+    return Beside(_z(both.a), _z(both.b), both.example, both.group)
+
+
+def _z(states: NDArray) -> NDArray:
+    """Over tokens; a dimension that does not vary says nothing and is 0."""
+    spread = states.std(0)
+    moves = spread > 1e-6 * np.abs(states).max(0)
+    return np.where(moves, (states - states.mean(0)) / np.where(moves, spread, 1), 0)

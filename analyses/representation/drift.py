@@ -1,0 +1,71 @@
+"""Weight drift: ‖ΔW‖/‖W‖ of every module, from the AR model to each model that was made from it.
+
+It is exact, so it has no interval; what it is held against is the drift of AR-CPT, which is what as much further
+training does without any change of objective.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from analyses.result import Result
+from probe.models.model import Model
+from probe.pairs import Pair
+
+PARTS = ("attention_norm", "query", "key", "value", "output", "mlp_norm", "mlp_gate", "mlp_up", "mlp_down")
+WHOLE = ("embed", "place_embed", "final_norm", "unembed")
+
+
+@torch.no_grad()
+def weight_drift(pair: Pair) -> Result:
+    """‖W − W_AR‖/‖W_AR‖ by layer and module of the diffusion model and the controls."""
+    rows = []
+    for role, model in pair.models.items():
+        if role == "ar":
+            continue
+        for (layer, module, ours), (_, _, theirs) in zip(modules(pair.ar), modules(model), strict=True):
+            row = {"model": model.name, "role": role, "layer": layer, "module": module}
+            rows.append({**row, "estimate": drift(ours, theirs), "n": sum(part.numel() for part in ours)})
+    axes = {"x": "module", "y": "layer", "facet": "role", "z_title": "‖ΔW‖/‖W‖", "x_title": "module"}
+    return Result(
+        "weight_drift",
+        pd.DataFrame(rows),
+        "How far the weights moved from the AR model's",
+        "‖ΔW‖/‖W‖ of each module; layer -1 holds the embeddings, the final norm and the unembedding. Drift alone says "
+        "nothing of function: hold it against that of AR-CPT.",
+        "heatmap",
+        {"axes": axes},
+    )
+
+
+def modules(model: Model) -> Iterator[tuple[int, str, list[Tensor]]]:
+    """Every module's parameters by layer and name; GPT-2's one projection is three."""
+    for name in WHOLE:
+        if getattr(model.layout, name) is not None:
+            yield -1, name, list(model.layout.part(model.backbone, name).parameters())
+    for layer, block in enumerate(model.blocks):
+        for name in PARTS:
+            if getattr(model.layout, name) is None or (model.layout.fused and name in ("key", "value")):
+                continue
+            parameters = list(model.layout.of_block(block, name).parameters())
+            if model.layout.fused and name == "query":
+                thirds = [parameter.chunk(3, dim=-1) for parameter in parameters]
+                for turn, part in enumerate(("query", "key", "value")):
+                    yield layer, part, [third[turn] for third in thirds]
+            else:
+                yield layer, name, parameters
+
+
+def drift(ours: list[Tensor], theirs: list[Tensor]) -> float:
+    """Over the rows that both have: one vocabulary may hold a mask more."""
+    changed = there = 0.0
+    for a, b in zip(ours, theirs, strict=True):
+        rows = min(len(a), len(b))
+        a, b = a[:rows].double(), b[:rows].to(a.device).double()
+        changed += (b - a).square().sum().item()
+        there += a.square().sum().item()
+    return (changed / there) ** 0.5 if there else float("nan") if changed else 0.0

@@ -1,0 +1,152 @@
+"""Linear probes, and what they must beat: what can be read off a state, and whether it is the state that tells it.
+
+A linear classifier on a few hundred states of a few hundred dimensions finds something in noise. Two baselines stand
+beside every probe. A *control task* (Hewitt and Liang) gives every kind of input a random label of its own and asks
+the same probe to learn those: what it learns of them it memorised, and the accuracy above that is *selectivity*. And
+across the steps of a decoding run, how many masks are left is itself readable from the residual stream and goes with
+almost anything that develops over a run; so there a probe is held against one that is told *the mask count alone*.
+
+Every accuracy is out of sample: folds keep all questions of one example together.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analyses.per_example import PerExample
+from analyses.questions import Questions, asked_of
+from analyses.result import Result
+from analyses.statistics import adjusted
+from probe.errors import ProbeError
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings import Reading, TrajectoryReading
+from probe.tasks import Batch
+
+SITES = ("resid_pre", "attn_out", "mlp_out")
+FOLDS = 5
+PENALTIES = (1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)
+STATE, CONTROL, SELECTIVITY = "probe", "control task", "selectivity"
+COUNT, GAIN = "mask count alone", "gain over the mask count"
+
+
+def probes(
+    models: Model | Pair,
+    batch: Batch,
+    labels: Sequence[Any] | None = None,
+    *,
+    kinds: Sequence[Any] | None = None,
+    reading: str | Reading = "prefix",
+    asked: Mapping[str, Questions] | Questions | None = None,
+    seed: int = 0,
+) -> Result:
+    """The accuracy of a linear probe for `labels` (one an example; the target unless given) after each layer.
+
+    kinds   what the control task gives labels to (one an example): what the question is made of, the tokens in which
+            it differs from its corrupt twin, unless given
+    """
+    asked = asked_of(models, batch, SITES, reading, asked)
+    chosen = np.asarray(batch.target.tolist() if labels is None else list(labels))
+    of_kind = kinds_of(batch) if kinds is None else np.asarray([str(kind) for kind in kinds])
+    _refuse("labels for a probe", chosen, len(batch))
+    _refuse("kinds for a control task", of_kind, len(batch))
+    parts = []
+    for role, each in asked.items():
+        found = _of_model(each, chosen, of_kind, seed)
+        parts.append(found.table(p=True, model=each.model.name, role=role, task=batch.task))
+    table = pd.concat(parts, ignore_index=True)
+    # Only a difference is tested against 0: that an accuracy is above it goes without saying.
+    table.loc[~table["measure"].isin([SELECTIVITY, GAIN]), "p"] = np.nan
+    table = table.assign(q=adjusted(table["p"]))
+    axes = {"x": "layer", "colour": "role", "facet": "measure", "x_title": "layer"}
+    return Result(
+        "linear_probes",
+        table,
+        f"What a linear probe reads, {batch.task}",
+        "Accuracy on examples that the probe was not fitted to. Selectivity is the accuracy above that of a control "
+        "task with random labels; across decoding steps, the gain is what the state tells beyond how many masks are "
+        "left. A probe without either says nothing of what the model represents.",
+        "by_depth",
+        {"axes": axes, "reading": str(reading), "folds": FOLDS, "seed": seed},
+    )
+
+
+def _of_model(asked: Questions, labels: NDArray, kinds: NDArray, seed: int) -> PerExample:
+    """Whether each question is answered right by each probe: example × (step ×) layer × measure."""
+    example = asked.example.numpy()
+    wanted, control = labels[example], control_labels(kinds, labels, seed)[example]
+    states = after_each_layer(asked)
+    layers = states.shape[1]
+
+    def right(features: NDArray, which: NDArray) -> NDArray:
+        return predicted(features, which, example) == which
+
+    probe = np.stack([right(states[:, layer], wanted) for layer in range(layers)], 1)
+    memory = np.stack([right(states[:, layer], control) for layer in range(layers)], 1)
+    measures = {STATE: probe, CONTROL: memory, SELECTIVITY: probe.astype(float) - memory}
+    if isinstance(asked.reading, TrajectoryReading):
+        counted = right(one_hot(mask_count(asked)), wanted)[:, None].repeat(layers, 1)
+        measures |= {COUNT: counted, GAIN: probe.astype(float) - counted}
+    values = np.stack(list(measures.values()), -1).astype(float)
+    return asked.per_example(values, layer=range(layers), measure=measures)
+
+
+def after_each_layer(asked: Questions) -> NDArray:
+    """question × layer × feature."""
+    h, a, m = (asked.at(site) for site in SITES)
+    return (h + a + m).float().numpy()
+
+
+def mask_count(asked: Questions) -> NDArray:
+    """How many masks each question's state holds."""
+    view = np.asarray(asked.trace["ratio"].values, dtype=np.float64)
+    slots = asked.batch.clean.shape[1]
+    return np.rint(view * slots).astype(int)
+
+
+def one_hot(values: NDArray) -> NDArray:
+    return (values[:, None] == np.unique(values)).astype(np.float64)
+
+
+def control_labels(kind: NDArray, labels: NDArray, seed: int) -> NDArray:
+    """A label for every kind of input, drawn from the real ones as often as they come, and kept."""
+    kinds, which = np.unique(kind, return_inverse=True)
+    return np.random.default_rng(seed).choice(labels, len(kinds))[which]
+
+
+def predicted(features: NDArray, labels: NDArray, groups: NDArray) -> NDArray:
+    """Each row's label by a ridge classifier fitted to the folds it is not in, its penalty chosen within them."""
+    from sklearn.linear_model import RidgeClassifierCV
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if len(np.unique(labels)) < 2:
+        return labels  # nothing to tell apart
+    reader = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=PENALTIES))
+    folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The number of unique classes")  # names are many, on purpose
+        return cross_val_predict(reader, features, labels, groups=groups, cv=folds)
+
+
+def kinds_of(batch: Batch) -> NDArray:
+    """What each question is made of: the tokens in which it differs from its corrupt twin."""
+    made_of = batch.clean.gather(1, batch.positions["corrupted"])
+    return np.asarray([" ".join(map(str, row)) for row in made_of.tolist()])
+
+
+def _refuse(what: str, given: NDArray, n: int) -> None:
+    if len(given) != n or len(np.unique(given)) < 2:
+        raise ProbeError(
+            what,
+            expected=f"one for each of {n} examples, of at least 2 kinds",
+            found=f"{len(given)}, {len(np.unique(given))} different",
+            remedy="For example [fact['distance'] > 3 for fact in batch.facts].",
+        )
