@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "attribute": "attribution",
+    "attribute_by_step": "attribution",
     "Circuit": "circuit",
     "Provenance": "circuit",
     "Graph": "graph",

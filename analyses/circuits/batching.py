@@ -1,0 +1,79 @@
+"""How many rows at a time: as many as fit, half as many where that was too many, and none of them twice.
+
+`rows_that_fit` divides the memory that is free by what a row is thought to take. A machine that has less than it says
+raises; then the size is halved and the same rows are tried again, so what comes out never depends on the size.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from probe.errors import ProbeError
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+log = logging.getLogger("analyses.circuits")
+
+SHARE = 0.6  # of what is free
+MOST = {"cpu": 32, "cuda": 256}  # beyond this a pass does not get faster
+
+Found = TypeVar("Found")
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def rows_that_fit(model: Model, bytes_a_row: int, rows: int) -> int:
+    """How many rows to take at a time."""
+    fit = int(SHARE * free_memory(model.device)) // max(1, bytes_a_row)
+    return max(1, min(fit, MOST.get(model.device.type, MOST["cpu"]), rows))
+
+
+def in_chunks(rows: int, size: int, work: Callable[[slice], Found], *, start: int = 0) -> Iterator[tuple[slice, Found]]:
+    """Rows from `start` on, chunk by chunk, with what `work` makes of each."""
+    while start < rows:
+        chunk = slice(start, min(start + size, rows))
+        found = _unless_too_many(work, chunk)
+        if found is not None:
+            yield chunk, found
+            start = chunk.stop
+            continue
+        _give_back()
+        if size == 1:
+            raise ProbeError(
+                "one row at a time",
+                expected="memory for a single row",
+                found="not enough of it",
+                remedy="Shorten the texts, or take a device with more memory or a narrower dtype.",
+            )
+        size = (min(size, chunk.stop - chunk.start) + 1) // 2
+        log.info("out of memory: going on with %d rows at a time", size)
+
+
+def _unless_too_many(work: Callable[[slice], Found], chunk: slice) -> Found | None:
+    try:
+        return work(chunk)
+    except (torch.OutOfMemoryError, MemoryError):
+        return None
+    except RuntimeError as fault:
+        if "allocate memory" not in str(fault):
+            raise
+        return None
+
+
+def _give_back() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,57 @@
+"""Norms, as far as pulling a gradient back through one needs to know them.
+
+A norm makes y = γ ∘ P x · r + β of x, where r is one number a position and P takes the mean out (LayerNorm) or nothing
+(RMSNorm). Pulled back, a gradient g at y becomes
+
+    r · P (γ ∘ g) - r² · (Px) · ⟨r Px, γ ∘ g⟩ / d
+
+The first term is linear in g with fixed weights. The second needs of g only its product with what the norm put out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from probe.errors import ProbeError
+
+
+@dataclass(frozen=True, eq=False)
+class Norm:
+    """γ, β, and how r is found. A norm that is left out (Identity) has r = 1, and no second term."""
+
+    gain: Tensor | None
+    bias: Tensor | None
+    epsilon: float
+    centred: bool
+    present: bool = True
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Norm:
+        if isinstance(module, nn.LayerNorm):
+            return cls(module.weight, module.bias, module.eps, centred=True)
+        if isinstance(module, nn.Identity):
+            return cls(None, None, 0.0, centred=False, present=False)
+        epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+        if "RMSNorm" not in type(module).__name__ or epsilon is None:
+            raise ProbeError(
+                f"the norm {type(module).__name__}",
+                expected="a LayerNorm, an RMSNorm or an Identity, whose gradient is known in closed form",
+                found=type(module).__name__,
+                remedy="Say in analyses/circuits/norms.py what it computes.",
+            )
+        return cls(module.weight, None, epsilon, centred=False)  # type: ignore[arg-type]  # RMSNorms have a weight
+
+    def scale(self, x: Tensor) -> Tensor:
+        """r of each position, in float32."""
+        x = x.float()
+        if not self.present:
+            return x.new_ones(x.shape[:-1])
+        spread = x.var(-1, correction=0) if self.centred else x.square().mean(-1)
+        return torch.rsqrt(spread + self.epsilon)
+
+    def centre_(self, writes: Tensor) -> Tensor:
+        """P, in place."""
+        return writes.sub_(writes.mean(-1, keepdim=True)) if self.centred else writes

@@ -1,0 +1,124 @@
+"""What every source writes to the residual stream, kept as small as it is.
+
+A head's write is z_h W_O[h], as wide as the stream, and there are hundreds of heads: held for all of them it would be
+hundreds of residual streams. What is kept is z, which for all heads of a layer is about one. `spread` makes the writes
+of a few positions at a time, where something is multiplied by them.
+
+The input's write is the token embedding. A learned position embedding and an output projection's bias belong to no
+node: they are the same in every run that is compared here. An MLP's bias is part of what it writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probe.tracing.sites import output_weight, site
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+    from probe.paradigms.canvas import Canvas
+
+
+@dataclass(eq=False)
+class Writes:
+    """The sources' writes on some rows (or the differences between two runs' writes), in float32."""
+
+    embed: Tensor  # (rows, slots, feature)
+    heads: list[Tensor]  # per layer (rows, slots, heads · head_feature): z
+    mlps: list[Tensor]  # per layer (rows, slots, feature)
+    neurons: list[Tensor] | None = None  # per layer (rows, slots, neuron)
+
+    @property
+    def parts(self) -> list[Tensor]:
+        return [self.embed, *self.heads, *self.mlps, *(self.neurons or [])]
+
+    def less_(self, other: Writes) -> Writes:
+        """These writes less others, in place."""
+        for mine, theirs in zip(self.parts, other.parts, strict=True):
+            mine -= theirs
+        return self
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Writes:
+        neurons = None if self.neurons is None else [change(part) for part in self.neurons]
+        return Writes(change(self.embed), [change(z) for z in self.heads], [change(m) for m in self.mlps], neurons)
+
+    def at(self, site: str, layer: int) -> Tensor:
+        """The part at a site: "embed", "z", "mlp_out" or "mlp_hidden"."""
+        if site == "embed":
+            return self.embed
+        parts = {"z": self.heads, "mlp_out": self.mlps, "mlp_hidden": self.neurons}[site]
+        assert parts is not None
+        return parts[layer]
+
+    def written(self, model: Model, site: str, layer: int) -> Tensor:
+        """The same as it comes into the residual stream."""
+        if site == "z":
+            return self.heads[layer] @ output_weight(model, layer).flatten(0, 1).float()
+        return self.embed if site == "embed" else self.mlps[layer]
+
+    def total(self, model: Model) -> Tensor:
+        """The sum of all sources' writes in the residual stream."""
+        total = self.embed.clone()
+        for layer in range(model.n_layers):
+            total += self.written(model, "z", layer)
+            total += self.mlps[layer]
+        return total
+
+    def spread(self, model: Model, tokens: slice | Tensor, sources: slice) -> Tensor:
+        """Some sources' writes at some positions of the flattened rows: (sources, tokens, feature)."""
+        n_heads, start, stop = model.n_heads, sources.start, sources.stop
+        at = self.embed.flatten(0, 1)[tokens]
+        whole = at.new_empty(stop - start, *at.shape)
+        if start == 0:
+            whole[0] = at
+        for layer in range(model.n_layers):
+            first = 1 + layer * (n_heads + 1)
+            if not start <= first < stop and not start <= first + n_heads < stop:
+                continue
+            if start <= first:
+                z = self.heads[layer].flatten(0, 1)[tokens].unflatten(-1, (n_heads, -1)).transpose(0, 1)
+                weight = output_weight(model, layer).to(z)
+                torch.bmm(z, weight, out=whole[first - start : first - start + n_heads])
+            if first + n_heads < stop:
+                whole[first + n_heads - start] = self.mlps[layer].flatten(0, 1)[tokens]
+        return whole
+
+
+@contextmanager
+def recording(model: Model, *, neurons: bool = False) -> Iterator[Writes]:
+    """Writes that fill up during the forward pass inside the context. The embedding is left to the caller."""
+    empty = torch.empty(0)
+    filled = Writes(empty, [empty] * model.n_layers, [empty] * model.n_layers, [] if neurons else None)
+    if filled.neurons is not None:
+        filled.neurons = [empty] * model.n_layers
+
+    def keep(into: list[Tensor], layer: int):
+        def hook(_module, taken, given=None):
+            found = taken[0] if given is None else given
+            into[layer] = found.detach().to(torch.float32, copy=True)
+
+        return hook
+
+    with ExitStack() as hooks:
+        for layer in range(model.n_layers):
+            z, mlp = site("z").module(model, layer), site("mlp_out").module(model, layer)
+            hooks.callback(z.register_forward_pre_hook(keep(filled.heads, layer)).remove)
+            hooks.callback(mlp.register_forward_hook(keep(filled.mlps, layer)).remove)
+            if filled.neurons is not None:
+                hooks.callback(mlp.register_forward_pre_hook(keep(filled.neurons, layer)).remove)
+        yield filled
+
+
+@torch.no_grad()
+def writes_of(model: Model, canvas: Canvas, *, neurons: bool = False) -> tuple[Writes, Tensor]:
+    """Every source's writes on a canvas, and the final norm's output."""
+    with recording(model, neurons=neurons) as writes:
+        hidden = model.run_trunk(canvas)
+    writes.embed = model.embedding(canvas.tokens.to(model.device)).float()
+    return writes, hidden
