@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from probe.decoding.decode import decode, rule_for
+from probe.decoding.flowing import Flowing
 from probe.decoding.sampler import ORDERS, Sampler
 from probe.decoding.strides import ELASTIC, Strides
 from probe.decoding.trajectory import StridesTaken, Trajectory
 
-__all__ = ["ELASTIC", "ORDERS", "Sampler", "Strides", "StridesTaken", "Trajectory", "decode", "rule_for"]
+__all__ = ["ELASTIC", "ORDERS", "Flowing", "Sampler", "Strides", "StridesTaken", "Trajectory", "decode", "rule_for"]

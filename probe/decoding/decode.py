@@ -8,11 +8,13 @@ every step of the very run that writes the text, without a second pass: it is sh
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from probe.decoding.flowing import Flowing, flow_to_text
 from probe.decoding.in_order import continue_text
 from probe.decoding.passes import passes_of
 from probe.decoding.run import Forward, OnStep, OnStride, Run
@@ -21,12 +23,13 @@ from probe.decoding.strides import ELASTIC, Strides, stride
 from probe.decoding.trajectory import Trajectory
 from probe.decoding.unmasking import unmask
 from probe.errors import ProbeError, TokenError
+from probe.paradigms.flow import Flow
 from probe.paradigms.fluid import Fluid
 
 if TYPE_CHECKING:
     from probe.models.model import Model
 
-Rule = Sampler | Strides
+Rule = Sampler | Strides | Flowing
 
 
 def decode(
@@ -44,7 +47,8 @@ def decode(
 ) -> Trajectory:
     """Write `length` tokens behind a prompt (length, or batch × length), by the model's sampler unless one is given.
 
-    A FLUID model writes by `Strides`, the others by a `Sampler` (or the name of its order). Keys and values are kept
+    A FLUID model writes by `Strides`, a flow by `Flowing` in `steps` steps, the others by a `Sampler` (or the name of
+    its order). Keys and values are kept
     wherever that is exact; `cache=False` computes every state whole, and `cache=True` refuses to. `on_step(step, state,
     written)` is called after every forward pass, for those who want to watch, and `on_stride(strides)` with the strides
     that ended in it.
@@ -60,6 +64,8 @@ def decode(
     with torch.no_grad():
         if isinstance(rule, Strides):
             trajectory = stride(model, prompt, length, rule, run)
+        elif isinstance(rule, Flowing):
+            trajectory = flow_to_text(model, prompt, length, rule, run)
         else:
             write = continue_text if model.paradigm.in_order else unmask
             trajectory = write(model, prompt, length, rule, run)
@@ -72,14 +78,28 @@ def _unwatched(*_: object) -> None:
 
 def rule_for(model: Model, asked: str | Rule | None = None, steps: int | None = None) -> Rule:
     """The rule by which a model writes: what is asked for, or its own; refused where it is another paradigm's."""
-    return _strides(model, asked, steps) if isinstance(model.paradigm, Fluid) else _sampler(model, asked, steps)
+    if isinstance(model.paradigm, Fluid):
+        return _strides(model, asked, steps)
+    return _flowing(model, asked, steps) if isinstance(model.paradigm, Flow) else _sampler(model, asked, steps)
+
+
+def _flowing(model: Model, asked: str | Rule | None, steps: int | None) -> Flowing:
+    if asked is not None and not isinstance(asked, Flowing):
+        raise ProbeError(
+            f"sampler for model {model.name!r}",
+            expected="Flowing: a flow carries all places together, in any number of steps",
+            found=str(asked),
+            remedy="Pass steps=8, or sampler=probe.decoding.Flowing(steps=8).",
+        )
+    rule = asked or Flowing()
+    return replace(rule, steps=steps or rule.steps or model.paradigm.usual_steps)  # type: ignore[attr-defined]
 
 
 def _sampler(model: Model, asked: str | Rule | None, steps: int | None) -> Sampler:
-    if isinstance(asked, Strides):
+    if isinstance(asked, Strides | Flowing):
         raise ProbeError(
             f"sampler for model {model.name!r}",
-            expected="a Sampler: strides are how FLUID models write",
+            expected="a Sampler: strides are how FLUID models write, and flowing how flows do",
             found=str(asked),
             remedy="Pass for example sampler='confidence'.",
         )

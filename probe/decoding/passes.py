@@ -64,6 +64,15 @@ class Passes(ABC):
     @abstractmethod
     def _see(self, tokens: Tensor, first: Tensor, width: int) -> Seen: ...
 
+    def whole(self, canvas: Canvas) -> Tensor:
+        """The logits (float32) of a canvas that the decoder itself made, in one forward pass."""
+        self.made += 1
+        self.slots += canvas.tokens.numel()
+        return self._run(canvas).float()
+
+    @abstractmethod
+    def _run(self, canvas: Canvas) -> Tensor: ...
+
 
 def passes_of(model: Model, length: int, forward: Forward | None, cache: bool | None, *, hidden: bool) -> Passes:
     """The passes of a run over texts of up to `length` tokens; `cache` None keeps keys and values where it is exact."""
@@ -102,6 +111,9 @@ class OwnPasses(Passes):
         hidden = self._model.run_trunk(canvas, cache=self._board)
         hidden = _window(hidden, first - start, width)
         return Seen(self._model.unembed(hidden).float(), hidden)
+
+    def _run(self, canvas: Canvas) -> Tensor:
+        return self._model.run(canvas)
 
     def _canvas(self, tokens: Tensor, first: Tensor, width: int) -> tuple[Canvas, Tensor]:
         """What must be shown, and the place (batch) that it starts from."""
@@ -144,6 +156,9 @@ class ForeignPasses(Passes):
             logits = self._forward(self._model.canvas(tokens))
         hidden = _window(heard[-1], first, width) if self._wants_hidden else None
         return Seen(_window(logits, first, width).float(), hidden)
+
+    def _run(self, canvas: Canvas) -> Tensor:
+        return self._forward(canvas)
 
 
 @contextmanager

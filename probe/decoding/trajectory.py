@@ -67,6 +67,11 @@ class Trajectory:
     sampler: str = ""
     seed: int = 0
     strides: StridesTaken | None = None
+    # Of a flow, whose states are the best tokens of what it really saw: the time of each step on both clocks, and z
+    # (batch, step, position, vocabulary) where it was asked for.
+    tau: Tensor | None = None
+    t: Tensor | None = None
+    z: Tensor | None = None
 
     def __len__(self) -> int:
         """The number of steps."""
@@ -79,8 +84,8 @@ class Trajectory:
 
     def without_batch(self) -> Trajectory:
         """The run of the one example, of the prompt's rank."""
-        of_rows = ("tokens", "states", "committed_at", "confidence", "passes")
-        return replace(self, **{name: getattr(self, name)[0] for name in of_rows})
+        of_rows = ("tokens", "states", "committed_at", "confidence", "passes", "z")
+        return replace(self, **{name: part[0] for name in of_rows if (part := getattr(self, name)) is not None})
 
 
 class Log:

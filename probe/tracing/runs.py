@@ -196,9 +196,12 @@ def _most_passes(model: Model, length: int, options: dict[str, Any]) -> int:
 
     A stride that is verified may be written whole, only for its first token to be kept.
     """
-    from probe.decoding import Strides, rule_for
+    from probe.decoding import Flowing, Strides, rule_for
 
     rule = rule_for(model, options.get("sampler"), options.get("steps"))
+    if isinstance(rule, Flowing):
+        assert rule.steps is not None  # rule_for settles it
+        return rule.steps
     return length * (rule.longest + 1) if isinstance(rule, Strides) else max(length, rule.steps or 0)
 
 
