@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analyses.plots.panels import Axes, hover, panels
+from analyses.plots.panels import Axes, has, hover, panels
 from analyses.plots.registry import drawing
 from analyses.plots.theme import NULL, colours
 
@@ -29,11 +29,11 @@ def bars(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     return figure.update_yaxes(title_text=axes.y_title, col=1)
 
 
-def _bar(figure: Figure, part: pd.DataFrame, axes: Axes, name: str, colour: str, first: bool, **at: int) -> None:
+def _bar(figure: Figure, part: pd.DataFrame, axes: Axes, name: str, colour: str, first: bool, **at: Any) -> None:
     import plotly.graph_objects as go
 
     shared = {"x": part[axes.x].astype(str), "legendgroup": name, "offsetgroup": name}
-    if "low" in part:
+    if has(part, "low"):
         reach = {"array": part["high"] - part["estimate"], "arrayminus": part["estimate"] - part["low"]}
         shared["error_y"] = {"type": "data", "symmetric": False, "color": "#222", **reach}
     bar = go.Bar(
@@ -47,7 +47,7 @@ def _bar(figure: Figure, part: pd.DataFrame, axes: Axes, name: str, colour: str,
         **shared,
     )
     figure.add_trace(bar, **at)
-    if "null" in part and part["null"].notna().any():
+    if has(part, "null"):
         mark = {"symbol": "line-ew-open", "size": 22, "color": NULL, "line": {"width": 3, "color": NULL}}
         figure.add_trace(
             go.Scatter(

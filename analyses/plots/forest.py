@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analyses.plots.panels import Axes, hover, panels
+from analyses.plots.panels import Axes, has, hover, panels
 from analyses.plots.registry import drawing
 from analyses.plots.theme import NULL, colours
 
@@ -22,12 +22,12 @@ def forest(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     rows = [*axes.rows] or [name for name in ("task", "measure", "model") if name in table]
     labels = [" · ".join(escape(str(value)) for value in row) for row in table[rows].to_numpy()]
     table = table.assign(label=labels)
-    figure, each = panels(table, axes.facet, per_row=2, height=max(140, 26 * table["label"].nunique()))
+    figure, each = panels(table, axes.facet, per_row=2, height=max(140, 26 * len(set(labels))))
     points = colours(table[axes.colour]) if axes.colour else {"": colours([""])[""]}
     for panel in each:
         at = {"row": panel.row, "col": panel.column}
-        if "null_low" in panel.table:
-            _nulls(figure, panel.table[panel.table["null_low"].notna()], first=panel.first, **at)
+        if has(panel.table, "null_low"):
+            _nulls(figure, panel.table.dropna(subset=["null_low"]), first=panel.first, **at)
         named = panel.table.groupby(axes.colour, sort=False) if axes.colour else [("", panel.table)]
         for name, part in named:
             _points(figure, part, str(name), points[str(name)], rows, first=panel.first, **at)
@@ -39,7 +39,7 @@ def forest(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 
 
 def _points(
-    figure: Figure, part: pd.DataFrame, name: str, colour: str, rows: list[str], *, first: bool, **at: int
+    figure: Figure, part: pd.DataFrame, name: str, colour: str, rows: list[str], *, first: bool, **at: Any
 ) -> None:
     import plotly.graph_objects as go
 
@@ -59,7 +59,7 @@ def _points(
     figure.add_trace(points, **at)
 
 
-def _nulls(figure: Figure, part: pd.DataFrame, *, first: bool, **at: int) -> None:
+def _nulls(figure: Figure, part: pd.DataFrame, *, first: bool, **at: Any) -> None:
     import plotly.graph_objects as go
 
     bars = go.Bar(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analyses.plots.panels import Axes, hover, panels
+from analyses.plots.panels import Axes, has, hover, panels
 from analyses.plots.registry import drawing
 from analyses.plots.theme import DIVERGING
 
@@ -41,7 +41,7 @@ def _scale(values: np.ndarray, title: str) -> dict[str, Any]:
     return {"colorscale": "Viridis", "cmin": low, "cmax": high, "colorbar": bar}
 
 
-def _cells(figure: Figure, part: pd.DataFrame, axes: Axes, **at: int) -> None:
+def _cells(figure: Figure, part: pd.DataFrame, axes: Axes, **at: Any) -> None:
     import plotly.graph_objects as go
 
     told = part.assign(told=hover(part, [axes.y, axes.x]), mark=np.where(_stands_out(part), "·", ""))
@@ -62,7 +62,7 @@ def _cells(figure: Figure, part: pd.DataFrame, axes: Axes, **at: int) -> None:
 def _stands_out(part: pd.DataFrame) -> np.ndarray:
     if "q" in part:
         return (part["q"] < 0.05).to_numpy()
-    if "low" not in part:
+    if not has(part, "low"):
         return np.zeros(len(part), dtype=bool)
     null = part.get("null", 0.0)
     return ((part["low"] > null) | (part["high"] < null)).to_numpy()

@@ -60,7 +60,7 @@ def panels(
 
     def each() -> Iterator[Panel]:
         for turn in range(count):
-            part = table if facet is None else table[table[facet] == names[turn]]
+            part = table if facet is None else table.loc[table[facet] == names[turn], :]
             yield Panel(part, turn // across + 1, turn % across + 1, turn == 0)
 
     return figure, each()
@@ -69,6 +69,11 @@ def panels(
 def hover(table: pd.DataFrame, names: list[str]) -> list[str]:
     """A row's words when pointed at: its names, the estimate and whatever goes with it."""
     return ["<br>".join(_line(row, name) for name in [*names, *_FIGURES] if _has(row, name)) for row in _rows(table)]
+
+
+def has(table: pd.DataFrame, name: str) -> bool:
+    """Whether a table has such a column, and anything in it."""
+    return name in table and bool(table[name].notna().to_numpy().any())
 
 
 _FIGURES = ("estimate", "low", "high", "null", "n", "p", "q")

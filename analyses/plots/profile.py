@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analyses.plots.panels import Axes, hover, panels
+from analyses.plots.panels import Axes, has, hover, panels
 from analyses.plots.registry import drawing
 from analyses.plots.theme import NULL, colours, faint
 
@@ -25,17 +25,17 @@ def profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         for name, part in named:
             part = part.sort_values(axes.x)
             _line(figure, part, axes, str(name), lines[str(name)], row=panel.row, col=panel.column, first=panel.first)
-        if "null" in panel.table and panel.table["null"].notna().any():
+        if has(panel.table, "null"):
             _null(figure, panel.table.sort_values(axes.x), axes, row=panel.row, col=panel.column, first=panel.first)
     figure.update_xaxes(title_text=axes.x_title or axes.x)
     return figure.update_yaxes(title_text=axes.y_title, col=1)
 
 
-def _line(figure: Figure, part: pd.DataFrame, axes: Axes, name: str, colour: str, *, first: bool, **at: int) -> None:
+def _line(figure: Figure, part: pd.DataFrame, axes: Axes, name: str, colour: str, *, first: bool, **at: Any) -> None:
     import plotly.graph_objects as go
 
     x = part[axes.x]
-    if "low" in part and part["low"].notna().any():
+    if has(part, "low"):
         figure.add_trace(_band(part, axes.x, "low", "high", colour, name), **at)
     line = go.Scatter(
         x=x,
@@ -52,11 +52,11 @@ def _line(figure: Figure, part: pd.DataFrame, axes: Axes, name: str, colour: str
     figure.add_trace(line, **at)
 
 
-def _null(figure: Figure, part: pd.DataFrame, axes: Axes, *, first: bool, **at: int) -> None:
+def _null(figure: Figure, part: pd.DataFrame, axes: Axes, *, first: bool, **at: Any) -> None:
     import plotly.graph_objects as go
 
-    part = part[part["null"].notna()].groupby(axes.x, as_index=False).first()
-    if "null_low" in part:
+    part = part.dropna(subset=["null"]).drop_duplicates(axes.x)
+    if has(part, "null_low"):
         figure.add_trace(_band(part, axes.x, "null_low", "null_high", NULL, "null"), **at)
     line = {"color": NULL, "dash": "dot"}
     named = go.Scatter(

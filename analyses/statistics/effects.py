@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analyses.statistics.bootstrap import Estimate
+from analyses.statistics.estimate import Estimate
 from probe.errors import ProbeError
 
 
@@ -50,24 +50,19 @@ class Equivalence:
 
 
 def equivalence(found: ArrayLike | Estimate, margin: float) -> Equivalence:
-    """Whether a mean difference (n × …; t tests) or an Estimate (its resamples) lies within ± margin."""
+    """Whether a mean difference (n × …; t tests) or an Estimate (its own error) lies within ± margin."""
     if margin <= 0:
         raise ProbeError(
             "margin", expected="a difference above 0 that would not matter", found=str(margin), remedy="Name one."
         )
     if isinstance(found, Estimate):
-        return Equivalence(margin, _by_resampling(found, margin))
+        from scipy.stats import t
+
+        outside = (np.abs(found.estimate) - margin) / np.maximum(found.error, 1e-300)
+        return Equivalence(margin, np.asarray(t.cdf(outside, found.n - 1)))
     from scipy.stats import ttest_1samp
 
     differences = np.asarray(found, dtype=np.float64)
     above = ttest_1samp(differences, -margin, axis=0, alternative="greater").pvalue  # type: ignore[attr-defined]
     below = ttest_1samp(differences, margin, axis=0, alternative="less").pvalue  # type: ignore[attr-defined]
     return Equivalence(margin, np.maximum(above, below))
-
-
-def _by_resampling(found: Estimate, margin: float) -> NDArray:
-    """The share of resamples beyond either end, about the estimate rather than about their own biased centre."""
-    centred = found.draws - found.draws.mean(0) + found.estimate
-    count = len(centred)
-    beyond = np.maximum((centred >= margin).sum(0), (centred <= -margin).sum(0))
-    return (beyond + 1) / (count + 1)

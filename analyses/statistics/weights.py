@@ -48,6 +48,11 @@ def nested(groups: NDArray, count: int = RESAMPLES, *, seed: int = 0) -> Weights
     return weights
 
 
+def uniform(*shape: int) -> Weights:
+    """Equal weights, as a single resample."""
+    return np.full((1, *shape), 1 / np.prod(shape))
+
+
 def without_each(n: int) -> Weights:
     """The jackknife's weights (n × n): row i leaves example i out."""
     return (1 - np.eye(n)) / (n - 1)

@@ -1,0 +1,49 @@
+"""An estimate: figures of one shape, each with its interval, its standard error and its p against the null."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+# Weights (resamples × n, each row summing to 1) in, figures (resamples × …) out.
+Statistic = Callable[[NDArray], NDArray]
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Figures with their intervals. `draws`, where it was a bootstrap, are the resampled figures (resamples × …)."""
+
+    estimate: NDArray
+    low: NDArray
+    high: NDArray
+    n: int
+    p: NDArray
+    error: NDArray
+    draws: NDArray | None = None
+    kind: str = "bca"
+    level: float = 0.95
+
+    def columns(self, *, p: bool = False) -> dict[str, Any]:
+        """The columns of a Result's table, a row a figure; p only where 0 means something."""
+        shown = {"estimate": self.estimate.ravel(), "low": self.low.ravel(), "high": self.high.ravel(), "n": self.n}
+        return {**shown, "p": self.p.ravel()} if p else shown
+
+    def row(self, *, p: bool = False) -> dict[str, Any]:
+        """The same for a single figure, as plain numbers."""
+        found = {name: getattr(self, name) for name in ("estimate", "low", "high", *(("p",) if p else ()))}
+        return {**{name: float(np.asarray(value).item()) for name, value in found.items()}, "n": self.n}
+
+    def frame(self, *, p: bool = False, **names: Iterable[Any]) -> pd.DataFrame:
+        """A tidy table: the figures' axes by name, each with its labels, then the columns of the estimate.
+
+        estimate.frame(layer=range(12), head=range(12))
+        """
+        if not names:
+            return pd.DataFrame(self.columns(p=p))
+        axes = pd.MultiIndex.from_product([list(of) for of in names.values()], names=list(names))
+        return axes.to_frame(index=False).assign(**self.columns(p=p))
