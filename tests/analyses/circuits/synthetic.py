@@ -15,7 +15,8 @@ DIRECTED = Graph(n_layers=3, n_heads=4, n_kv_heads=2, directions=True)
 def about(**other) -> Provenance:
     said = {
         "model": "made up", "paradigm": "autoregressive", "task": "none", "reading": "ar", "method": "eap-ig",
-        "steps": 5, "metric": "logit_difference", "ablation": "corrupt", "n": 1, "seed": 0, "clean": 3.0, "corrupt": -3.0,
+        "steps": 5, "metric": "logit_difference", "ablation": "corrupt", "n": 1, "seed": 0,
+        "clean": 3.0, "corrupt": -3.0,
     }  # fmt: skip
     return Provenance(**{**said, **other})
 

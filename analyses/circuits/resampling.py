@@ -1,0 +1,95 @@
+"""Resampling: the strengths of a circuit's edges had its prompts been others.
+
+Which edges are strongest is no mean over prompts, so nothing but the scores themselves can be resampled: weights of the
+prompts (draws × n) become strengths (draws × edges) in one matrix product. That needs a circuit with `example_edges`.
+
+Resampled scores are noisier than the scores, so whatever depends on their order (an overlap, a rank) comes out lower in
+resamples than in the data. `about_estimate` keeps the spread of the resamples and takes that bias out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyses.circuits.circuit import Circuit
+from probe.errors import ProbeError
+
+_AT_ONCE = 2**23  # resampled scores held at a time
+
+
+class Strengths:
+    """A circuit's |edge scores| under any weights of its prompts, edges in the order of the matrix."""
+
+    def __init__(self, circuit: Circuit):
+        self.circuit = circuit
+
+    @property
+    def known(self) -> bool:
+        """Whether prompts can be resampled."""
+        return self.circuit.example_edges is not None and self.circuit.n >= 4
+
+    @cached_property
+    def _by_example(self) -> NDArray[np.float32]:
+        self.circuit.weighted(np.zeros(self.circuit.n))  # refuses a circuit that holds means only
+        assert self.circuit.example_edges is not None
+        return self.circuit.example_edges[:, self.circuit.graph.valid].astype(np.float32)
+
+    @property
+    def whole(self) -> NDArray[np.float32]:
+        """Over all prompts, as one draw."""
+        return np.abs(self.circuit.scores[self.circuit.graph.valid])[None].astype(np.float32)
+
+    def under(self, weights: NDArray) -> NDArray[np.float32]:
+        """(draws × n) gives (draws × edges)."""
+        return np.abs(weights.astype(np.float32) @ self._by_example)
+
+
+def in_chunks(of: Callable[..., NDArray], edges: int, *weights: NDArray) -> NDArray:
+    """What `of` makes of weights, a few draws at a time."""
+    rows = max(1, _AT_ONCE // edges)
+    starts = range(0, len(weights[0]), rows)
+    return np.concatenate([of(*(part[start : start + rows] for part in weights)) for start in starts])
+
+
+def halves(n: int, count: int, *, seed: int, drawn: NDArray | None = None) -> tuple[NDArray, NDArray]:
+    """Weights (count × n) of two disjoint halves of n prompts; of resampled prompts where these are `drawn`.
+
+    All copies of a prompt go to the same half.
+    """
+    drawn = np.ones((count, n)) if drawn is None else drawn
+    there = drawn > 0
+    order = np.where(there, np.random.default_rng(seed).random((count, n)), 2.0)
+    in_first = order.argsort(1).argsort(1) < there.sum(1, keepdims=True) // 2
+    parts = [np.where(inside, drawn, 0.0) for inside in (in_first, ~in_first)]
+    first, second = (part / np.maximum(part.sum(1, keepdims=True), 1e-12) for part in parts)
+    return first, second
+
+
+def about_estimate(estimate: NDArray, draws: NDArray, *, most: float = np.inf) -> tuple[NDArray, NDArray]:
+    """The 95% range of resampled figures, moved so that their mean lies on the estimate."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # figures that are nowhere defined
+        moved = draws - np.nanmean(draws, axis=0) + estimate
+        low, high = np.nanquantile(moved, [0.025, 0.975], axis=0)
+    return np.minimum(low, estimate), np.clip(high, estimate, most)
+
+
+def refuse_unlike(a: Circuit, b: Circuit) -> None:
+    """Refuse circuits of different graphs, or of different numbers of prompts."""
+    names = f"circuits of {a.about.model!r} and {b.about.model!r}"
+    if a.graph != b.graph:
+        raise ProbeError(
+            names,
+            expected="one graph: the same layers and heads, and the same roles and directions",
+            found=f"{a.graph} and {b.graph}",
+            remedy="Attribute twins with the same options (directions=True for both).",
+        )
+    if a.n != b.n and a.example_edges is not None and b.example_edges is not None:
+        raise ProbeError(
+            names, expected="the same prompts in both", found=f"{a.n} and {b.n}", remedy="Attribute both on one batch."
+        )
