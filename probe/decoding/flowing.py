@@ -25,6 +25,7 @@ from probe.decoding.trajectory import Log, Trajectory
 from probe.errors import ProbeError
 from probe.paradigms.flow import MOST, Flow
 from probe.paradigms.soft import Soft, noise
+from probe.paradigms.soft import step as carried
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -47,13 +48,6 @@ class Flowing:
         return f"{self.steps} {'step' if self.steps == 1 else 'steps'} of a flow"
 
 
-def transport(z: Tensor, s: Tensor, t: Tensor, denoised: Tensor) -> Tensor:
-    """X_{s,t}(z), by what the state is taken to become; the identity where s = t. Times have z's axes but the last."""
-    s, t = s[..., None], t[..., None]
-    way = torch.where(t > s, (t - s) / (1 - s).clamp(min=1e-12), 0.0)
-    return (1 - way) * z + way * denoised
-
-
 def flow_to_text(model: Model, prompt: Tensor, length: int, rule: Flowing, run: Run) -> Trajectory:
     """From noise to text in `rule.steps` steps."""
     flow, mask = _flow_of(model), model.paradigm.given_mask()
@@ -74,7 +68,7 @@ def flow_to_text(model: Model, prompt: Tensor, length: int, rule: Flowing, run: 
         denoised = logits.softmax(-1)
         if rule.keep:
             kept.append(soft.mixed(state, model.vocabulary, clock))
-        z = transport(z, clock.time_of(now), clock.time_of(then), denoised)
+        z = carried(z, clock.time_of(now), clock.time_of(then), denoised)
         before, best = best, denoised.argmax(-1)
         changed = is_open & (best != before)
         log.step(state, denoised.amax(-1), changed, reopened=is_open, busy=is_open.any(1))

@@ -6,13 +6,16 @@ from probe.errors import ProbeError, nearest
 from probe.paradigms.autoregressive import Autoregressive
 from probe.paradigms.block import Block
 from probe.paradigms.flow import Flow
+from probe.paradigms.flow_map import FlowMap
 from probe.paradigms.fluid import Fluid
 from probe.paradigms.masked import Masked
 from probe.paradigms.paradigm import Lesson, Paradigm
 
-__all__ = ["PARADIGMS", "Autoregressive", "Block", "Flow", "Fluid", "Lesson", "Masked", "Paradigm", "named"]
+__all__ = ["PARADIGMS", "Autoregressive", "Block", "Flow", "FlowMap", "Fluid", "Lesson", "Masked", "Paradigm", "named"]
 
-PARADIGMS: dict[str, type[Paradigm]] = {kind.name: kind for kind in (Autoregressive, Masked, Block, Fluid, Flow)}
+PARADIGMS: dict[str, type[Paradigm]] = {
+    kind.name: kind for kind in (Autoregressive, Masked, Block, Fluid, Flow, FlowMap)
+}
 
 
 def named(name: str) -> type[Paradigm]:

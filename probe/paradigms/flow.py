@@ -40,8 +40,6 @@ __all__ = ["Flow", "antithetic", "tau_of", "time_of"]
 
 ERRORS = ("cross_entropy", "squared")
 CLOCKS = ("tau", "t")
-# How lessons hold text given: all but the completion, random places, nothing, or a time of its own for each place.
-KINDS = {"prompt": 0.5, "some": 0.2, "nothing": 0.15, "own times": 0.15}
 MOST = 1 << 62  # below this lies every seed of noise
 
 
@@ -56,6 +54,10 @@ class Flow(Paradigm):
     attaches: ClassVar[Mapping[str, Callable[[Model], nn.Module]]] = MappingProxyType({"time": TimeEmbedding.beside})
     needs: ClassVar[tuple[str, ...]] = ("time",)
     usual_steps: ClassVar[int] = 32
+    # How often lessons hold text given: all but the completion, random places, nothing; or give each place its time.
+    kinds: ClassVar[Mapping[str, float]] = MappingProxyType(
+        {"prompt": 0.5, "some": 0.2, "nothing": 0.15, "own times": 0.15}
+    )
 
     attention: str = "full"
     shift: bool = False
@@ -124,7 +126,7 @@ class Flow(Paradigm):
         """τ of every place (batch × length): 1 where it is given, elsewhere the row's own τ, or each place's."""
         draws = {"generator": generator, "device": tokens.device}
         rows, length = tokens.shape
-        shares = torch.tensor(list(KINDS.values()), device=tokens.device)
+        shares = torch.tensor(list(self.kinds.values()), device=tokens.device)
         kind = torch.multinomial(shares, rows, replacement=True, generator=generator)[:, None]
         place = torch.arange(length, device=tokens.device)
         if completion is None:

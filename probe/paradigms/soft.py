@@ -50,6 +50,18 @@ class Soft:
         return Soft(*(part if part is None else change(part) for part in parts))  # type: ignore[arg-type]
 
 
+def step(z: Tensor, s: Tensor, t: Tensor, heading: Tensor) -> Tensor:
+    """The state at time t of a state z that from time s on heads straight for `heading` (a distribution over tokens):
+    (1-t)/(1-s)·z + (t-s)/(1-s)·heading. z itself where t = s. Times have z's axes but the last."""
+    way = ratio(t - s, 1 - s)[..., None]
+    return (1 - way) * z + way * heading
+
+
+def ratio(above: Tensor, below: Tensor) -> Tensor:
+    """above/below, and 0 where nothing is above: 0/0 stands where a place is given, or a step is none."""
+    return torch.where(above == 0, 0.0, above / below.where(above != 0, 1.0))
+
+
 def noise(draw: Tensor, slots: int, vocabulary: int) -> Tensor:
     """Standard normal noise (rows, slots, vocabulary), each row's from its own seed."""
     rows = {seed: _row(seed, slots, vocabulary) for seed in dict.fromkeys(draw.tolist())}

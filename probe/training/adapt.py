@@ -119,7 +119,10 @@ def _beginning(recipe: Recipe) -> Model:
         tokenizer, backbone, attachments = start.tokenizer, start.backbone, start.attachments
     else:
         (tokenizer, backbone), attachments = _from_nothing(recipe), {}
-    paradigm = named(recipe.paradigm)(mask_id=_mask_of(tokenizer, recipe), **recipe.manner())
+    manner = recipe.manner()
+    if recipe.teacher is not None:
+        manner["teacher"] = load(recipe.teacher, selftest="off")
+    paradigm = named(recipe.paradigm)(mask_id=_mask_of(tokenizer, recipe), **manner)
     model = Model(backbone, paradigm, tokenizer, name=recipe.name)
     for name, kind in paradigm.attaches.items():
         if name in attachments:

@@ -69,6 +69,8 @@ class Recipe(BaseModel):
     weighting: Literal["uniform", "1/t", "1/t clipped", "context"] = Field("uniform", description="masked only")
     error: Literal["cross_entropy", "squared"] | None = Field(None, description="flows only: of the denoiser")
     clock: Literal["tau", "t"] | None = Field(None, description="flows only: what their times are even in")
+    target: Literal["semigroup", "lagrangian", "eulerian"] | None = Field(None, description="flow maps only")
+    teacher: str | None = Field(None, description="flow maps only: the frozen flow; None: the map teaches itself")
     average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: none")
     ar: str | None = Field(None, description="the AR twin, for the model's card; default: `start`")
     controls: dict[str, str] = Field(default_factory=dict)
@@ -98,11 +100,13 @@ class Recipe(BaseModel):
             raise ValueError(f"'weighting' is the masked paradigm's, not the {self.paradigm} one's")
         if (self.error or self.clock) and not self.paradigm.startswith("flow"):
             raise ValueError(f"'error' and 'clock' are a flow's, not the {self.paradigm} paradigm's")
+        if (self.target or self.teacher) and self.paradigm != "flow_map":
+            raise ValueError(f"'target' and 'teacher' are a flow map's, not the {self.paradigm} paradigm's")
         return self
 
     def manner(self) -> dict[str, Any]:
         """What the recipe says of its paradigm, where it says anything."""
-        said = {name: getattr(self, name) for name in ("shift", "attention", "error", "clock")}
+        said = {name: getattr(self, name) for name in ("shift", "attention", "error", "clock", "target")}
         said["weighting"] = self.weighting if self.paradigm == "masked" else None
         return {name: value for name, value in said.items() if value is not None}
 

@@ -1,0 +1,205 @@
+"""Flow maps: a flow's whole way in few steps, or in one (FMLM).
+
+A flow says where a state is heading at time s. A flow map δ_{s,t} says what to head for so that one straight step
+
+    X_{s,t}(x) = (1-t)/(1-s)·x + (t-s)/(1-s)·δ_{s,t}(x)
+
+arrives at time t where the flow would: the average of what it would have headed for on the way, a distribution over
+tokens like D. Hence δ_{s,s} = D_s, and X_{s,s} is the identity. The backbone is the flow's, told a second time
+("until"), and learns from a target made of its own answers and D, held still (stop-gradient). Each of the three states
+one of the things that are true of the real map, and would be met by it alone:
+
+    semigroup    two steps are one:     γ·δ_{s,u}(x) + (1-γ)·δ_{u,t}(X_{s,u}(x)),  γ = (1-t)(u-s)/((1-u)(t-s))
+    lagrangian   its end moves as D:    D_t(X_{s,t}(x)) - (1-t)(t-s)/(1-s)·∂_t δ_{s,t}(x)
+    eulerian     its start may move:    D_s(x) + (t-s)/(1-t)·[(1-s)·∂_s δ_{s,t} + (D_s(x) - x)·∇δ_{s,t}](x)
+
+The derivatives are taken forwards (torch.func.jvp), beside the value, whatever the size of the model. The loss is
+KL(target ‖ δ_{s,t}) + KL(D_t ‖ δ_{t,t}). D comes from a frozen teacher, a flow; without one the map is its own teacher
+(self-distillation), and δ_{t,t} learns from the text, as a flow does.
+
+Here the maths is about functions `denoise(x, s, t)`, so that it can be held against closed forms. Times are those of
+the interpolant, of any shape that spreads over the places of x; a place with s = t is one that is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from probe.errors import ProbeError, nearest
+from probe.models.time_embedding import TimeEmbedding
+from probe.paradigms.flow import Flow, antithetic
+from probe.paradigms.paradigm import NO_LABEL, Lesson
+from probe.paradigms.soft import Soft, ratio, step
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""δ_{s,t}(x): x and the result have the vocabulary as last axis, the times the axes before it."""
+
+TARGETS = ("semigroup", "lagrangian", "eulerian")
+LATEST = 1 - 1e-3  # of the τ that an Eulerian lesson goes to: its target divides by 1-t
+TO_THE_END = 0.25  # how often a lesson's step goes all the way, as the last step of every sampler does
+
+
+def semigroup(x: Tensor, s: Tensor, u: Tensor, t: Tensor, denoise: Denoise) -> Tensor:
+    """What two steps by u head for together. A mixture of two distributions, so itself one."""
+    first = denoise(x, s, u)
+    second = denoise(step(x, s, u, first), u, t)
+    gamma = ratio((1 - t) * (u - s), (1 - u) * (t - s))[..., None]
+    return gamma * first + (1 - gamma) * second
+
+
+def lagrangian(x: Tensor, s: Tensor, t: Tensor, denoise: Denoise, flow: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """What the map must head for if its end is to move along the flow."""
+    heading, change = _along(lambda end: denoise(x, s, end), (t,), (torch.ones_like(t),))
+    factor = ratio((1 - t) * (t - s), 1 - s)[..., None]
+    return flow(step(x, s, t, heading), t) - factor * change
+
+
+def eulerian(x: Tensor, s: Tensor, t: Tensor, denoise: Denoise, flow: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """What the map must head for if it is to end in one place from wherever on the flow's path it starts."""
+    now = flow(x, s)
+    # Along the path the state moves by D - x while the time moves by 1-s; where a place is given, neither does.
+    moving = (t > s).to(x.dtype)
+    _, change = _along(
+        lambda state, start: denoise(state, start, t), (x, s), ((now - x) * moving[..., None], (1 - s) * moving)
+    )
+    return now + ratio(t - s, 1 - t)[..., None] * change
+
+
+def _along(function: Callable[..., Tensor], at: tuple[Tensor, ...], way: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """A function's value and its derivative along a way, forwards."""
+    with torch.compiler.set_stance("force_eager"):  # compiled modules know no forward derivatives
+        value, change = torch.func.jvp(function, at, way)
+    return value, change
+
+
+@dataclass(frozen=True)
+class FlowMap(Flow):
+    """A flow that is told where it is to go. `teacher` is the frozen flow that a distillation learns from."""
+
+    name: ClassVar[str] = "flow_map"
+    attaches: ClassVar[Mapping[str, Callable[[Model], nn.Module]]] = MappingProxyType(
+        {"time": TimeEmbedding.beside, "until": TimeEmbedding.beside}
+    )
+    needs: ClassVar[tuple[str, ...]] = ("time", "until")
+    usual_steps: ClassVar[int] = 4
+    # All open places go together: with a time of its own for each, a state has many ways to its end.
+    kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"prompt": 0.55, "some": 0.2, "nothing": 0.25})
+
+    target: str = "semigroup"
+    teacher: Model | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.target not in TARGETS:
+            raise ProbeError(
+                f"target {self.target!r} of a flow map",
+                expected="one of " + ", ".join(TARGETS),
+                found=repr(self.target),
+                remedy=nearest(self.target, TARGETS),
+            )
+
+    def told(self, soft: Soft) -> dict[str, Tensor]:
+        return {"time": soft.tau, "until": soft.until}
+
+    def lesson(self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None = None) -> Lesson:
+        """A flow's lesson, with a time to go to: later than where the place is, and as often as TO_THE_END the end."""
+        lesson = super().lesson(tokens, generator, completion)
+        soft = lesson.canvas.soft
+        assert soft is not None  # a flow's lesson has one
+        far = antithetic(len(tokens), generator, tokens.device)[:, None]
+        to_end = torch.rand(len(tokens), 1, generator=generator, device=tokens.device) < TO_THE_END
+        latest = LATEST if self.target == "eulerian" else 1.0
+        until = soft.tau + (1 - soft.tau) * far.masked_fill(to_end, 1.0)
+        until = until.clamp(max=latest).maximum(soft.tau)
+        return replace(lesson, canvas=replace(lesson.canvas, soft=replace(soft, until=until)))
+
+    def loss(self, model: Model, lesson: Lesson) -> Tensor:
+        """KL to the target of the step from s to t, and to D at t, per open place."""
+        view = _View(self, model, lesson)
+        with torch.no_grad():
+            towards = on_simplex(self._target(view))
+        ahead = view.logits(view.x, view.tau, view.until)
+        loss = view.mean(_kl(towards, ahead))
+        # The flow inside the map, at a time of its own that lessons spread evenly: where the lesson stands.
+        here = view.logits(view.x, view.tau, view.tau)
+        if self.teacher is None:
+            return loss + lesson.loss(here)
+        with torch.no_grad():
+            taught = view.flow(view.x, view.s)
+        return loss + view.mean(_kl(taught, here))
+
+    def _target(self, view: _View) -> Tensor:
+        if self.target == "semigroup":
+            return semigroup(view.x, view.s, view.between, view.t, view.denoise)
+        made = lagrangian if self.target == "lagrangian" else eulerian
+        return made(view.x, view.s, view.t, view.denoise, view.flow)
+
+
+class _View:
+    """One lesson as the maths sees it: a state, its times, and the model and its teacher as functions of them."""
+
+    def __init__(self, paradigm: FlowMap, model: Model, lesson: Lesson):
+        soft = lesson.canvas.soft
+        assert soft is not None  # a flow's lesson has one
+        self._paradigm, self._model, self._canvas = paradigm, model, lesson.canvas
+        self._asked = lesson.labels != NO_LABEL
+        self._weights = lesson.weights
+        self._clock = paradigm.clock_of(model.vocabulary)
+        self.tau, self.until = soft.tau, soft.until
+        self.s, self.t = (self._clock.time_of(time) for time in (self.tau, self.until))
+        self.x = soft.mixed(lesson.canvas.tokens, model.vocabulary, self._clock)
+        self._now: Tensor | None = None
+
+    @property
+    def between(self) -> Tensor:
+        """u, half way on the flow's clock."""
+        return self._clock.time_of((self.tau + self.until) / 2)
+
+    def logits(self, x: Tensor, tau: Tensor, until: Tensor, model: Model | None = None) -> Tensor:
+        soft = Soft(tau, until, draw=tau.new_zeros(1, dtype=torch.long), z=x)
+        # Open attention: forward derivatives go through it, and on a CPU it is the quicker one for short texts.
+        found = (model or self._model).run(replace(self._canvas, soft=soft), eager=True).float()
+        return found.index_fill(-1, self._mask, torch.finfo(found.dtype).min)
+
+    @property
+    def _mask(self) -> Tensor:
+        """The mask is no token of text, and would only take its share of every average."""
+        return torch.tensor([self._paradigm.given_mask()], device=self.x.device)
+
+    def denoise(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """δ_{s,t}(x), by the map itself."""
+        return self.logits(x, self._clock.tau_of(s), self._clock.tau_of(t)).softmax(-1)
+
+    def flow(self, x: Tensor, t: Tensor) -> Tensor:
+        """D_t(x), by the teacher where there is one; of the lesson's own state it is asked once."""
+        if x is self.x and t is self.s:
+            if self._now is None:
+                self._now = self.logits(x, self.tau, self.tau, self._paradigm.teacher).softmax(-1)
+            return self._now
+        tau = self._clock.tau_of(t)
+        return self.logits(x, tau, tau, self._paradigm.teacher).softmax(-1)
+
+    def mean(self, each: Tensor) -> Tensor:
+        """A figure of each place, weighted, over the open ones."""
+        return (each * self._weights * self._asked).sum() / self._asked.sum().clamp(min=1)
+
+
+def on_simplex(target: Tensor) -> Tensor:
+    """The target as a distribution. Those made of derivatives leave the simplex as long as the map is wrong, and a
+    cross-entropy against a negative probability has no lowest value."""
+    positive = target.clamp(min=0)
+    return positive / positive.sum(-1, keepdim=True).clamp(min=1e-12)
+
+
+def _kl(target: Tensor, logits: Tensor) -> Tensor:
+    """KL(target ‖ softmax of the logits), place by place."""
+    return (torch.special.xlogy(target, target) - target * logits.log_softmax(-1)).sum(-1)
