@@ -14,7 +14,7 @@ So a stride of k tokens takes k - 1 inserted masks to be learnt from. Where the 
 most what is left of it.
 
 τ is in nats a token. The paper's 2.8 is for a 7B model of natural text; a small model of a small world needs a small
-one. `horizon_loss(model, tokens, generator, tau)` is what is minimised over `model.attachments["horizon"]`.
+one. `horizon_loss` is what is minimised over `model.attachments["horizon"]` (see probe.training.horizon).
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from probe.errors import ProbeError
+from probe.models.attachments import attached
 from probe.paradigms.inserted import ANCHOR_RATE, LONGEST_BLOCK, insert
 
 if TYPE_CHECKING:
     from probe.models.model import Model
 
 WIDTH = 1.5  # standard deviation of the target, in tokens
-TAU = 2.8  # the paper's, for a 7B model
 
 
 class Horizon(nn.Module):
@@ -59,16 +58,19 @@ def new_horizon(model: Model, seed: int = 0) -> Horizon:
     return head
 
 
-def horizon_loss(model: Model, tokens: Tensor, generator: torch.Generator, tau: float) -> Tensor:
-    """The loss of a model's horizon head on clean text, over anchors drawn as in stage I. Only the head learns."""
-    if not tau > 0:
-        raise ProbeError("τ", expected="a loss in nats, above 0", found=str(tau), remedy="For example 0.5.")
+def draw_anchors(tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Tensor:
+    """Anchors (batch × length) to learn from, drawn as in stage I: of the tokens before those that are to be written,
+    which are all that are not `given`."""
     anchors = torch.rand(tokens.shape, generator=generator, device=tokens.device) < ANCHOR_RATE
     anchors[:, -1] = False  # nothing comes after the last token
+    return anchors if given is None else anchors & ~given.roll(-1, dims=1)
+
+
+def horizon_loss(model: Model, tokens: Tensor, anchors: Tensor, tau: float) -> Tensor:
+    """The loss of a model's horizon head at the anchors of clean text. Only the head learns from it."""
     losses, hidden = stride_losses(model, tokens, anchors)
-    target = soft_target(competence(losses, tau)).to(hidden.dtype)
-    logits = model.attachments["horizon"](hidden)
-    return torch.nn.functional.cross_entropy(logits.float(), target.float())
+    said = attached(model, "horizon")(hidden)
+    return nn.functional.cross_entropy(said.float(), soft_target(competence(losses, tau)))
 
 
 @torch.no_grad()

@@ -28,9 +28,10 @@ from probe.paradigms import Lesson, named, visibility
 from probe.paradigms.paradigm import weighted_loss
 from probe.tasks import task
 from probe.training.average import Average
+from probe.training.horizon import learn_horizon
 from probe.training.joined import joined, stock_state
 from probe.training.lessons import Lessons
-from probe.training.recipe import Recipe, read_recipe
+from probe.training.recipe import Foresight, Recipe, read_recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -59,9 +60,20 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
         trainer.taught = model
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder / CHECKPOINTS))
         with average.in_place() if average else nullcontext():
+            if recipe.horizon is not None:
+                _look_ahead(model, recipe, recipe.horizon, lessons, folder / CHECKPOINTS, quiet)
             _save(model, recipe, folder)
     shutil.rmtree(folder / CHECKPOINTS)
     return folder
+
+
+def _look_ahead(
+    model: Model, recipe: Recipe, plan: Foresight, lessons: Lessons, checkpoints: Path, quiet: bool
+) -> None:
+    """Stage II, in a folder of its own among the checkpoints, from where it was left off."""
+    stage = recipe.model_copy(update=plan.model_dump(include={"steps", "learning_rate"}))
+    arguments = _arguments(stage, checkpoints / "horizon", quiet)
+    learn_horizon(model, plan, lessons, arguments, _last_whole_checkpoint(Path(str(arguments.output_dir))))
 
 
 @contextmanager

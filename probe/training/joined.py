@@ -21,12 +21,13 @@ _PART = "attachments"
 @contextmanager
 def joined(model: Model) -> Iterator[Model]:
     """The model's attachments as a part of its backbone."""
-    if model.attachments:
-        model.backbone.add_module(_PART, nn.ModuleDict(model.attachments))
+    parts = dict(model.attachments)  # what is attached on the way is no part of this training
+    if parts:
+        model.backbone.add_module(_PART, nn.ModuleDict(parts))
     try:
         yield model
     finally:
-        if model.attachments:
+        if parts:
             delattr(model.backbone, _PART)
 
 

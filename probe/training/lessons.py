@@ -41,15 +41,22 @@ class Lessons(Dataset):
     def __len__(self) -> int:
         return self._recipe.steps
 
-    def __getitem__(self, step: int) -> Lesson:
+    def texts(self, step: int) -> tuple[Tensor, Tensor, Tensor, torch.Generator]:
+        """The texts of a step, True where one is a question that is left whole, True on the places of the answer (of
+        all of them alike), and what draws the rest of the lesson."""
         recipe = self._recipe
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         which = int(torch.multinomial(self._shares, 1, generator=generator))
         texts, answer = self._texts[which], self._answers[which]
         rows = torch.randint(len(texts), (recipe.batch,), generator=generator)
         kept = torch.rand(recipe.batch, 1, generator=generator) < recipe.keep_question
-        told = {"completion": answer.nonzero()[:, 0]} if self._paradigm.inpaints else {"given": kept & ~answer}
-        lesson = self._paradigm.lesson(texts[rows], generator, **told)
+        return texts[rows], kept & ~answer, answer, generator
+
+    def __getitem__(self, step: int) -> Lesson:
+        recipe = self._recipe
+        texts, given, answer, generator = self.texts(step)
+        told = {"completion": answer.nonzero()[:, 0]} if self._paradigm.inpaints else {"given": given}
+        lesson = self._paradigm.lesson(texts, generator, **told)
         if recipe.anneal > 0:
             open_rate = min(1.0, (step + 1) / (recipe.anneal * recipe.steps))
             canvas = replace(

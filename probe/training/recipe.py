@@ -55,6 +55,16 @@ class Portion(BaseModel):
     knobs: dict[str, Any] = Field(default_factory=dict)
 
 
+class Foresight(BaseModel):
+    """FLUID's stage II: a head that learns how far the finished model can see, up to a mean loss of `tau` nats."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tau: float = Field(0.5, gt=0)
+    steps: int = Field(500, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+
+
 class Recipe(BaseModel):
     """How one model is made. `anneal` is the share of steps over which attention is opened (0: at once)."""
 
@@ -69,6 +79,7 @@ class Recipe(BaseModel):
     weighting: Literal["uniform", "1/t", "1/t clipped", "context"] = Field("uniform", description="masked only")
     error: Literal["cross_entropy", "squared"] | None = Field(None, description="flows only: of the denoiser")
     clock: Literal["tau", "t"] | None = Field(None, description="flows only: what their times are even in")
+    horizon: Foresight | None = Field(None, description="fluid only: then learn how far it can see (stage II)")
     target: Literal["semigroup", "lagrangian", "eulerian"] | None = Field(None, description="flow maps only")
     teacher: str | None = Field(None, description="flow maps only: the frozen flow; None: the map teaches itself")
     average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: none")
@@ -98,6 +109,8 @@ class Recipe(BaseModel):
             raise ValueError("give either 'start' (a model) or 'shape' (from nothing)")
         if self.weighting != "uniform" and self.paradigm != "masked":
             raise ValueError(f"'weighting' is the masked paradigm's, not the {self.paradigm} one's")
+        if self.horizon and self.paradigm != "fluid":
+            raise ValueError(f"'horizon' is FLUID's, not the {self.paradigm} paradigm's")
         if (self.error or self.clock) and not self.paradigm.startswith("flow"):
             raise ValueError(f"'error' and 'clock' are a flow's, not the {self.paradigm} paradigm's")
         if (self.target or self.teacher) and self.paradigm != "flow_map":
