@@ -9,6 +9,9 @@ value of its own. A shared key is therefore written once for each head that read
 read back, the parts are added up, which is exact also for files of EAP-IG's own (what is shared has the sum of the
 gradients).
 
+Scores change their sign on the way: ours follow the metric, so that what helps the answer is negative; EAP-IG's follow
+the loss, and there it is positive.
+
 What EAP-IG does not ask for is left for us to find: `cfg.n_kv_heads`, and `twinprobe`, which says what the circuit is
 of. Scores of single examples have no place in the file.
 """
@@ -68,7 +71,7 @@ def read_json(path: str | Path) -> tuple[Circuit, NDArray]:
         scores, mask = np.zeros(graph.shape), np.zeros(graph.shape, dtype=bool)
         for name, edge in read["edges"].items():
             cell = _cell(graph, name, path)
-            scores[cell] += float(edge["score"])
+            scores[cell] -= float(edge["score"])
             mask[cell] |= bool(edge["in_graph"])
     except (AttributeError, KeyError, TypeError) as fault:
         found = f"{type(fault).__name__}: {fault}"
@@ -97,7 +100,7 @@ def _edges(circuit: Circuit, kept: NDArray) -> dict[str, dict[str, Any]]:
         names = [str(target)]
         if target.kind in ("k", "v"):
             names = [f"{head}<{target.kind}>" for head in graph.nodes_of(target)]
-        scores, inside = (circuit.scores[:, column] / len(names)).tolist(), kept[:, column].tolist()
+        scores, inside = (-circuit.scores[:, column] / len(names)).tolist(), kept[:, column].tolist()
         for name in names:
             for row in range(int(graph.before[column])):
                 found[f"{graph.sources[row]}->{name}"] = {"score": scores[row], "in_graph": inside[row]}

@@ -59,16 +59,16 @@ def test_a_node_is_in_if_it_has_edges_on_both_sides(tmp_path):
 
 
 def test_a_file_of_eap_igs_own_has_a_key_for_every_query_head(tmp_path):
-    """What two heads share is the sum of what each would have had."""
+    """What two heads share is the sum of what each would have had; and what helps is positive there, negative here."""
     edges = {name: {"score": number / 7, "in_graph": number % 5 == 0} for number, name in enumerate(eap_ig_edges(3, 4))}
     file = {"cfg": {"n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "d_model": 8}, "nodes": {}, "edges": edges}
     (tmp_path / "theirs.json").write_text(json.dumps(file))
     circuit, mask = read_json(tmp_path / "theirs.json")
     cell = circuit.graph.source("m1"), circuit.graph.target("a2.h1<k>")
     both = [edges[f"m1->a2.h{head}<k>"] for head in (2, 3)]
-    assert circuit.scores[cell] == pytest.approx(sum(edge["score"] for edge in both))
+    assert circuit.scores[cell] == pytest.approx(-sum(edge["score"] for edge in both))
     assert mask[cell] == any(edge["in_graph"] for edge in both)
-    assert circuit.scores.sum() == pytest.approx(sum(edge["score"] for edge in edges.values()))
+    assert circuit.scores.sum() == pytest.approx(-sum(edge["score"] for edge in edges.values()))
     assert circuit.about.model == "unknown"
 
 
