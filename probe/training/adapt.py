@@ -31,6 +31,7 @@ from probe.training.average import Average
 from probe.training.horizon import learn_horizon
 from probe.training.joined import joined, stock_state
 from probe.training.lessons import Lessons
+from probe.training.optimizers import WEIGHT_DECAY, muon
 from probe.training.recipe import Foresight, Recipe, read_recipe
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
             data_collator=_whole if model.paradigm.owns_loss else _as_is,
             callbacks=[*([average] if average else []), _Snapshots(model, recipe, folder, average)],
         )
-        trainer.taught = model
+        trainer.taught, trainer.recipe = model, recipe
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder / CHECKPOINTS))
         with average.in_place() if average else nullcontext():
             if recipe.horizon is not None:
@@ -180,7 +181,7 @@ def _arguments(recipe: Recipe, folder: Path, quiet: bool) -> TrainingArguments:
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(recipe.warmup * recipe.steps),
-        weight_decay=0.01,
+        weight_decay=WEIGHT_DECAY,
         seed=recipe.seed,
         save_steps=recipe.save_every,
         save_total_limit=1,
@@ -215,6 +216,7 @@ class _Teacher(Trainer):
     """Trainer whose loss is a lesson's, and whose order of steps is the lessons' own."""
 
     taught: Model
+    recipe: Recipe
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):  # type: ignore[override]
         if "lesson" in inputs:
@@ -225,6 +227,11 @@ class _Teacher(Trainer):
         outputs = model(**shown, use_cache=False)
         loss = self._finite(weighted_loss(outputs.logits, labels, weights))
         return (loss, outputs) if return_outputs else loss
+
+    def create_optimizer(self, *unused):  # type: ignore[override]
+        if self.optimizer is None and self.recipe.optimizer == "muon":
+            self.optimizer = muon(self.model, self.args.learning_rate)  # type: ignore[arg-type]  # a model is always set
+        return super().create_optimizer(*unused)
 
     def _finite(self, loss: torch.Tensor) -> torch.Tensor:
         if not torch.isfinite(loss):

@@ -95,6 +95,7 @@ class Recipe(BaseModel):
     steps: int = Field(gt=0)
     batch: int = Field(64, gt=0)
     learning_rate: float = Field(1e-3, gt=0)
+    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: for matrices inside layers, on one machine")
     warmup: float = Field(0.05, ge=0, lt=1)
     anneal: float = Field(0.0, ge=0, le=1)
     save_every: int = Field(1000, gt=0)

@@ -1,0 +1,58 @@
+"""What turns gradients into steps: AdamW for any model, Muon where a small one is made in little time.
+
+Muon makes each step of a matrix orthogonal, so that a few loud directions do not drown the rest. It is for the
+matrices inside the layers alone; embeddings, norms and biases go on with AdamW. A backbone of this project learns its
+tasks in a third of the steps under it. The Trainer knows one optimizer: `Both` is one to it, and two inside.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import AdamW, Muon, Optimizer
+
+WEIGHT_DECAY = 0.01
+
+
+class Both(Optimizer):
+    """Several optimizers that step together, each for parameters of its own."""
+
+    def __init__(self, *parts: Optimizer):
+        self.parts = parts
+        super().__init__([group for part in parts for group in part.param_groups], {})
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        """A schedule sets learning rates in `param_groups`: these must be the very ones that the parts read."""
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # the Trainer asks for no loss
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self._share_groups()
+
+
+def muon(module: nn.Module, learning_rate: float) -> Optimizer:
+    """Muon for the matrices inside the layers, AdamW for the rest; one learning rate serves both."""
+    inner = {
+        weight
+        for layer in module.modules()
+        if isinstance(layer, nn.Linear)
+        for weight in [layer.weight]
+        if weight.requires_grad
+    }
+    tables = {layer.weight for layer in module.modules() if isinstance(layer, nn.Embedding)}
+    matrices = [weight for weight in module.parameters() if weight in inner - tables]  # an unembedding may be tied
+    rest = [weight for weight in module.parameters() if weight.requires_grad and weight not in inner - tables]
+    how = {"lr": learning_rate, "weight_decay": WEIGHT_DECAY}
+    return Both(Muon(matrices, adjust_lr_fn="match_rms_adamw", **how), AdamW(rest, **how))
