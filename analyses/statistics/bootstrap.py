@@ -81,7 +81,7 @@ def ratio(over: ArrayLike, under: ArrayLike, **how: Any) -> Estimate:
 def _intervals(
     draws: NDArray, estimate: NDArray, skew: NDArray, kind: str, level: float, null: float
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """The interval, p and standard error of every figure, a block of figures at a time: sorting is fast while it stays in the cache."""
+    """Each figure's interval, p and standard error, a block of figures at a time: sorting is fast within the cache."""
     flat, estimates, skews = draws.reshape(len(draws), -1), estimate.ravel(), skew.ravel()
     found = np.empty((4, len(estimates)))
     for start in range(0, len(estimates), _SORTED_AT_ONCE):

@@ -43,7 +43,7 @@ def _moments(weights: NDArray, values: NDArray) -> tuple[NDArray, NDArray]:
     """Weighted means, and their standard errors."""
     mean = weights @ values
     drawn = 1 / (weights**2).sum(-1, keepdims=True)  # how many equal weights say as much
-    spread = np.maximum(weights @ values**2 - mean**2, 0)
+    spread = np.maximum(np.abs(weights) @ values**2 - mean**2, 0)  # signs drawn at random are weights below 0
     floor = 1e-15 * np.abs(values).max(initial=0.0)  # a difference of squares cannot see less
     error = np.sqrt(spread / np.maximum(drawn - 1, 1))
     return mean, np.where(error <= floor, _LEAST, error)

@@ -1,0 +1,148 @@
+"""Scores: how much each head, MLP or neuron matters, example by example; what depth and spread are made of.
+
+A circuit's node attributions and the drops in a knock-out are the same kind of thing: a number for each component and
+each example. Everything about where the mass lies (`front_loading`) and how it is spread (`specialization`) is a
+function of their means, so it is computed here once and resampled without another forward pass:
+
+    scores = scores_of(circuit)                    # heads and MLPs by their own attribution
+    scores = scores_of(circuit, k=1000)            # by the strongest 1000 edges that each has a part in
+    weigh = scores.magnitude()                     # weights (r × n) → magnitudes (r × components)
+
+Two models are compared on the examples that both answered: `paired` refuses others. The input and the logits are not
+components: every path begins in one and ends in the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analyses.statistics import Statistic, magnitudes, squares
+from probe.errors import ProbeError
+
+if TYPE_CHECKING:
+    from analyses.circuits import Circuit
+
+KINDS = ("head", "mlp")
+PARTS: dict[str, tuple[str, ...]] = {"all": KINDS, "attention": ("head",), "MLPs": ("mlp",), "neurons": ("neuron",)}
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """`values` (examples × components) beside `nodes`: node, layer, head, kind, a row a component."""
+
+    model: str
+    task: str
+    nodes: pd.DataFrame
+    values: NDArray
+    n_layers: int
+    scope: str = ""
+    examples: str = ""  # what tells these examples from others, for pairing
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @cached_property
+    def layer(self) -> NDArray:
+        return self.nodes["layer"].to_numpy()
+
+    @property
+    def depth(self) -> NDArray:
+        """The normalised depth of each layer: (l + ½)/L."""
+        return depths(self.n_layers)
+
+    def of_kind(self, *kinds: str) -> Scores:
+        """Some kinds of components only."""
+        return self.among(self.nodes["kind"].isin(kinds).to_numpy())
+
+    def part(self, name: str) -> Scores:
+        """All heads and MLPs, or the "attention", "MLPs" or "neurons" among the components."""
+        return self.of_kind(*PARTS[name])
+
+    def among(self, chosen: NDArray) -> Scores:
+        nodes = self.nodes[chosen].reset_index(drop=True)
+        return replace(self, nodes=nodes, values=self.values[:, chosen])
+
+    def __getitem__(self, examples: slice | NDArray) -> Scores:
+        return replace(self, values=self.values[examples], examples=f"{self.examples}[{examples}]")
+
+    def magnitude(self) -> Statistic:
+        """Weights of the examples → the components' magnitudes, noise taken out."""
+        return lambda weights: magnitudes(weights, self.values)
+
+    def square(self) -> Statistic:
+        return lambda weights: squares(weights, self.values)
+
+    def by_layer(self, of_components: NDArray) -> NDArray:
+        """Sums within layers: (… × components) → (… × layers)."""
+        return of_components @ self.in_layer
+
+    @cached_property
+    def in_layer(self) -> NDArray:
+        """(components × layers): which layer a component is in."""
+        return (self.layer[:, None] == np.arange(self.n_layers)).astype(float)
+
+
+def depths(n_layers: int) -> NDArray:
+    return (np.arange(n_layers) + 0.5) / n_layers
+
+
+def scores_of(circuit: Circuit | Scores, k: int | None = None) -> Scores:
+    """The scores of a circuit's components: their own, or the sums over the strongest k edges that each has part in.
+
+    Which edges are the strongest is settled once, by all examples; it is not resampled.
+    """
+    if isinstance(circuit, Scores):
+        return circuit
+    nodes, values = (circuit.nodes, circuit.per_node) if k is None else (circuit.graph.nodes(), _over_edges(circuit, k))
+    kept = nodes["kind"].isin((*KINDS, "neuron")).to_numpy()
+    about = circuit.about
+    return Scores(
+        model=about.model,
+        task=about.task,
+        nodes=nodes[kept][["node", "layer", "head", "kind"]].reset_index(drop=True),
+        values=np.asarray(values, dtype=np.float64)[:, kept],
+        n_layers=circuit.graph.n_layers,
+        scope=about.scope,
+        examples=f"{about.task}, seed {about.seed}, n {about.n}",
+    )
+
+
+def _over_edges(circuit: Circuit, k: int) -> NDArray:
+    """(examples × nodes): each example's sum of scores over the edges, among the strongest k, that a node has."""
+    if circuit.example_edges is None:
+        circuit.weighted(np.zeros(circuit.n))  # says what is missing
+    assert circuit.example_edges is not None
+    kept = circuit.example_edges * circuit.mask(k)
+    ends = kept.sum(2, dtype=np.float64) + kept.sum(1, dtype=np.float64) @ circuit.graph.feeds
+    logits = np.zeros((len(kept), 1))  # no component
+    return np.concatenate([ends, logits], axis=1)
+
+
+def paired(a: Scores, b: Scores) -> int:
+    """How many examples two models share; refused where they did not answer the same ones."""
+    if a.n != b.n or a.examples != b.examples or a.n_layers != b.n_layers:
+        raise ProbeError(
+            f"a comparison of {a.model!r} and {b.model!r}",
+            expected="the same examples asked of both, and as many layers",
+            found=f"{a.examples or a.n} ({a.n_layers} layers) and {b.examples or b.n} ({b.n_layers} layers)",
+            remedy="Attribute both on one batch.",
+        )
+    return a.n
+
+
+def difference(make: Callable[[Scores], Statistic], a: Scores, b: Scores) -> Statistic:
+    """A measure of b less that of a, under the same weights: paired."""
+    of_a, of_b = make(a), make(b)
+    return lambda weights: of_b(weights) - of_a(weights)
+
+
+def label(scores: Scores) -> dict[str, Any]:
+    return {"model": scores.model, "task": scores.task, "scope": scores.scope}
