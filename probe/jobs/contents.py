@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError
 from probe.jobs import wording
-from probe.jobs.run_folder import RunFolder, Unit
+from probe.jobs.run_folder import Entry, RunFolder
 from probe.jobs.verdict import STATISTICS, Tally, judge, tally
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Block:
 
     number: int
     anchor: str
-    unit: Unit
+    unit: Entry
     asked: str
     title: str
     reads: str
@@ -97,7 +97,7 @@ class Failure:
     """A unit without a result, and why."""
 
     anchor: str
-    unit: Unit
+    unit: Entry
     asked: str
     kind: str
     message: str
@@ -137,18 +137,18 @@ def contents(run: RunFolder) -> Contents:
     return Contents(run, _sections(blocks), tuple(failures), tasks, _grid(blocks, tasks))
 
 
-def _place(units: Iterable[Unit]) -> Callable[[Unit], tuple]:
+def _place(units: Iterable[Entry]) -> Callable[[Entry], tuple]:
     """Units of one measure stand together, in the order in which the run first names measures, tasks and pairs."""
     kinds = ("measure", "task", "pair")
     orders = {kind: list(dict.fromkeys(getattr(unit, kind) for unit in units)) for kind in kinds}
 
-    def key(unit: Unit) -> tuple:
+    def key(unit: Entry) -> tuple:
         return (*(orders[kind].index(getattr(unit, kind)) for kind in kinds), unit.reading, unit.seed or 0)
 
     return key
 
 
-def _block(run: RunFolder, unit: Unit, number: int) -> Block:
+def _block(run: RunFolder, unit: Entry, number: int) -> Block:
     saved = run.saved(unit)
     judged = judge(saved.table)
     labels = [str(column) for column in judged.columns if column not in STATISTICS]
@@ -230,7 +230,7 @@ def _cell(block: Block) -> Cell:
     return Cell(block.anchor, f"{block.tally.differ} of {block.tally.judged}", verdict, block.unit.seed)
 
 
-def _failure(unit: Unit) -> Failure:
+def _failure(unit: Entry) -> Failure:
     error = unit.error or {}
     kind = str(error.get("kind") or ("Not run" if unit.status == "missing" else unit.status))
     message = str(error.get("message") or "The run ended before this unit was reached.")
@@ -239,7 +239,7 @@ def _failure(unit: Unit) -> Failure:
     return Failure(anchor(f"failed-{unit.id}"), unit, unit.asked(), kind, message, traceback, command)
 
 
-def _command(run: RunFolder, unit: Unit) -> str:
+def _command(run: RunFolder, unit: Entry) -> str:
     """The command that gives a unit's numbers again."""
     return unit.command or f"twinprobe run {shlex.quote(str(run.folder / 'spec.yaml'))} --only {shlex.quote(unit.id)}"
 

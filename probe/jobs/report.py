@@ -27,6 +27,7 @@ from probe.jobs import wording
 from probe.jobs.contents import Contents, contents
 from probe.jobs.embedding import plotly_code, policy, without_title_and_template
 from probe.jobs.markdown import code, escaped
+from probe.jobs.provenance import provenance
 from probe.jobs.run_folder import RunFolder, open_run
 from probe.jobs.verdict import counted
 
@@ -42,8 +43,8 @@ def write_report(run: RunFolder | str | Path) -> Path:
     run = run if isinstance(run, RunFolder) else open_run(run)
     said = contents(run)
     page = run.folder / "report.html"
-    _write(page, html(said))
-    _write(run.folder / "report.md", markdown(said))
+    write_whole(page, html(said))
+    write_whole(run.folder / "report.md", markdown(said))
     estimates(run).to_parquet(run.folder / "report.parquet", index=False)
     return page
 
@@ -57,14 +58,14 @@ def html(said: Contents) -> str:
         figures=figures,
         figures_template=template,
         figures_left_out=left_out,
-        **_facts(said),
+        run=said.run,
+        made=provenance(said.run),
     )
 
 
 def markdown(said: Contents) -> str:
     """The report as Markdown; its figures are the files beside it."""
-    environment = _environment(autoescape=False, finalize=escaped)
-    return environment.get_template("report.md.j2").render(said=said, **_facts(said))
+    return set_in_markdown("report.md.j2", said=said, run=said.run, made=provenance(said.run))
 
 
 def estimates(run: RunFolder) -> pd.DataFrame:
@@ -91,6 +92,11 @@ def set_in_type(template: str, **values: Any) -> str:
     inline = {name: Markup(text) for name, text in {**code, "style": _asset("page.css")}.items()}
     page = _environment(autoescape=True).get_template(template)
     return page.render(policy=policy(*code.values()), **inline, **values)
+
+
+def set_in_markdown(template: str, **values: Any) -> str:
+    """A text of the house."""
+    return _environment(autoescape=False, finalize=escaped).get_template(template).render(values)
 
 
 def _environment(**how: Any) -> Environment:
@@ -126,26 +132,7 @@ def _embedded(said: Contents) -> tuple[dict[str, Any], dict[str, Any], set[str]]
     return figures, shared, left_out
 
 
-def _facts(said: Contents) -> dict[str, Any]:
-    """What the manifest tells of the run as a whole, in the order in which it is read."""
-    run, manifest = said.run, said.run.manifest
-    spec = run.folder / "spec.yaml"
-    return {
-        "run": run,
-        "manifest": manifest,
-        "versions": _mapping(manifest.get("versions")),
-        "weights": _mapping(manifest.get("weights")),
-        "device": _mapping(manifest.get("device")),
-        "git": _mapping(manifest.get("git")),
-        "spec": spec.read_text("utf-8", errors="replace") if spec.is_file() else "",
-    }
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """All of it or nothing: a reader never opens half a report."""
     partly = path.with_name(f".{path.name}.part")
     partly.write_text(text, "utf-8")

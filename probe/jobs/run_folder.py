@@ -49,8 +49,8 @@ class Saved:
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One question put to one pair: which it was, what became of it, and how to ask it again."""
+class Entry:
+    """One unit as the manifest tells it: which question to which pair, what became of it, and how to ask it again."""
 
     id: str
     status: str
@@ -80,7 +80,7 @@ class RunFolder:
     folder: Path
     spec: dict[str, Any]
     manifest: dict[str, Any]
-    units: tuple[Unit, ...]
+    units: tuple[Entry, ...]
 
     @property
     def name(self) -> str:
@@ -92,23 +92,23 @@ class RunFolder:
         return str(self.manifest.get("question") or self.spec.get("question") or default)
 
     @cached_property
-    def measures(self) -> tuple[Unit, ...]:
+    def measures(self) -> tuple[Entry, ...]:
         """The units that answer a question, and not those whose work others share."""
         return tuple(unit for unit in self.units if unit.kind == "measure" and unit.status != "skipped")
 
     @cached_property
-    def done(self) -> tuple[Unit, ...]:
+    def done(self) -> tuple[Entry, ...]:
         return tuple(unit for unit in self.measures if unit.status == "done" and unit.result)
 
     @cached_property
-    def failed(self) -> tuple[Unit, ...]:
+    def failed(self) -> tuple[Entry, ...]:
         """What the run did not get: units that failed, shared ones among them, and measures that were never reached."""
         failed = {unit.id for unit in self.units if unit.status == "failed"}
         without = failed | ({unit.id for unit in self.measures} - {unit.id for unit in self.done})
         return tuple(unit for unit in self.units if unit.id in without)
 
     @cached_property
-    def skipped(self) -> tuple[Unit, ...]:
+    def skipped(self) -> tuple[Entry, ...]:
         """Units that do not apply to their pair or task."""
         return tuple(unit for unit in self.units if unit.status == "skipped")
 
@@ -129,11 +129,11 @@ class RunFolder:
             )
         return path
 
-    def saved(self, unit: Unit) -> Saved:
+    def saved(self, unit: Entry) -> Saved:
         """A unit's result, read from its parquet file."""
         return read_result(self.path(unit.result or f"{unit.id} has no result"))
 
-    def figure(self, unit: Unit) -> dict[str, Any] | None:
+    def figure(self, unit: Entry) -> dict[str, Any] | None:
         """A unit's figure as Plotly's JSON, where the run drew one."""
         if unit.figure is None or not self.path(unit.figure).is_file():
             return None
@@ -161,7 +161,7 @@ def open_run(folder: str | Path) -> RunFolder:
             found=f"{type(entries).__name__} {str(entries)[:60]!r}",
             remedy="Run the same job again: it writes the manifest anew and keeps what is done.",
         )
-    return RunFolder(folder, _read_spec(folder / SPEC), manifest, tuple(map(_unit, entries)))
+    return RunFolder(folder, _read_spec(folder / SPEC), manifest, tuple(map(_entry, entries)))
 
 
 def nearby(place: Path, *, deepest: int = 3) -> list[Path]:
@@ -206,10 +206,10 @@ def _read_spec(path: Path) -> dict[str, Any]:
     return spec if isinstance(spec, dict) else {}
 
 
-def _unit(entry: dict[str, Any]) -> Unit:
+def _entry(entry: dict[str, Any]) -> Entry:
     text: dict[str, Any] = {key: str(entry.get(key) or "") for key in ("pair", "task", "reading", "measure")}
     maybe = {key: str(entry[key]) for key in ("result", "figure", "command") if entry.get(key)}
-    return Unit(
+    return Entry(
         id=str(entry["id"]),
         status=str(entry.get("status") or "missing"),
         kind=str(entry.get("kind") or "measure"),

@@ -102,7 +102,8 @@ class Tally:
 
 def tally(judged: pd.DataFrame) -> Tally:
     """Count a judged table."""
-    return Tally(len(judged), *(int((judged["verdict"] == name).sum()) for name in (ABOVE, BELOW, WITHIN, SAME)))
+    found = judged["verdict"].tolist()
+    return Tally(len(judged), *(found.count(name) for name in (ABOVE, BELOW, WITHIN, SAME)))
 
 
 def counted(number: int, noun: str) -> str:

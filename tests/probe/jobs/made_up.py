@@ -58,7 +58,7 @@ def heads(seed: int) -> Result:
 def write_run(folder: Path, *, shift: float = 0.12, seed: int = 0, failed: bool = True, **manifest: Any) -> Path:
     """A run of three measures on two tasks of two pairs, with a unit that failed."""
     units = []
-    for pair in PAIRS:
+    for pair in PAIRS if "units" not in manifest else ():
         for task in TASKS:
             moved = shift if pair == "zoo:masked" and task == "countdown" else 0.01
             results = (index(moved), depth(moved), heads(seed))
@@ -80,6 +80,7 @@ def write_run(folder: Path, *, shift: float = 0.12, seed: int = 0, failed: bool 
         "weights": {name: {"sha256": "ab" * 32, "described": "llama, 6 layers × 8 heads, d 256"} for name in PAIRS},
         "units": units,
     }
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "spec.yaml").write_text(yaml.safe_dump({"name": folder.name, "pairs": [*PAIRS], "tasks": [*TASKS]}))
     (folder / "manifest.json").write_text(json.dumps({**written, **manifest}))
     return folder
