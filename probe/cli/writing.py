@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,8 @@ import typer
 from rich.text import Text
 
 from probe.cli.screen import Json, Where, app, out
+from probe.cli.watching import Watch
+from probe.errors import ProbeError
 
 
 @app.command(epilog='Example: [cyan]twinprobe decode zoo:tiny-masked "When Luke and Keith went to the" --length 8[/]')
@@ -23,56 +25,67 @@ def decode(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Forward passes; default: one a token.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Write every token surer than this at once.")] = None,
+    block: Annotated[int | None, typer.Option(min=1, help="Write in blocks of so many tokens, left to right.")] = None,
     temperature: Annotated[float | None, typer.Option(min=0.0, help="0, the default, takes the best token.")] = None,
-    stride: Annotated[int | None, typer.Option(min=1, help="FLUID: masks appended at a time.")] = None,
+    stride: Annotated[
+        str | None, typer.Option(help="FLUID: masks appended at a time, or elastic; default: elastic if it has a head.")
+    ] = None,
     verify: Annotated[
         bool | None, typer.Option("--verify/--no-verify", help="FLUID: check each stride against autoregression.")
     ] = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
-    """Watch a model write: one line a forward pass, what it has just written marked."""
-    from probe.decoding import Sampler, Strides
+    """Watch a model write: one line a forward pass, what it has just written marked; FLUID's strides as they end."""
+    from probe.decoding import Strides, rule_for
     from probe.decoding import decode as run
     from probe.models.loading import load
 
     model = load(where)
-    said: dict[str, Any] = {"threshold": threshold}
-    if model.paradigm.name == "fluid":
-        own, said = Strides(), {**said, "length": stride, "verify": verify}
-    else:
-        own = model.entry.sampler if model.entry and model.entry.sampler else Sampler()
-        said = {**said, "order": sampler, "steps": steps, "temperature": temperature}
-    rule = replace(own, **{name: value for name, value in said.items() if value is not None})
+    asked = {"order": sampler, "steps": steps, "threshold": threshold, "block": block, "temperature": temperature}
+    rule = _with(rule_for(model), model.name, **asked, length=_length(stride), verify=verify)
     tokens = model.encode(prompt)[0]
-
-    def watch(step: int, state: Any, written: Any) -> None:
-        if not as_json:
-            out.print(_state_text(model, step, state[0].tolist(), written[0].tolist()))
-
-    run_of = run(model, tokens, length, sampler=rule, seed=seed, on_step=watch)
+    with Watch(out, model, strides=isinstance(rule, Strides)) as watch:
+        told = {} if as_json else {"on_step": watch.on_step, "on_stride": watch.on_stride}
+        run_of = run(model, tokens, length, sampler=rule, seed=seed, **told)
     text = str(model.tokenizer.decode(run_of.tokens[len(tokens) :].tolist()))
     if as_json:
-        told = {"text": text, "sampler": run_of.sampler, "forward_passes": run_of.forward_passes, "seed": seed}
-        print(json.dumps({**told, "committed_at": run_of.committed_at.tolist()}, ensure_ascii=False))
+        print(json.dumps({"text": text, **_plain(run_of)}, ensure_ascii=False))
         return
     out.print(Text.assemble(("wrote ", "dim"), text))
-    out.print(
-        Text(
-            f"{run_of.forward_passes} forward passes, {run_of.tokens_per_forward:.2f} tokens a pass ({run_of.sampler})"
-        ),
-        style="dim",
-    )
+    counted = f"{run_of.forward_passes} forward passes, {run_of.tokens_per_forward:.2f} tokens a pass"
+    out.print(Text(f"{counted}, {run_of.slots} slots computed ({run_of.sampler})"), style="dim")
 
 
-def _state_text(model: Any, step: int, state: list[int], written: list[bool]) -> Text:
-    line = Text(f"{step:>3}  ", style="dim")
-    for token, new in zip(state, written, strict=True):
-        if token < 0 or token == model.mask_id:
-            line.append("· ", style="dim")
-        else:
-            line.append(str(model.tokenizer.decode([token])).strip() + " ", style="bold cyan" if new else "none")
-    return line
+def _length(stride: str | None) -> int | str | None:
+    return int(stride) if stride is not None and stride.isdecimal() else stride
+
+
+def _with(rule: Any, name: str, **asked: Any) -> Any:
+    """A model's own rule with what was asked for, refused where the rule has no such thing."""
+    said = {field: value for field, value in asked.items() if value is not None}
+    shown = {field: "--" + {"order": "sampler", "length": "stride"}.get(field, field) for field in asked}
+    known = [field.name for field in fields(rule) if field.name in asked]
+    for field in said:
+        if field not in known:
+            raise ProbeError(
+                f"{shown[field]} for {name}",
+                expected=f"an option of its way of writing ({rule}): " + ", ".join(shown[one] for one in known),
+                found=shown[field],
+                remedy="Leave it out.",
+            )
+    return replace(rule, **said)
+
+
+def _plain(run: Any) -> dict[str, Any]:
+    """A run of one example in what JSON knows."""
+    told = {name: getattr(run, name) for name in ("sampler", "seed", "forward_passes", "slots")}
+    told["committed_at"] = run.committed_at.tolist()
+    if run.strides is not None:
+        names = ("start", "predicted", "proposed", "accepted", "rejected", "passes", "ended_at")
+        columns = [getattr(run.strides, name).tolist() for name in names]
+        told["strides"] = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return told
 
 
 @app.command(epilog="Example: [cyan]twinprobe adapt recipe.yaml --out my-twin[/]")

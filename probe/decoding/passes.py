@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Cache, DynamicLayer
 
 from probe.decoding.run import Forward
@@ -168,8 +168,11 @@ def _overheard(model: Model, wanted: bool) -> Iterator[list[Tensor]]:
     if not wanted:
         yield heard
         return
-    norm = model.layout.part(model.backbone, "final_norm")
-    hook = norm.register_forward_hook(lambda _module, _inputs, output: heard.append(output))
+
+    def hear(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        heard.append(output)
+
+    hook = model.layout.part(model.backbone, "final_norm").register_forward_hook(hear)
     try:
         yield heard
     finally:
