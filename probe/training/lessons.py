@@ -8,6 +8,8 @@ one task have one length: no token is ever spent on padding.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import gettempdir
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from probe.paradigms import Lesson, Paradigm
 from probe.paradigms.visibility import annealed
 from probe.tasks import task
 from probe.training.recipe import Recipe
+from probe.training.text import Pieces
 
 EXAMPLES = 50_000  # of each portion at most, drawn once; a long run sees each of them a few times
 
@@ -25,9 +28,16 @@ EXAMPLES = 50_000  # of each portion at most, drawn once; a long run sees each o
 class Lessons(Dataset):
     """`len` is the number of steps; item `i` is the lesson of step `i`."""
 
-    def __init__(self, recipe: Recipe, paradigm: Paradigm, tokenizer: PreTrainedTokenizerBase, mask_id: int):
+    def __init__(
+        self,
+        recipe: Recipe,
+        paradigm: Paradigm,
+        tokenizer: PreTrainedTokenizerBase,
+        mask_id: int,
+        cache: Path | None = None,
+    ):
         self._recipe, self._paradigm = recipe, replace(paradigm, mask_id=mask_id)
-        self._texts: list[Tensor] = []
+        self._texts: list[Tensor | Pieces] = []
         self._answers: list[Tensor] = []  # True on the places of the answer, the same in every text of a portion
         wanted = min(EXAMPLES, recipe.steps * recipe.batch)
         for name, portion in recipe.portions:
@@ -36,7 +46,12 @@ class Lessons(Dataset):
             answer[made.positions["completion"][0]] = True
             self._texts.append(made.clean)
             self._answers.append(answer)
-        self._shares = torch.tensor([portion.weight for _, portion in recipe.portions], dtype=torch.float64)
+        shares = [portion.weight for _, portion in recipe.portions]
+        if recipe.text is not None:
+            self._texts.append(Pieces(recipe.text, tokenizer, cache or Path(gettempdir())))
+            self._answers.append(torch.zeros(recipe.text.length, dtype=torch.bool))
+            shares.append(recipe.text.weight)
+        self._shares = torch.tensor(shares, dtype=torch.float64)
 
     def __len__(self) -> int:
         return self._recipe.steps
@@ -50,12 +65,13 @@ class Lessons(Dataset):
         texts, answer = self._texts[which], self._answers[which]
         rows = torch.randint(len(texts), (recipe.batch,), generator=generator)
         kept = torch.rand(recipe.batch, 1, generator=generator) < recipe.keep_question
-        return texts[rows], kept & ~answer, answer, generator
+        return texts[rows], kept & ~answer & answer.any(), answer, generator  # running text has no question
 
     def __getitem__(self, step: int) -> Lesson:
         recipe = self._recipe
         texts, given, answer, generator = self.texts(step)
-        told = {"completion": answer.nonzero()[:, 0]} if self._paradigm.inpaints else {"given": given}
+        written = answer.nonzero()[:, 0] if answer.any() else None
+        told = {"completion": written} if self._paradigm.inpaints else {"given": given}
         lesson = self._paradigm.lesson(texts, generator, **told)
         if recipe.anneal > 0:
             open_rate = min(1.0, (step + 1) / (recipe.anneal * recipe.steps))

@@ -46,6 +46,26 @@ class Shape(BaseModel):
         }
 
 
+class LowRank(BaseModel):
+    """LoRA: train a product of two thin matrices beside each matrix of the layers, instead of the matrix itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(16, gt=0)
+    alpha: float = Field(32.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class Text(BaseModel):
+    """Plain text files, one after the other, cut into pieces of `length` tokens; the last twentieth is held out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    files: tuple[str, ...] = Field(min_length=1)
+    length: int = Field(128, gt=1)
+    weight: float = Field(1.0, gt=0)
+
+
 class Portion(BaseModel):
     """One part of a mixture: a task under some of its knobs, and how often its texts are drawn."""
 
@@ -86,8 +106,11 @@ class Recipe(BaseModel):
     ar: str | None = Field(None, description="the AR twin, for the model's card; default: `start`")
     controls: dict[str, str] = Field(default_factory=dict)
     tasks: dict[str, float | list[Portion]] = Field(
-        min_length=1, description="the mixture: each task's weight, or several portions of it under different knobs"
+        default_factory=dict,
+        description="the mixture: each task's weight, or several portions of it under different knobs",
     )
+    text: Text | None = Field(None, description="plain text, as a further part of the mixture")
+    lora: LowRank | None = Field(None, description="train low-rank adapters instead of the full weights")
     keep_question: float = Field(
         0.0, ge=0, le=1, description="the share of texts whose question is left whole and only the answer noised"
     )
@@ -100,6 +123,7 @@ class Recipe(BaseModel):
     anneal: float = Field(0.0, ge=0, le=1)
     save_every: int = Field(1000, gt=0)
     snapshots: tuple[int, ...] = Field((), description="steps after which the model is kept, to see how it changes")
+    examine_every: int = Field(0, ge=0, description="steps between examinations on all tasks, for the curve; 0: none")
     compile: bool = Field(False, description="compile the backbone, and let products of matrices round to bfloat16")
     seed: int = 0
     note: str = ""
@@ -108,6 +132,10 @@ class Recipe(BaseModel):
     def _starts_somewhere(self) -> Self:
         if (self.start is None) == (self.shape is None):
             raise ValueError("give either 'start' (a model) or 'shape' (from nothing)")
+        if not self.tasks and self.text is None:
+            raise ValueError("give 'tasks', or 'text', or both")
+        if self.lora and self.paradigm.startswith("flow"):
+            raise ValueError("'lora' cannot teach a flow its sense of time; train its full weights")
         if self.weighting != "uniform" and self.paradigm != "masked":
             raise ValueError(f"'weighting' is the masked paradigm's, not the {self.paradigm} one's")
         if self.horizon and self.paradigm != "fluid":

@@ -18,7 +18,7 @@ from probe.paradigms import named
 from probe.paradigms.paradigm import NO_LABEL, weighted_loss
 from probe.tasks import vocabulary
 from probe.training import Recipe, adapt, read_recipe
-from probe.training.adapt import _last_whole_checkpoint
+from probe.training.checkpoints import last_whole
 from probe.training.lessons import Lessons
 
 SHAPE = {"model_type": "llama", "layers": 2, "heads": 2, "kv_heads": 1, "d_model": 16, "d_mlp": 32}
@@ -61,8 +61,9 @@ def test_a_twin_starts_from_the_weights_of_the_model_it_names(tmp_path):
     assert all(torch.allclose(made[name], start[name], atol=1e-3) for name in start)
 
 
-def test_killed_on_the_way_it_resumes_to_the_weights_of_an_uninterrupted_run(tmp_path):
-    plan = recipe(steps=200, save_every=20)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_killed_on_the_way_it_resumes_to_the_weights_of_an_uninterrupted_run(optimizer, tmp_path):
+    plan = recipe(steps=200, save_every=20, optimizer=optimizer)
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(plan.model_dump(exclude_none=True), sort_keys=False))
     whole = weights(adapt(plan, tmp_path / "whole", quiet=True))
@@ -95,7 +96,7 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_the_last_checkpoint(tm
         return weighted_loss(logits, labels, counts) * (torch.nan if broken.calls == 4 else 1)
 
     broken.calls = 0
-    monkeypatch.setattr(sys.modules["probe.training.adapt"], "weighted_loss", broken)
+    monkeypatch.setattr(sys.modules["probe.training.teacher"], "weighted_loss", broken)
     with pytest.raises(probe.ProbeError, match=r"training step 3.*seed 0.*checkpoint-2"):
         adapt(recipe(steps=6, save_every=2), tmp_path / "broken", quiet=True)
 
@@ -114,8 +115,8 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(tmp_path):
         (tmp_path / f"checkpoint-{step}").mkdir()
         if state is not None:
             (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
-    assert _last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
-    assert _last_whole_checkpoint(tmp_path / "nothing") is None
+    assert last_whole(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert last_whole(tmp_path / "nothing") is None
 
 
 def test_a_lesson_depends_on_its_step_alone_and_never_asks_with_padding():

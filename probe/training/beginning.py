@@ -1,0 +1,65 @@
+"""The model as training finds it: weights to start from, in the paradigm that they are to learn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transformers import CONFIG_MAPPING
+
+from probe.errors import ProbeError
+from probe.models.layout import LAYOUTS, stock_class
+from probe.models.loading import load
+from probe.models.model import Model
+from probe.paradigms import named
+from probe.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def beginning(recipe: Recipe) -> Model:
+    """The model as training finds it: the weights it starts from, to be read in the recipe's paradigm."""
+    if recipe.start is not None:
+        start = load(recipe.start, selftest="off")
+        tokenizer, backbone, attachments = start.tokenizer, start.backbone, start.attachments
+    else:
+        (tokenizer, backbone), attachments = _from_nothing(recipe), {}
+    manner = recipe.manner()
+    if recipe.teacher is not None:
+        manner["teacher"] = load(recipe.teacher, selftest="off")
+    paradigm = named(recipe.paradigm)(mask_id=_mask_of(tokenizer, recipe), **manner)
+    model = Model(backbone, paradigm, tokenizer, name=recipe.name)
+    for name, kind in paradigm.attaches.items():
+        if name in attachments:
+            model.attachments[name] = attachments[name]
+        elif name in paradigm.needs:
+            model.attachments[name] = kind(model).to(model.device)
+    return model
+
+
+def _from_nothing(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    from probe.tasks import vocabulary
+
+    assert recipe.shape is not None
+    tokenizer = vocabulary.shipped()
+    fields = {
+        **recipe.shape.config_fields(),
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": None,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    config = CONFIG_MAPPING[recipe.shape.model_type](**fields)
+    return tokenizer, stock_class(LAYOUTS[recipe.shape.model_type])(config)
+
+
+def _mask_of(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
+    mask = tokenizer.mask_token_id
+    if isinstance(mask, int):
+        return mask
+    raise ProbeError(
+        f"recipe {recipe.name!r}",
+        expected="a start whose tokenizer has a mask token",
+        found="a tokenizer without one",
+        remedy="Give its tokenizer_config.json a mask_token that is a row of the embedding.",
+    )

@@ -1,0 +1,22 @@
+"""Checkpoints: where a training that was interrupted goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def last_whole(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end. The Trainer writes its state last; one without it was cut off,
+    and resuming from that would go on with a fresh optimizer, without a word."""
+    whole = [file.parent for file in folder.glob("checkpoint-*/trainer_state.json") if _is_json(file)]
+    newest = max(whole, key=lambda checkpoint: int(checkpoint.name.rpartition("-")[2]), default=None)
+    return None if newest is None else str(newest)
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text("utf-8"))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,118 @@
+"""The curve of a training: loss and accuracy against steps, tokens and compute.
+
+Twins are compared at equal cost, so a training says what it cost. It is examined on the way if the recipe asks for it:
+the model writes whole answers to questions of the calibration split, which it neither learns from nor is tested on.
+What was logged is a part of the Trainer's checkpoints, so a curve is whole although the training was interrupted.
+
+`curve.csv` has a row for every logged step: `step, tokens, flops, loss`, and a column for each task, empty where the
+model was not examined. Compute is counted as usual: 6 operations for each token and parameter that is no embedding.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import TrainerCallback
+
+from probe.decoding.score import score
+from probe.tasks import task
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from probe.models.model import Model
+    from probe.training.recipe import Recipe
+
+CURVE = "curve.csv"
+EXAMINED = 128  # questions a task
+_EXAM = "accuracy/"
+
+
+class Examiner(TrainerCallback):
+    """Examines the model every so many steps, and after the last one."""
+
+    def __init__(self, model: Model, recipe: Recipe):
+        self.model, self.recipe = model, recipe
+
+    def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
+        every, step = self.recipe.examine_every, state.global_step
+        if not every or (step % every and step != self.recipe.steps) or not state.is_world_process_zero:
+            return
+        with at_rest(self.model):
+            found = {
+                name: score(self.model, task(name), EXAMINED, split="calibration").share for name in self.recipe.tasks
+            }
+        state.log_history.append({"step": step, **{_EXAM + name: share for name, share in found.items()}})
+
+
+@contextmanager
+def at_rest(model: Model) -> Iterator[None]:
+    """A model in the middle of its training, as it answers: nothing compiled, nothing dropped, no graph."""
+    backbone = model.backbone
+    training, compiled = backbone.training, backbone._compiled_call_impl
+    attention, override = backbone.config._attn_implementation, model.attention_override
+    backbone._compiled_call_impl, model.attention_override = None, None
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        backbone.train(training)
+        backbone._compiled_call_impl, model.attention_override = compiled, override
+        backbone.config._attn_implementation = attention
+
+
+def write_curve(history: Iterable[Mapping[str, Any]], model: Model, folder: Path) -> Path:
+    """The Trainer's log as `curve.csv`."""
+    per_token = 6 * model.backbone.num_parameters(exclude_embeddings=True)
+    rows: dict[int, dict[str, Any]] = {}
+    for logged in history:
+        row = rows.setdefault(logged["step"], {"step": logged["step"]})
+        if "loss" in logged:
+            tokens = int(logged["num_input_tokens_seen"])
+            row.update(tokens=tokens, flops=tokens * per_token, loss=logged["loss"])
+        row.update({name.removeprefix(_EXAM): share for name, share in logged.items() if name.startswith(_EXAM)})
+    tasks = dict.fromkeys(name for row in rows.values() for name in row if name not in ("tokens", "flops", "loss"))
+    file = folder / CURVE
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, ["step", "tokens", "flops", "loss", *(name for name in tasks if name != "step")])
+        writer.writeheader()
+        writer.writerows(rows[step] for step in sorted(rows))
+    return file
+
+
+def read_curve(folder: str | Path) -> dict[str, list[float]]:
+    """The columns of a model's `curve.csv`, NaN where nothing stands."""
+    with (Path(folder) / CURVE).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else ())}
+
+
+def figure(folder: str | Path, against: str = "step") -> go.Figure:
+    """Loss above, accuracy below, against "step", "tokens" or "flops"."""
+    from plotly.subplots import make_subplots
+
+    curve = read_curve(folder)
+    tasks = [name for name in curve if name not in ("step", "tokens", "flops", "loss")]
+    drawn = make_subplots(rows=1 + bool(tasks), cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    drawn.add_scatter(x=curve[against], y=curve["loss"], name="loss", row=1, col=1, line_color="#000000")
+    for colour, name in zip(_COLOURS, tasks, strict=False):
+        points = [(x, y) for x, y in zip(curve[against], curve[name], strict=True) if y == y]
+        x, y = zip(*points, strict=True)
+        drawn.add_scatter(x=x, y=y, name=name, mode="lines+markers", row=2, col=1, line_color=colour)
+    drawn.update_xaxes(title_text=_AXES[against], row=1 + bool(tasks), col=1)
+    drawn.update_yaxes(title_text="loss (nats, as weighted)", row=1, col=1)
+    if tasks:
+        drawn.update_yaxes(title_text=f"right, of {EXAMINED}", range=[0, 1.02], row=2, col=1)
+    drawn.update_layout(title_text=f"How {Path(folder).name} was trained", template="plotly_white")
+    return drawn
+
+
+_AXES = {"step": "optimizer steps", "tokens": "tokens shown", "flops": "operations (6 × tokens × parameters)"}
+# Okabe and Ito's colours, which the colour-blind can tell apart.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#999999")

@@ -1,0 +1,65 @@
+"""What is kept of a training: the finished model and its snapshots, each a folder that `probe.load` opens."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+from torch import Tensor
+from transformers import TrainerCallback
+
+from probe.models.attachments import save_attachments
+from probe.models.catalog import OWN_ENTRY, Entry
+from probe.models.model import Model
+from probe.tasks import task
+from probe.training.average import Average
+from probe.training.joined import stock_state
+from probe.training.low_rank import Adapters
+from probe.training.recipe import Recipe
+
+SNAPSHOTS = "snapshots"
+
+
+def keep(model: Model, recipe: Recipe, folder: Path, state: dict[str, Tensor] | None = None) -> None:
+    """Write the model in half precision, with what is declared of it; `state` stands in for its own weights."""
+    halves = {name: value.half() for name, value in (state or stock_state(model)).items()}
+    model.backbone.save_pretrained(folder, state_dict=halves)
+    save_attachments(model, folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)  # nothing here generates through transformers
+    model.tokenizer.save_pretrained(folder)
+    samples = [text for name in recipe.tasks for text in task(name).examples(model, 24, seed=1).texts(model.tokenizer)]
+    entry = Entry(  # type: ignore[call-arg]  # what is left out has a default
+        name=recipe.name,
+        paradigm=recipe.paradigm,
+        ar=recipe.ar or recipe.start if recipe.paradigm != "autoregressive" else recipe.ar,
+        controls=recipe.controls,
+        mask_id=model.mask_id,
+        shift=model.shift,
+        attention=recipe.attention,
+        clock=recipe.clock,
+        note=recipe.note,
+        sample=tuple(samples),
+    )
+    own = entry.model_dump(mode="json", exclude_defaults=True)
+    (folder / OWN_ENTRY).write_text(json.dumps(own, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+class Snapshots(TrainerCallback):
+    """Keeps the model after the steps that the recipe names, each in a folder that loads like the last one."""
+
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        folder: Path,
+        average: Average | None = None,
+        adapters: Adapters | None = None,
+    ):
+        self.model, self.recipe, self.folder, self.average, self.adapters = model, recipe, folder, average, adapters
+
+    def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
+        if state.global_step in self.recipe.snapshots and state.is_world_process_zero:
+            with self.average.in_place() if self.average else nullcontext():
+                state_of = self.adapters.folded() if self.adapters else None
+                keep(self.model, self.recipe, self.folder / SNAPSHOTS / f"step-{state.global_step}", state_of)

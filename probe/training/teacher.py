@@ -1,0 +1,135 @@
+"""The loop: transformers' Trainer (schedules, checkpoints, several GPUs, bf16), taught what a lesson is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainingArguments
+
+from probe.errors import ProbeError
+from probe.models.model import Model
+from probe.paradigms import Lesson, visibility
+from probe.paradigms.paradigm import weighted_loss
+from probe.training.checkpoints import last_whole
+from probe.training.optimizers import WEIGHT_DECAY, muon
+from probe.training.recipe import Recipe
+
+# A loss that has risen so far above its own lowest mean has diverged.
+WINDOW, RISE, AND_NATS = 100, 1.5, 1.0
+
+
+def arguments(recipe: Recipe, checkpoints: Path, quiet: bool) -> TrainingArguments:
+    """The Trainer's own settings for a recipe."""
+    return TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=1,  # a lesson is a whole batch
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=int(recipe.warmup * recipe.steps),
+        weight_decay=WEIGHT_DECAY,
+        seed=recipe.seed,
+        save_steps=recipe.save_every,
+        save_total_limit=1,
+        logging_steps=max(1, recipe.steps // 100),
+        bf16=torch.cuda.is_available(),
+        include_num_input_tokens_seen="all",
+        report_to=[],
+        remove_unused_columns=False,
+        disable_tqdm=quiet,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+@contextmanager
+def arithmetic(model: Model, recipe: Recipe) -> Iterator[None]:
+    """How the passes are computed. On a CPU the open form of attention is far quicker on short texts than SDPA."""
+    backbone, precision = model.backbone, torch.get_float32_matmul_precision()
+    backbone.config._attn_implementation = "sdpa" if torch.cuda.is_available() else "eager"
+    model.attention_override = backbone.config._attn_implementation
+    if recipe.compile:
+        torch.set_float32_matmul_precision("medium")
+        backbone.compile()
+    try:
+        yield
+    finally:
+        model.attention_override = None
+        torch.set_float32_matmul_precision(precision)
+        backbone._compiled_call_impl = None
+
+
+class Teacher(Trainer):
+    """Trainer whose loss is a lesson's, and whose order of steps is the lessons' own."""
+
+    def __init__(self, taught: Model, recipe: Recipe, **how: Any):
+        self.taught, self.recipe = taught, recipe
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._lowest = float("inf")
+        super().__init__(**how)
+
+    def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):  # type: ignore[override]
+        if "lesson" in inputs:
+            loss = self.taught.paradigm.loss(self.taught, inputs["lesson"].to(self.taught.device))
+            return self._sound(loss)
+        labels, weights = inputs["labels"], inputs["weights"]
+        shown = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids")}
+        outputs = model(**shown, use_cache=False)
+        loss = self._sound(weighted_loss(outputs.logits, labels, weights))
+        return (loss, outputs) if return_outputs else loss
+
+    def create_optimizer(self, *unused):  # type: ignore[override]
+        if self.optimizer is None and self.recipe.optimizer == "muon":
+            self.optimizer = muon(self.model, self.args.learning_rate)  # type: ignore[arg-type]  # a model is always set
+        return super().create_optimizer(*unused)
+
+    def _sound(self, loss: torch.Tensor) -> torch.Tensor:
+        """The loss, unless it is no number, or its mean over a window has left its lowest mean far below."""
+        value = loss.item()
+        if not isfinite(value):
+            raise self._stopped("a finite loss", f"{value}")
+        self._recent.append(value)
+        if len(self._recent) == WINDOW:
+            mean = sum(self._recent) / WINDOW
+            self._recent.clear()
+            if mean > max(RISE * self._lowest, self._lowest + AND_NATS):
+                raise self._stopped(f"a mean loss near {self._lowest:.3g}, where it has been", f"{mean:.3g}")
+            self._lowest = min(self._lowest, mean)
+        return loss
+
+    def _stopped(self, expected: str, found: str) -> ProbeError:
+        step = self.state.global_step
+        kept = last_whole(Path(self.args.output_dir)) or "none yet"  # type: ignore[arg-type]  # always set
+        return ProbeError(
+            f"training step {step}",
+            expected=expected,
+            found=f"{found} on the lesson of seed {self.args.seed}, step {step}",
+            remedy=f"Lower the learning rate or lengthen the warm-up; the last good checkpoint is {kept}.",
+        )
+
+    def _get_train_sampler(self, *_unused):
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]  # Lessons has a length
+
+
+def whole(items: list[Lesson]) -> dict[str, Any]:
+    """The lesson itself, for a paradigm whose loss is more than the logits of what is shown."""
+    return {"lesson": items[0], "input_ids": items[0].canvas.tokens}
+
+
+def taken_apart(items: list[Lesson]) -> dict[str, Any]:
+    """The Trainer's batch is one lesson, taken apart so that it can be moved to the device."""
+    (lesson,) = items
+    canvas = lesson.canvas
+    return {
+        "input_ids": canvas.tokens,
+        "attention_mask": visibility.additive(canvas.allowed),
+        "position_ids": canvas.places,
+        "labels": lesson.labels,
+        "weights": lesson.weights,
+    }

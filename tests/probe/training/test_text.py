@@ -1,0 +1,70 @@
+"""Plain text as lessons: cut into pieces of one length, the end held out, tokenized once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import probe
+from probe.paradigms import named
+from probe.paradigms.paradigm import NO_LABEL
+from probe.tasks import vocabulary
+from probe.training import Recipe
+from probe.training.lessons import Lessons
+from probe.training.recipe import Text
+from probe.training.text import Pieces
+
+
+@pytest.fixture
+def book(tmp_path):
+    file = tmp_path / "book.txt"
+    file.write_text(
+        "\n".join(f"When Luke and Keith went to the museum , Keith gave {n % 100} to Luke ." for n in range(400))
+    )
+    return file
+
+
+def test_pieces_joined_are_the_text_and_the_last_twentieth_is_held_out(book, tmp_path):
+    words, plan = vocabulary.shipped(), Text(files=(str(book),), length=12)
+    train, test = (Pieces(plan, words, tmp_path, split) for split in ("train", "test"))
+    rows = torch.cat([part[torch.arange(len(part))] for part in (train, test)])
+    whole = words(book.read_text(), add_special_tokens=False)["input_ids"]
+    assert (rows[:, 0] == words.bos_token_id).all()
+    assert rows[:, 1:].flatten().tolist() == whole[: rows[:, 1:].numel()]
+    assert len(whole) - rows[:, 1:].numel() < 11
+    assert len(test) == round(0.05 * len(rows))
+
+
+def test_a_text_is_tokenized_once_and_again_when_it_changed(book, tmp_path):
+    words, plan, cache = vocabulary.shipped(), Text(files=(str(book),), length=12), tmp_path / "cache"
+    Pieces(plan, words, cache)
+    (made,) = cache.iterdir()
+    stamp = made.stat().st_mtime_ns
+    Pieces(plan, words, cache)
+    assert made.stat().st_mtime_ns == stamp
+    assert len(np.fromfile(made, np.int32)) == len(words(book.read_text(), add_special_tokens=False)["input_ids"])
+    book.write_text(book.read_text() + "\nto the museum")
+    Pieces(plan, words, cache)
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_lesson_of_text_alone_hides_some_of_it_and_weighs_all_alike(book, tmp_path):
+    words = vocabulary.shipped()
+    plain = {"name": "t", "start": "x", "paradigm": "masked", "steps": 3, "batch": 8, "keep_question": 1.0}
+    plan = Recipe.model_validate({**plain, "text": {"files": [str(book)], "length": 16}})
+    lesson = Lessons(plan, named("masked")(), words, words.mask_token_id, tmp_path)[0]
+    asked = lesson.labels != NO_LABEL
+    assert lesson.canvas.tokens.shape == (8, 16)
+    assert asked.any()
+    assert not asked.all()
+    assert set(lesson.weights[asked].tolist()) == {1.0}
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "no such file"), (b"\xff\xfe", "UTF-8"), (b"to the", "2 tokens")])
+def test_text_that_cannot_be_used_is_refused(content, told, tmp_path):
+    file = tmp_path / "text.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(probe.ProbeError, match=told):
+        Pieces(Text(files=(str(file),), length=12), vocabulary.shipped(), tmp_path)
