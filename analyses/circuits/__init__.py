@@ -11,12 +11,24 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Alone": "alone",
+    "Circuit": "circuit",
+    "Graph": "graph",
+    "Provenance": "circuit",
+    "Target": "graph",
     "attribute": "attribution",
     "attribute_by_step": "attribution",
-    "Circuit": "circuit",
-    "Provenance": "circuit",
-    "Graph": "graph",
-    "Target": "graph",
+    "compare": "comparison",
+    "diff": "difference",
+    "estimate": "cost",
+    "faithfulness": "curve",
+    "layer_matched": "selection",
+    "mass": "comparison",
+    "read_json": "interchange",
+    "run_alone": "alone",
+    "select": "selection",
+    "uniform": "selection",
+    "write_json": "interchange",
 }
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

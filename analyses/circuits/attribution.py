@@ -26,7 +26,7 @@ from analyses.circuits import exact, gradients
 from analyses.circuits.ablation import Ablation
 from analyses.circuits.batching import in_chunks, rows_that_fit
 from analyses.circuits.circuit import Circuit, Provenance
-from analyses.circuits.estimate import bytes_a_row
+from analyses.circuits.cost import bytes_a_row
 from analyses.circuits.gradients import Attribution
 from analyses.circuits.graph import Graph
 from analyses.circuits.metrics import Metric, metric_of
@@ -155,7 +155,8 @@ def _attributed(
         other={} if step is None else {"step": step},
     )
     sums = Sums(work)
-    size = rows or rows_that_fit(model, bytes_a_row(model, questions.slots, neurons=neurons), len(questions))
+    work.at_once = rows or rows_that_fit(model.device, bytes_a_row(model, questions.slots, neurons=neurons))
+    size = min(work.at_once, len(questions))
     kept = Folder.open(folder, _fingerprint(work, about) if folder else "")
     for chunk, part in kept.parts():
         sums.add(chunk, part)

@@ -9,14 +9,11 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 
 from probe.errors import ProbeError
-
-if TYPE_CHECKING:
-    from probe.models.model import Model
 
 log = logging.getLogger("analyses.circuits")
 
@@ -35,10 +32,10 @@ def free_memory(device: torch.device) -> int:
     return psutil.virtual_memory().available
 
 
-def rows_that_fit(model: Model, bytes_a_row: int, rows: int) -> int:
-    """How many rows to take at a time."""
-    fit = int(SHARE * free_memory(model.device)) // max(1, bytes_a_row)
-    return max(1, min(fit, MOST.get(model.device.type, MOST["cpu"]), rows))
+def rows_that_fit(device: torch.device, bytes_a_row: int, *, free: int | None = None) -> int:
+    """How many rows to take at a time, of what is free (or will be)."""
+    fit = int(SHARE * (free_memory(device) if free is None else free)) // max(1, bytes_a_row)
+    return max(1, min(fit, MOST.get(device.type, MOST["cpu"])))
 
 
 def in_chunks(rows: int, size: int, work: Callable[[slice], Found], *, start: int = 0) -> Iterator[tuple[slice, Found]]:

@@ -47,6 +47,7 @@ class Attribution:
     roles: Tensor | None = None  # (rows, slots)
     by_row: bool = False
     neurons: bool = False
+    at_once: int = 32  # rows a pass, where a method makes several copies of them
 
     def values(self, questions: Questions, hidden: Tensor) -> Tensor:
         """The metric of each row, from the final norm's output."""
@@ -58,64 +59,69 @@ class Attribution:
         return Scoring(self.graph, self.model, roles, count, self.questions.slots, self.by_row, sources)
 
     @torch.no_grad()
-    def compared(self, rows: slice) -> Compared:
-        """Some rows' clean run, and how much each write changes."""
+    def compared(self, rows: slice, *, change: bool) -> Compared:
+        """Some rows' clean run, and what would be written instead (or, with `change`, how much that changes)."""
         questions = self.questions[rows]
         clean, hidden = writes_of(self.model, questions.canvas(), neurons=self.neurons)
         questions = questions.knowing(questions.answers(hidden))
         instead, other = self.ablation.instead(rows, clean)
         values = self.values(questions, hidden)
         corrupt = torch.full_like(values, torch.nan) if other is None else self.values(questions, other)
-        return Compared(questions, instead.less_(clean), values, corrupt)
+        return Compared(questions, instead.less_(clean) if change else instead, values, corrupt)
+
+    def copies(self, rows: slice) -> int:
+        """How many copies of some rows share a pass."""
+        return max(1, self.at_once // (rows.stop - rows.start))
 
 
 @dataclass(frozen=True, eq=False)
 class Compared:
+    """Some rows, clean and otherwise."""
+
     questions: Questions  # which know the clean logits
-    change: Writes  # what would be written instead, less what is written
-    clean: Tensor  # the metric
+    other: Writes  # what would be written instead, or the change that this makes
+    clean: Tensor  # (rows), the metric
     corrupt: Tensor
 
-    def part(self, scores: Tensor, reads: Reads, steps: int) -> Part:
-        """(rows or 1, sources, roles, targets) as a part; roles become blocks of targets, one after the other."""
-        neurons = None if reads.neurons is None else _numpy(reads.neurons / steps)
-        edges = _numpy(scores.flatten(2) / steps)
-        return Part(edges, _numpy(reads.nodes / steps), _numpy(self.clean), _numpy(self.corrupt), neurons)
+    def part(self, edges: Tensor, nodes: Tensor, neurons: Tensor | None = None) -> Part:
+        """What these rows contribute; edges are (rows or 1, sources, targets)."""
+        known = None if neurons is None else _numpy(neurons)
+        return Part(_numpy(edges), _numpy(nodes), _numpy(self.clean), _numpy(self.corrupt), known)
 
 
 def along_inputs(work: Attribution, rows: slice) -> Part:
     """Scores of some rows by eap-ig, and by eap, which is one step of it."""
-    found = work.compared(rows)
-    reads, scoring = Reads(work.model, found.change), work.scoring(rows)
+    found = work.compared(rows, change=True)
+    reads, scoring = Reads(work.model, found.other), work.scoring(rows)
     for step in range(1, work.steps + 1):
         with _in_between(work.model, found, "embed", -1, 1 - step / work.steps) as point, reads.listening():
             hidden = work.model.run_trunk(found.questions.canvas())
             torch.autograd.grad(_total(work, found.questions, hidden), point)
         scoring.bend(reads)
     scoring.straighten(reads)
-    reads.finish(found.change.total(work.model))
-    return found.part(scoring.scores, reads, work.steps)
+    reads.finish(found.other.total(work.model))
+    return _part(found, scoring.scores, reads, work.steps)
 
 
 def along_activations(work: Attribution, rows: slice) -> Part:
     """Scores of some rows by eap-ig-activations."""
-    found = work.compared(rows)
-    whole, total = work.scoring(rows).scores, Reads(work.model, found.change)
+    found = work.compared(rows, change=True)
+    whole, total = work.scoring(rows).scores, Reads(work.model, found.other)
     for name, layer, sources in _groups(work):
-        reads, scoring = Reads(work.model, found.change), work.scoring(rows, sources)
+        reads, scoring = Reads(work.model, found.other), work.scoring(rows, sources)
         for step in range(1, work.steps + 1):
             with _in_between(work.model, found, name, layer, 1 - step / work.steps) as point, reads.listening():
                 hidden = work.model.run_trunk(found.questions.canvas())
                 torch.autograd.grad(_total(work, found.questions, hidden), point)
             scoring.bend(reads)
         scoring.straighten(reads)
-        reads.finish(found.change.written(work.model, name, layer))
+        reads.finish(found.other.written(work.model, name, layer))
         whole[:, sources] += scoring.scores
         total.nodes[:, sources] += reads.nodes[:, sources]
         total.nodes[:, -1] += reads.nodes[:, -1]
         if total.neurons is not None and reads.neurons is not None and name == "mlp_hidden":
             total.neurons[:, layer] = reads.neurons[:, layer]
-    return found.part(whole, total, work.steps)
+    return _part(found, whole, total, work.steps)
 
 
 def _groups(work: Attribution) -> Iterator[tuple[str, int, slice]]:
@@ -139,7 +145,7 @@ def _in_between(model: Model, found: Compared, name: str, layer: int, share: flo
     point: list[Tensor] = []
 
     def moved(clean: Tensor) -> Tensor:
-        change = found.change.at(name, layer)
+        change = found.other.at(name, layer)
         point[:] = [(clean.detach() + share * change.to(clean)).requires_grad_()]
         return point[0]
 
@@ -161,6 +167,12 @@ def _in_between(model: Model, found: Compared, name: str, layer: int, share: flo
 def _total(work: Attribution, questions: Questions, hidden: Tensor) -> Tensor:
     values = work.values(questions, hidden)
     return (values * questions.weight.to(values)).sum()
+
+
+def _part(found: Compared, scores: Tensor, reads: Reads, steps: int) -> Part:
+    """Sums over a path as means; roles become blocks of targets, one after the other."""
+    neurons = None if reads.neurons is None else reads.neurons / steps
+    return found.part(scores.flatten(2) / steps, reads.nodes / steps, neurons)
 
 
 def _numpy(found: Tensor):
