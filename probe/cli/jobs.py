@@ -1,55 +1,267 @@
-"""The verbs of batch jobs."""
+"""`init`, `run`, `verify` and `demo`: batch jobs, a spec in, a report out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import shlex
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from probe.cli.models import VERDICT_STYLES
-from probe.cli.screen import app, out
+from probe.cli.screen import FAILED, Json, app, out
+from probe.errors import ProbeError, nearest
 
 if TYPE_CHECKING:
-    from probe.models.selftests import SelfTests
+    from probe.jobs.estimate import Cost
+    from probe.jobs.execute import Outcome
+    from probe.jobs.plan import Plan
+    from probe.jobs.runner import Summary
+    from probe.jobs.unit import Unit
+
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override a key of the spec, as key=value; repeatable.")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Processes; 0 works in this one. Default: as many as cores, or GPUs.")
+]
+PLACES = ("local", "ray")
+
+
+@app.command(epilog="Example: [cyan]twinprobe init my-job.yaml --pair zoo:tiny-masked[/]")
+def init(
+    spec: Annotated[Path, typer.Argument(help="The file to write.")] = Path("spec.yaml"),
+    pair: Annotated[str, typer.Option(help="The pair to begin with.")] = "zoo:tiny-masked",
+) -> None:
+    """Write a commented spec, and the schema that lets an editor complete and check it."""
+    from probe.jobs.init import write_template
+
+    for file in write_template(spec, pair):
+        out.print(Text(f"wrote {file}"))
+    out.print(Text(f"look at its plan with: twinprobe run {spec} --dry-run"))
+
+
+@app.command(epilog="Example: [cyan]twinprobe run spec.yaml --set budget.examples=64 --dry-run[/]")
+def run(
+    spec: Annotated[Path, typer.Argument(help="A spec, or the folder of an earlier run.", show_default=False)],
+    folder: Annotated[Path | None, typer.Option("--out", help="The run folder, instead of the spec's.")] = None,
+    override: Set = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it will take.")] = False,
+    on: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster; default: one of this machine alone.")] = None,
+    workers: Workers = None,
+    only: Annotated[str | None, typer.Option(help="Only units like this, such as 'front_loading/*'.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a job; the same command again does only what is missing or changed.
+
+    Exits with 0 when all is done, 1 when something failed or was left out, 2 when the spec cannot be used, and 130 when
+    it was interrupted.
+    """
+    from probe.jobs.spec_file import read_spec
+
+    if on not in PLACES:
+        raise ProbeError("--on", expected=" or ".join(PLACES), found=repr(on), remedy=nearest(on, PLACES))
+    overrides = [*(override or ()), *([f"output={json.dumps(str(folder))}"] if folder else ())]
+    if not folder and spec.is_dir():
+        overrides.append(f"output={json.dumps(str(spec))}")
+    read = read_spec(spec, overrides)
+    if dry_run:
+        _show_plan(read, as_json)
+        return
+    command = shlex.join(["twinprobe", "run", str(spec), *_said(overrides)])
+    _run(read, command, as_json, on=on, address=address, workers=workers, only=only)
+
+
+def _said(overrides: list[str]) -> list[str]:
+    return [word for override in overrides for word in ("--set", override)]
 
 
 @app.command(epilog="Example: [cyan]twinprobe demo[/]")
-def demo() -> None:
-    """The shipped twins, checked and asked to write: today's main job, which grows with the toolkit."""
-    from probe.decoding import decode as run
-    from probe.models.loading import load
-    from probe.models.selftests import run_selftests
-    from probe.zoo import shipped
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="The run folder.")] = Path("runs/demo"),
+    override: Set = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """The shipped twins, all analyses, and a report: a job like any other, in a few minutes."""
+    from probe.jobs.spec_file import parse_spec
 
-    models = [load(f"zoo:{name}", selftest="off") for name in shipped()]
-    tests = {model.name: run_selftests(model) for model in models}
-    out.print(_verdict_grid(tests))
-    prompt, length = "When Luke and Keith went to the museum, Keith gave a", 3
-    writing = Table(title=Text(f"{prompt} …"), title_justify="left", box=box.SIMPLE)
-    for heading in ("model", "writes", "forward passes", "sampler"):
-        writing.add_column(heading)
-    for model in models:
-        tokens = model.encode(prompt)[0]
-        told = run(model, tokens, length)
-        text = str(model.tokenizer.decode(told.tokens[len(tokens) :].tolist()))
-        writing.add_row(*map(Text, (model.name, text, str(told.forward_passes), told.sampler)))
-    out.print(writing)
+    text = files("probe.jobs").joinpath("demo.yaml").read_text("utf-8")
+    overrides = [f"output={json.dumps(str(folder))}", *(override or ())]
+    read = parse_spec(text, "demo.yaml", overrides)
+    _run(read, shlex.join(["twinprobe", "run", read.output]), as_json, workers=workers)
+
+
+@app.command(epilog="Example: [cyan]twinprobe verify runs/demo --sample 5[/]")
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    sample: Annotated[int, typer.Option(min=0, help="Measures to make again and compare.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Check a run: every file by its hash, the weights, and a sample of its measures made again."""
+    from probe.jobs.verify import verify as checked
+
+    findings = checked(folder, sample=sample, seed=seed, tell=lambda words: _whisper(words, as_json))
+    troubled = [finding for finding in findings if finding.trouble]
+    if as_json:
+        print(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        _print_findings(findings)
+    if troubled:
+        raise typer.Exit(FAILED)
+
+
+def _print_findings(findings: list[Any]) -> None:
+    troubled = [finding for finding in findings if finding.trouble]
+    table = Table(box=box.SIMPLE)
+    table.add_column("checked", overflow="fold")
+    table.add_column("found", overflow="fold")
+    again = [finding for finding in findings if finding.what.startswith("made again")]
+    for finding in troubled + [finding for finding in again if not finding.trouble]:
+        table.add_row(Text(finding.what), Text(finding.trouble or "the same", style="red" if finding.trouble else ""))
+    if table.row_count:
+        out.print(table)
+    out.print(Text(f"{len(findings)} things checked, {len(troubled)} not as they should be"))
+
+
+def _whisper(words: str, as_json: bool) -> None:
+    if not as_json and sys.stderr.isatty():
+        Console(stderr=True).print(Text(words, style="dim"))
+
+
+# Running
+
+
+def _run(spec: Any, command: str, as_json: bool, **how: Any) -> None:
+    from probe.jobs.runner import run as carry_out
+
+    summary = carry_out(spec, command=command, watcher=_Progress(quiet=as_json), **how)
+    if as_json:
+        print(json.dumps(_as_data(summary), indent=1, ensure_ascii=False))
+    else:
+        _print_summary(summary)
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
+
+
+def _as_data(summary: Summary) -> dict[str, Any]:
+    data = {**vars(summary), "exit_code": summary.exit_code}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in data.items()}
+
+
+def _print_summary(summary: Summary) -> None:
+    for name, error in summary.failures.items():
+        out.print(Text.assemble(("failed ", "bold red"), f"{name}: {error['kind']}: {error['message']}"))
+    counts = summary.counts
+    fresh = counts["done"] - summary.cached
+    words = f"{summary.state}: {fresh} units done in {summary.seconds:.0f} s, {summary.cached} were there already"
+    words += "".join(f", {counts[status]} {status}" for status in ("failed", "missing") if counts[status])
+    out.print(Text(words))
+    if summary.why:
+        out.print(Text(summary.why))
+    if summary.report:
+        out.print(Text(str(summary.report)))
+
+
+class _Progress:
+    """A bar with the time left, on a terminal; nothing where nobody looks."""
+
+    def __init__(self, quiet: bool):
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=quiet or not console.is_terminal,
+            transient=True,
+        )
+        self.running: list[str] = []
+
+    def begin(self, plan: Plan, missing: list[Unit]) -> None:
+        self.row = self.bar.add_task("", total=len(missing))
+        self.bar.start()
+
+    def started(self, unit: Unit) -> None:
+        self.running.append(unit.id)
+        self.bar.update(self.row, description=self.running[-1][:60])
+
+    def finished(self, unit: Unit, outcome: Outcome) -> None:
+        if unit.id in self.running:
+            self.running.remove(unit.id)
+        if outcome.error is not None:
+            self.bar.console.print(Text(f"failed {unit.id}: {outcome.error['message']}", style="red"))
+        self.bar.advance(self.row)
+
+    def end(self) -> None:
+        self.bar.stop()
+
+
+# The plan
+
+
+def _show_plan(spec: Any, as_json: bool) -> None:
+    from probe.jobs.estimate import estimates, lengths
+    from probe.jobs.plan import plan_of
+    from probe.jobs.store import Store
+
+    store, plan = Store(spec.output), plan_of(spec)
+    costs = estimates(plan, store, lengths(plan))
+    left = [unit for unit in plan if store.damage(unit.hash) is not None]
+    if as_json:
+        rows = [{"id": unit.id, "hash": unit.hash, "done": unit not in left, **vars(costs[unit.hash])} for unit in plan]
+        told = {"units": rows, "skipped": dict(plan.skipped), "total": _total(left, costs)}
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+        return
+    out.print(_plan_table(plan, left, costs))
+    for name, why in plan.skipped.items():
+        out.print(Text(f"left out {name}: {why}", style="dim"))
+    total = _total(left, costs)
     out.print(
-        Text("Look closer: twinprobe check zoo:tiny-masked, twinprobe task ioi, twinprobe --help; and the README.")
+        Text(
+            f"{len(left)} of {len(plan)} units to do in {spec.output}: about {_time(total['seconds'])} on one worker, "
+            f"{_bytes(total['memory'])} of memory a worker, {_bytes(total['disk'])} on disk"
+        )
     )
 
 
-def _verdict_grid(tests: dict[str, SelfTests]) -> Table:
-    """One row a model, one column a self-test."""
-    grid = Table(title="self-tests of the shipped models", title_justify="left", box=box.SIMPLE, padding=0)
-    grid.add_column("model", no_wrap=True)
-    for finding in next(iter(tests.values())).findings:
-        grid.add_column(finding.test, justify="center", min_width=max(map(len, finding.test.split())))
-    for name, found in tests.items():
-        grid.add_row(
-            Text(name.removeprefix("zoo:")),
-            *(Text(each.verdict, style=VERDICT_STYLES[each.verdict]) for each in found.findings),
-        )
-    return grid
+def _plan_table(plan: Plan, left: list[Unit], costs: dict[str, Cost]) -> Table:
+    """One row a work: how often, and about what it takes."""
+    table = Table(box=box.SIMPLE)
+    for heading in ("work", "units", "to do", "time", "memory", "disk"):
+        table.add_column(heading, justify="left" if heading == "work" else "right")
+    for label in dict.fromkeys(unit.label for unit in plan):
+        mine = [unit for unit in plan if unit.label == label]
+        undone = [unit for unit in left if unit.label == label]
+        total = _total(undone, costs)
+        figures = (_time(total["seconds"]), _bytes(total["memory"]), _bytes(total["disk"])) if undone else ("", "", "")
+        table.add_row(*map(Text, (label, str(len(mine)), str(len(undone)), *figures)))
+    return table
+
+
+def _total(units: list[Unit], costs: dict[str, Cost]) -> dict[str, float]:
+    mine = [costs[unit.hash] for unit in units]
+    memory = max((cost.memory for cost in mine), default=0)
+    return {"seconds": sum(cost.seconds for cost in mine), "memory": memory, "disk": sum(cost.disk for cost in mine)}
+
+
+def _bytes(size: float) -> str:
+    from probe.tracing.estimate import readable
+
+    return readable(size)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

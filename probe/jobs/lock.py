@@ -1,0 +1,37 @@
+"""One job at a time in a run folder.
+
+The lock is the operating system's (`flock`) on a file in the folder: it goes with the process that holds it, so a run
+that was killed, however hard, leaves none behind. What the file says is only for the message to whoever comes second.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from probe.errors import ProbeError
+
+
+@contextmanager
+def only_run(root: Path) -> Iterator[None]:
+    """Hold a run folder, or refuse because another run does."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("a+", encoding="utf-8") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            opened.seek(0)
+            raise ProbeError(
+                f"run folder {root}",
+                expected="no other run in it",
+                found=opened.read().strip() or "another run",
+                remedy="Wait for it, stop it, or choose another folder with --out.",
+            ) from None
+        opened.truncate(0)
+        opened.write(f"process {os.getpid()} on {os.uname().nodename}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        opened.flush()
+        yield
