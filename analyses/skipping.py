@@ -147,8 +147,9 @@ class _Variants:
 def _change(update: Tensor, sides: Tensor) -> Tensor:
     """Row × variant × side: the largest relative change of the variants' updates, NaN where a side has no slot."""
     whole, *others = update.unflatten(0, (-1, len(sides)))
-    change = torch.stack([(other - whole).norm(dim=-1) for other in others], 1) / whole.norm(dim=-1)[:, None]
-    most = torch.where(sides[:, None], change[:, :, None], -1.0).amax(-1)
+    change = torch.stack([(other - whole).norm(dim=-1) for other in others], 1)
+    relative = torch.where(change == 0, 0.0, change / whole.norm(dim=-1)[:, None])  # a layer may write nothing at all
+    most = torch.where(sides[:, None], relative[:, :, None], -1.0).amax(-1)
     return most.masked_fill(~sides.any(-1)[:, None], torch.nan)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from analyses.lens.unembedding import Unembedding
+from analyses.lens.unembedding import Unembedding, rank_of
 from analyses.per_example import PerExample
 from analyses.questions import Questions, asked_of, tabled
 from analyses.result import Result
@@ -83,7 +83,5 @@ def _said(asked: Questions) -> PerExample:
 
 def _of(said: Tensor, target: Tensor) -> Tensor:
     """Rank, top mass and entropy (question × node × 3) of log-probabilities."""
-    at = target.to(said.device)[:, None, None].expand(-1, said.shape[1], 1)
-    rank = 1 + (said > said.gather(-1, at)).sum(-1).float()
     most = said.topk(min(TOP, said.shape[-1]), -1).values.exp().sum(-1)
-    return torch.stack([rank, most, torch.special.entr(said.exp()).sum(-1)], -1)
+    return torch.stack([rank_of(said, target), most, torch.special.entr(said.exp()).sum(-1)], -1)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div
 
 from analyses.lens.tuned import TunedLens
-from analyses.lens.unembedding import Unembedding
+from analyses.lens.unembedding import Unembedding, rank_of
 from analyses.questions import Questions
 
 LENS_SITES = ("resid_pre", "final_norm")
@@ -64,7 +64,8 @@ def crossing(falling: Tensor, level: Tensor) -> Tensor:
     after = (last + 1).clamp(max=states - 1)
     here, there = (falling.gather(1, at[:, None])[:, 0] for at in (last, after))
     share = ((here - level[:, 0]) / (here - there).clamp(min=torch.finfo(here.dtype).tiny)).clamp(0, 1)
-    return torch.where(above.any(1), (last + share) / (states - 1), 0.0)
+    depth = ((last + share) / (states - 1)).clamp(max=1)
+    return torch.where(above.any(1), depth, 0.0)
 
 
 @torch.no_grad()
@@ -77,13 +78,11 @@ def curves(asked: Questions, tuned: TunedLens | None = None) -> Curves:
         states = entering[rows] if tuned is None else tuned(entering[rows])
         final = unembedding.logits(normed[rows]).log_softmax(-1)[:, None]
         believed = torch.cat([unembedding.log_probabilities(states), final], 1)
-        parts.append(_compared(believed, final, target[rows].to(believed.device)))
+        parts.append(_compared(believed, final, target[rows]))
     return Curves(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 
 
 def _compared(believed: Tensor, final: Tensor, target: Tensor) -> tuple[Tensor, ...]:
     kl = kl_div(believed, final.expand_as(believed), reduction="none", log_target=True).sum(-1).clamp(min=0)
     entropy = torch.special.entr(believed.exp()).sum(-1)
-    of_target = believed.gather(-1, target[:, None, None].expand(-1, believed.shape[1], 1))
-    rank = 1 + (believed > of_target).sum(-1)
-    return kl, entropy, rank.float(), (believed.argmax(-1) == final.argmax(-1)).float()
+    return kl, entropy, rank_of(believed, target), (believed.argmax(-1) == final.argmax(-1)).float()

@@ -4,6 +4,11 @@ What is in sight decides which slots those are. An AR model answers for the next
 it. A diffusion model answers for what is masked; at a slot whose token is visible its logits were never trained, and
 maps fitted there would learn noise. So the AR model is shown plain text, and the others the readings they are asked
 under: the prefix, one mask, and random masks at three rates.
+
+Slots differ in how far a middle belief is from the end: at an answer it may be a hundredth of a nat, in the middle of a
+text whole nats. Were all counted alike, a map could gain on the text what it loses on the answers, where lenses are
+used. So they are *groups* (the answers, or the text, of a task under a reading), KL is counted in units of the logit
+lens's own in that group, and a map is kept only if held-out KL rises in no group at all.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from probe.readings import Reading, View, named
 from probe.tasks import Batch
 from probe.tracing import fingerprint, record
 
-SLOTS_A_ROW = 4  # drawn from those of a canvas that answer
+TEXT_SLOTS = 3  # drawn from those of a canvas that answer, beside the answer's own
 HELD_OUT = 0.2  # the share of examples that decide which map is kept
 LOOKS = 10  # at the held-out ones, in the course of training
 
@@ -34,6 +39,17 @@ class States:
     entering: Tensor
     normed: Tensor
     held_out: Tensor  # (row), whether its example is kept from training
+    group: Tensor  # (row), the answers or the text of a task under a reading
+
+    def __getitem__(self, rows: Tensor) -> States:
+        return States(self.entering[rows], self.normed[rows], self.held_out[rows], self.group[rows])
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+    @property
+    def groups(self) -> int:
+        return int(self.group.max()) + 1
 
 
 def train(
@@ -59,6 +75,9 @@ def train(
         "readings": [str(one) for one in asked],
         "steps": steps,
         "seed": seed,
+        "groups": [
+            f"{batch.task}, {reading}, {what}" for batch in given for reading in asked for what in ("answers", "text")
+        ],
         "held_out_kl": {"logit": before.tolist(), "tuned": after.tolist()},
     }
     return replace(best, about=about)
@@ -84,64 +103,75 @@ def answering(model: Model, tokens: Tensor, view: View) -> Tensor:
 
 def _states(model: Model, batches: list[Batch], readings: list[Reading], generator: torch.Generator) -> States:
     parts = []
-    for batch in batches:
+    for number, batch in enumerate(batches):
         kept_apart = torch.rand(len(batch), generator=generator) < HELD_OUT
         kept_apart[torch.randint(len(batch), (1,), generator=generator)] = True
-        for reading in readings:
+        for turn, reading in enumerate(readings):
             asked = reading.ask(model, batch)
-            answers = answering(model, asked.canvas.tokens, asked.view).cpu()
-            slots = torch.multinomial(answers.float(), SLOTS_A_ROW, replacement=True, generator=generator)
+            answers = answering(model, asked.canvas.tokens, asked.view).float().cpu()
+            text = torch.multinomial(answers, TEXT_SLOTS, replacement=True, generator=generator)
+            slots = torch.cat([asked.slots.cpu(), text], 1)
             trace = record(model, asked.canvas, ("resid_pre", "final_norm"), positions=slots)
             entering = torch.from_numpy(trace["resid_pre"].values).transpose(1, 2).flatten(0, 1)
             normed = torch.from_numpy(trace["final_norm"].values).flatten(0, 1)
-            parts.append((entering, normed, kept_apart[asked.view.example].repeat_interleave(SLOTS_A_ROW)))
+            held_out = kept_apart[asked.view.example].repeat_interleave(slots.shape[1])
+            first = 2 * (number * len(readings) + turn)
+            group = first + (torch.arange(slots.shape[1]) > 0).long()
+            parts.append((entering, normed, held_out, group.repeat(len(slots))))
     return States(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def _fit(
     model: Model, unembedding: Unembedding, states: States, steps: int, rows: int, rate: float, seed: int
 ) -> tuple[TunedLens, Tensor, Tensor]:
-    """The best maps, and the held-out KL of each layer without and with them."""
-    lens = TunedLens.identity(model)
-    best, before = TunedLens.identity(model), _held_out_kl(unembedding, lens, states)
-    lowest = before.clone()
+    """The best maps, and the held-out KL (group × layer) without and with them."""
+    best = TunedLens.identity(model)
+    apart, shown = states[states.held_out], states[~states.held_out]
+    before = after = kl_by_group(unembedding, best, apart)
+    in_units_of = kl_by_group(unembedding, best, shown).clamp(min=1e-4)
     # In units of what a state is like at its layer, so that one learning rate serves streams that grow a hundredfold.
-    scale = states.entering.square().mean((0, 2)).sqrt().to(model.device).clamp(min=1e-6)
-    weight, bias = (torch.zeros_like(part).requires_grad_() for part in (lens.weight, lens.bias))
+    scale = shown.entering.square().mean((0, 2)).sqrt().to(model.device).clamp(min=1e-6)
+    weight, bias = (torch.zeros_like(part).requires_grad_() for part in (best.weight, best.bias))
     adam = torch.optim.Adam([weight, bias], lr=rate)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
-    drawn_from = (~states.held_out).nonzero()[:, 0]
+    evenly = (1 / torch.bincount(shown.group).float())[shown.group]  # every group as often
     generator = torch.Generator().manual_seed(seed)
     rows = min(rows, unembedding.at_once(model.n_layers))
     for step in range(1, steps + 1):
-        some = drawn_from[torch.randint(len(drawn_from), (rows,), generator=generator)]
-        lens = TunedLens(weight, bias * scale[:, None])
+        some = shown[torch.multinomial(evenly, rows, replacement=True, generator=generator)]
         adam.zero_grad()
-        _kl(unembedding, lens, states.entering[some], states.normed[some]).mean(0).sum().backward()
+        kl = _kl(unembedding, TunedLens(weight, bias * scale[:, None]), some)
+        (kl / in_units_of[some.group.to(kl.device)]).mean(0).sum().backward()
         adam.step()
         decay.step()
-        if step % max(1, steps // LOOKS) == 0:
+        if step % max(1, steps // LOOKS) == 0 or step == steps:
             lens = TunedLens(weight.detach(), (bias * scale[:, None]).detach())
-            found = _held_out_kl(unembedding, lens, states)
-            better = found < lowest
+            found = kl_by_group(unembedding, lens, apart)
+            harmless = (found <= before).all(0)
+            better = harmless & (_relative(found, before) < _relative(after, before))
             best.weight[better], best.bias[better] = lens.weight[better], lens.bias[better]
-            lowest = torch.where(better, found, lowest)
-    return best, before, lowest
+            after = torch.where(better, found, after)
+    return best, before, after
 
 
-def _kl(unembedding: Unembedding, lens: TunedLens, entering: Tensor, normed: Tensor) -> Tensor:
+def _relative(kl: Tensor, before: Tensor) -> Tensor:
+    """By layer, the mean over groups of KL in units of the logit lens's."""
+    return (kl / before.clamp(min=1e-6)).mean(0)
+
+
+def _kl(unembedding: Unembedding, lens: TunedLens, states: States) -> Tensor:
     """KL(final ‖ lens) of each row and layer, in nats."""
     with torch.no_grad():
-        final = unembedding.logits(normed).log_softmax(-1)
-    believed = unembedding.log_probabilities(lens(entering))
+        final = unembedding.logits(states.normed).log_softmax(-1)
+    believed = unembedding.log_probabilities(lens(states.entering))
     return kl_div(believed, final[:, None].expand_as(believed), reduction="none", log_target=True).sum(-1)
 
 
-def _held_out_kl(unembedding: Unembedding, lens: TunedLens, states: States) -> Tensor:
-    held_out = states.held_out.nonzero()[:, 0]
-    with torch.no_grad():
-        parts = [
-            _kl(unembedding, lens, states.entering[some], states.normed[some])
-            for some in held_out.split(unembedding.at_once(len(lens.weight)))
-        ]
-    return torch.cat(parts).mean(0)
+@torch.no_grad()
+def kl_by_group(unembedding: Unembedding, lens: TunedLens, states: States) -> Tensor:
+    """The mean KL of each group and layer."""
+    pieces = torch.arange(len(states)).split(unembedding.at_once(len(lens.weight)))
+    kl = torch.cat([_kl(unembedding, lens, states[some]) for some in pieces])
+    group = states.group.to(kl.device)
+    total = kl.new_zeros(states.groups, kl.shape[1]).index_add_(0, group, kl)
+    return total / torch.bincount(group)[:, None]

@@ -6,7 +6,8 @@ say that its basis is nearer the end's. The tuned lens takes that out: before un
 becomes h + A_l h + b_l, with A_l and b_l trained to bring the belief as near to the model's final one as can be.
 
 A map starts as the identity, at which the tuned lens *is* the logit lens, and the map that is kept is the best on text
-that it was not trained on; a layer for which nothing better was found keeps the identity.
+that it was not trained on, of those that are worse there on no task's answers and on no task's text, under no reading;
+a layer for which nothing better was found keeps the identity.
 
     tuned = lens.train(model, batches)              # batches of the tasks' train split
     tuned.save(folder); TunedLens.open(folder, model)
@@ -35,7 +36,7 @@ class TunedLens:
     """`weight` (layer, feature, feature) and `bias` (layer, feature): what is added to the state that *enters* a layer.
 
     The state that leaves the last layer needs no map. `about` says of which weights it is, what it was trained on, and
-    the held-out KL to the final belief of each layer, before and after.
+    the held-out KL to the final belief by group of slots and layer, before and after.
     """
 
     weight: Tensor

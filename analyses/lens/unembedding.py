@@ -18,6 +18,15 @@ from probe.readings import comparable
 LOGITS_AT_ONCE = 2**25
 
 
+def rank_of(said: Tensor, target: Tensor) -> Tensor:
+    """The rank of each question's target (question × node) among log-probabilities (question × node × token).
+
+    1 is the best; tokens that tie share the mean of their ranks, so who says nothing ranks it in the middle.
+    """
+    it = said.gather(-1, target.to(said.device)[:, None, None].expand(-1, said.shape[1], 1))
+    return ((said > it).sum(-1) + (said >= it).sum(-1) + 1) / 2
+
+
 @dataclass(frozen=True, eq=False)
 class Unembedding:
     """The way out of the residual stream, over `vocabulary` ids (None: all) without the mask."""

@@ -6,7 +6,7 @@ training does without any change of objective.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 import torch
@@ -43,21 +43,35 @@ def weight_drift(pair: Pair) -> Result:
 
 
 def modules(model: Model) -> Iterator[tuple[int, str, list[Tensor]]]:
-    """Every module's parameters by layer and name; GPT-2's one projection is three."""
+    """Every parameter once, by layer and module; a tied unembedding is the embedding."""
+    seen: set[int] = set()
+
+    def new(parameters: Iterable[Tensor]) -> list[Tensor]:
+        fresh = [parameter for parameter in parameters if id(parameter) not in seen]
+        seen.update(map(id, fresh))
+        return fresh
+
     for name in WHOLE:
         if getattr(model.layout, name) is not None:
-            yield -1, name, list(model.layout.part(model.backbone, name).parameters())
+            parameters = new(model.layout.part(model.backbone, name).parameters())
+            yield from _named(-1, name, parameters)
     for layer, block in enumerate(model.blocks):
         for name in PARTS:
-            if getattr(model.layout, name) is None or (model.layout.fused and name in ("key", "value")):
+            if getattr(model.layout, name) is None:
                 continue
-            parameters = list(model.layout.of_block(block, name).parameters())
-            if model.layout.fused and name == "query":
+            parameters = new(model.layout.of_block(block, name).parameters())
+            if model.layout.fused and name == "query":  # GPT-2's one projection is three
                 thirds = [parameter.chunk(3, dim=-1) for parameter in parameters]
-                for turn, part in enumerate(("query", "key", "value")):
-                    yield layer, part, [third[turn] for third in thirds]
+                yield from ((layer, part, [third[turn] for third in thirds]) for turn, part in enumerate(PARTS[1:4]))
             else:
-                yield layer, name, parameters
+                yield from _named(layer, name, parameters)
+        for name, parameter in block.named_parameters():  # what only one family has: Qwen3's norms of q and k
+            yield from _named(layer, name.rpartition(".")[0].rpartition(".")[2], new([parameter]))
+
+
+def _named(layer: int, name: str, parameters: list[Tensor]) -> Iterator[tuple[int, str, list[Tensor]]]:
+    if parameters:
+        yield layer, name, parameters
 
 
 def drift(ours: list[Tensor], theirs: list[Tensor]) -> float:

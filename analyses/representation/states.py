@@ -76,7 +76,7 @@ def beside(a: xarray.Dataset, b: xarray.Dataset) -> Beside:
     first, second = (np.moveaxis(each[SITE].values, 2, 1) for each in (a, b))  # example × position × layer × feature
     length = min(first.shape[1], second.shape[1])
     hidden_a, hidden = (each["mask_state"].values[:, :length] == 1 for each in (a, b))
-    _refuse_other_texts(a, b, length, hidden_a | hidden)
+    _refuse_other_texts(*(each["tokens"].values[:, :length] for each in (a, b)), hidden_a, hidden)
     seen = ~hidden_a & ~hidden
     if a.attrs["shift"] == b.attrs["shift"]:
         parts = [_group(first, second, seen, 0, CLEAN), _group(first, second, hidden, 0, MASKED)]
@@ -98,12 +98,12 @@ def _group(a: NDArray, b: NDArray, chosen: NDArray, back: int, name: str) -> tup
     return a[example, place + back], b[example, place], example, np.full(len(example), name, dtype=object)
 
 
-def _refuse_other_texts(a: xarray.Dataset, b: xarray.Dataset, length: int, hidden: NDArray) -> None:
-    tokens = [each["tokens"].values[:, :length] for each in (a, b)]
-    if len(tokens[0]) != len(tokens[1]) or bool(((tokens[0] != tokens[1]) & ~hidden).any()):
-        raise TraceError(
-            "two traces to be compared",
-            expected="the same visible tokens in both",
-            found=f"{len(tokens[0])} and {len(tokens[1])} texts" + " that differ" * (len(tokens[0]) == len(tokens[1])),
-            remedy="Record both from one batch.",
-        )
+def _refuse_other_texts(a: NDArray, b: NDArray, hidden_a: NDArray, hidden_b: NDArray) -> None:
+    if len(a) == len(b) and not ((a != b) & ~hidden_a & ~hidden_b).any():
+        return
+    raise TraceError(
+        "two traces to be compared",
+        expected="the same visible tokens in both",
+        found=f"{len(a)} and {len(b)} texts" + (" that differ" if len(a) == len(b) else ""),
+        remedy="Record both from one batch.",
+    )
