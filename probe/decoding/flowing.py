@@ -55,9 +55,9 @@ def flow_to_text(model: Model, prompt: Tensor, length: int, rule: Flowing, run: 
     is_open = tokens == mask
     steps = rule.steps or flow.usual_steps
     grid = torch.linspace(0, 1, steps + 1, device=tokens.device)
-    clock = flow.clock_of(model.vocabulary)
+    clock = flow.clock_of(model)
     draw = torch.randint(MOST, (len(tokens),), generator=torch.Generator().manual_seed(run.seed))
-    z = noise(draw, tokens.shape[1], model.vocabulary).to(tokens.device)
+    z = noise(draw, tokens.shape[1], model.vocabulary, mask).to(tokens.device)
     log, best, kept = Log(tokens, is_open), torch.full_like(tokens, -1), []
     for step in range(steps):
         now, then = (grid[at].where(is_open, 1.0) for at in (step, step + 1))
@@ -67,7 +67,7 @@ def flow_to_text(model: Model, prompt: Tensor, length: int, rule: Flowing, run: 
         logits[..., mask] = -torch.inf  # a mask is never an answer
         denoised = logits.softmax(-1)
         if rule.keep:
-            kept.append(soft.mixed(state, model.vocabulary, clock))
+            kept.append(flow.state(model, state, soft))
         z = carried(z, clock.time_of(now), clock.time_of(then), denoised)
         before, best = best, denoised.argmax(-1)
         changed = is_open & (best != before)

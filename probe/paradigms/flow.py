@@ -4,10 +4,11 @@ The model sees I_t = (1-t)·noise + t·one-hot of every place (see `soft`) and i
 which token stands there: D(I_t), a distribution over tokens. That is all that is learnt, by plain cross-entropy. It
 gives the velocity (D - z)/(1-t) by which a sampler carries noise to text (see `decoding.flowing`).
 
-There is no mask token and no shift. `mask_id` is how a canvas writes "open": where it stands the model sees noise, and
-its embedding never enters. So whoever asks a masked model a question (a reading, a task, a sampler) can ask a flow the
-same one: what is given stands there as its one-hot, at τ = 1, and what is hidden is noise, at τ = 0. The noise is that
-of seed 0, the same in every row; the reading "noise" draws others, and other τ.
+There is no mask token and no shift. `mask_id` is how a canvas writes "open": where it stands the model sees noise. It
+is no token that a text or noise could hold: V counts the others, and its embedding never enters. So whoever asks a
+masked model a question (a reading, a task, a sampler) can ask a flow the same one: what is given stands there as its
+one-hot, at τ = 1, and what is hidden is noise, at τ = 0. The noise is that of seed 0, the same in every row; the
+reading "noise" draws others, and other τ.
 
 A flow learns to write from nothing and behind a prompt. So of its lessons, half hold all but the completion given, some
 hold random places, some none, and in some each place has a time of its own.
@@ -76,9 +77,13 @@ class Flow(Paradigm):
                 remedy="Leave shift out, or set it to false.",
             )
 
-    def clock_of(self, vocabulary: int) -> Clock:
-        """The clock by which this flow's times run."""
-        return clock_of(vocabulary, even=self.clock == "t")
+    def clock_of(self, model: Model) -> Clock:
+        """The clock by which this flow's times run: that of the tokens that a text can hold, the mask being none."""
+        return clock_of(model.vocabulary - 1, even=self.clock == "t")
+
+    def state(self, model: Model, tokens: Tensor, soft: Soft) -> Tensor:
+        """z, the state itself (batch, slots, vocabulary)."""
+        return soft.mixed(tokens, model.vocabulary, self.clock_of(model), self.given_mask())
 
     # What the backbone is shown
 
@@ -96,10 +101,9 @@ class Flow(Paradigm):
 
     def embedded(self, model: Model, tokens: Tensor, soft: Soft) -> Tensor:
         """The input of a soft state (see `models.time_embedding`)."""
-        clock = self.clock_of(model.vocabulary)
-        table = model.embedding.weight
-        mixed = soft.mixed(tokens, model.vocabulary, clock).to(table.dtype)
-        scale = input_scale(clock.time_of(soft.tau), model.vocabulary)[..., None].to(table.dtype)
+        clock, table = self.clock_of(model), model.embedding.weight
+        mixed = self.state(model, tokens, soft).to(table.dtype)
+        scale = input_scale(clock.time_of(soft.tau), clock.vocabulary)[..., None].to(table.dtype)
         # A given token is looked up, not multiplied: it enters exactly as in the autoregressive model.
         entered = torch.where((soft.tau >= 1)[..., None], model.embedding(tokens), scale * (mixed @ table))
         for name, times in self.told(soft).items():

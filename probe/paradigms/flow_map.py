@@ -23,7 +23,8 @@ the interpolant, of any shape that spreads over the places of x; a place with s 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
@@ -125,7 +126,7 @@ class FlowMap(Flow):
     def loss(self, model: Model, lesson: Lesson) -> Tensor:
         """KL to the target of the step from s to t, and to D at t, per open place."""
         view = _View(self, model, lesson)
-        with torch.no_grad():
+        with torch.no_grad(), _open_attention(model):
             towards = on_simplex(self._target(view))
         ahead = view.logits(view.x, view.tau, view.until)
         loss = view.mean(_kl(towards, ahead))
@@ -153,10 +154,10 @@ class _View:
         self._paradigm, self._model, self._canvas = paradigm, model, lesson.canvas
         self._asked = lesson.labels != NO_LABEL
         self._weights = lesson.weights
-        self._clock = paradigm.clock_of(model.vocabulary)
+        self._clock = paradigm.clock_of(model)
         self.tau, self.until = soft.tau, soft.until
         self.s, self.t = (self._clock.time_of(time) for time in (self.tau, self.until))
-        self.x = soft.mixed(lesson.canvas.tokens, model.vocabulary, self._clock)
+        self.x = paradigm.state(model, lesson.canvas.tokens, soft)
         self._now: Tensor | None = None
 
     @property
@@ -166,7 +167,6 @@ class _View:
 
     def logits(self, x: Tensor, tau: Tensor, until: Tensor, model: Model | None = None) -> Tensor:
         soft = Soft(tau, until, draw=tau.new_zeros(1, dtype=torch.long), z=x)
-        # Open attention: forward derivatives go through it, and on a CPU it is the quicker one for short texts.
         found = (model or self._model).run(replace(self._canvas, soft=soft), eager=True).float()
         return found.index_fill(-1, self._mask, torch.finfo(found.dtype).min)
 
@@ -191,6 +191,17 @@ class _View:
     def mean(self, each: Tensor) -> Tensor:
         """A figure of each place, weighted, over the open ones."""
         return (each * self._weights * self._asked).sum() / self._asked.sum().clamp(min=1)
+
+
+@contextmanager
+def _open_attention(model: Model) -> Iterator[None]:
+    """Attention computed openly, whatever a training chose: forward derivatives go through no other."""
+    chosen = model.attention_override
+    model.attention_override = "eager"
+    try:
+        yield
+    finally:
+        model.attention_override = chosen
 
 
 def on_simplex(target: Tensor) -> Tensor:

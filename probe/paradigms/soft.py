@@ -35,14 +35,14 @@ class Soft:
     draw: Tensor  # (batch or 1), the seed of a row's noise
     z: Tensor | None = None  # (batch, slots, vocabulary), the state itself; None where it follows from `draw`
 
-    def mixed(self, tokens: Tensor, vocabulary: int, clock: Clock) -> Tensor:
+    def mixed(self, tokens: Tensor, vocabulary: int, clock: Clock, mask: int) -> Tensor:
         """The state (batch, slots, vocabulary); at places that are given, the one-hot of the token."""
         given = self.tau >= 1
         token = torch.nn.functional.one_hot(tokens, vocabulary).to(self.tau.dtype)
         z = self.z
         if z is None:
             t = clock.time_of(self.tau)[..., None]
-            z = t * token + (1 - t) * noise(self.draw, tokens.shape[1], vocabulary).to(tokens.device)
+            z = t * token + (1 - t) * noise(self.draw, tokens.shape[1], vocabulary, mask).to(tokens.device)
         return torch.where(given[..., None], token, z)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Soft:
@@ -62,10 +62,13 @@ def ratio(above: Tensor, below: Tensor) -> Tensor:
     return torch.where(above == 0, 0.0, above / below.where(above != 0, 1.0))
 
 
-def noise(draw: Tensor, slots: int, vocabulary: int) -> Tensor:
-    """Standard normal noise (rows, slots, vocabulary), each row's from its own seed."""
+def noise(draw: Tensor, slots: int, vocabulary: int, mask: int) -> Tensor:
+    """Standard normal noise (rows, slots, vocabulary), each row's from its own seed; none on the mask, which is how a
+    canvas writes "open" and no token that a text could hold."""
     rows = {seed: _row(seed, slots, vocabulary) for seed in dict.fromkeys(draw.tolist())}
-    return torch.stack([rows[seed] for seed in draw.tolist()])
+    drawn = torch.stack([rows[seed] for seed in draw.tolist()])
+    drawn[..., mask] = 0
+    return drawn
 
 
 def _row(seed: int, slots: int, vocabulary: int) -> Tensor:

@@ -25,7 +25,7 @@ def finite(paradigm) -> tuple[Model, list]:
     model, asked = Model(backbone_of("llama", vocab_size=TOKENS), paradigm), []
 
     def answer(canvas):
-        soft, clock = canvas.soft, paradigm.clock_of(TOKENS)
+        soft, clock = canvas.soft, paradigm.clock_of(model)
         s, t = (clock.time_of(time.double()) for time in (soft.tau, soft.until))
         z = soft.z[..., :OPEN].double()
         asked.append((z, s, t))
@@ -48,7 +48,7 @@ def written(paradigm, steps: int, rows: int = 6):
 
 
 def exact(z, tau: float):
-    start, end = torch.zeros(len(z), LENGTH, dtype=torch.float64), torch.full((len(z), LENGTH), time_of(tau, TOKENS))
+    start, end = torch.zeros(len(z), LENGTH, dtype=torch.float64), torch.full((len(z), LENGTH), time_of(tau, OPEN))
     return carried(z, start, end.double())
 
 
@@ -97,7 +97,7 @@ def test_a_trajectory_tells_truly_how_the_text_came_about(name, steps):
     assert (run.committed_at[:, :5] == GIVEN).all()
     assert len(run) == run.forward_passes == len(told) == steps
     assert run.tau.tolist() == pytest.approx([step / steps for step in range(steps)])
-    assert torch.allclose(run.t, time_of(run.tau, MODELS[name].vocabulary))
+    assert torch.allclose(run.t, time_of(run.tau, MODELS[name].vocabulary - 1))
     assert run.confidence[:, :, 5:].isfinite().all()
     assert run.confidence[:, :, :5].isnan().all()
     assert torch.equal(run.states[:, :, :5], PROMPT[:, None].expand(-1, steps, -1))
@@ -119,7 +119,7 @@ def test_each_step_is_the_formula():
         return logits
 
     run = probe.decode(model, PROMPT, 4, sampler=Flowing(3, keep=True), seed=2, forward=forward)
-    clock = model.paradigm.clock_of(model.vocabulary)
+    clock = model.paradigm.clock_of(model)
     for step in range(2):
         z, ahead = run.z[:, step, 5:], run.z[:, step + 1, 5:]
         s, t = clock.time_of(run.tau[step]), clock.time_of(run.tau[step + 1])
@@ -160,7 +160,7 @@ def test_a_prompt_without_a_batch_has_a_trajectory_without_one():
 def test_noise_begins_a_run():
     run = probe.decode(MODELS["flow"], PROMPT, 3, sampler=Flowing(1, keep=True), seed=4)
     draw = torch.randint(1 << 62, (2,), generator=torch.Generator().manual_seed(4))
-    assert torch.equal(run.z[:, 0, 5:], noise(draw, 8, MODELS["flow"].vocabulary)[:, 5:])
+    assert torch.equal(run.z[:, 0, 5:], noise(draw, 8, MODELS["flow"].vocabulary, MASK)[:, 5:])
 
 
 @pytest.mark.parametrize("wrong", [{"sampler": "confidence"}, {"sampler": Sampler()}])

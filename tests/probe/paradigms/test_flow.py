@@ -24,6 +24,7 @@ from probe.paradigms.soft import step as carried
 from tests.probe.tiny import MASK, VARIANTS, VOCABULARY, model_of, stock_logits, tokens_of
 
 FLOW = Flow(mask_id=MASK)
+V = VOCABULARY - 1  # tokens of text
 
 # The clock
 
@@ -98,19 +99,22 @@ def test_times_and_vocabularies_that_are_none_are_refused(tau, vocabulary, told)
 def test_a_state_is_the_mixture_it_says():
     tokens, taus = tokens_of(2, 4), torch.tensor([[0.0, 0.3, 0.8, 1.0]]).expand(2, -1)
     soft = Soft(taus, taus, draw=torch.tensor([5, 6]))
-    z = soft.mixed(tokens, VOCABULARY, clock_of(VOCABULARY))
+    z = soft.mixed(tokens, VOCABULARY, clock_of(V), MASK)
     for row in range(2):
         drawn = torch.randn(4, VOCABULARY, generator=torch.Generator().manual_seed(5 + row))
+        drawn[:, MASK] = 0
         for place, tau in enumerate((0.0, 0.3, 0.8, 1.0)):
-            t = time_of(tau, VOCABULARY)
+            t = time_of(tau, V)
             token = torch.eye(VOCABULARY)[tokens[row, place]]
             assert torch.allclose(z[row, place], (1 - t) * drawn[place] + t * token, atol=1e-6)
 
 
 def test_a_rows_noise_is_its_seeds_whatever_the_batch():
-    both = noise(torch.tensor([3, 9]), 5, 7)
-    assert torch.equal(both[1:], noise(torch.tensor([9]), 5, 7))
+    both = noise(torch.tensor([3, 9]), 5, 7, mask=6)
+    assert torch.equal(both[1:], noise(torch.tensor([9]), 5, 7, mask=6))
     assert not torch.equal(both[0], both[1])
+    assert (both[..., 6] == 0).all()
+    assert (both[..., :6] != 0).all()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -127,8 +131,8 @@ def test_what_is_open_is_noise_and_no_mask():
     model = model_of("llama-gqa", FLOW)
     tokens = tokens_of(2, 7, masked=0.5)
     before = model.logits(tokens)
-    model.embedding.weight[MASK] *= 1.0001  # noise holds a little of every embedding
-    assert torch.allclose(model.logits(tokens), before, atol=1e-2)
+    model.embedding.weight[MASK] = 7.0
+    assert torch.equal(model.logits(tokens), before)
     canvas = model.canvas(tokens)
     other = replace(canvas, tokens=torch.where(tokens == MASK, 3, tokens))
     assert torch.allclose(model.run(canvas), model.run(other), atol=1e-6)
@@ -138,7 +142,7 @@ def test_the_input_of_noise_is_as_large_as_a_tokens():
     table = torch.randn(471, 64, generator=torch.Generator().manual_seed(0)) * 0.3
     for t in (0.0, 0.5, 0.9, 1.0):
         t = torch.tensor(t)
-        z = (1 - t) * noise(torch.tensor([0]), 64, 471)[0] + t * torch.eye(471)[:64]
+        z = (1 - t) * noise(torch.tensor([0]), 64, 471, mask=470)[0] + t * torch.eye(471)[:64]
         entered = input_scale(t, 471) * (z @ table)
         assert entered.std().item() == pytest.approx(0.3, rel=0.15)
     assert input_scale(torch.tensor(1.0), 471) == 1
@@ -233,8 +237,8 @@ def test_without_the_clock_times_are_even_in_t():
     flow = replace(FLOW, clock="t")
     tokens = tokens_of(1, 3)
     soft = Soft(torch.full((1, 3), 0.4), torch.ones(1, 3), draw=torch.tensor([0]))
-    z = soft.mixed(tokens, VOCABULARY, flow.clock_of(VOCABULARY))
-    drawn = noise(torch.tensor([0]), 3, VOCABULARY)
+    z = flow.state(model_of("llama-gqa", flow), tokens, soft)
+    drawn = noise(torch.tensor([0]), 3, VOCABULARY, MASK)
     assert torch.allclose(z, 0.6 * drawn + 0.4 * torch.nn.functional.one_hot(tokens, VOCABULARY), atol=1e-6)
 
 
