@@ -57,8 +57,8 @@ def _tokenized(plan: Text, tokenizer: PreTrainedTokenizerBase, cache: Path) -> P
     """The file of the text's token ids, made unless it is there; named by what it depends on."""
     sources = [_source(name) for name in plan.files]
     facts = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in sources]
-    name = hashlib.sha256(json.dumps([facts, len(tokenizer), sorted(tokenizer.get_vocab().items())]).encode()).hexdigest()[:16]
-    file = cache / f"text-{name}.int32"
+    made_from = json.dumps([facts, sorted(tokenizer.get_vocab().items())]).encode()
+    file = cache / f"text-{hashlib.sha256(made_from).hexdigest()[:16]}.int32"
     if not file.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         written = file.with_suffix(".part")

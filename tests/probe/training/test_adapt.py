@@ -14,11 +14,13 @@ import torch
 import yaml
 
 import probe
+from probe.decoding.score import score
 from probe.paradigms import named
 from probe.paradigms.paradigm import NO_LABEL, weighted_loss
 from probe.tasks import vocabulary
 from probe.training import Recipe, adapt, read_recipe
 from probe.training.checkpoints import last_whole
+from probe.training.curve import EXAMINED, figure, read_curve
 from probe.training.lessons import Lessons
 
 SHAPE = {"model_type": "llama", "layers": 2, "heads": 2, "kv_heads": 1, "d_model": 16, "d_mlp": 32}
@@ -101,6 +103,86 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_the_last_checkpoint(tm
         adapt(recipe(steps=6, save_every=2), tmp_path / "broken", quiet=True)
 
 
+def test_a_loss_that_leaves_its_lowest_mean_far_below_stops(tmp_path, monkeypatch):
+    def climbing(logits, labels, counts):
+        climbing.calls += 1
+        return weighted_loss(logits, labels, counts) * (1 if climbing.calls <= 10 else 3)
+
+    climbing.calls = 0
+    monkeypatch.setattr(sys.modules["probe.training.teacher"], "weighted_loss", climbing)
+    monkeypatch.setattr(sys.modules["probe.training.teacher"], "WINDOW", 5)
+    with pytest.raises(probe.ProbeError, match=r"training step 14.*mean loss near.*seed 0, step 14.*checkpoint-10"):
+        adapt(recipe(steps=30, save_every=10), tmp_path / "climbing", quiet=True)
+
+
+def test_low_rank_adapters_change_the_weights_by_little_rank_and_leave_a_stock_model(tmp_path):
+    start = adapt(recipe(paradigm="autoregressive", steps=2), tmp_path / "start", quiet=True)
+    plan = recipe(shape=None, start=str(start), lora={"rank": 2}, steps=8, learning_rate=1e-2, snapshots=(4, 8))
+    made = adapt(plan, tmp_path / "twin", quiet=True)
+    before, after = weights(start), weights(made)
+    ranks = {
+        name: int(torch.linalg.matrix_rank(after[name] - before[name], rtol=0.05))
+        for name in before
+        if before[name].dim() == 2 and not torch.equal(before[name], after[name])
+    }
+    assert len(ranks) == 2 * 7  # every matrix of both layers, and no embedding
+    assert set(ranks.values()) == {2}
+    assert same(weights(made / "snapshots" / "step-8"), after)
+    assert not same(weights(made / "snapshots" / "step-4"), after)
+
+
+def test_low_rank_training_resumes_to_the_same_weights(tmp_path, monkeypatch):
+    start = adapt(recipe(paradigm="autoregressive", steps=2), tmp_path / "start", quiet=True)
+    plan = recipe(shape=None, start=str(start), lora={"rank": 2}, steps=8, learning_rate=1e-2)
+    whole = weights(adapt(plan, tmp_path / "whole", quiet=True))
+
+    def cut(logits, labels, counts):
+        cut.calls += 1
+        return weighted_loss(logits, labels, counts) * (torch.nan if cut.calls == 6 else 1)
+
+    cut.calls = 0
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules["probe.training.teacher"], "weighted_loss", cut)
+        with pytest.raises(probe.ProbeError, match="checkpoint-4"):
+            adapt(plan, tmp_path / "cut", quiet=True)
+    assert same(weights(adapt(plan, tmp_path / "cut", quiet=True)), whole)
+
+
+def test_the_curve_tells_loss_tokens_compute_and_accuracy_and_examining_changes_nothing(tmp_path):
+    plan = recipe(steps=8, examine_every=4, tasks={"ioi": 1, "greater_than": 1})
+    folder = adapt(plan, tmp_path / "examined", quiet=True)
+    curve = read_curve(folder)
+    assert curve["step"] == list(range(1, 9))
+    assert [at for at, share in zip(curve["step"], curve["ioi"], strict=True) if share == share] == [4, 8]
+    lessons = Lessons(plan, named("masked")(), vocabulary.shipped(), 2)
+    shown = [lessons[step].canvas.tokens.numel() for step in range(8)]
+    assert curve["tokens"] == [sum(shown[: at + 1]) for at in range(8)]
+    inner = sum(
+        value.numel() for name, value in weights(folder).items() if "embed" not in name and "lm_head" not in name
+    )
+    assert curve["flops"] == [6 * tokens * inner for tokens in curve["tokens"]]
+    model = probe.load(folder)
+    assert curve["ioi"][-1] == pytest.approx(
+        score(model, probe.task("ioi"), EXAMINED, split="calibration").share, abs=2 / EXAMINED
+    )  # but for half precision
+    assert same(
+        weights(folder), weights(adapt(plan.model_copy(update={"examine_every": 0}), tmp_path / "b", quiet=True))
+    )
+    assert {trace.name for trace in figure(folder).data} == {"loss", "ioi", "greater_than"}
+
+
+def test_a_question_that_is_given_stays_whole_and_something_else_is_asked():
+    words = vocabulary.shipped()
+    for paradigm in ("masked", "block", "fluid"):
+        plan = recipe(paradigm=paradigm, keep_question=1.0, tasks={"ioi": 1})
+        lesson = Lessons(plan, named(paradigm)(), words, words.mask_token_id)[0]
+        text = lesson.canvas.tokens[:, :15]  # of 16, the last one being the answer
+        assert not (text == words.mask_token_id).any()
+        hidden = lesson.canvas.tokens == words.mask_token_id
+        assert hidden.any(1).all() or paradigm == "fluid"  # which may restore what it inserts, and inserts at random
+        assert (lesson.labels != NO_LABEL).any(1).all()
+
+
 def test_a_folder_is_made_once_and_belongs_to_one_recipe(tmp_path):
     folder = adapt(recipe(steps=2), tmp_path / "made", quiet=True)
     written = (folder / "model.safetensors").stat().st_mtime_ns
@@ -160,6 +242,8 @@ def test_tokens_of_the_answer_count_more():
         ("name: t\nparadigm: masked\nsteps: 1\ntasks: {ioi: 1}", "start"),
         ("name: t\nparadigm: masked\nsteps: -1\ntasks: {ioi: 1}\nstart: x", "steps"),
         ("name: t\nparadigm: masked\nsteps: 1\ntasks: {ioi: 1}\nstart: x\nstps: 2", "stps"),
+        ("name: t\nparadigm: masked\nsteps: 1\nstart: x", "'tasks', or 'text'"),
+        ("name: t\nparadigm: flow\nsteps: 1\nstart: x\ntasks: {ioi: 1}\nlora: {rank: 2}", "lora"),
         ("name: t\nparadigm: block\nweighting: 1/t\nsteps: 1\ntasks: {ioi: 1}\nstart: x", "weighting"),
     ],
 )
