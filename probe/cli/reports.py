@@ -69,16 +69,14 @@ def _tables(found: Comparison) -> list[Table]:
     rows = found.telling_rows()
     if rows:
         more = f", {_MOST_SHOWN} of {len(rows)}" if len(rows) > _MOST_SHOWN else ""
-        changed = _table(
-            f"estimates that say something else{more}", "unit", "of", found.one.name, found.two.name, "change"
-        )
+        changed = _table(f"estimates that say something else{more}", "unit", "of", *found.names, "change")
         for row in rows[:_MOST_SHOWN]:
             cells = [Text(row[key]) for key in ("unit", "of", "one", "two")]
             changed.add_row(*cells, Text(row["change"], style=_CHANGE_STYLES.get(row["change"], "")))
         tables.append(changed)
     differing = (*found.units, *found.circumstances)
     if differing:
-        made = _table("what is not the same about them", "", "what", found.one.name, found.two.name)
+        made = _table("what is not the same about them", "", "what", *found.names)
         for each in differing:
             made.add_row(
                 *(Text("–" if words is None else words) for words in (each.kind, each.name, each.one, each.two))

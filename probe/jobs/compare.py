@@ -59,6 +59,13 @@ class Comparison:
     circumstances: tuple[Circumstance, ...]
 
     @property
+    def names(self) -> tuple[str, str]:
+        """What the two are called: by their names, or their folders where these are alike."""
+        names = (self.one.name, self.two.name)
+        folders = (str(self.one.folder), str(self.two.folder))
+        return names if len(set(names)) == 2 else folders if len(set(folders)) == 2 else ("first", "second")
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many estimates changed how."""
         found = self.table["change"].tolist()

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError
 from probe.jobs import wording
-from probe.jobs.run_folder import Entry, RunFolder
+from probe.jobs.claims import Claims, answers_claims, claims
+from probe.jobs.run_folder import Entry, RunFolder, Saved
 from probe.jobs.verdict import STATISTICS, Tally, judge, tally
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Block:
     title: str
     reads: str
     said: str  # what the measure itself says of what it found, if it does
-    figure: dict[str, Any] | None
     tally: Tally
+    common: str  # what all rows are of
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
     command: str
@@ -114,6 +115,7 @@ class Contents:
     failures: tuple[Failure, ...]
     tasks: tuple[str, ...]
     grid: tuple[Line, ...]
+    claims: Claims
 
     @property
     def blocks(self) -> Iterator[Block]:
@@ -127,14 +129,18 @@ class Contents:
 def contents(run: RunFolder) -> Contents:
     """Read off a run folder all that its report says."""
     blocks: list[Block] = []
+    answering: list[tuple[str, str, pd.DataFrame]] = []
     failures = [_failure(unit) for unit in run.failed]
     for unit in sorted(run.done, key=_place(run.units)):
         try:
-            blocks.append(_block(run, unit, number=len(blocks) + 1))
+            saved = run.saved(unit)
+            blocks.append(_block(run, unit, saved, number=len(blocks) + 1))
+            if answers_claims(saved.table):
+                answering.append((blocks[-1].asked, blocks[-1].anchor, saved.table))
         except ProbeError as problem:
             failures.append(_failure(replace(unit, error={"kind": type(problem).__name__, "message": str(problem)})))
     tasks = tuple(sorted(dict.fromkeys(block.unit.task for block in blocks), key=lambda task: not task))
-    return Contents(run, _sections(blocks), tuple(failures), tasks, _grid(blocks, tasks))
+    return Contents(run, _sections(blocks), tuple(failures), tasks, _grid(blocks, tasks), claims(answering))
 
 
 def _place(units: Iterable[Entry]) -> Callable[[Entry], tuple]:
@@ -148,10 +154,9 @@ def _place(units: Iterable[Entry]) -> Callable[[Entry], tuple]:
     return key
 
 
-def _block(run: RunFolder, unit: Entry, number: int) -> Block:
-    saved = run.saved(unit)
+def _block(run: RunFolder, unit: Entry, saved: Saved, number: int) -> Block:
     judged = judge(saved.table)
-    labels = [str(column) for column in judged.columns if column not in STATISTICS]
+    common, labels = _labels(judged)
     return Block(
         number=number,
         anchor=anchor(f"figure-{number}-{unit.measure}"),
@@ -160,12 +165,19 @@ def _block(run: RunFolder, unit: Entry, number: int) -> Block:
         title=saved.title or wording.heading(unit.measure),
         reads=saved.reads,
         said=str(saved.about.get("verdict") or ""),
-        figure=run.figure(unit),
         tally=tally(judged),
+        common=", ".join(f"{wording.heading(name).lower()} {wording.label(judged[name].iloc[0])}" for name in common),
         headings=tuple(labels),
         rows=tuple(_row(row, labels) for row in _telling(judged).to_dict("records")),
         command=_command(run, unit),
     )
+
+
+def _labels(judged: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The columns that name the rows: those in which all rows are alike, and those that tell them apart."""
+    names = [str(column) for column in judged.columns if column not in STATISTICS]
+    common = [name for name in names if len(judged) > 1 and len(set(judged[name].astype(str))) == 1]
+    return common, [name for name in names if name not in common]
 
 
 def _telling(judged: pd.DataFrame) -> pd.DataFrame:
@@ -174,7 +186,7 @@ def _telling(judged: pd.DataFrame) -> pd.DataFrame:
 
     if len(judged) <= MOST_ROWS:
         return judged
-    held = judged["verdict"].notna().to_numpy()
+    held = judged["held"].notna().to_numpy()
     if not held.any():
         return judged.head(MOST_ROWS)
     null = judged["null"].fillna(0).to_numpy() if "null" in judged else 0
@@ -192,7 +204,7 @@ def _row(row: Mapping[str, Any], labels: Iterable[str]) -> Row:
         null=null,
         p=adjusted if adjusted != wording.NOTHING else wording.probability(row.get("p")),
         n=wording.label(row.get("n")),
-        verdict=row["verdict"] if isinstance(row["verdict"], str) else None,
+        verdict=row["held"] if isinstance(row["held"], str) else None,
     )
 
 

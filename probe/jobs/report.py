@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from probe.errors import ProbeError
 from probe.jobs import wording
-from probe.jobs.contents import Contents, contents
+from probe.jobs.contents import Block, Contents, contents
 from probe.jobs.embedding import plotly_code, policy, without_title_and_template
 from probe.jobs.markdown import code, escaped
 from probe.jobs.provenance import provenance
@@ -72,7 +73,6 @@ def estimates(run: RunFolder) -> pd.DataFrame:
     """Every estimate of a run in one table, each with the unit it is of and the verdict on it."""
     import pandas as pd
 
-    from probe.errors import ProbeError
     from probe.jobs.verdict import judge
 
     tables = []
@@ -118,9 +118,10 @@ def _embedded(said: Contents) -> tuple[dict[str, Any], dict[str, Any], set[str]]
     left_out: set[str] = set()
     room = LARGEST - len(plotly_code().encode())
     for block in said.blocks:
-        if block.figure is None:
+        stored = _figure(said.run, block)
+        if stored is None:
             continue
-        figure, template = without_title_and_template(block.figure)
+        figure, template = without_title_and_template(stored)
         shared = shared or template or {}
         if template and template != shared:
             figure["layout"]["template"] = template
@@ -130,6 +131,14 @@ def _embedded(said: Contents) -> tuple[dict[str, Any], dict[str, Any], set[str]]
         else:
             figures[block.anchor] = figure
     return figures, shared, left_out
+
+
+def _figure(run: RunFolder, block: Block) -> dict[str, Any] | None:
+    """A block's figure; one that cannot be read is one that was not saved, since its numbers stand all the same."""
+    try:
+        return run.figure(block.unit)
+    except ProbeError:
+        return None
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ estimate is held against its null: the interval of the null where chance or nois
 and rows that have no null (a profile, a layer's entropy) are described, not judged.
 
     judged = judge(saved.table)
-    judged.verdict.value_counts()
+    judged.held.value_counts()
 """
 
 from __future__ import annotations
@@ -26,30 +26,16 @@ if TYPE_CHECKING:
 
 ABOVE, BELOW, WITHIN, SAME = "above", "below", "within", "same"
 LEVEL = 0.05
-STATISTICS = (
-    "estimate",
-    "low",
-    "high",
-    "n",
-    "null",
-    "null_low",
-    "null_high",
-    "p",
-    "q",
-    "unit",
-    "equivalent",
-    "verdict",
-)
+_INTERVALS = ("estimate", "low", "high", "null", "null_low", "null_high")
+STATISTICS = (*_INTERVALS, "n", "p", "q", "unit", "equivalent", "held")  # columns that do not name a row
 
 
 def judge(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column `verdict`; it is missing where a row has no null to be held against."""
+    """The table with a column `held`; it is missing where a row has no null to be held against."""
     import numpy as np
     import pandas as pd
 
-    columns = {
-        name: _numbers(table, name) for name in ("estimate", "low", "high", "null", "null_low", "null_high", "q")
-    }
+    columns = {name: _numbers(table, name) for name in (*_INTERVALS, "q")}
     null = columns["null"].fillna(pd.Series(0.0, table.index).where(_numbers(table, "p").notna()))
     from_, to = columns["null_low"].fillna(null), columns["null_high"].fillna(null)
     convincing = ~(columns["q"] >= LEVEL)
@@ -62,7 +48,7 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
         has_interval,
     ]
     verdict = np.select([case.to_numpy(bool) for case in cases], [SAME, ABOVE, BELOW, WITHIN], default="")
-    return table.assign(verdict=pd.Series(verdict, table.index).where(verdict != "", None))
+    return table.assign(held=pd.Series(verdict, table.index).where(verdict != "", None))
 
 
 def _numbers(table: pd.DataFrame, column: str) -> pd.Series:
@@ -102,7 +88,7 @@ class Tally:
 
 def tally(judged: pd.DataFrame) -> Tally:
     """Count a judged table."""
-    found = judged["verdict"].tolist()
+    found = judged["held"].tolist()
     return Tally(len(judged), *(found.count(name) for name in (ABOVE, BELOW, WITHIN, SAME)))
 
 

@@ -55,7 +55,19 @@ def heads(seed: int) -> Result:
     return Result("attention", table, title, "Red: more in the diffusion twin.", "heatmap", about)
 
 
-def write_run(folder: Path, *, shift: float = 0.12, seed: int = 0, failed: bool = True, **manifest: Any) -> Path:
+def answered(shift: float) -> Result:
+    """A verdict on three claims of a paper and a rival's: one came out as claimed, one was not asked."""
+    from analyses.verdict import Evidence, verdict
+
+    difference = Evidence(shift, shift - 0.03, shift + 0.03, 256)
+    more_training = Evidence(0.05, 0.02, 0.08, 256)
+    retained = Evidence(0.7, 0.6, 0.8, 256, {"more training": more_training})
+    return verdict({"did": difference, "local retention": retained, "lookahead": Evidence(-0.2, -0.3, -0.1, 256)})
+
+
+def write_run(
+    folder: Path, *, shift: float = 0.12, seed: int = 0, failed: bool = True, claims: bool = False, **manifest: Any
+) -> Path:
     """A run of three measures on two tasks of two pairs, with a unit that failed."""
     units = []
     for pair in PAIRS if "units" not in manifest else ():
@@ -63,6 +75,8 @@ def write_run(folder: Path, *, shift: float = 0.12, seed: int = 0, failed: bool 
             moved = shift if pair == "zoo:masked" and task == "countdown" else 0.01
             results = (index(moved), depth(moved), heads(seed))
             units += [write_unit(folder, result, pair=pair, task=task) for result in results]
+    if claims:
+        units += [write_unit(folder, answered(shift), pair=pair, task="") for pair in PAIRS]
     if failed:
         units.append(failed_unit())
     written = {

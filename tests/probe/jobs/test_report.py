@@ -80,6 +80,18 @@ def test_the_verdict_is_the_planted_one(folder):
     assert planted == ("zoo:masked", "countdown")
 
 
+def test_claims_come_first_with_their_answers_pair_by_pair(tmp_path):
+    said = contents(open_run(write_run(tmp_path / "run", claims=True)))
+    answers = {claim.claim: [answer and answer.verdict for answer in claim.answers] for claim in said.claims.claims}
+    assert answers["On global tasks computation moves earlier, more than on local ones."] == ["supported"] * 2
+    assert answers["What moves computation earlier is sight of the right context."] == ["contradicted"] * 2
+    assert answers["Components are less sharply specialised."] == ["not asked"] * 2
+    assert said.claims.sentences[0] == "zoo:masked · prefix: of 11 claims, 2 supported, 9 not asked."
+    page = write_report(said.run.folder)
+    for words in (str(Words(page.read_text("utf-8"))), page.with_suffix(".md").read_text("utf-8")):
+        assert words.index("of 11 claims") < words.index("held against a null")
+
+
 def test_each_number_has_its_interval_its_null_and_the_command_to_get_it_again(words, text):
     for said in (words, text):
         assert re.search(r"difference\W+0\.120 \[0\.090, 0\.150\]\W+0\.000\W+–\W+256", said)
@@ -118,7 +130,7 @@ def test_every_estimate_is_in_one_table(folder):
     table = pd.read_parquet(folder / "report.parquet")
     assert len(table) == 4 * (3 + 12 + 48)
     assert table["unit_id"].nunique() == 12
-    assert (table["verdict"] == "above").sum() == 9
+    assert (table["held"] == "above").sum() == 9
 
 
 def test_a_result_that_cannot_be_read_is_a_failure_and_not_the_end(tmp_path):

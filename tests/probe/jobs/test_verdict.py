@@ -34,7 +34,7 @@ NOTHING = math.nan
     ],
 )
 def test_an_estimate_is_held_against_its_null(row, verdict):
-    (found,) = judge(pd.DataFrame([{"estimate": 0.2, **row}]))["verdict"]
+    (found,) = judge(pd.DataFrame([{"estimate": 0.2, **row}]))["held"]
     assert found == verdict or (verdict is None and pd.isna(found))
 
 
@@ -49,7 +49,7 @@ def test_above_and_below_mean_that_the_intervals_have_no_number_in_common(pairs)
     judged = judge(pd.DataFrame(rows).assign(null=0.0))
     for row in judged.to_dict("records"):
         apart = max(row["low"], row["null_low"]) > min(row["high"], row["null_high"])
-        assert (row["verdict"] in ("above", "below")) == apart
+        assert (row["held"] in ("above", "below")) == apart
 
 
 def test_a_tally_counts_what_was_judged_and_says_so():
