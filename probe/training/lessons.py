@@ -7,6 +7,7 @@ one task have one length: no token is ever spent on padding.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from probe.errors import ProbeError, nearest
 from probe.paradigms import Lesson, Paradigm
 from probe.paradigms.visibility import annealed
 from probe.tasks import task
@@ -43,7 +45,8 @@ class Lessons(Dataset):
         for name, portion in recipe.portions:
             made = task(name, **portion.knobs).examples(tokenizer, wanted, seed=recipe.seed, split="train", fewer=True)
             answer = torch.zeros(made.clean.shape[1], dtype=torch.bool)
-            answer[made.positions["completion"][0]] = True
+            for asked in ("completion", *portion.answers):
+                answer[_alike(made.positions, asked, name)] = True
             self._texts.append(made.clean)
             self._answers.append(answer)
         shares = [portion.weight for _, portion in recipe.portions]
@@ -88,3 +91,16 @@ class Lessons(Dataset):
         # The slot at place p answers for the token at p, or at p + 1 where the paradigm shifts.
         asked = (lesson.canvas.places + int(self._paradigm.shift)).clamp(max=length - 1)
         return replace(lesson, weights=lesson.weights * weight[asked])
+
+
+def _alike(positions: Mapping[str, Tensor], asked: str, task_name: str) -> Tensor:
+    """The places of a name, which must be the same in every text of a portion."""
+    places = positions.get(asked)
+    if places is not None and (places == places[0]).all():
+        return places[0]
+    raise ProbeError(
+        f"answers {asked!r} of the task {task_name!r} in a recipe",
+        expected="named positions that are the same in all of its texts",
+        found="none of that name" if places is None else "places that differ from text to text",
+        remedy=nearest(asked, positions),
+    )

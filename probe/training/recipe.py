@@ -73,6 +73,7 @@ class Portion(BaseModel):
 
     weight: float = Field(1.0, gt=0)
     knobs: dict[str, Any] = Field(default_factory=dict)
+    answers: tuple[str, ...] = Field((), description="named positions of its texts that are learnt as answers, too")
 
 
 class Foresight(BaseModel):
