@@ -1,0 +1,206 @@
+"""The other figures of circuits: overlap over K with chance and ceiling, and s(v) of every node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analyses.plots.panels import hover, panels
+from analyses.plots.registry import drawing
+from analyses.plots.theme import DIVERGING, NULL, colours, faint
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_GREYS = ("#999999", "#444444", "#BBBBBB")
+_PANELS = {"jaccard": "Jaccard", "retention": "retention"}
+
+
+@drawing("circuit_overlap")
+def circuit_overlap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
+    """Jaccard and retention over K, and rank correlation and weighted overlap by kind of edge."""
+    from plotly.subplots import make_subplots
+
+    shown = [measure for measure in _PANELS if measure in set(table["measure"])]
+    titles = [*(_PANELS[measure] for measure in shown), "Spearman", "weighted Jaccard"]
+    figure = make_subplots(rows=2, cols=2, subplot_titles=titles, vertical_spacing=0.2, horizontal_spacing=0.12)
+    places = [(1, 1), (1, 2), (2, 1), (2, 2)]
+    whole = table[table["subset"] == "all"]
+    others = colours(table["other"])
+    for (row, col), measure in zip(places, shown, strict=False):
+        part = whole[whole["measure"] == measure]
+        for name, line in part.groupby("other", sort=False):
+            _over_k(figure, line, str(name), others[str(name)], first=measure == shown[0], row=row, col=col)
+        ticks = sorted(part["k"].unique().tolist())
+        title = f"strongest K of {about['edges']} edges"
+        figure.update_xaxes(type="log", title_text=title, tickvals=ticks, row=row, col=col)
+    for (row, col), measure in zip(places[len(shown) :], ("spearman", "weighted_jaccard"), strict=False):
+        for name, part in table[table["measure"] == measure].groupby("other", sort=False):
+            _by_kind(figure, part, others[str(name)], row=row, col=col)
+    return figure.update_layout(height=760)
+
+
+def _over_k(figure: Figure, part: pd.DataFrame, name: str, colour: str, *, first: bool, **at: Any) -> None:
+    import plotly.graph_objects as go
+
+    part = part.sort_values("k")
+    x = part["k"].tolist()
+    if part["low"].notna().any():
+        band = {"fill": "toself", "fillcolor": faint(colour), "line": {"width": 0}, "hoverinfo": "skip"}
+        y = part["high"].tolist() + part["low"].tolist()[::-1]
+        figure.add_trace(go.Scatter(x=x + x[::-1], y=y, mode="lines", showlegend=False, legendgroup=name, **band), **at)
+    line = go.Scatter(
+        x=x,
+        y=part["estimate"],
+        mode="lines+markers",
+        line={"color": colour},
+        name=escape(name),
+        legendgroup=name,
+        showlegend=first,
+        text=hover(part, ["other", "measure", "k"]),
+        hoverinfo="text",
+    )
+    figure.add_trace(line, **at)
+    for what, dash, shade in (("ceiling", "dash", colour), ("null", "dot", NULL)):
+        other = {"mode": "lines", "line": {"dash": dash, "color": shade, "width": 1.5}, "showlegend": False}
+        figure.add_trace(go.Scatter(x=x, y=part[what], name=what, legendgroup=name, hoverinfo="y+name", **other), **at)
+
+
+def _by_kind(figure: Figure, part: pd.DataFrame, colour: str, **at: Any) -> None:
+    import plotly.graph_objects as go
+
+    name = str(part["other"].iloc[0])
+    error = {"array": part["high"] - part["estimate"], "arrayminus": part["estimate"] - part["low"], "symmetric": False}
+    points = go.Scatter(
+        x=part["subset"],
+        y=part["estimate"],
+        mode="markers",
+        error_y=error,
+        marker={"color": colour, "size": 8},
+        legendgroup=name,
+        showlegend=False,
+        text=hover(part, ["other", "measure", "subset"]),
+        hoverinfo="text",
+    )
+    figure.add_trace(points, **at)
+    for what, symbol, shade in (("ceiling", "line-ew", colour), ("null", "line-ew", NULL)):
+        marker = {"symbol": symbol, "size": 14, "line": {"color": shade, "width": 2}}
+        bars = go.Scatter(x=part["subset"], y=part[what], mode="markers", marker=marker, name=what, hoverinfo="y+name")
+        figure.add_trace(bars.update(legendgroup=name, showlegend=False), **at)
+
+
+@drawing("circuit_heatmap")
+def circuit_heatmap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
+    """Layer × head, the MLP in a column of its own, a panel a model, on one scale of colour."""
+    figure, each = panels(table, "model")
+    heads = int(about["n_heads"])
+    for panel in each:
+        part = panel.table
+        column = np.where(part["kind"] == "mlp", heads + 0.5, part["head"])
+        _cells(figure, part.assign(column=column), row=panel.row, col=panel.column)
+    figure.update_layout(coloraxis=_scale(float(table["estimate"].abs().max()) or 1.0))
+    ticks = {"tickvals": [*range(heads), heads + 0.5], "ticktext": [*map(str, range(heads)), "MLP"]}
+    figure.update_xaxes(title_text="head", showgrid=False, **ticks)
+    return figure.update_yaxes(title_text="layer", showgrid=False, dtick=1)
+
+
+def _scale(largest: float) -> dict[str, Any]:
+    """Colours by the square root of |s(v)|, since a few nodes have most of it; labelled with s(v) itself."""
+    labels = np.array([-1, -0.5, -0.1, 0, 0.1, 0.5, 1]) * largest
+    bar = {"title": {"text": "s(v)"}, "tickvals": _root(labels), "ticktext": [f"{label:.2g}" for label in labels]}
+    return {"colorscale": DIVERGING, "cmin": -(largest**0.5), "cmax": largest**0.5, "colorbar": bar}
+
+
+def _root(values: Any) -> Any:
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _cells(figure: Figure, part: pd.DataFrame, **at: Any) -> None:
+    import plotly.graph_objects as go
+
+    sure = (part["low"] > 0) | (part["high"] < 0)
+    told = part.assign(told=hover(part, ["node"]), mark=np.where(sure, "•", ""))
+    for kind in ("head", "mlp"):  # apart: cells of one heatmap must stand at equal distances
+        of_kind = told[told["kind"] == kind]
+        square = {
+            name: of_kind.pivot(index="layer", columns="column", values=name) for name in ("estimate", "told", "mark")
+        }
+        cells = go.Heatmap(
+            x=square["estimate"].columns.to_numpy(float),
+            y=square["estimate"].index,
+            z=_root(square["estimate"].to_numpy()),
+            dx=1,
+            text=square["mark"].to_numpy(),
+            texttemplate="%{text}",
+            customdata=square["told"].to_numpy(),
+            hovertemplate="%{customdata}<extra></extra>",
+            coloraxis="coloraxis",
+        )
+        figure.add_trace(cells, **at)
+
+
+@drawing("faithfulness")
+def faithfulness(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
+    """f over the share of edges, a panel a model and a line a circuit, random circuits dotted in grey."""
+    f = table[table["measure"] == "f"]
+    figure, each = panels(f, "model", height=380)
+    circuits = list(dict.fromkeys(f["circuit"]))
+    lines = colours(name for name in circuits if not _is_random(name))
+    lines |= dict(zip(filter(_is_random, circuits), cycle(_GREYS), strict=False))
+    for panel in each:
+        for name in circuits:
+            part = panel.table[panel.table["circuit"] == name].sort_values("share")
+            if part.empty:
+                continue
+            dash = "dot" if _is_random(name) else "solid"
+            label = name + _areas(table[(table["model"] == part["model"].iloc[0]) & (table["circuit"] == name)])
+            at = {"row": panel.row, "col": panel.column}
+            _curve(figure, part, escape(label), name, lines[name], dash, first=panel.first, **at)
+    figure.add_hline(y=1, line={"color": "#444", "width": 1, "dash": "dot"})
+    ticks = sorted(f["share"].unique().tolist())
+    labels = [f"{100 * share:g}%" for share in ticks]
+    figure.update_xaxes(type="log", title_text="share of the edges", tickvals=ticks, ticktext=labels)
+    return figure.update_yaxes(title_text="faithfulness f", col=1)
+
+
+def _is_random(circuit: str) -> bool:
+    return circuit.startswith("random")
+
+
+def _areas(summary: pd.DataFrame) -> str:
+    """CPR and CMD, where a table has them."""
+    areas = summary[summary["measure"].isin(["CPR", "CMD"])]
+    told = ", ".join(f"{row.measure} {row.estimate:.2f}" for row in areas.itertuples())
+    return f" ({told})" if told else ""
+
+
+def _curve(
+    figure: Figure, part: pd.DataFrame, label: str, group: str, colour: str, dash: str, *, first: bool, **at: Any
+) -> None:
+    import plotly.graph_objects as go
+
+    x = part["share"].tolist()
+    if part["low"].notna().any():
+        band = {"fill": "toself", "fillcolor": faint(colour, 0.14), "line": {"width": 0}, "hoverinfo": "skip"}
+        y = part["high"].tolist() + part["low"].tolist()[::-1]
+        figure.add_trace(
+            go.Scatter(x=x + x[::-1], y=y, mode="lines", showlegend=False, legendgroup=group, **band), **at
+        )
+    line = go.Scatter(
+        x=x,
+        y=part["estimate"],
+        mode="lines+markers",
+        line={"color": colour, "dash": dash},
+        marker={"size": 5},
+        name=label,
+        legendgroup=group,
+        showlegend=first,
+        text=hover(part, ["circuit", "share", "edges"]),
+        hoverinfo="text",
+    )
+    figure.add_trace(line, **at)
