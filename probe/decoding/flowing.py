@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from probe.decoding.run import Run
-from probe.decoding.trajectory import Log, Trajectory
+from probe.decoding.trajectory import GIVEN, Log, Trajectory
 from probe.errors import ProbeError
 from probe.paradigms.flow import MOST, Flow
 from probe.paradigms.soft import Soft, noise
@@ -53,8 +53,8 @@ def flow_to_text(model: Model, prompt: Tensor, length: int, rule: Flowing, run: 
     flow, mask = _flow_of(model), model.paradigm.given_mask()
     tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), mask)], 1)
     is_open = tokens == mask
-    steps = rule.steps or flow.usual_steps
-    grid = torch.linspace(0, 1, steps + 1, device=tokens.device)
+    tau, t = times_of(model, rule)
+    steps, grid = len(tau), torch.cat([tau, torch.ones(1)]).to(tokens.device)
     clock = flow.clock_of(model)
     draw = torch.randint(MOST, (len(tokens),), generator=torch.Generator().manual_seed(run.seed))
     z = noise(draw, tokens.shape[1], model.vocabulary, mask).to(tokens.device)
@@ -75,9 +75,30 @@ def flow_to_text(model: Model, prompt: Tensor, length: int, rule: Flowing, run: 
         tokens = tokens.where(~is_open, best)
         run.on_step(step, tokens, changed)
     told = log.finish(tokens, str(replace(rule, steps=steps)), run.seed, run.passes.slots)
-    return replace(
-        told, tau=grid[:-1].cpu(), t=clock.time_of(grid[:-1]).cpu(), z=torch.stack(kept, 1) if kept else None
-    )
+    return replace(told, tau=tau, t=t, z=torch.stack(kept, 1) if kept else None)
+
+
+def times_of(model: Model, rule: Flowing) -> tuple[Tensor, Tensor]:
+    """Where each step starts, on the flow's clock and in the interpolant's time."""
+    flow = _flow_of(model)
+    steps = rule.steps or flow.usual_steps
+    tau = torch.arange(steps) / steps
+    return tau, flow.clock_of(model).time_of(tau)
+
+
+def state_at(run: Trajectory, step: int) -> Soft:
+    """What the model saw at a step of a flow's run that kept its states."""
+    if run.z is None or run.tau is None:
+        raise ProbeError(
+            "a flow's trajectory",
+            expected="one that holds its states: z has a number for every token at every place and step",
+            found="one that was told to keep none",
+            remedy="Decode with sampler=probe.decoding.Flowing(steps, keep=True).",
+        )
+    is_open = run.committed_at != GIVEN
+    times = torch.cat([run.tau, torch.ones(1)]).to(is_open.device)
+    now, then = (times[at].where(is_open, 1.0) for at in (step, step + 1))
+    return Soft(now, then, draw=torch.zeros(len(now), dtype=torch.long, device=now.device), z=run.z[:, step])
 
 
 def _flow_of(model: Model) -> Flow:

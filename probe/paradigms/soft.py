@@ -15,7 +15,7 @@ on its way through a sampler has to be kept (`z`). Noise is drawn on the CPU, so
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,13 @@ class Soft:
             t = clock.time_of(self.tau)[..., None]
             z = t * token + (1 - t) * noise(self.draw, tokens.shape[1], vocabulary, mask).to(tokens.device)
         return torch.where(given[..., None], token, z)
+
+    @staticmethod
+    def all_of(parts: Sequence[Soft]) -> Soft:
+        """Some states, one after the other; either all of them hold their z or none."""
+        held = [part.z for part in parts if part.z is not None]
+        axes = [torch.cat([getattr(part, name) for part in parts]) for name in ("tau", "until", "draw")]
+        return Soft(*axes, z=torch.cat(held) if held else None)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Soft:
         parts = (self.tau, self.until, self.draw, self.z)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from probe.readings.noise import Noise
 from probe.readings.pool import Accuracy, pool, right
 from probe.readings.reading import Asked, Reading, View, answers, comparable
 from probe.readings.registry import READINGS, named
@@ -15,6 +16,7 @@ __all__ = [
     "READINGS",
     "Accuracy",
     "Asked",
+    "Noise",
     "OneMask",
     "Prefix",
     "Ratio",

@@ -10,6 +10,7 @@ rows as an `Asked`: a canvas, and the slots whose logits answer. Readings are ne
     one_mask     everything but the answer
     ratio        random masks at a rate, the answer always among them; several draws
     trajectory   the states of a real decoding run in which the answer was still open, one question a step
+    noise        of a flow: the text at a time τ, between noise and tokens; several draws
 
 A view holds for clean and corrupt alike, so the two can differ only in the question. What it hides never reaches a
 model: the mask stands in its place.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import torch
@@ -29,6 +30,7 @@ from torch.nn.functional import pad
 from probe.errors import TaskError
 from probe.models.model import Model
 from probe.paradigms.canvas import Canvas
+from probe.paradigms.soft import Soft
 from probe.tasks.batch import Batch
 
 ROWS = 128  # canvases a forward pass, where nobody says otherwise
@@ -43,6 +45,7 @@ class View:
     step: Tensor  # (rows), the draw or the decoding step; 0 where there is only one
     ratio: Tensor  # (rows), the share that really is hidden, of the places that the reading chooses from
     written: Tensor | None = None  # (rows, slots), what a run had written; negative where the batch's own tokens stand
+    soft: Soft | None = None  # the noise that a flow sees at what is hidden, and its time
 
     @classmethod
     def still(cls, hidden: Tensor) -> View:
@@ -90,8 +93,12 @@ class Reading(ABC):
         hidden = view.hidden.to(model.device)
         answer = batch.positions["answer"].to(model.device)[view.example.to(model.device)]
         _refuse_unreadable(model, answer)
-        state = _masked(model, view.of(model.checked(getattr(batch, which))), hidden, answer, attention)
-        return Asked(model.canvas(state, attention), model.paradigm.read_at(state, answer), view)
+        text = view.of(model.checked(getattr(batch, which)))
+        state = text if view.soft is not None else _masked(model, text, hidden, answer, attention)
+        canvas = model.canvas(state, attention)
+        if view.soft is not None:
+            canvas = replace(canvas, soft=view.soft.map(lambda part: part.to(model.device)))
+        return Asked(canvas, model.paradigm.read_at(state, answer), view)
 
     def canvas(self, model: Model, batch: Batch, which: str = "clean") -> Canvas:
         return self.ask(model, batch, which).canvas

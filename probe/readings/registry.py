@@ -6,11 +6,14 @@ from dataclasses import fields, replace
 from typing import Any
 
 from probe.errors import ProbeError, nearest
+from probe.readings.noise import Noise
 from probe.readings.reading import Reading
 from probe.readings.still import AR, OneMask, Prefix, Ratio
 from probe.readings.trajectory import TrajectoryReading
 
-READINGS: dict[str, type[Reading]] = {kind.name: kind for kind in (AR, Prefix, OneMask, Ratio, TrajectoryReading)}
+READINGS: dict[str, type[Reading]] = {
+    kind.name: kind for kind in (AR, Prefix, OneMask, Ratio, TrajectoryReading, Noise)
+}
 
 
 def named(reading: str | Reading, **knobs: Any) -> Reading:

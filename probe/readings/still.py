@@ -90,11 +90,7 @@ class Ratio(Reading):
 
     def view(self, model: Model, batch: Batch) -> View:
         n, length = batch.clean.shape
-        answer = _at(batch.positions["answer"], batch.clean)
-        whole = torch.ones(n, length, dtype=torch.bool)
-        among = _at(batch.positions["completion"], batch.clean) if self.over == "completion" else whole
-        among[:, 0] = False
-        among |= answer
+        answer, among = places_among(batch, self.over)
         asked = zip(batch.target.tolist(), batch.distractor.tolist(), map(dict, batch.facts), strict=True)
         drawn = torch.stack([self._uniform(question, length) for question in asked], dim=1) < self.rate
         hidden = (drawn & among) | answer
@@ -107,9 +103,23 @@ class Ratio(Reading):
 
     def _uniform(self, question: tuple, length: int) -> Tensor:
         """Numbers from 0 to 1, draws × length, that belong to a question."""
-        digest = blake2b(repr((self.seed, question)).encode(), digest_size=7).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest))
+        generator = torch.Generator().manual_seed(question_seed(self.seed, question))
         return torch.rand(self.draws, length, generator=generator)
+
+
+def question_seed(seed: int, question: tuple) -> int:
+    """A seed of its own for each question, whatever batch it is in."""
+    return int.from_bytes(blake2b(repr((seed, question)).encode(), digest_size=7).digest())
+
+
+def places_among(batch: Batch, over: str) -> tuple[Tensor, Tensor]:
+    """Where the answer is (n × length), and the places that noise may choose from: it and those of "text" (all but the
+    first) or of the "completion"."""
+    answer = _at(batch.positions["answer"], batch.clean)
+    completion = _at(batch.positions["completion"], batch.clean)
+    among = completion if over == "completion" else torch.ones_like(completion)
+    among[:, 0] = False
+    return answer, among | answer
 
 
 def written_span(batch: Batch, reading: str) -> tuple[int, int]:

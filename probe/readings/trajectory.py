@@ -3,22 +3,24 @@
 The model decodes the completion from the clean prompt, and is asked for the answer in each state that it saw on the
 way. The corrupt rows are those same states under the corrupt prompt: what the run had written and what it still had
 masked are identical, so that only the question differs. Once the answer is written, its logits are untrained; an
-autoregressive model's are so until everything before the answer is written. Such steps are left out of the view.
+autoregressive model's are so until everything before the answer is written. Such steps are left out of the view. A
+flow's states are noise at a time τ, in which the answer is open to the end.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from probe.decoding import Sampler, Trajectory, decode
-from probe.decoding.strides import Strides
+from probe.decoding import Flowing, Sampler, Strides, Trajectory, decode, rule_for
+from probe.decoding.flowing import state_at
 from probe.decoding.trajectory import UNWRITTEN
 from probe.errors import ProbeError, TaskError, nearest
 from probe.models.model import Model
+from probe.paradigms.soft import Soft
 from probe.readings.reading import Reading, View
 from probe.readings.still import written_span
 from probe.tasks.batch import Batch
@@ -37,7 +39,7 @@ class TrajectoryReading(Reading):
 
     name: ClassVar[str] = "trajectory"
 
-    sampler: Sampler | Strides | str | None = None
+    sampler: Sampler | Strides | Flowing | str | None = None
     seed: int = 0
     aggregate: str = "commit"
 
@@ -58,7 +60,10 @@ class TrajectoryReading(Reading):
                 found=f"{batch.clean.shape[1] - start - length} tokens after it",
                 remedy="Use the reading 'prefix' or 'one_mask'.",
             )
-        return decode(model, batch.clean[:, :start], length, sampler=self.sampler, seed=self.seed)
+        rule = rule_for(model, self.sampler)
+        if isinstance(rule, Flowing):
+            rule = replace(rule, keep=True)
+        return decode(model, batch.clean[:, :start], length, sampler=rule, seed=self.seed)
 
     def view(self, model: Model, batch: Batch) -> View:
         return view_of(self.run(model, batch), model, batch)
@@ -66,6 +71,8 @@ class TrajectoryReading(Reading):
 
 def view_of(run: Trajectory, model: Model, batch: Batch) -> View:
     """The states of a run of `batch.clean` that left the answer open, earlier steps first."""
+    if run.tau is not None:
+        return _view_of_flow(run)
     states = run.states.cpu()
     start = int(batch.positions["completion"].min())
     unknown = (states == UNWRITTEN) if model.mask_id is None else (states == UNWRITTEN) | (states == model.mask_id)
@@ -79,6 +86,15 @@ def view_of(run: Trajectory, model: Model, batch: Batch) -> View:
     written = states[example, step]
     written[:, :start] = UNWRITTEN
     return View(hidden, example, step, hidden.float().mean(1), written)
+
+
+def _view_of_flow(run: Trajectory) -> View:
+    """Every state of a flow's run; its text stands in z, and only what is given in the batch."""
+    rows, steps, _ = run.states.shape
+    step, example = torch.cartesian_prod(torch.arange(steps), torch.arange(rows)).T
+    soft = Soft.all_of([state_at(run, at) for at in range(steps)])
+    hidden = soft.tau < 1
+    return View(hidden, example, step, hidden.float().mean(1), soft=soft)
 
 
 def _at_answer(states: Tensor, places: Tensor) -> Tensor:

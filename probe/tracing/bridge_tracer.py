@@ -49,6 +49,13 @@ def attached(model: Model, asked: Asked, take: Take) -> Iterator[Forward]:
         )
 
     def forward(canvas: Canvas, logits: bool = False) -> Tensor | None:
+        if canvas.soft is not None:
+            raise TraceError(
+                'a flow with tracer="transformer_lens"',
+                expected="tokens, which the bridge embeds itself",
+                found="noise between tokens",
+                remedy='Record it with tracer="hooks" or "nnsight".',
+            )
         given = bridge(
             canvas.tokens,
             attention_mask=visibility.additive(canvas.allowed, model.dtype),

@@ -66,7 +66,7 @@ def _reached_in_order(model: Model, asked: Asked) -> list:
 def _inputs(model: Model, canvas: Canvas) -> dict[str, Any]:
     rows = len(canvas)  # nnsight counts rows to tell batches apart, so what all examples share is spelled out for each
     return {
-        "input_ids": canvas.tokens,
+        **model.paradigm.shown(model, canvas),
         "attention_mask": visibility.additive(canvas.allowed, model.dtype).expand(rows, -1, -1, -1),
         "position_ids": canvas.places.expand(rows, -1),
         "use_cache": False,

@@ -87,7 +87,8 @@ def record(
         memory = Memory(run.examples, recorded_dtype(model), stepped=run.steps is not None)
         for rows, made in regions.made(_batches(run.examples, batch), memory):
             memory.add(rows, made)
-        return memory.dataset(lambda whole: index_coordinates(asked, whole, run.examples, run.steps), attributes)
+        times = run.times(model)
+        return memory.dataset(lambda whole: index_coordinates(asked, whole, run.examples, run.steps, times), attributes)
     return _stream(Path(store), regions, estimate, {**attributes, "batch_size": batch})
 
 
@@ -121,6 +122,8 @@ def _read(model: Model, batch: Batch, reading: str | Reading) -> Still:
     asked = named(reading).ask(model, batch)
     view = asked.view
     notes = {"of_example": view.example, "draw": view.step, "ratio": view.ratio, "read_at": asked.slots[:, 0]}
+    if view.soft is not None:
+        notes["tau"] = view.soft.tau.masked_fill(~view.hidden, 0).amax(1)  # of what is noised most lightly
     return Still(asked.canvas, {name: note.cpu() for name, note in notes.items()})
 
 
@@ -200,7 +203,7 @@ def _stream(path: Path, regions: _Regions, estimate: Estimate, attributes: dict[
     mark = fingerprint.of(shown, {**attributes, "weights": fingerprint.of_weights(model)})
 
     def labels(first: Region) -> Region:
-        return index_coordinates(asked, first, run.examples, run.steps)
+        return index_coordinates(asked, first, run.examples, run.steps, run.times(model))
 
     store = Store(path, mark, attributes, run.examples, estimate.batch, labels)
     missing = store.missing()

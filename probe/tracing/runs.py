@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,6 +47,10 @@ class Run(ABC):
     @abstractmethod
     def tokens(self) -> Tensor:
         """What tells this run from another."""
+
+    def times(self, model: Model) -> dict[str, Tensor]:
+        """Of a flow's run, the times of its steps by clock."""
+        return {}
 
     @abstractmethod
     def play(self, model: Model, rows: slice, see: See) -> Trajectory | None:
@@ -108,11 +112,24 @@ class Replay(Run):
         from probe.decoding.trajectory import UNWRITTEN
 
         part = _rows(self.trajectory, rows)
+        if part.tau is not None:
+            return self._play_flow(model, part, see)
         for step in self.chosen:
             state = part.states[:, step]
             written = int((state != UNWRITTEN).sum(1).max())  # an autoregressive run sees what is written, no more
             see(model.canvas(state[:, :written], self.attention), step)
         return part
+
+    def _play_flow(self, model: Model, part: Trajectory, see: See) -> Trajectory:
+        from probe.decoding.flowing import state_at
+
+        for step in self.chosen:
+            see(replace(model.canvas(part.states[:, step], self.attention), soft=state_at(part, step)), step)
+        return part
+
+    def times(self, model: Model) -> dict[str, Tensor]:
+        tau, t = self.trajectory.tau, self.trajectory.t
+        return {} if tau is None or t is None else {"tau": tau[list(self.chosen)], "t": t[list(self.chosen)]}
 
 
 @dataclass(frozen=True)
@@ -143,6 +160,16 @@ class Live(Run):
     @property
     def tokens(self) -> Tensor:
         return self.prompt
+
+    def times(self, model: Model) -> dict[str, Tensor]:
+        from probe.decoding import Flowing, rule_for
+        from probe.decoding.flowing import times_of
+
+        rule = rule_for(model, self.options.get("sampler"), self.options.get("steps"))
+        if not isinstance(rule, Flowing):
+            return {}
+        tau, t = times_of(model, rule)
+        return {"tau": tau[list(self.steps)], "t": t[list(self.steps)]}
 
     def play(self, model: Model, rows: slice, see: See) -> Trajectory:
         from probe.decoding import decode
@@ -214,7 +241,6 @@ def _rows(trajectory: Trajectory, rows: slice) -> Trajectory:
 
 
 def _map(trajectory: Trajectory, change: Callable[[Tensor], Tensor]) -> Trajectory:
-    from dataclasses import replace
-
-    names = ("tokens", "states", "committed_at", "confidence")
-    return replace(trajectory, **{name: change(torch.as_tensor(getattr(trajectory, name))) for name in names})
+    names = ("tokens", "states", "committed_at", "confidence", "z")
+    found = {name: part for name in names if (part := getattr(trajectory, name)) is not None}
+    return replace(trajectory, **{name: change(torch.as_tensor(part)) for name, part in found.items()})

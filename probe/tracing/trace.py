@@ -5,13 +5,15 @@ query and key. What is as wide as the residual stream is counted along `feature`
 `head_feature`, the MLP's neurons along `neuron`, the vocabulary along `token`.
 
 Coordinates say what stood there: `tokens` and `mask_state` for every position (and step); `place` and `block` where
-slots are not simply the text in its order; `confidence` and `committed_at` for decoding runs. Numbers that do not exist
+slots are not simply the text in its order; `confidence` and `committed_at` for decoding runs. Of a flow, `tau` and `t`
+say when each step is, and `place_tau` how far each position is (1 where it is given). Numbers that do not exist
 (a position that an autoregressive run has not reached, an inserted token that this example does not have) are NaN, or
 -1 among integers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +97,8 @@ def _standing(model: Model, canvas: Canvas, slots: Tensor | None, axis: str, rag
     if model.mask_id is not None:
         mask_state[tokens == model.mask_id] = MASKED
     found = {"tokens": tokens, "mask_state": mask_state.masked_fill(tokens == ABSENT, ABSENT)}
+    if canvas.soft is not None:
+        found["place_tau"] = _at(canvas.soft.tau.expand(rows, -1), slots)
     if ragged or not is_text(canvas):
         found["place"] = _at(canvas.places.expand(rows, -1), slots)
         found["block"] = _at(canvas.block.expand(rows, -1), slots)
@@ -130,8 +134,10 @@ def _told(asked: Asked, told: Trajectory, found: Region, steps: list[int]) -> Re
     }
 
 
-def index_coordinates(asked: Asked, region: Region, examples: int, steps: tuple[int, ...] | None) -> Region:
-    """The labels of the axes themselves."""
+def index_coordinates(
+    asked: Asked, region: Region, examples: int, steps: tuple[int, ...] | None, times: Mapping[str, Tensor]
+) -> Region:
+    """The labels of the axes themselves, and of a flow's steps their times."""
     sizes = {dim: size for dims, array in region.values() for dim, size in zip(dims, array.shape, strict=True)}
     text = "place" not in region
     shared = asked.positions.cpu().numpy() if asked.positions is not None and text else None
@@ -146,7 +152,8 @@ def index_coordinates(asked: Asked, region: Region, examples: int, steps: tuple[
     if text:
         labels["position"] = labels["query"] = shared if shared is not None else np.arange(_most(sizes))
         labels["key"] = np.arange(sizes.get("key", 0))
-    return {dim: ((dim,), values) for dim, values in labels.items() if dim in sizes}
+    told: Region = {name: (("step",), values.cpu().numpy()) for name, values in times.items()}
+    return {dim: ((dim,), values) for dim, values in labels.items() if dim in sizes} | told
 
 
 def _most(sizes: dict[str, int]) -> int:

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 import probe
 from probe.errors import AttentionError, ProbeError, TaskError
-from probe.readings import AR, READINGS, OneMask, Prefix, Ratio, TrajectoryReading, named
+from probe.readings import AR, READINGS, Noise, OneMask, Prefix, Ratio, TrajectoryReading, named
 from tests.probe.readings.asking import MASK, batch_of, model_of
 from tests.probe.readings.handmade import batch_of as text_batch
 
 
 def test_names():
-    assert list(READINGS) == ["ar", "prefix", "one_mask", "ratio", "trajectory"]
-    assert [type(named(name)) for name in READINGS] == [AR, Prefix, OneMask, Ratio, TrajectoryReading]
+    assert list(READINGS) == ["ar", "prefix", "one_mask", "ratio", "trajectory", "noise"]
+    assert [type(named(name)) for name in READINGS] == [AR, Prefix, OneMask, Ratio, TrajectoryReading, Noise]
     assert named("ratio", rate=0.25) == Ratio(rate=0.25)
     assert named(Ratio(draws=9)) == Ratio(draws=9)
     assert named(Ratio(draws=9), rate=0.25) == Ratio(rate=0.25, draws=9)
