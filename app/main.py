@@ -1,0 +1,222 @@
+"""The app: a run folder, opened to look around in.
+
+    streamlit run app/main.py -- runs/demo
+
+It shows what the report shows, from the same content and the same files, and lets a reader choose: which measure, of
+which pair, on which task. Without a folder it lists the runs near by; `TWINPROBE_RUN` names one for a server.
+
+Tables are cached, figures are not: a figure is made again from its numbers in less time than a cache would take to copy
+it. Nothing that a run says is markup: every word of it is escaped before it is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from probe.errors import ProbeError
+from probe.jobs import wording
+from probe.jobs.contents import Block, Contents, contents
+from probe.jobs.provenance import provenance
+from probe.jobs.report import MARKS
+from probe.jobs.run_folder import MANIFEST, RunFolder, nearby, open_run
+from probe.jobs.verdict import judge
+
+VARIABLE = "TWINPROBE_RUN"
+EVERY = "every one"
+MOST_FIGURES = 8  # at a time; a browser with a hundred charts is no fun
+
+
+def main() -> None:
+    st.set_page_config("Twinprobe", page_icon="◐", layout="wide")
+    folder = chosen_folder()
+    if folder is None:
+        st.title("Twinprobe")
+        st.write("No run is open. Make one with `twinprobe demo`, and name its folder on the left.")
+        return
+    try:
+        said = read(str(folder), (folder / MANIFEST).stat().st_mtime if (folder / MANIFEST).is_file() else 0.0)
+    except ProbeError as problem:
+        tell(problem)
+        return
+    measure, blocks = chosen_blocks(said)
+    show_verdict(said)
+    show_measure(said, measure, blocks)
+    show_failures(said)
+    show_provenance(said.run)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the run …")
+def read(folder: str, changed: float) -> Contents:
+    """All that a run says, read again when its manifest has changed."""
+    return contents(open_run(folder))
+
+
+def plain(text: object) -> str:
+    """A word of a run for a place that knows Markdown: each sign is only a sign."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
+
+
+def tell(problem: ProbeError) -> None:
+    st.error(f"**{plain(problem.thing)}**", icon=":material/error:")
+    for name, words in (("expected", problem.expected), ("found", problem.found), ("do", problem.remedy)):
+        st.write(f"**{name}** {plain(words)}")
+
+
+def chosen_folder() -> Path | None:
+    """The run to show: named on the command line or by the environment, picked near by, or typed."""
+    named = next((word for word in sys.argv[1:] if not word.startswith("-")), None) or os.environ.get(VARIABLE)
+    place = Path(named) if named else Path.cwd()
+    near = [str(path) for path in nearby(place)] or [str(path) for path in nearby(place.parent, deepest=1)]
+    with st.sidebar:
+        picked = st.selectbox("Run", near, key="run", help="Runs near by, the newest first.") if near else None
+        typed = st.text_input("or a folder", key="folder", placeholder="runs/demo")
+    if typed:
+        return Path(typed).expanduser()
+    return Path(picked) if picked else place if named else None
+
+
+def chosen_blocks(said: Contents) -> tuple[str, list[Block]]:
+    """The blocks of the measure, pair and task that the reader chose."""
+    with st.sidebar:
+        headings = [section.heading for section in said.sections]
+        measure = st.selectbox("Measure", headings, key="measure")
+        blocks = [block for section in said.sections if section.heading == measure for block in section.blocks]
+        for name in ("pair", "task", "reading", "seed"):
+            blocks = narrowed(blocks, name)
+    return measure or "", blocks
+
+
+def narrowed(blocks: list[Block], name: str) -> list[Block]:
+    """The blocks with the chosen pair, task, reading or seed; there is nothing to choose where all are alike."""
+    values = list(dict.fromkeys(getattr(block.unit, name) for block in blocks))
+    if len(values) < 2:
+        return blocks
+    chosen = st.selectbox(name.capitalize(), [EVERY, *values], key=name, format_func=lambda value: str(value or "none"))
+    return [block for block in blocks if chosen in (EVERY, getattr(block.unit, name))]
+
+
+def show_verdict(said: Contents) -> None:
+    st.title(plain(said.run.question))
+    state = f"{len(said.run.done)} of {len(said.run.measures)} units done"
+    st.caption(plain(f"{said.run.name} · {state} · {said.run.folder}"))
+    st.header("Verdict")
+    for sentence in said.claims.sentences:
+        st.write(plain(sentence))
+    if said.claims.asked:
+        st.dataframe(claims_table(said), hide_index=True, width="stretch", key="claims")
+    st.write(plain(f"{said.tally.sentence}."))
+    for block in said.blocks:
+        if block.said:
+            st.write(f"- {plain(block.said)} ({plain(block.asked)})")
+    if said.grid:
+        st.dataframe(grid_table(said), hide_index=True, width="stretch", key="grid")
+        st.caption("▲ above its null · ▼ below it · ◆ some of each · ○ no difference shown · = shown to be the same")
+
+
+def claims_table(said: Contents) -> pd.DataFrame:
+    rows = [
+        {"claim": claim.claim, "source": claim.source, "decided by": claim.written}
+        | {asked: answered(answer) for asked, answer in zip(said.claims.asked, claim.answers, strict=True)}
+        for claim in said.claims.claims
+    ]
+    return pd.DataFrame(rows)
+
+
+def answered(answer: object) -> str:
+    if answer is None:
+        return wording.NOTHING
+    by = f" (by {answer.explained_by})" if answer.explained_by else ""
+    return f"{answer.verdict}{by}" + ("" if answer.value == wording.NOTHING else f"  {answer.value}")
+
+
+def grid_table(said: Contents) -> pd.DataFrame:
+    rows = []
+    for line in said.grid:
+        named = {"measure": line.measure, "pair": line.pair, "reading": line.reading or wording.NOTHING}
+        cells = {
+            task or "no task": "; ".join(f"{MARKS.get(cell.verdict or '', '')} {cell.text}".strip() for cell in found)
+            for task, found in zip(said.tasks, line.cells, strict=True)
+        }
+        rows.append(named | cells)
+    return pd.DataFrame(rows)
+
+
+def show_measure(said: Contents, measure: str, blocks: list[Block]) -> None:
+    if not blocks:
+        return
+    st.header(plain(measure))
+    section = next(section for section in said.sections if section.heading == measure)
+    if section.reads:
+        st.write(f"**How to read it.** {plain(section.reads)}")
+    for block in blocks[:MOST_FIGURES]:
+        show_block(said.run, block)
+    if len(blocks) > MOST_FIGURES:
+        st.info(f"{len(blocks) - MOST_FIGURES} more. Choose a pair or a task on the left.")
+
+
+def show_block(run: RunFolder, block: Block) -> None:
+    st.subheader(plain(block.asked), anchor=block.anchor)
+    for words in (block.said, *block.unit.notes):
+        if words:
+            st.write(plain(words))
+    show_figure(run, block)
+    st.caption(f"**Figure {block.number}.** {plain(block.title)}. {plain(block.reads)}")
+    with st.expander(plain(block.tally.sentence)):
+        st.dataframe(marked(judge(run.saved(block.unit).table)), hide_index=True, key=f"table {block.anchor}")
+        st.code(block.command, language=None)
+
+
+def show_figure(run: RunFolder, block: Block) -> None:
+    try:
+        figure = run.figure(block.unit)
+    except ProbeError as problem:
+        tell(problem)
+        return
+    if figure is None:
+        st.info("No figure was saved for this unit; its numbers stand below.")
+        return
+    layout = {key: value for key, value in figure.get("layout", {}).items() if key != "title"}
+    st.plotly_chart({**figure, "layout": layout}, key=f"figure {block.anchor}", config={"displaylogo": False})
+
+
+def marked(judged: pd.DataFrame) -> pd.DataFrame:
+    return judged.assign(held=[MARKS.get(held, "") if isinstance(held, str) else "" for held in judged["held"]])
+
+
+def show_failures(said: Contents) -> None:
+    if not said.failures:
+        return
+    st.header("Without a result")
+    for failure in said.failures:
+        st.error(f"**{plain(failure.unit.measure or failure.unit.id)}** {plain(failure.asked)}")
+        st.write(f"{plain(failure.kind)}: {plain(failure.message)}")
+        if failure.traceback:
+            with st.expander("Where it happened"):
+                st.code(failure.traceback, language=None)
+
+
+def show_provenance(run: RunFolder) -> None:
+    made = provenance(run)
+    with st.expander("Provenance"):
+        if made.command:
+            st.code(made.command, language=None)
+        weights = pd.DataFrame([vars(weights) for weights in made.weights])
+        for name, table in (("Weights", weights), ("Circumstances", facts(made.circumstances)),
+                            ("Versions", facts(made.versions))):  # fmt: skip
+            if len(table):
+                st.write(f"**{name}**")
+                st.dataframe(table, hide_index=True, key=name)
+
+
+def facts(told: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    return pd.DataFrame(told, columns=["what", "is"])
+
+
+main()

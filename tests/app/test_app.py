@@ -1,0 +1,111 @@
+"""The app, without a screen: what it says for a choice, for a bad folder, and for strings that mean harm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.probe.jobs.made_up import QUESTION, write_run
+
+APP = Path(__file__).parents[2] / "app" / "main.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "demo", claims=True)
+
+
+@pytest.fixture
+def opened(folder, monkeypatch) -> AppTest:
+    return app_on(folder, monkeypatch)
+
+
+def app_on(folder: Path, monkeypatch) -> AppTest:
+    monkeypatch.setattr("sys.argv", ["main.py"])
+    monkeypatch.setenv("TWINPROBE_RUN", str(folder))
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    assert not app.exception
+    return app
+
+
+def words(app: AppTest) -> str:
+    """All Markdown of a page, as it reads."""
+    kinds = ("title", "header", "subheader", "markdown", "caption", "error", "info")
+    return " ".join(element.value for kind in kinds for element in app.get(kind)).replace("\\", "")
+
+
+def test_it_shows_the_question_and_the_verdict_of_the_run(opened):
+    assert opened.title[0].value.replace("\\", "") == QUESTION
+    assert "19 of 202 estimates held against a null leave it out" in words(opened)
+    assert "zoo:masked · prefix: of 11 claims, 2 supported, 9 not asked." in words(opened)
+
+
+def test_the_grid_holds_the_planted_difference(opened):
+    grid = next(table.value for table in opened.dataframe if "countdown" in table.value)
+    line = grid[(grid["measure"] == "Front loading") & (grid["pair"] == "zoo:masked")].iloc[0]
+    assert line["countdown"] == "▲ 0.120 [0.090, 0.150]"
+    assert line["ioi"] == "○ 0.010 [−0.020, 0.040]"
+
+
+def test_a_choice_of_measure_pair_and_task_shows_that_one_and_its_table(opened):
+    opened.selectbox(key="measure").set_value("Front loading").run()
+    opened.selectbox(key="pair").set_value("zoo:masked").run()
+    opened.selectbox(key="task").set_value("countdown").run()
+    assert [element.value.replace("\\", "") for element in opened.subheader] == ["zoo:masked · countdown · prefix"]
+    (table,) = [each.value for each in opened.dataframe if "held" in each.value]
+    assert table["estimate"].tolist() == pytest.approx([0.1, 0.22, 0.12])
+    assert table["held"].tolist() == ["", "", "▲"]
+
+
+def test_a_choice_that_a_measure_does_not_have_is_not_offered(opened):
+    opened.selectbox(key="measure").set_value("Verdict").run()
+    assert "task" not in [box.key for box in opened.selectbox]
+    assert not opened.exception
+
+
+def test_what_failed_is_shown(opened):
+    assert "sudoku: expected a tokenizer with digits" in words(opened)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda folder: (folder / "manifest.json").unlink(), "which holds a manifest.json"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "a file of JSON"),
+        (lambda folder: (folder / "manifest.json").write_text('{"units": 3}'), "a list of units"),
+    ],
+)
+def test_a_bad_folder_is_told_with_its_remedy(tmp_path, monkeypatch, spoil, told):
+    folder = write_run(tmp_path / "run", units=[])
+    spoil(folder)
+    app = app_on(folder, monkeypatch)
+    assert len(app.error) == 1
+    assert told in words(app)
+    assert "do" in words(app)
+
+
+def test_a_folder_that_is_typed_is_opened_and_one_that_is_not_there_is_told(opened, tmp_path):
+    other = write_run(tmp_path / "other", units=[], question="Another question?")
+    opened.text_input(key="folder").set_value(str(other)).run()
+    assert opened.title[0].value == "Another question\\?"
+    opened.text_input(key="folder").set_value(str(tmp_path / "nowhere")).run()
+    assert "no such folder" in words(opened)
+    assert not opened.exception
+
+
+def test_without_a_run_it_says_how_to_make_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["main.py"])
+    monkeypatch.delenv("TWINPROBE_RUN", raising=False)
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    assert "twinprobe demo" in words(app)
+
+
+def test_words_of_a_run_are_not_markup(tmp_path, monkeypatch):
+    harmful = "<b>x</b> [y](javascript:z) :red[w] **v** $u$ `t`"
+    app = app_on(write_run(tmp_path / "run", units=[], question=harmful), monkeypatch)
+    escaped = app.title[0].value
+    assert escaped.replace("\\", "") == harmful
+    assert all(escaped[place - 1] == "\\" for place, sign in enumerate(escaped) if sign in "<>[]()*$`:")

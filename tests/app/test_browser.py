@@ -1,0 +1,88 @@
+"""The app in a real browser, since a chart that is not drawn is seen nowhere else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.probe.jobs.made_up import QUESTION, write_run
+
+pytestmark = pytest.mark.xdist_group("browser")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    """Where the app is served, started as the README says."""
+    folder = write_run(tmp_path_factory.mktemp("runs") / "demo")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve = [f"--server.port={port}", "--server.address=127.0.0.1", "--server.headless=true"]
+    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", *serve, "--", str(folder)]
+    server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    try:
+        _wait(f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _wait(url: str) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(url)
+
+
+@pytest.fixture(scope="module")
+def page(browser, address) -> Page:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.errors, page.elsewhere = [], []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
+    page.on("request", lambda asked: None if asked.url.startswith((address, "data:", "blob:"))
+            else page.elsewhere.append(asked.url))  # fmt: skip
+    page.goto(address)
+    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible(timeout=90_000)
+    return page
+
+
+def choose(page: Page, name: str, value: str) -> None:
+    box = page.get_by_role("combobox", name=name)
+    box.click()
+    page.get_by_role("option", name=value, exact=True).click()
+
+
+def test_its_charts_are_drawn(page):
+    expect(page.locator(".js-plotly-plot .cartesianlayer .trace").first).to_be_attached(timeout=60_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(4)
+    assert page.locator(".js-plotly-plot .main-svg").first.bounding_box()["width"] > 300
+
+
+def test_a_choice_draws_another_chart(page):
+    choose(page, "Measure", "Attention")
+    expect(page.get_by_role("heading", name="Attention", exact=True)).to_be_visible(timeout=60_000)
+    choose(page, "Pair", "zoo:fluid")
+    choose(page, "Task", "ioi")
+    expect(page.locator(".js-plotly-plot")).to_have_count(1, timeout=60_000)
+    expect(page.locator(".js-plotly-plot .hm image")).to_have_count(1, timeout=60_000)
+
+
+def test_it_asks_nobody_else_and_complains_of_nothing(page):
+    assert page.elsewhere == []
+    assert page.errors == []
