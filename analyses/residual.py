@@ -40,8 +40,8 @@ def contributions(
     """Relative size and direction of attention's and the MLP's writes, layer by layer."""
     asked = asked_of(models, batch, SITES, reading, asked, square)
     table, _ = tabled(asked, _written)
-    layers = int(table["layer"].max()) + 1
-    table.insert(table.columns.get_loc("layer") + 1, "depth", (table["layer"] + 0.5) / layers)  # type: ignore[arg-type]
+    layers = next(iter(asked.values())).model.n_layers
+    table = table.assign(depth=(table["layer"] + 0.5) / layers)
     axes = {"x": "depth", "colour": "role", "facet": "measure", "x_title": "depth (l + ½)/L"}
     return Result(
         "residual_contributions",

@@ -38,9 +38,9 @@ def direct(
     """Each component's direct part in the logit difference between target and distractor."""
     asked = asked_of(models, batch, SITES, reading, asked, square)
     table, _ = tabled(asked, margin_by_node)
-    table.insert(table.columns.get_loc("node"), "layer", table["node"].map(layer_of))  # type: ignore[arg-type]
+    table["layer"] = table["node"].map(layer_of)
     kinds = {"a": "head", "m": "mlp", "i": "input", "b": "bias"}
-    table = table.assign(kind=table["node"].str[0].map(kinds), measure="direct attribution", unit="logits")
+    table = table.assign(kind=table["node"].str[0].map(kinds.get), measure="direct attribution", unit="logits")
     return Result(
         "direct_logit_attribution",
         table,

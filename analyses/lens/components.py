@@ -54,8 +54,8 @@ def component_lens(
     """Rank of the target, mass of the ten best tokens and entropy of every head's and MLP's own output."""
     asked = asked_of(models, batch, SITES, reading, asked, square)
     table, _ = tabled(asked, _said)
-    table.insert(table.columns.get_loc("node"), "layer", table["node"].map(layer_of))  # type: ignore[arg-type]
-    table["kind"] = table["node"].str[0].map({"a": "head", "m": "mlp"})
+    table["layer"] = table["node"].map(layer_of)
+    table["kind"] = table["node"].str[0].map({"a": "head", "m": "mlp"}.get)
     return Result(
         "component_lens",
         table,

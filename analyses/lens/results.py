@@ -67,8 +67,8 @@ def beliefs(
         return one.per_example(values, layer=found.layers, measure=MEASURES)
 
     table = _through_each(asked, tuned, by_layer)
-    layers = table["layer"].max() + 1
-    table.insert(table.columns.get_loc("layer") + 1, "depth", (table["layer"] + 1) / layers)  # type: ignore[arg-type]
+    layers = next(iter(asked.values())).model.n_layers
+    table = table.assign(depth=(table["layer"] + 1) / layers)
     axes = {"x": "depth", "colour": "series", "facet": "measure", "x_title": "layers passed / L"}
     return Result(
         "tuned_lens" if tuned is not None else "logit_lens",

@@ -79,11 +79,12 @@ class TunedLens:
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {}).get("about", "{}"))
-                made = cls(*(file.get_tensor(name).to(model.device) for name in ("weight", "bias")), about)
+                weight, bias = (file.get_tensor(name).to(model.device) for name in ("weight", "bias"))
         except (SafetensorError, ValueError) as problem:
             raise ProbeError(
                 f"file {path}", expected="a tuned lens", found=str(problem), remedy="Train it again."
             ) from None
+        made = cls(weight, bias, about)
         made._refuse_other_weights(model, path)
         return made
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 def models_alone(table: pd.DataFrame) -> pd.DataFrame:
     """Without the rows that are differences between models; of a decoding run, its last step."""
-    shown = table[~table["role"].str.contains("−")]
-    return shown[shown["step"] == shown["step"].max()] if "step" in shown else shown
+    shown = table.query("~role.str.contains('−')", engine="python")
+    return shown.query("step == step.max()", engine="python") if "step" in shown else shown
 
 
 @drawing("beliefs")
 def beliefs(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     shown = models_alone(table)
-    return profile(shown.assign(measure=shown["measure"].map(dict(about["measures"]))), about)
+    return profile(shown.assign(measure=shown["measure"].map(about["measures"].get)), about)
 
 
 @drawing("components")
@@ -55,7 +55,7 @@ def _marks(
         y=part["estimate"],
         error_y={"type": "data", "symmetric": False, "color": colour, "thickness": 1, "width": 0, **reach},
         mode="markers",
-        marker={"color": colour, "size": 7, "symbol": part["kind"].map(shapes)},
+        marker={"color": colour, "size": 7, "symbol": part["kind"].map(shapes.__getitem__)},
         name=escape(role),
         legendgroup=role,
         showlegend=panel.first,

@@ -24,6 +24,5 @@ def by_depth(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 @drawing("skip_effects")
 def skip_effects(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """Left out × changed, a panel for each model and side; effects run from a layer to those after it."""
-    shown = models_alone(table)
-    shown = shown[shown["layer"] > shown["skipped"]]
+    shown = models_alone(table).query("layer > skipped")
     return heatmap(shown.assign(panel=shown["role"] + " · " + shown["side"]), about)

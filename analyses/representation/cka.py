@@ -106,7 +106,8 @@ def gram(states: NDArray) -> NDArray:
 
 def ratio(grams: Grams, weights: NDArray) -> NDArray:
     """CKA (resample × layers of a × layers of b) under each row of weights."""
-    across, own_a, own_b = (sum(parts) for parts in zip(*(_hsics(a, b, weights) for a, b in grams), strict=True))
+    each = [_hsics(a, b, weights) for a, b in grams]
+    across, own_a, own_b = (np.sum(parts, axis=0) for parts in zip(*each, strict=True))
     with np.errstate(invalid="ignore", divide="ignore"):
         return across / np.sqrt(own_a[:, :, None] * own_b[:, None, :])
 
@@ -147,11 +148,11 @@ def hsic_of_all(a: NDArray, b: NDArray) -> NDArray:
 def _shuffled(grams: Grams, seed: int) -> NDArray:
     """CKA (shuffle × layers of a × layers of b) where the examples of b do not belong to those of a."""
     generator = np.random.default_rng(seed)
-    own = [sum(np.diag(hsic_of_all(pair[side], pair[side])) for pair in grams) for side in (0, 1)]
+    own_a, own_b = (np.sum([np.diag(hsic_of_all(pair[side], pair[side])) for pair in grams], axis=0) for side in (0, 1))
 
     def across() -> NDArray:
         order = generator.permutation(grams[0][0].shape[1])
-        return sum(hsic_of_all(a, b[:, order][:, :, order]) for a, b in grams)  # type: ignore[return-value]
+        return np.sum([hsic_of_all(a, b[:, order][:, :, order]) for a, b in grams], axis=0)
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.stack([across() for _ in range(SHUFFLES)]) / np.sqrt(np.outer(*own))
+        return np.stack([across() for _ in range(SHUFFLES)]) / np.sqrt(np.outer(own_a, own_b))

@@ -133,7 +133,7 @@ def predicted(features: NDArray, labels: NDArray, groups: NDArray) -> NDArray:
     folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The number of unique classes")  # names are many, on purpose
-        return cross_val_predict(reader, features, labels, groups=groups, cv=folds)
+        return np.asarray(cross_val_predict(reader, features, labels, groups=groups, cv=folds))
 
 
 def kinds_of(batch: Batch) -> NDArray:

@@ -76,7 +76,8 @@ def beside(a: xarray.Dataset, b: xarray.Dataset) -> Beside:
     first, second = (np.moveaxis(each[SITE].values, 2, 1) for each in (a, b))  # example × position × layer × feature
     length = min(first.shape[1], second.shape[1])
     hidden_a, hidden = (each["mask_state"].values[:, :length] == 1 for each in (a, b))
-    _refuse_other_texts(*(each["tokens"].values[:, :length] for each in (a, b)), hidden_a, hidden)
+    texts = [each["tokens"].values[:, :length] for each in (a, b)]
+    _refuse_other_texts(texts[0], texts[1], hidden_a, hidden)
     seen = ~hidden_a & ~hidden
     if a.attrs["shift"] == b.attrs["shift"]:
         parts = [_group(first, second, seen, 0, CLEAN), _group(first, second, hidden, 0, MASKED)]
