@@ -14,8 +14,8 @@ Attribution mass p(l) is a layer's share of Σ|s(v)| over heads and MLPs; with n
 **DiD** = ΔFLI on global tasks - ΔFLI on local ones is Mechanism Shift's structural claim as one number: above 0 if the
 diffusion model computes earlier where constraints are global, and not merely everywhere.
 
-Differences are paired: both models answered the same prompts. Magnitudes have their noise taken out, and intervals are
-jackknives (`analyses.statistics.magnitudes` says why a bootstrap would be wrong here; the calibration shows it). W₁
+Differences are paired: both models answered the same prompts. Magnitudes have their noise taken out before and in
+resampling (`analyses.statistics.recentred` says why a plain bootstrap would be wrong; the calibration shows it). W₁
 cannot be below 0, so it stands beside its null: the W₁ between two resamples of the prompts in *one* model.
 
 Everything here also takes the `Scores` of a knock-out: that profile is causal (see `depth`).
@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 from analyses import statistics
 from analyses.circuits.circuit import Circuit
 from analyses.result import Result
-from analyses.scores import KINDS, PARTS, Scores, depths, difference, label, paired, scores_of
-from analyses.statistics import Estimate, Statistic, adjusted, combination, jackknife
+from analyses.scores import KINDS, PARTS, Scores, change, depths, label, measured, scores_of
+from analyses.statistics import Estimate, Statistic, adjusted, combination, recentred
 
 EARLY = 1 / 3
 CHANGE = "diffusion − AR"
@@ -92,7 +92,7 @@ def profile(*circuits: Circuit | Scores, parts: Iterable[str] = ("all",), k: int
     tables = []
     for scores in (scores_of(one, k) for one in circuits):
         for part in parts:
-            found = jackknife(profile_of(scores.part(part)), scores.n)
+            found = measured(profile_of, scores.part(part))
             frame = found.frame(layer=range(scores.n_layers)).assign(depth=scores.depth, part=part, **label(scores))
             tables.append(frame.assign(null=1 / scores.n_layers))
     return Result(
@@ -126,11 +126,8 @@ def index(
     for part in parts:
         base, rest = first.part(part), [one.part(part) for one in others]
         for name, make in MEASURES.items():
-            rows += [_of_model(one, part, name, jackknife(make(one), one.n)) for one in (base, *rest)]
-            rows += [
-                _change(base, one, part, name, jackknife(difference(make, base, one), paired(base, one)))
-                for one in rest
-            ]
+            rows += [_of_model(one, part, name, measured(make, one)) for one in (base, *rest)]
+            rows += [_change(base, one, part, name, change(make, base, one)) for one in rest]
         rows += [_distance(base, one, part, seed) for one in rest]
     table = pd.DataFrame(rows)
     return Result(
@@ -138,8 +135,8 @@ def index(
         table=table.assign(q=adjusted(table["p"])),
         title="Front-loading",
         reads="FLI is 1 if all attribution lies in the first layer, -1 if in the last. A change is the model's less "
-        "the AR twin's, on the same prompts: right of 0, it computes earlier. W₁ is how far attribution has moved either "
-        "way; grey is what prompts alone move it.",
+        "the AR twin's, on the same prompts: right of 0, it computes earlier. W₁ is how far attribution has moved, "
+        "either way; grey is what prompts alone move it.",
         drawing="forest",
         about={
             "axes": {"rows": ["part", "model"], "colour": "task", "facet": "measure", "x_title": ""},
@@ -158,10 +155,15 @@ def _change(base: Scores, other: Scores, part: str, measure: str, found: Estimat
     return {**named, "part": part, "measure": f"Δ {measure}", **found.row(p=True), "null": 0.0}
 
 
+def _between_profiles(a: Scores, b: Scores) -> Statistic:
+    one, two = profile_of(a), profile_of(b)
+    return lambda weights: wasserstein(one(weights), two(weights))
+
+
 def _distance(base: Scores, other: Scores, part: str, seed: int) -> dict[str, Any]:
     """W₁ between two models' profiles, beside the one between two resamples of a model's own prompts."""
     profiles = [profile_of(one) for one in (base, other)]
-    found = jackknife(lambda w: wasserstein(profiles[0](w), profiles[1](w)), paired(base, other))
+    found = measured(_between_profiles, base, other)
     one, two = (statistics.resamples(base.n, _NULL_DRAWS, seed=seed + turn) for turn in (0, 1))
     null = np.mean([wasserstein(of(one), of(two)) for of in profiles], axis=0)
     low, high = np.quantile(null, [0.025, 0.975])
@@ -189,7 +191,7 @@ def did(
     pairs = {task: tuple(scores_of(one, k).part(part) for one in two) for task, two in twins.items()}
     rows = []
     for name, make in MEASURES.items():
-        found = {task: jackknife(difference(make, *two), paired(*two)) for task, two in pairs.items()}
+        found = {task: change(make, *two) for task, two in pairs.items()}
         scopes = {scope: [task for task in pairs if pairs[task][0].scope == scope] for scope in ("local", "global")}
         rows += [
             {"task": task, "measure": f"Δ {name}", "scope": pairs[task][0].scope, **one.row(p=True)}
@@ -267,4 +269,4 @@ def _weighted_place(circuit: Circuit, cells: NDArray, place: NDArray) -> dict[st
         mass = np.abs(circuit.scores.ravel()[cells])
         return {"estimate": float(mass @ place / mass.sum()), "low": np.nan, "high": np.nan, "n": circuit.n}
     values = circuit.example_edges.reshape(circuit.n, -1)[:, cells].astype(np.float64)
-    return jackknife(lambda weights: shares(statistics.magnitudes(weights, values)) @ place, circuit.n).row()
+    return recentred(lambda scores: lambda w: shares(statistics.magnitudes(w, scores)) @ place, values).row()

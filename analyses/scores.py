@@ -6,15 +6,17 @@ function of their means, so it is computed here once and resampled without anoth
 
     scores = scores_of(circuit)                    # heads and MLPs by their own attribution
     scores = scores_of(circuit, k=1000)            # by the strongest 1000 edges that each has a part in
-    weigh = scores.magnitude()                     # weights (r × n) → magnitudes (r × components)
+    measured(index_of, scores)                     # a measure of them, with its interval
+    change(index_of, ar_scores, scores)            # how it differs from another model's
 
-Two models are compared on the examples that both answered: `paired` refuses others. The input and the logits are not
+A *measure* makes of scores a function from weights of the examples to figures (`scores.magnitude()` is one). Two
+models are compared on the examples that both answered: `paired` refuses others. The input and the logits are not
 components: every path begins in one and ends in the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.statistics import Statistic, magnitudes, squares
+from analyses.statistics import Estimate, Statistic, magnitudes, recentred, squares
 from probe.errors import ProbeError
 
 if TYPE_CHECKING:
@@ -90,6 +92,9 @@ class Scores:
         return (self.layer[:, None] == np.arange(self.n_layers)).astype(float)
 
 
+Measure = Callable[[Scores], Statistic]
+
+
 def depths(n_layers: int) -> NDArray:
     return (np.arange(n_layers) + 0.5) / n_layers
 
@@ -138,10 +143,31 @@ def paired(a: Scores, b: Scores) -> int:
     return a.n
 
 
-def difference(make: Callable[[Scores], Statistic], a: Scores, b: Scores) -> Statistic:
-    """A measure of b less that of a, under the same weights: paired."""
-    of_a, of_b = make(a), make(b)
-    return lambda weights: of_b(weights) - of_a(weights)
+def contrast(make: Measure, factors: Sequence[float]) -> Callable[..., Statistic]:
+    """Σ factor · measure of each of several models, under the same weights: paired. (-1, 1) is b less a."""
+
+    def of(*several: Scores) -> Statistic:
+        each = [(factor, make(one)) for factor, one in zip(factors, several, strict=True) if factor]
+        return lambda weights: np.sum([factor * of_one(weights) for factor, of_one in each], axis=0)
+
+    return of
+
+
+def measured(make: Callable[..., Statistic], *several: Scores, **how: Any) -> Estimate:
+    """A measure of one model, or of several on the same examples, with its interval (see `statistics.recentred`)."""
+    first, *others = several
+    for other in others:
+        paired(first, other)
+
+    def statistic(*values: NDArray) -> Statistic:
+        return make(*[replace(one, values=moved) for one, moved in zip(several, values, strict=True)])
+
+    return recentred(statistic, *[one.values for one in several], **how)
+
+
+def change(make: Measure, a: Scores, b: Scores, **how: Any) -> Estimate:
+    """A measure of b less that of a."""
+    return measured(contrast(make, (-1, 1)), a, b, **how)
 
 
 def label(scores: Scores) -> dict[str, Any]:

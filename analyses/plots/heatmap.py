@@ -26,7 +26,7 @@ def heatmap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     figure, each = panels(table, axes.facet)
     for panel in each:
         _cells(figure, panel.table, axes, row=panel.row, col=panel.column)
-    figure.update_layout(coloraxis=_scale(table["estimate"].to_numpy(float), axes.z_title))
+    figure.update_layout(coloraxis=_scale(table[axes.z].to_numpy(float), axes.z_title))
     figure.update_xaxes(title_text=axes.x_title or axes.x, showgrid=False)
     return figure.update_yaxes(title_text=axes.y_title or axes.y, showgrid=False)
 
@@ -45,11 +45,11 @@ def _cells(figure: Figure, part: pd.DataFrame, axes: Axes, **at: Any) -> None:
     import plotly.graph_objects as go
 
     told = part.assign(told=hover(part, [axes.y, axes.x]), mark=np.where(_stands_out(part), "·", ""))
-    square = {name: told.pivot(index=axes.y, columns=axes.x, values=name) for name in ("estimate", "told", "mark")}
+    square = {name: told.pivot(index=axes.y, columns=axes.x, values=name) for name in (axes.z, "told", "mark")}
     cells = go.Heatmap(
-        x=square["estimate"].columns,
-        y=square["estimate"].index,
-        z=square["estimate"].to_numpy(),
+        x=square[axes.z].columns,
+        y=square[axes.z].index,
+        z=square[axes.z].to_numpy(),
         text=square["mark"].to_numpy(),
         texttemplate="%{text}",
         customdata=square["told"].to_numpy(),

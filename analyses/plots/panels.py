@@ -21,6 +21,7 @@ class Axes:
 
     x: str = "x"
     y: str = "y"
+    z: str = "estimate"
     colour: str | None = None
     facet: str | None = None
     x_title: str = ""

@@ -24,14 +24,19 @@ def profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         named = panel.table.groupby(axes.colour, sort=False) if axes.colour else [("", panel.table)]
         for name, part in named:
             part = part.sort_values(axes.x)
-            _line(figure, part, axes, str(name), lines[str(name)], row=panel.row, col=panel.column, first=panel.first)
+            line_with_band(
+                figure, part, axes, str(name), lines[str(name)], panel.first, row=panel.row, col=panel.column
+            )
         if has(panel.table, "null"):
             _null(figure, panel.table.sort_values(axes.x), axes, row=panel.row, col=panel.column, first=panel.first)
     figure.update_xaxes(title_text=axes.x_title or axes.x)
     return figure.update_yaxes(title_text=axes.y_title, col=1)
 
 
-def _line(figure: Figure, part: pd.DataFrame, axes: Axes, name: str, colour: str, *, first: bool, **at: Any) -> None:
+def line_with_band(
+    figure: Figure, part: pd.DataFrame, axes: Axes, name: str, colour: str, first: bool, **at: Any
+) -> None:
+    """One line of a profile, its name in the legend if its panel is the first."""
     import plotly.graph_objects as go
 
     x = part[axes.x]

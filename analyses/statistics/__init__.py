@@ -4,7 +4,7 @@
 
     statistics.mean(values)                                 # of (n, …) values, each cell with its interval
     statistics.bootstrap(lambda w: f(w @ a, w @ b), n)      # any statistic of weighted examples, paired by itself
-    statistics.jackknife(lambda w: f(statistics.magnitudes(w, a)), n)   # the same of magnitudes, noise taken out
+    statistics.recentred(make, scores)                      # any statistic of magnitudes, noise taken out
     statistics.sign_flip(differences)                       # exact under exchange of two models, cell by cell
     statistics.adjusted(p)                                  # Benjamini-Hochberg
     statistics.equivalence(differences, margin)             # two one-sided tests, where "unchanged" is claimed
@@ -15,11 +15,12 @@ An estimate is an `Estimate`: arrays of one shape with the interval, the p-value
 from __future__ import annotations
 
 from analyses.statistics.bootstrap import KINDS, bootstrap, mean, ratio
+from analyses.statistics.combination import combination
 from analyses.statistics.effects import Equivalence, cliffs_delta, equivalence, hedges_g, paired_d
 from analyses.statistics.estimate import Estimate, Statistic
-from analyses.statistics.jackknife import combination, jackknife
 from analyses.statistics.magnitudes import magnitudes, squares
 from analyses.statistics.permutation import adjusted, permutation, sign_flip
+from analyses.statistics.recentred import recentred, without_noise
 from analyses.statistics.weights import RESAMPLES, crossed, nested, resamples, uniform, without_each
 
 __all__ = [
@@ -35,16 +36,17 @@ __all__ = [
     "crossed",
     "equivalence",
     "hedges_g",
-    "jackknife",
     "magnitudes",
     "mean",
     "nested",
     "paired_d",
     "permutation",
     "ratio",
+    "recentred",
     "resamples",
     "sign_flip",
     "squares",
     "uniform",
     "without_each",
+    "without_noise",
 ]

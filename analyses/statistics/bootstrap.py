@@ -13,7 +13,7 @@ Every example is attributed or ablated once; what is resampled is its weight. In
     bca          percentiles corrected for bias and skew (Efron), the acceleration from the jackknife: the default
 
 Not for magnitudes: resampling adds noise to every mean, and what is made of |means| is then off. Such statistics go
-through `jackknife`; `magnitudes` says why.
+through `recentred`.
 
 The p-value against a null is the level at which an interval of the same kind would just touch it, so a p below 0.05 and
 a 95% interval that leaves the null out are one statement.

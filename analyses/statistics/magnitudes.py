@@ -3,16 +3,15 @@
 A node's score is a mean over prompts, and mass, spread and depth are made of its magnitude. But |mean| of pure noise is
 not 0: a head that does nothing still gets 0.8 standard errors of "attribution". Over hundreds of heads that noise looks
 like spread-out computation in the middle of the model, more so in the model whose scores vary more; and a bootstrap,
-which adds its own noise to every mean, doubles it. Of nominal 95% intervals for a participation ratio, percentile
-bootstraps cover next to none in sparse circuits (`python -m analyses.calibration` prints how many).
+which adds its own noise to every mean, doubles it (see `recentred`).
 
 So magnitudes are taken across halves: let one half of the prompts give the sign and the other half the value,
 
     |s| ≈ mean over one half · sign(mean over the other half)
 
-which is 0 on average where there is nothing, and |s| where there is something. Averaged over all ways of halving, with
-τ the standard error of the mean m and z = m/τ, that is m·(2Φ(z) - 1) - 2τ·φ(z): smooth, so that a jackknife knows its
-error. Squares are m² - τ². Single figures may come out below 0: such a node is within noise.
+which is 0 on average where there is nothing, and |s| where there is something. Averaged over all ways of halving,
+with τ the standard error of the mean m and z = m/τ, that is m·(2Φ(z) - 1) - 2τ·φ(z). Squares are m² - τ². Single
+figures may come out below 0: such a node is within noise.
 """
 
 from __future__ import annotations

@@ -1,0 +1,210 @@
+"""The calibration table: for each figure how often nulls are rejected and known differences covered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from analyses.calibration.populations import REGIMES, Population, hardness
+from analyses.front_loading import early_of, front_loading, index_of, shares
+from analyses.result import Result
+from analyses.scores import Measure, change, contrast
+from analyses.specialization.curves import area, grid, normalised
+from analyses.specialization.spread import figure_of, participation, participation_ratio
+from analyses.statistics import (
+    Estimate,
+    bootstrap,
+    combination,
+    equivalence,
+    mean,
+    ratio,
+    sign_flip,
+    uniform,
+)
+
+PAIRS, PROMPTS = 200, 256
+_TILT, _POWER = 0.8, 1.15
+_RESAMPLES = 1_000
+
+
+@dataclass(frozen=True)
+class Found:
+    """One simulated pair: whether the test rejects, and whether the interval covers the truth."""
+
+    rejects: bool
+    covers: bool
+
+
+Simulate = Callable[[np.random.Generator, str, bool], Found]
+
+
+def _of(found: Estimate, truth: float) -> Found:
+    return Found(bool(found.p < 0.05), bool(found.low <= truth <= found.high))
+
+
+def _twins(generator: np.random.Generator, regime: str, differ: bool) -> tuple[Population, Population]:
+    one = Population.drawn(generator, regime)
+    other = one.permuted(generator)
+    return one, other.changed(_TILT, _POWER) if differ else other
+
+
+def paired_difference(make: Measure) -> Simulate:
+    """The difference of a figure between twins, as every measure here takes it."""
+
+    def simulate(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+        twins = _twins(generator, regime, differ)
+        prompts = hardness(generator, PROMPTS)
+        drawn = [one.scores(prompts, generator) for one in twins]
+        return _of(change(make, *drawn, count=_RESAMPLES), _truth(make, *twins))
+
+    return simulate
+
+
+def _truth(make: Measure, one: Population, other: Population) -> float:
+    return float(contrast(make, (-1, 1))(one.truth, other.truth)(uniform(2))[0])
+
+
+def did(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """DiD of FLI over two tasks with prompts of their own."""
+    found, truths = [], []
+    for task in range(2):
+        twins = _twins(generator, regime, differ and task == 1)
+        prompts = hardness(generator, PROMPTS)
+        found.append(change(index_of, *(one.scores(prompts, generator) for one in twins), count=_RESAMPLES))
+        truths.append(_truth(index_of, *twins))
+    return _of(combination(found, (-1, 1)), truths[1] - truths[0])
+
+
+def naive(figure: Callable[[NDArray], NDArray]) -> Simulate:
+    """What is not used: |mean| scores as they come, under a percentile bootstrap. `figure`: magnitudes → a figure."""
+
+    def simulate(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+        one, other = _twins(generator, regime, differ)
+        prompts = hardness(generator, PROMPTS)
+        a, b = (population.scores(prompts, generator).values for population in (one, other))
+        truth = figure(np.abs(other.means)) - figure(np.abs(one.means))
+        change = bootstrap(
+            lambda w: figure(np.abs(w @ b)) - figure(np.abs(w @ a)), PROMPTS, count=_RESAMPLES, kind="percentile"
+        )
+        return _of(change, float(truth))
+
+    return simulate
+
+
+def _plain_index(magnitudes: NDArray) -> NDArray:
+    return front_loading(shares(magnitudes @ _IN_LAYER))
+
+
+def _plain_participation(magnitudes: NDArray) -> NDArray:
+    return participation(magnitudes.sum(-1), (magnitudes**2).sum(-1))
+
+
+_IN_LAYER = Population(np.ones(1)).truth.in_layer
+
+
+def knockout_area(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """The change of a knock-out curve's area: each prompt's metric falls from its own height, noisily."""
+    gone = grid(54)
+    scale = {"all matter": 0.5, "few matter": 0.1}[regime]
+    speeds = (scale, scale * (2.0 if differ else 1.0))
+    prompts = hardness(generator, PROMPTS)
+    expected = [np.exp(-gone / gone[-1] / speed) - np.exp(-1 / speed) for speed in speeds]
+    drawn = [prompts * curve[:, None] * 3 + 0.5 * generator.normal(size=(len(gone), PROMPTS)) for curve in expected]
+    first, second = (normalised(one) for one in drawn)
+    truth = np.diff([area(curve / curve[0], gone) for curve in expected])[0]
+    return _of(bootstrap(lambda w: area(second(w), gone) - area(first(w), gone), PROMPTS, count=_RESAMPLES), truth)
+
+
+def _skewed(generator: np.random.Generator, differ: bool) -> tuple[NDArray, float]:
+    """Paired differences with a long tail, and their true mean."""
+    truth = 0.3 if differ else 0.0
+    return truth + generator.gamma(2, 0.5, PROMPTS) - 1, truth
+
+
+def mean_difference(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    values, truth = _skewed(generator, differ)
+    return _of(mean(values, count=_RESAMPLES), truth)
+
+
+def exchange(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """The sign-flip test, where the models are exchangeable; it has no interval."""
+    values = generator.standard_t(4, PROMPTS) + 0.3 * differ
+    return Found(bool(sign_flip(values, count=_RESAMPLES) < 0.05), not differ or bool(np.mean(values) != 0))
+
+
+def share_of_metric(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """A drop as a share of the metric: a ratio of means over the same prompts."""
+    whole = 3 * hardness(generator, PROMPTS)
+    truth = 0.1 * differ
+    return _of(ratio(truth * whole + 0.5 * generator.normal(size=PROMPTS), whole, count=_RESAMPLES), truth)
+
+
+def at_the_margin(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """Equivalence claimed of a difference that is just as large as the margin: its error of the first kind."""
+    values = 0.3 + generator.normal(size=PROMPTS)
+    return Found(bool(equivalence(values, 0.3).holds()), True)
+
+
+USED: dict[str, Simulate] = {
+    "ΔFLI": paired_difference(index_of),
+    "Δ early mass": paired_difference(early_of),
+    "ΔPR": paired_difference(participation_ratio),
+    "ΔPR within layers": paired_difference(figure_of("PR", "within layers")),
+    "Δ entropy": paired_difference(figure_of("entropy")),
+    "Δ Gini": paired_difference(figure_of("Gini")),
+    "DiD of FLI": did,
+    "Δ knock-out area": knockout_area,
+}
+PLAIN: dict[str, Simulate] = {
+    "mean difference (BCa)": mean_difference,
+    "ratio of means (BCa)": share_of_metric,
+}
+TESTS: dict[str, Simulate] = {"sign flip": exchange, "equivalence at its margin": at_the_margin}
+NOT_USED: dict[str, Simulate] = {
+    "ΔFLI, |mean|, percentile bootstrap": naive(_plain_index),
+    "ΔPR, |mean|, percentile bootstrap": naive(_plain_participation),
+}
+
+
+def table(*, pairs: int = PAIRS, seed: int = 0, figures: Iterable[str] | None = None) -> Result:
+    """Rejections of null pairs and coverage of known differences, each with its Wilson interval."""
+    rows = []
+    for used, group, regimes in (("yes", USED, REGIMES), ("yes", PLAIN | TESTS, ("any",)), ("no", NOT_USED, REGIMES)):
+        for name, simulate in group.items():
+            if figures is not None and name not in figures:
+                continue
+            for regime in regimes:
+                named = {"figure": name, "regime": regime, "used": used}
+                rows += [{**named, **row} for row in _row(simulate, name, regime, pairs, seed)]
+    return Result(
+        name="calibration",
+        table=pd.DataFrame(rows),
+        title=f"Calibration over {pairs} simulated pairs",
+        reads="Rejections of pairs that do not differ (5% are due; fewer is careful, more is wrong), and how often 95% "
+        "intervals cover a known difference.",
+        drawing="forest",
+        about={
+            "axes": {"rows": ["figure", "regime"], "colour": "used", "facet": "what", "x_title": "share of pairs"},
+            "pairs": pairs, "prompts": PROMPTS, "seed": seed, "reference": None,
+        },
+    )  # fmt: skip
+
+
+def _row(simulate: Simulate, name: str, regime: str, pairs: int, seed: int) -> list[dict[str, Any]]:
+    nulls = [simulate(np.random.default_rng([seed, turn]), regime, False).rejects for turn in range(pairs)]
+    rows = [{"what": "rejects", "due": 0.05, **_share(sum(nulls), pairs)}]
+    if name in TESTS:
+        return rows
+    covered = [simulate(np.random.default_rng([seed + 1, turn]), regime, True).covers for turn in range(pairs)]
+    return [*rows, {"what": "covers", "due": 0.95, **_share(sum(covered), pairs)}]
+
+
+def _share(count: int, pairs: int) -> dict[str, Any]:
+    interval = binomtest(count, pairs).proportion_ci(0.95, method="wilson")
+    return {"estimate": count / pairs, "low": interval.low, "high": interval.high, "n": pairs}

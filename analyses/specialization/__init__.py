@@ -1,0 +1,21 @@
+"""Specialisation or distribution: do few components do the work, or many?
+
+    spread(ar, diffusion).table        participation ratio, entropy, Gini, max, n_50, n_90: globally and within layers
+    curves(knockouts, scores).table    knock-out curves against random order
+    interaction(knockouts, scores)     single ablations against the joint one
+    sufficiency(knockouts, scores)     the fewest components that keep 85% of the answer
+    neurons.selectivity(...)           what single neurons tell apart, and whether it is the same on other tasks
+
+No one of them settles the question. Spread of attribution can be noise, or redundancy: parts that stand in for each
+other look unimportant one by one and are not so together. So attribution, knock-outs, interaction and sufficiency stand
+side by side.
+"""
+
+from __future__ import annotations
+
+from analyses.specialization.curves import curves
+from analyses.specialization.joint import interaction, sufficiency
+from analyses.specialization.selectivity import overlap, selectivity
+from analyses.specialization.spread import spread
+
+__all__ = ["curves", "interaction", "overlap", "selectivity", "spread", "sufficiency"]

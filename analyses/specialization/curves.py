@@ -1,0 +1,136 @@
+"""Knock-out curves: how fast an answer is lost when components go, the most important first.
+
+The metric, from 1 (the whole model) to 0 (everything knocked out), against the share of components that are gone. Where
+few components do the work, the first to go take everything with them and the area under the curve is small; where the
+work is spread, the curve is the same as one in random order. So the figure is the area less the random-order area: far
+below 0 is concentrated, near 0 spread.
+
+The order is by |score|, of an attribution or of single knock-outs; prompts are resampled with the order as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analyses.knockouts import Knockouts, Masks
+from analyses.result import Result
+from analyses.scores import Scores
+from analyses.statistics import Statistic, bootstrap
+
+POINTS = 12
+
+
+def grid(n: int, points: int = POINTS) -> NDArray:
+    """How many are gone at each point of a curve: 0, 1 and n, and in between ever farther apart."""
+    return np.unique(np.concatenate([[0], np.geomspace(1, n, points).round()])).astype(int)
+
+
+def first_gone(order: NDArray, gone: NDArray) -> Masks:
+    """Masks of the first so many components of an order."""
+    rank = np.empty(len(order), dtype=int)
+    rank[order] = np.arange(len(order))
+    return rank[None] < gone[:, None]
+
+
+def by_strength(scores: Scores) -> NDArray:
+    return np.argsort(-np.abs(scores.values.mean(0)), kind="stable")
+
+
+def random_orders(n: int, draws: int, seed: int) -> NDArray:
+    return np.random.default_rng(seed).random((draws, n)).argsort(1)
+
+
+def normalised(metric: NDArray) -> Statistic:
+    """Curves (… × points × examples) → weights → 1 at the first point, 0 at the last: r × … × points."""
+
+    def curve(weights: NDArray) -> NDArray:
+        mean = np.moveaxis(metric @ weights.T, -1, 0)
+        first, last = mean[..., :1], mean[..., -1:]
+        return (mean - last) / (first - last)
+
+    return curve
+
+
+def area(curve: NDArray, gone: NDArray) -> NDArray:
+    """Under a curve over the share that is gone."""
+    return np.trapezoid(curve, gone / gone[-1], axis=-1)
+
+
+def curves(
+    runs: Iterable[tuple[Knockouts, Scores]],
+    *,
+    points: int = POINTS,
+    draws: int = 8,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Result:
+    """A curve for each run in the order of its scores, its random-order mean, and their areas.
+
+    Models compared on the same examples also get a row of differences: the area (less random) less the first model's.
+    """
+    rows, areas = [], []
+    for run, scores in runs:
+        gone = grid(run.n_components, points)
+        ranked = run.metric(first_gone(by_strength(scores), gone))
+        orders = random_orders(run.n_components, draws, seed)
+        random = np.stack([run.metric(first_gone(order, gone)) for order in orders])
+        named = {"model": run.model.name, "task": run.task, "scope": run.scope, "ablation": run.ablation.kind}
+        rows += _points(named, run, normalised(ranked), normalised(random), gone, resamples)
+        less_random = _less_random(normalised(ranked), normalised(random), gone)
+        areas.append((named, run, less_random))
+        rows.append(
+            {**named, "what": "area", **bootstrap(_area(normalised(ranked), gone), run.n, count=resamples).row()}
+        )
+        rows.append({**named, "what": "area − random", **bootstrap(less_random, run.n, count=resamples).row(p=True)})
+    rows += _changes(areas, resamples)
+    return Result(
+        name="knockout_curves",
+        table=pd.DataFrame(rows),
+        title="How fast the answer is lost",
+        reads="Components are knocked out, the strongest first; the dotted line is random order. A curve far below it: "
+        "few components carry the answer. One that follows it: the work is spread.",
+        drawing="knockout_curves",
+        about={
+            "axes": {
+                "x": "share", "colour": "model", "facet": "task",
+                "x_title": "share of components knocked out", "y_title": "metric left",
+            },
+            "seed": seed, "draws": draws,
+        },
+    )  # fmt: skip
+
+
+def _points(
+    named: dict[str, Any], run: Knockouts, ranked: Statistic, random: Statistic, gone: NDArray, resamples: int
+) -> list[dict[str, Any]]:
+    found = bootstrap(ranked, run.n, count=resamples, kind="percentile")
+    null = bootstrap(lambda w: random(w).mean(1), run.n, count=resamples, kind="percentile")
+    table = pd.DataFrame(found.columns()).assign(null=null.estimate, null_low=null.low, null_high=null.high)
+    table = table.assign(what="curve", gone=gone, share=gone / gone[-1], **named)
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _area(curve: Statistic, gone: NDArray) -> Statistic:
+    return lambda weights: area(curve(weights), gone)
+
+
+def _less_random(ranked: Statistic, random: Statistic, gone: NDArray) -> Statistic:
+    return lambda weights: area(ranked(weights), gone) - area(random(weights), gone).mean(1)
+
+
+def _changes(areas: list[tuple[dict[str, Any], Knockouts, Statistic]], resamples: int) -> list[dict[str, Any]]:
+    rows = []
+    for task in dict.fromkeys(named["task"] for named, _, _ in areas):
+        (first, run, base), *others = [one for one in areas if one[0]["task"] == task]
+        for named, other, found in others:
+            if named["model"] == first["model"] or other.examples != run.examples:
+                continue
+            change = bootstrap(lambda w, base=base, found=found: found(w) - base(w), run.n, count=resamples)
+            model = f"{named['model']} − {first['model']}"
+            rows.append({**named, "model": model, "what": "Δ area − random", **change.row(p=True), "null": 0.0})
+    return rows

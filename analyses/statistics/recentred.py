@@ -1,0 +1,71 @@
+"""The bootstrap of statistics of magnitudes: of scores moved to where, without noise, they seem to be.
+
+A bootstrap asks: were the data the truth, how would the estimate scatter? For means that is the right question. For
+magnitudes it is not, since in the data no component is 0: those that do nothing show noise, which the bootstrap takes
+for the truth and adds as much noise to again. So here the truth is taken to be the means *without* what noise is
+expected to have put there (`magnitudes`, 0 where nothing is left), and the examples scatter about that as they do:
+
+    moved = values - mean + sign(mean) · magnitude
+
+The resampled figures of `moved`, less their median, are the error of the estimate; the interval is the estimate ±
+their 95% quantile, and p the share of them that is as far off as the null. Where components stand well above noise
+this is the plain paired bootstrap. `python -m analyses.calibration` shows how both do where they do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from analyses.statistics.estimate import Estimate, Statistic
+from analyses.statistics.magnitudes import magnitudes
+from analyses.statistics.weights import resamples, uniform
+from probe.errors import ProbeError
+
+COUNT = 2_000
+_FIGURES = 2**23  # components × resamples held at a time
+
+
+def recentred(
+    make: Callable[..., Statistic],
+    *values: NDArray,
+    count: int = COUNT,
+    level: float = 0.95,
+    null: float = 0.0,
+    seed: int = 0,
+) -> Estimate:
+    """A statistic made from scores (each n × components; the same n examples, so that it is paired).
+
+    `make` takes the scores, one argument each, and hands back a function from weights to figures.
+    """
+    n = _examples(values)
+    estimate = np.asarray(make(*values)(uniform(n)))[0]
+    statistic = make(*[one + (without_noise(one) - one.mean(0)) for one in values])
+    weights = resamples(n, count, seed=seed)
+    at_once = max(1, _FIGURES // max(one.shape[1] for one in values))
+    pieces = [np.asarray(statistic(weights[at : at + at_once])) for at in range(0, count, at_once)]
+    errors = np.concatenate(pieces)
+    errors = np.abs(errors - np.nanmedian(errors, axis=0))
+    reach = np.nanquantile(errors, level, axis=0)
+    as_far = (errors >= np.abs(estimate - null)).sum(0)
+    p = (as_far + 1) / (count + 1)
+    error = reach / ndtri((1 + level) / 2)
+    return Estimate(estimate, estimate - reach, estimate + reach, n, p, error, kind="recentred", level=level)
+
+
+def without_noise(values: NDArray) -> NDArray:
+    """The components' means, each as large as its magnitude is without noise."""
+    return np.sign(values.mean(0)) * np.maximum(magnitudes(uniform(len(values)), values)[0], 0)
+
+
+def _examples(values: tuple[NDArray, ...]) -> int:
+    sizes = {len(one) for one in values}
+    if len(sizes) != 1 or min(sizes) < 2:
+        raise ProbeError(
+            "a bootstrap", expected="at least 2 examples, the same for all", found=str(sorted(sizes)),
+            remedy="Ask for more (n=256), and attribute all models on one batch.",
+        )  # fmt: skip
+    return sizes.pop()
