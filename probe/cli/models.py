@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from probe.cli.screen import FAILED, CatalogFile, Json, app, out
+from probe.cli.screen import FAILED, CatalogFile, Json, Where, app, out
 
 if TYPE_CHECKING:
     from probe.models.catalog import Entry
@@ -89,3 +89,23 @@ def _declaration(row: Entry) -> str:
     shift = "shift" if row.shift else "shift for clean tokens only" if row.clean_shift else "no shift"
     sampler = f"sampler {row.sampler}" if row.sampler else "no sampler of its own"
     return f"{row.paradigm}, {attention} attention; {mask}; {shift}; {sampler}"
+
+
+@app.command(epilog="Example: [cyan]twinprobe card zoo:masked --write[/]")
+def card(
+    where: Where,
+    n: Annotated[int, typer.Option("-n", min=1, help="Held-out questions a task.")] = 500,
+    write: Annotated[bool, typer.Option("--write", help="Put it into the model's folder as README.md.")] = False,
+) -> None:
+    """A model's card: what it is, how it was made, and how well it answers, measured now."""
+    from probe.models.loading import resolve
+    from probe.zoo.card import CARD
+    from probe.zoo.card import card as made
+
+    text = made(where, n)
+    if not write:
+        print(text, end="")
+        return
+    file = resolve(where) / CARD
+    file.write_text(text, "utf-8")
+    out.print(Text(f"wrote {file}"))

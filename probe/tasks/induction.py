@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from probe.tasks.batch import Batch
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
 from probe.tasks.pools import EVENTS, NAMES, OBJECTS, PLACES
@@ -35,6 +36,10 @@ class Induction(Task):
     def __post_init__(self) -> None:
         within(self, "length", 3, 60)
         within(self, "repeated", 1, self.length - 2)
+
+    def guess(self, batch: Batch) -> float:
+        """Among the words of the list."""
+        return 1 / self.length
 
     def make(self, words: Words, draw: Draw) -> Iterator[Example]:
         pool = words.single(NAMES + PLACES + OBJECTS + EVENTS, "words", at_least=2 * self.length)

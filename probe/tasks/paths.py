@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from probe.tasks.batch import Batch
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece, piece
 from probe.tasks.pools import LETTERS
@@ -96,6 +97,11 @@ class Paths(Task):
                 choices=letters,
                 facts={"edges": query.edges, "start": start, "goal": steps[-1], "distance": self.distance},
             )
+
+    def guess(self, batch: Batch) -> float:
+        """Among the nodes that an edge leads to from the start."""
+        ways = [len({b for a, b in facts["edges"] if a == facts["start"]}) for facts in batch.facts]
+        return sum(1 / way for way in ways) / len(ways)
 
     def accepts(self, facts: Mapping[str, Any], text: str) -> bool:
         way = [facts["start"], *text.split()]

@@ -83,6 +83,10 @@ class Task(ABC):
         """Whether `text` is a right answer; None leaves it to whether it is the completion itself."""
         return None
 
+    def guess(self, batch: Batch) -> float:
+        """The share of asked slots that a guess gets right: among all choices, or those that a question offers."""
+        return (batch.right.sum(1) / (batch.right | batch.wrong).sum(1)).mean().item()
+
     def examples(self, tokenizer: Any, n: int, *, seed: int = 0, split: str = "test", fewer: bool = False) -> Batch:
         """`n` different examples; `fewer` takes what there is where `n` do not exist. `tokenizer`: a tokenizer, or a
         Model or Pair that has one."""

@@ -1,4 +1,7 @@
-"""The shipped models: a folder each, with weights, what is declared of them, and the recipe that makes them."""
+"""The shipped models: a folder each, with weights, what is declared of them, the recipe that makes them, and a card.
+
+`zoo:masked` is a model; `zoo:masked@500` is what it was after 500 steps of its training, where such snapshots are kept.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 from probe.errors import CheckpointError, nearest
 
 _HERE = Path(__file__).parent
+CHARACTERS = _HERE / "characters"  # a tokenizer of 27 characters, as text8 has them: a to z, and all else a space
 
 
 def shipped() -> list[str]:
@@ -14,14 +18,23 @@ def shipped() -> list[str]:
     return sorted(file.parent.name for file in _HERE.glob("*/config.json"))
 
 
+def snapshots(name: str) -> list[str]:
+    """The names of a shipped model's snapshots, the earliest first."""
+    kept = [file.parent.name for file in (zoo_folder(name) / "snapshots").glob("step-*/config.json")]
+    return [f"{name}@{step}" for step in sorted(int(each.removeprefix("step-")) for each in kept)]
+
+
 def zoo_folder(name: str) -> Path:
-    """The folder of a shipped model."""
-    folder = _HERE / name
-    if name not in shipped():
-        raise CheckpointError(
-            f"zoo:{name}",
-            expected="a shipped model",
-            found="none of that name",
-            remedy=nearest(f"zoo:{name}", [f"zoo:{known}" for known in shipped()]),
-        )
+    """The folder of a shipped model, or of a snapshot on its way."""
+    model, at, step = name.partition("@")
+    if model not in shipped():
+        raise _unknown(name, "a shipped model", shipped())
+    folder = _HERE / model / "snapshots" / f"step-{step}" if at else _HERE / model
+    if not (folder / "config.json").is_file():
+        raise _unknown(name, f"a snapshot of zoo:{model}", snapshots(model))
     return folder
+
+
+def _unknown(name: str, expected: str, known: list[str]) -> CheckpointError:
+    remedy = nearest(f"zoo:{name}", [f"zoo:{each}" for each in known])
+    return CheckpointError(f"zoo:{name}", expected=expected, found="none of that name", remedy=remedy)

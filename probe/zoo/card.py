@@ -1,0 +1,82 @@
+"""The card of a model: what it is, how it was made, and how well it answers, each figure with the command behind it.
+
+    twinprobe card zoo:masked            prints it
+    twinprobe card zoo:masked --write    puts it into the model's folder
+
+Two figures a task. "The whole answer": the model writes everything that was left open, by its own sampler, and the
+task's checker judges it. "The asked token": it is asked for one token with the truth to its left (the reading `ar`, or
+`prefix` for a diffusion model), which is what circuits are looked for in; beside it what a guess among the answers that
+the question offers would get.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from probe.decoding.score import score
+from probe.models.loading import load, resolve
+from probe.models.model import Model
+from probe.readings import AR, Accuracy, Prefix, right
+from probe.tasks import TASKS, Task, task
+from probe.training.curve import CURVE, read_curve
+
+CARD = "README.md"
+
+
+def card(where: str, n: int = 500) -> str:
+    """The card of a model as Markdown, its figures measured now on `n` held-out questions of each task."""
+    folder, model = resolve(where), load(where)
+    parts = [_head(where, model), _answers(where, model, n), _making(folder)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(where: str, model: Model) -> str:
+    note = model.entry.note if model.entry else ""
+    shape = f"{model.layout.model_type}, {model.n_layers} layers, {model.n_heads} heads"
+    shape += f" ({model.n_kv_heads} for keys and values), d {model.d_model}, {model.n_parameters:,} parameters"
+    facts = {
+        "writes": f"{model.paradigm.name}, {model.paradigm.attention} attention, "
+        + ("with shift" if model.shift else "without shift"),
+        "made from": (model.entry.ar if model.entry and model.entry.ar else None) or "nothing",
+        "shape": shape,
+        "weights": "safetensors, half precision",
+    }
+    lines = [f"# `{where}`", "", note, "", *(f"- {name}: {fact}" for name, fact in facts.items())]
+    return "\n".join(lines)
+
+
+def _answers(where: str, model: Model, n: int) -> str:
+    rows = [_row(model, task(name), n) for name in TASKS]
+    heads = ("task", "the whole answer right", "the asked token right", "a guess")
+    lines = [
+        "## How well it answers",
+        "",
+        f"Held-out questions (split `test`, seed 0), greedy, 95% Wilson intervals: `twinprobe card {where} -n {n}`.",
+        "",
+        "| " + " | ".join(heads) + " |",
+        "|---" * len(heads) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    return "\n".join(lines)
+
+
+def _row(model: Model, asked: Task, n: int) -> tuple[str, ...]:
+    batch = asked.examples(model, n, fewer=True)
+    solved = right(model, batch, AR() if model.paradigm.in_order else Prefix())
+    slot = Accuracy(int(solved.sum()), len(solved))
+    return asked.name, str(score(model, asked, n)), str(slot), f"{asked.guess(batch):.2f}"
+
+
+def _making(folder: Path) -> str:
+    recipe = folder / "recipe.yaml"
+    if not recipe.is_file():
+        return ""
+    said = yaml.safe_load(recipe.read_text("utf-8"))
+    lines = ["## How it was made", "", "```yaml", recipe.read_text("utf-8").strip(), "```", ""]
+    if (folder / CURVE).is_file():
+        curve = read_curve(folder)
+        tokens, flops = (max(value for value in curve[name] if value == value) for name in ("tokens", "flops"))
+        lines.append(f"{said['steps']:,} steps, {tokens:,.0f} tokens, {flops:.3g} operations; the curve is `{CURVE}`.")
+    return "\n".join(lines)
