@@ -1,0 +1,18 @@
+"""The systems' own claims, asked of the twins at hand: whatever comes out is what is written.
+
+    claims.samplers(models, task)            diffusion decoding against autoregression: accuracy and forward passes
+    claims.survival(ar, causal, both, task)  what is left of the AR twin's answers after either way of adapting it
+    claims.horizons(model, task)             elastic horizons against fixed strides: tokens a pass, rejections, accuracy
+    claims.foresight(model, prompts)         how far a stride goes against how open the text is
+    claims.adaptation(curves)                steps to the same loss, from an AR model and from nothing
+
+Each is a `Result`. Models are handed over, never loaded.
+"""
+
+from __future__ import annotations
+
+from analyses.claims.curves import adaptation
+from analyses.claims.strides import foresight, horizons
+from analyses.claims.twins import samplers, survival
+
+__all__ = ["adaptation", "foresight", "horizons", "samplers", "survival"]
