@@ -54,6 +54,23 @@ class Pair:
         return self.ar.tokenizer
 
     @property
+    def twins(self) -> bool:
+        """Whether the diffusion model was made from AR weights, as far as is declared. A flow trained from nothing is
+        comparable with the AR model in what it does, and not weight by weight or edge by edge."""
+        entry = self.diffusion.entry
+        return entry is None or entry.ar is not None
+
+    def refuse_strangers(self, measure: str) -> None:
+        """Refuse a measure that lays the weights, or the edges between them, of both models side by side."""
+        if not self.twins:
+            raise ProbeError(
+                f"{measure} of {self.ar.name!r} and {self.diffusion.name!r}",
+                expected="a diffusion model that was made from an AR model's weights",
+                found="no twin: it was trained from nothing",
+                remedy="Compare what the two do (depth, spread, lenses, accuracy), or take the twin of the AR model.",
+            )
+
+    @property
     def vocabulary(self) -> int:
         """The token ids that both twins have; one of them may have a row more, for its mask."""
         return min(self.ar.vocabulary, self.diffusion.vocabulary)
@@ -86,7 +103,7 @@ def load_pair(where: str | tuple[str | Path, str | Path], *, controls: bool = Tr
         raise ProbeError(
             f"pair {str(where)!r}",
             expected="a diffusion model whose AR twin is known",
-            found=entry.note if entry and entry.note else "no AR twin declared for it",
+            found="no AR twin declared for it" + (f" ({entry.note})" if entry and entry.note else ""),
             remedy="Pass both places: load_pair((AR, DIFFUSION)). " + nearest(str(where), known),
         )
     others = {name: load(place, **for_each) for name, place in entry.controls.items()} if controls else {}

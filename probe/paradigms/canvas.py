@@ -44,7 +44,10 @@ class Canvas:
 
     def to(self, device: torch.device | str) -> Canvas:
         soft = None if self.soft is None else self.soft.map(lambda part: part.to(device))
-        return Canvas(*(part.to(device) for part in (self.tokens, self.allowed, self.places, self.block)), soft)
+        tokens, allowed, places, block = (
+            part.to(device) for part in (self.tokens, self.allowed, self.places, self.block)
+        )
+        return Canvas(tokens, allowed, places, block, soft)
 
 
 def places_of(tokens: Tensor, padding: Tensor | None = None) -> Tensor:

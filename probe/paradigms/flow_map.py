@@ -78,8 +78,8 @@ def eulerian(x: Tensor, s: Tensor, t: Tensor, denoise: Denoise, flow: Callable[[
 def _along(function: Callable[..., Tensor], at: tuple[Tensor, ...], way: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """A function's value and its derivative along a way, forwards."""
     with torch.compiler.set_stance("force_eager"):  # compiled modules know no forward derivatives
-        value, change = torch.func.jvp(function, at, way)
-    return value, change
+        found = torch.func.jvp(function, at, way)
+    return found[0], found[1]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import CONFIG_MAPPING
@@ -10,8 +11,10 @@ from probe.errors import ProbeError
 from probe.models.layout import LAYOUTS, stock_class
 from probe.models.loading import load
 from probe.models.model import Model
+from probe.models.tokenizers import load_tokenizer
 from probe.paradigms import named
 from probe.training.recipe import Recipe
+from probe.zoo import CHARACTERS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -41,7 +44,7 @@ def _from_nothing(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, PreTrainedMo
     from probe.tasks import vocabulary
 
     assert recipe.shape is not None
-    tokenizer = vocabulary.shipped()
+    tokenizer = vocabulary.shipped() if recipe.tokenizer is None else load_tokenizer(_words(recipe.tokenizer), "")
     fields = {
         **recipe.shape.config_fields(),
         "vocab_size": len(tokenizer),
@@ -51,6 +54,11 @@ def _from_nothing(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, PreTrainedMo
     }
     config = CONFIG_MAPPING[recipe.shape.model_type](**fields)
     return tokenizer, stock_class(LAYOUTS[recipe.shape.model_type])(config)
+
+
+def _words(tokenizer: str) -> Path:
+    """The folder of a tokenizer that a recipe names."""
+    return CHARACTERS if tokenizer == CHARACTERS.name else Path(tokenizer).expanduser()
 
 
 def _mask_of(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:

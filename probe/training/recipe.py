@@ -94,6 +94,9 @@ class Recipe(BaseModel):
     name: str
     start: str | None = None
     shape: Shape | None = None
+    tokenizer: str | None = Field(
+        None, description="of a shape: 'characters' (a to z and the space), or a folder; None: the shipped words"
+    )
     paradigm: Literal["autoregressive", "masked", "block", "fluid", "flow", "flow_map"]
     shift: bool | None = Field(None, description="None: the paradigm's own")
     attention: str | None = None
@@ -133,6 +136,8 @@ class Recipe(BaseModel):
     def _starts_somewhere(self) -> Self:
         if (self.start is None) == (self.shape is None):
             raise ValueError("give either 'start' (a model) or 'shape' (from nothing)")
+        if self.tokenizer and self.shape is None:
+            raise ValueError("'tokenizer' goes with 'shape'; a model that is started from has its own")
         if not self.tasks and self.text is None:
             raise ValueError("give 'tasks', or 'text', or both")
         if self.lora and self.paradigm.startswith("flow"):
