@@ -157,6 +157,5 @@ def _repeated(canvas: Canvas, times: int) -> Canvas:
     def repeated(part: Tensor) -> Tensor:
         return part if len(part) == 1 and len(canvas) != 1 else part.repeat(times, *[1] * (part.dim() - 1))
 
-    return replace(
-        canvas, **{name: repeated(getattr(canvas, name)) for name in ("tokens", "allowed", "places", "block")}
-    )
+    parts = {name: repeated(getattr(canvas, name)) for name in ("tokens", "allowed", "places", "block")}
+    return replace(canvas, **parts, soft=None if canvas.soft is None else canvas.soft.map(repeated))

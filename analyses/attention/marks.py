@@ -40,6 +40,7 @@ class Words:
     """What stands at and beside every slot (batch × slots), hidden tokens and padding as none."""
 
     real: Tensor
+    hidden: Tensor
     places: Tensor
     block: Tensor
     tokens: Tensor
@@ -54,7 +55,7 @@ class Words:
     def of(cls, model: Model, canvas: Canvas) -> Words:
         real = real_slots(canvas)
         places, block = (part.expand(len(canvas), -1) for part in (canvas.places, canvas.block))
-        hidden = torch.zeros_like(real) if model.mask_id is None else (canvas.tokens == model.mask_id) & real
+        hidden = hidden_slots(model, canvas) & real
         tokens = canvas.tokens.masked_fill(~real | hidden, _NONE)
         before, after = (_beside(tokens, real, places, block, way) for way in (1, -1))
         asked = hidden if not model.shift else _beside(hidden.long(), real, places, block, -1) == 1
@@ -64,7 +65,7 @@ class Words:
         left = torch.where(asked, tokens if model.shift else before, tokens)
         left_place = torch.where(asked, places + ahead - 1, places)
         right, right_place = torch.where(asked, beyond, tokens), torch.where(asked, places + ahead + 1, places)
-        return cls(real, places, block, tokens, before, after, left, left_place, right, right_place)
+        return cls(real, hidden, places, block, tokens, before, after, left, left_place, right, right_place)
 
     def marks(self, queries: slice) -> Tensor:
         """The marks (batch × queries × keys × MARKS) of some of the queries."""
@@ -99,6 +100,14 @@ def _beside(values: Tensor, real: Tensor, places: Tensor, block: Tensor, way: in
     whole = real & real.roll(way, 1) & (places.roll(way, 1) == places - way) & (block.roll(way, 1) == block)
     whole[:, 0 if way == 1 else -1] = False
     return values.roll(way, 1).masked_fill(~whole, _NONE)
+
+
+def hidden_slots(model: Model, canvas: Canvas) -> Tensor:
+    """Which slots (batch × slots) hold no token that could be read: masks, and what a flow sees as noise."""
+    hidden = torch.zeros_like(canvas.tokens, dtype=torch.bool)
+    if model.mask_id is not None:
+        hidden = canvas.tokens == model.mask_id
+    return hidden if canvas.soft is None else hidden | (canvas.soft.tau < 1)
 
 
 def real_slots(canvas: Canvas) -> Tensor:

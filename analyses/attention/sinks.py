@@ -9,13 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from analyses.attention.heads import COLUMNS, measured
+from analyses.attention.heads import SLOTS_AT_ONCE
+from analyses.attention.watching import MEASURES as SCORES
+from analyses.attention.watching import watched
 from analyses.per_example import PerExample
 from analyses.result import Result
 from analyses.statistics import RESAMPLES
 from probe.decoding import Trajectory
-from probe.decoding.trajectory import UNWRITTEN
 from probe.models.model import Model
+from probe.tracing.runs import replay
 
 MEASURES = {"sink": "mass", "sink_place": "place", "sink_masked": "share on a mask"}
 MOVED = "share that moved"
@@ -23,7 +25,7 @@ MOVED = "share that moved"
 
 def sinks(model: Model, run: Trajectory, *, by_head: bool = False, resamples: int = RESAMPLES) -> Result:
     """Of each step and layer (and head): the sink's mass, its place, how often it is a mask, how often it moved."""
-    found = _by_step(model, run.states if run.states.dim() == 3 else run.states[None])
+    found = _by_step(model, run)
     measures = [*MEASURES.values(), MOVED]
     if by_head:
         layers, heads = (range(size) for size in found.shape[2:4])
@@ -44,16 +46,18 @@ def sinks(model: Model, run: Trajectory, *, by_head: bool = False, resamples: in
     )
 
 
-def _by_step(model: Model, states: Tensor) -> Tensor:
+@torch.no_grad()
+def _by_step(model: Model, run: Trajectory) -> Tensor:
     """example × step × layer × head × (mass, place, on a mask, moved)."""
-    chosen = [COLUMNS.index(name) for name in MEASURES]
-    steps = [measured(model, model.canvas(_seen(states[:, step])))[..., chosen] for step in range(states.shape[1])]
-    found = torch.stack(steps, 1)
+    again = replay(run, None, None)
+    at_once = max(1, SLOTS_AT_ONCE // again.slots)
+    pieces = []
+    for start in range(0, again.examples, at_once):
+        with watched(model) as seen:
+            rows = slice(start, min(start + at_once, again.examples))
+            again.play(model, rows, lambda canvas, _: model.run_trunk(canvas, eager=True))
+        pieces.append(torch.stack([each.scores for each in seen.passes], 1))
+    found = torch.cat(pieces)[..., [SCORES.index(name) for name in MEASURES]]
     place = found[..., list(MEASURES).index("sink_place")]
     moved = torch.cat([torch.full_like(place[:, :1], torch.nan), (place.diff(dim=1) != 0).float()], 1)
     return torch.cat([found, moved[..., None]], -1)
-
-
-def _seen(state: Tensor) -> Tensor:
-    """What a step's forward pass was shown: an autoregressive run sees what is written, and no more."""
-    return state[:, : int((state != UNWRITTEN).sum(1).max())]

@@ -28,7 +28,6 @@ from probe.tracing.selection import Asked
 from probe.tracing.sites import Site
 
 MEASURES = (*MARKS, "entropy", "sink", "sink_place", "sink_masked")
-NO_MASK = -1  # no token has this id
 _AT_ONCE = 2**24  # numbers of a block of queries' marks or pattern
 
 
@@ -59,7 +58,7 @@ class Watch:
 
     def take(self, one: Site, layer: int, view: Tensor, *, projected: bool = False) -> None:
         assert self._words is not None
-        self.passes[-1].layers.append(scores(view.detach(), self.passes[-1].canvas, self._words, self.model.mask_id))
+        self.passes[-1].layers.append(scores(view.detach(), self.passes[-1].canvas, self._words))
 
 
 @contextmanager
@@ -77,7 +76,7 @@ def watched(model: Model) -> Iterator[Watch]:
         model.before_run.remove(watch.sees)
 
 
-def scores(pattern: Tensor, canvas: Canvas, words: Words, mask_id: int | None) -> Tensor:
+def scores(pattern: Tensor, canvas: Canvas, words: Words) -> Tensor:
     """The MEASURES (example × head) of one layer's pattern (example × head × query × key)."""
     batch, heads, queries, keys = pattern.shape
     visible = canvas.allowed.expand(batch, -1, -1).to(pattern.device) & words.real[:, None] & words.real[:, :, None]
@@ -97,7 +96,7 @@ def scores(pattern: Tensor, canvas: Canvas, words: Words, mask_id: int | None) -
     texts = words.real.sum(1).to(pattern)
     have[:, MARKS.index("offset")] = texts  # every query has an offset, be it 0
     several = (visible.sum(-1) > 1).sum(1).to(pattern)
-    sink = _sink(looked_at / texts[:, None, None], words, canvas, mask_id)
+    sink = _sink(looked_at / texts[:, None, None], words)
     averaged = torch.cat([marked / _or_nan(have)[:, None], (entropy / _or_nan(several)[:, None])[..., None]], -1)
     return torch.cat([averaged, sink], -1).float().cpu()
 
@@ -106,12 +105,9 @@ def _or_nan(count: Tensor) -> Tensor:
     return count.masked_fill(count == 0, torch.nan)
 
 
-def _sink(mass: Tensor, words: Words, canvas: Canvas, mask_id: int | None) -> Tensor:
+def _sink(mass: Tensor, words: Words) -> Tensor:
     """The most looked-at key of each example and head: its share of all attention, its place, whether it is a mask."""
     most, slot = mass.max(-1)
-    flat = slot.flatten(1)
-    place = words.places.gather(1, flat.to(words.places.device)).view_as(slot)
-    masked = canvas.tokens.gather(1, flat.to(canvas.tokens.device)).view_as(slot) == (
-        -1 if mask_id is None else mask_id
-    )
-    return torch.stack([most, place.to(most), masked.to(most)], -1)
+    flat = slot.flatten(1).to(words.places.device)
+    place, hidden = (of.gather(1, flat).view_as(slot).to(most) for of in (words.places, words.hidden))
+    return torch.stack([most, place, hidden], -1)

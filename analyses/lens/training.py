@@ -23,6 +23,7 @@ from torch.nn.functional import kl_div
 from analyses.lens.tuned import TunedLens
 from analyses.lens.unembedding import Unembedding
 from probe.models.model import Model
+from probe.paradigms import Flow
 from probe.readings import Reading, View, named
 from probe.tasks import Batch
 from probe.tracing import fingerprint, record
@@ -87,7 +88,12 @@ def readings_of(model: Model) -> list[Reading]:
     """The readings that a model's lens is trained on."""
     if model.paradigm.in_order:
         return [named("ar")]
-    return [named("prefix"), named("one_mask"), *(named("ratio", rate=rate, draws=1) for rate in (0.25, 0.5, 0.75))]
+    shares = (0.25, 0.5, 0.75)
+    if isinstance(model.paradigm, Flow):
+        noisy = [named("noise", tau=share, draws=1) for share in shares]
+    else:
+        noisy = [named("ratio", rate=share, draws=1) for share in shares]
+    return [named("prefix"), named("one_mask"), *noisy]
 
 
 def answering(model: Model, tokens: Tensor, view: View) -> Tensor:

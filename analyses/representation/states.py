@@ -75,7 +75,7 @@ def beside(a: xarray.Dataset, b: xarray.Dataset) -> Beside:
     """The tokens of two traces of the same examples, aligned; `a` is the AR model's, or another that shifts."""
     first, second = (np.moveaxis(each[SITE].values, 2, 1) for each in (a, b))  # example × position × layer × feature
     length = min(first.shape[1], second.shape[1])
-    hidden_a, hidden = (each["mask_state"].values[:, :length] == 1 for each in (a, b))
+    hidden_a, hidden = (_hidden(each)[:, :length] for each in (a, b))
     texts = [each["tokens"].values[:, :length] for each in (a, b)]
     _refuse_other_texts(texts[0], texts[1], hidden_a, hidden)
     seen = ~hidden_a & ~hidden
@@ -91,6 +91,12 @@ def beside(a: xarray.Dataset, b: xarray.Dataset) -> Beside:
             _group(first, second, seen & before, 0, BEFORE),
         ]
     return Beside(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _hidden(trace: xarray.Dataset) -> NDArray:
+    """Where no token could be read (example × position): masks, and what a flow sees as noise."""
+    masks = trace["mask_state"].values == 1
+    return masks | (trace["place_tau"].values < 1) if "place_tau" in trace else masks
 
 
 def _group(a: NDArray, b: NDArray, chosen: NDArray, back: int, name: str) -> tuple[NDArray, ...]:
