@@ -7,14 +7,24 @@ how each kind is written, opened again, and compared with the same product made 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from analyses.result import Result
+
+if TYPE_CHECKING:
+    import xarray
+
+    from analyses.circuits.circuit import Circuit
+    from analyses.lens.tuned import TunedLens
+    from probe.jobs.inputs import Inputs
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6  # what another machine, or another batch size, may change of a number
 
@@ -43,7 +53,99 @@ class Table:
         return _of_drawings()
 
 
-TABLE = Table()
+class Tables:
+    """Several Results that come of the same forward passes, by name."""
+
+    def save(self, product: Mapping[str, Result], folder: Path) -> None:
+        for name, result in product.items():
+            result.save(folder / name)
+
+    def open(self, folder: Path, given: Any = None) -> dict[str, Result]:
+        return {inner.name: TABLE.open(inner) for inner in sorted(folder.iterdir()) if inner.is_dir()}
+
+    def difference(self, one: Path, other: Path) -> str | None:
+        first, second = self.open(one), self.open(other)
+        if first.keys() != second.keys():
+            return f"tables {sorted(first)}, then {sorted(second)}"
+        found = {name: differences(first[name].table, second[name].table) for name in first}
+        return next((f"{name}: {difference}" for name, difference in found.items() if difference), None)
+
+
+class Circuits:
+    """A circuit: its arrays as numpy writes them, what it is a circuit of as JSON."""
+
+    ARRAYS = ("scores", "per_example", "example_edges", "neurons")
+
+    def save(self, product: Circuit, folder: Path) -> None:
+        arrays = {name: getattr(product, name) for name in self.ARRAYS if getattr(product, name) is not None}
+        np.savez(folder / "circuit.npz", **arrays)
+        graph = {field.name: getattr(product.graph, field.name) for field in fields(product.graph)}
+        about = {"graph": graph, "about": product.about.as_dict()}
+        (folder / "circuit.json").write_text(json.dumps(about, default=float), "utf-8")
+
+    def open(self, folder: Path, given: Any = None) -> Circuit:
+        from analyses.circuits.circuit import Circuit, Provenance
+        from analyses.circuits.graph import Graph
+
+        about = json.loads((folder / "circuit.json").read_text("utf-8"))
+        graph: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in about["graph"].items()}
+        with np.load(folder / "circuit.npz", allow_pickle=False) as arrays:
+            held = {name: arrays[name] for name in arrays.files}
+        return Circuit(graph=Graph(**graph), about=Provenance(**about["about"]), **held)
+
+    def difference(self, one: Path, other: Path) -> str | None:
+        first, second = self.open(one), self.open(other)
+        apart = _apart(first.scores, second.scores)
+        return f"{int(apart.sum())} of {apart.size} edges' scores" if apart.any() else None
+
+
+class Traces:
+    """A trace, which its recording has written already."""
+
+    def save(self, product: Any, folder: Path) -> None:
+        product.close()
+
+    def open(self, folder: Path, given: Any = None) -> xarray.Dataset:
+        from probe.tracing import open_trace
+
+        return open_trace(_only(folder, "*.zarr"), verify=False)  # the store has hashed it
+
+    def difference(self, one: Path, other: Path) -> str | None:
+        first, second = self.open(one), self.open(other)
+        for name in first.data_vars:
+            a, b = first[name].values, second[name].values
+            if a.shape != b.shape or _apart(a, b).any():
+                return f"{name!r} differs"
+        return None
+
+
+class Lenses:
+    """A tuned lens, as safetensors."""
+
+    def save(self, product: TunedLens, folder: Path) -> None:
+        product.save(folder)
+
+    def open(self, folder: Path, given: Inputs) -> TunedLens:
+        from analyses.lens.tuned import TunedLens
+
+        return TunedLens.open(folder, given.model)
+
+    def difference(self, one: Path, other: Path) -> str | None:
+        from safetensors.numpy import load_file
+
+        first, second = (load_file(_only(folder, "*.safetensors")) for folder in (one, other))
+        # Training multiplies rounding; two lenses of one run of one machine are the same to the last digit.
+        same = all(np.allclose(first[name], second[name], rtol=1e-2, atol=1e-3) for name in first)
+        return None if same else "other maps"
+
+
+TABLE, TABLES, CIRCUIT, TRACE, LENS = Table(), Tables(), Circuits(), Traces(), Lenses()
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Where two arrays differ beyond rounding, which is a matter of their scale."""
+    scale = float(np.nanmax(np.abs(one), initial=0.0))
+    return ~np.isclose(one, other, rtol=RELATIVE, atol=max(ABSOLUTE * scale, 1e-12), equal_nan=True)
 
 
 def differences(one: pd.DataFrame, other: pd.DataFrame) -> str | None:

@@ -199,8 +199,6 @@ class _Progress:
     def finished(self, unit: Unit, outcome: Outcome) -> None:
         if unit.id in self.running:
             self.running.remove(unit.id)
-        if outcome.error is not None:
-            self.bar.console.print(Text(f"failed {unit.id}: {outcome.error['message']}", style="red"))
         self.bar.advance(self.row)
 
     def end(self) -> None:

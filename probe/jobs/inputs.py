@@ -95,10 +95,10 @@ class Inputs:
         return products[None] if products.keys() == {None} else products
 
     def setting(self, name: str) -> Any:
-        """What the budget says of something that the product depends on."""
+        """What the spec says of something that the product depends on."""
         if name not in self._work.settings:
             raise LookupError(f"the work {self._work.name!r} does not say that it depends on {name!r}")
-        return getattr(self._spec.budget, name)
+        return self._spec.setting(name)
 
     @property
     def threads(self) -> int:

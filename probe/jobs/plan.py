@@ -117,7 +117,7 @@ class _Grid:
         return self._made[name]
 
     def _new(self, work: Work, label: str, knobs: Mapping[str, Any], place: dict[str, Any], name: str) -> Unit | None:
-        reason = work.refuses(place)
+        reason = work.refuses(place, self.spec)
         if reason is None:
             needs, reason = self._needs(work, place)
         if reason is not None:
@@ -150,7 +150,7 @@ class _Grid:
         """What decides a unit's product, besides what it needs."""
         spec = self.spec
         facts: dict[str, Any] = {"code": code_of(work.make), "knobs": dict(knobs)}
-        facts |= {"settings": {name: getattr(spec.budget, name) for name in work.settings}}
+        facts |= {"settings": {name: _brief(repr(spec.setting(name))) for name in work.settings}}
         if "pair" in place:
             twins = self.twins[place["pair"]]
             roles = [place["role"]] if "role" in place else twins.models if work.roles is None else work.roles

@@ -203,6 +203,12 @@ class Spec(BaseModel):
             )
         return many
 
+    def setting(self, name: str) -> Any:
+        """What the spec says of something that decides numbers: its tasks or readings, or a part of the budget."""
+        if name in ("tasks", "readings"):
+            return [one.made() for one in getattr(self, name)]
+        return getattr(self.budget, name)
+
     @cached_property
     def labelled(self) -> dict[str, dict[str, Any]]:
         """What each axis holds, by label."""

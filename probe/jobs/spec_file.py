@@ -84,7 +84,7 @@ def parse_spec(text: str, source: str = "spec", overrides: Iterable[str] = ()) -
     try:
         return Spec.model_validate(data)
     except ValidationError as problem:
-        found = {str(fault): fault for fault in (_fault(error, root, said) for error in problem.errors())}
+        found = {str(fault): fault for fault in (_fault(error, root, said) for error in _first(problem.errors()))}
         raise SpecError(source, list(found.values())) from None
 
 
@@ -238,6 +238,12 @@ _FIELDS: dict[str, tuple[type[BaseModel], str | None]] = {
     "measures": (MeasureSpec, "measure"),
     "budget": (Budget, None),
 }
+
+
+def _first(errors: list[Any]) -> list[Any]:
+    """Without what only follows from others: a list whose items are all at fault is also too short."""
+    inner = {error["loc"][0] for error in errors if len(error["loc"]) > 1}
+    return [error for error in errors if not (error["type"] == "too_short" and error["loc"][0] in inner)]
 
 
 def _fault(error: Any, root: yaml.Node | None, said: Mapping[Place, str]) -> Fault:

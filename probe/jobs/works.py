@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, distributions
 from typing import TYPE_CHECKING, Any, Protocol
 
 from probe.errors import ProbeError, nearest
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from probe.jobs.inputs import Inputs
+    from probe.jobs.spec import Spec
 
 GROUP, VARIABLE = "twinprobe.measures", "TWINPROBE_MEASURES"
 AXES = ("pair", "role", "task", "reading", "seed")
 A_MODEL = AXES  # each model of a pair at each place
 A_PAIR = ("pair", "task", "reading", "seed")  # a pair at each place
-SETTINGS = ("examples", "solved", "resamples")
+SETTINGS = ("examples", "solved", "resamples", "tasks", "readings")
 
 
 class Form(Protocol):
@@ -56,12 +57,12 @@ class Work:
 
     axes       of AXES: it is done once for each combination of what the spec lists there
     needs      names of works whose products it is handed
-    settings   of SETTINGS: what of the budget its product depends on, and is therefore handed
+    settings   of SETTINGS: what else of the spec its product depends on, and is therefore handed
     roles      the models it loads where it has no axis `role`; None: every model of the pair, (): none
     knobs      its own settings, with their defaults; a spec can turn them
     passes     forward passes an example and model it takes (a backward pass is two), for estimates
     kept       bytes an example on disk, for estimates
-    refuses    why it does not apply at some place of the grid (a mapping from axis to label), or None
+    refuses    why it does not apply at a place (a mapping from axis to label) of a spec's grid, or None
     resumes    it goes on with what an interrupted attempt left in its folder
     """
 
@@ -77,7 +78,7 @@ class Work:
     measure: bool = False
     passes: float = 0.0
     kept: float = 0.0
-    refuses: Callable[[Mapping[str, Any]], str | None] = lambda place: None
+    refuses: Callable[[Mapping[str, Any], Spec], str | None] = lambda place, spec: None
     resumes: bool = False
 
 
@@ -87,7 +88,7 @@ def works() -> Mapping[str, Work]:
     from probe.jobs.pools import POOL
 
     found = [POOL]
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    for entry in sorted(_entries(), key=lambda entry: entry.name):
         found += entry.load()
     found += _own(os.environ.get(VARIABLE, ""))
     by_name = {work.name: work for work in found}
@@ -101,6 +102,12 @@ def works() -> Mapping[str, Work]:
             remedy=f"Rename them where they are declared (entry points {GROUP!r}, {VARIABLE}).",
         )
     return by_name
+
+
+def _entries() -> set[EntryPoint]:
+    """The group's entries of every distribution: of one that was installed twice (a checkout's stale metadata beside
+    the real one), the standard library would look at the first alone."""
+    return {entry for found in distributions() for entry in found.entry_points.select(group=GROUP)}
 
 
 def measures() -> dict[str, Work]:

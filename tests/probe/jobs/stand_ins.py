@@ -112,5 +112,5 @@ WORKS = [
     _measure("hungry", _hungry, settings=("examples", "resamples"), knobs={"most": 3}),
     _measure("suicidal", _suicidal, settings=("resamples",), knobs={"times": 1}),
     _measure("undrawable", _undrawable),
-    _measure("nowhere", _mean, needs=("numbers",), refuses=lambda place: "it never applies"),
+    _measure("nowhere", _mean, needs=("numbers",), refuses=lambda place, spec: "it never applies"),
 ]

@@ -1,0 +1,16 @@
+"""What a job can measure: every measure of the toolkit, with what it needs, for `probe.jobs` to find by name.
+
+Work that several measures need is declared once and done once. What is left for a measure is to call its function, so
+each is a line or two. Functions are imported where they are called: a plan is made without any of them.
+
+    pool ─┬─ circuit ─┬─ front_loading, did, spread, overlap, faithfulness, robustness, …
+          │           └─ knockouts ── causal_profile, knockout_curve, …
+          └─ trace ───── beliefs (with lens), direct_attribution, contributions, …
+"""
+
+from __future__ import annotations
+
+from analyses.measures import from_circuits, from_models
+from analyses.measures.shared import SHARED
+
+MEASURES = [*SHARED, *from_circuits.MEASURES, *from_models.MEASURES]

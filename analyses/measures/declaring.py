@@ -1,0 +1,20 @@
+"""How a measure is declared: one line, since nearly all are a table of one pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analyses.forms import TABLE
+from probe.jobs.works import A_PAIR, Work
+
+TWINS = ("ar", "diffusion")
+
+
+def measure(name: str, about: str, make: Any, *needs: str, axes: tuple[str, ...] = A_PAIR, **how: Any) -> Work:
+    """A measure: of one pair, as a table."""
+    return Work(name, about, make, TABLE, axes=axes, needs=needs, measure=True, **how)
+
+
+def of_circuits(name: str, about: str, make: Any, **how: Any) -> Work:
+    """A measure that needs nothing but circuits, and loads no model."""
+    return measure(name, about, make, "circuit", roles=(), **how)

@@ -1,0 +1,120 @@
+"""Measures of circuits, which were found before: no model is run again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from analyses.measures.declaring import TWINS, of_circuits
+
+if TYPE_CHECKING:
+    from analyses.circuits.circuit import Circuit
+    from analyses.result import Result
+    from probe.jobs.inputs import Inputs
+    from probe.jobs.spec import Spec
+
+ALL_TASKS = ("pair", "reading", "seed")  # one unit looks at all tasks
+
+
+def _in_order(circuits: Mapping[str, Circuit]) -> list[Circuit]:
+    """The pair's circuits: AR, diffusion, then the controls."""
+    return [circuits["ar"], circuits["diffusion"], *(of for role, of in circuits.items() if role not in TWINS)]
+
+
+def _front_loading(given: Inputs) -> Result:
+    from analyses import front_loading
+
+    return front_loading.index(*_in_order(given["circuit"]), seed=given.seed)
+
+
+def _attribution_profile(given: Inputs) -> Result:
+    from analyses import front_loading
+
+    return front_loading.profile(*_in_order(given["circuit"]))
+
+
+def _spans(given: Inputs) -> Result:
+    from analyses import front_loading
+
+    return front_loading.spans(*_in_order(given["circuit"]))
+
+
+def _did(given: Inputs) -> Result:
+    from analyses import front_loading
+
+    circuits = given["circuit"]
+    tasks = dict.fromkeys(task for _, task in circuits)
+    return front_loading.did({task: (circuits["ar", task], circuits["diffusion", task]) for task in tasks})
+
+
+def _spread(given: Inputs) -> Result:
+    from analyses.specialization.spread import spread
+
+    return spread(*_in_order(given["circuit"]), seed=given.seed)
+
+
+def _robustness(given: Inputs) -> Result:
+    from analyses.robustness import grid, over_budgets
+
+    circuits = given["circuit"]
+    edges = circuits["ar"].graph.n_edges
+    ks = [*(max(1, round(share * edges)) for share in given.knobs["shares"]), None]
+    return grid(over_budgets(circuits["ar"], circuits["diffusion"], ks=ks, seed=given.seed))
+
+
+def _controls(given: Inputs) -> Result:
+    from analyses.controls import decomposition
+
+    circuits = given["circuit"]
+    others = {role: of for role, of in circuits.items() if role not in TWINS}
+    return decomposition(circuits["ar"], circuits["diffusion"], others)
+
+
+def _overlap(given: Inputs) -> Result:
+    from analyses.circuits.comparison import compare
+
+    return compare(*_in_order(given["circuit"]), resamples=min(given.setting("resamples"), 400), seed=given.seed)
+
+
+def _edge_kinds(given: Inputs) -> Result:
+    from analyses.circuits.comparison import mass
+
+    return mass(*_in_order(given["circuit"]), resamples=min(given.setting("resamples"), 1000), seed=given.seed)
+
+
+def _circuit_diff(given: Inputs) -> Result:
+    from analyses.circuits.difference import diff
+
+    circuits = given["circuit"]
+    null = [(circuits[base], circuits[role]) for role, base in _SECOND_SEEDS.items() if role in circuits]
+    resamples = min(given.setting("resamples"), 400)
+    return diff(circuits["ar"], circuits["diffusion"], null=null, resamples=resamples, seed=given.seed)
+
+
+_SECOND_SEEDS = {"ar-seed2": "ar", "diffusion-seed2": "diffusion"}
+
+
+def _needs_both_scopes(place: Mapping[str, Any], spec: Spec) -> str | None:
+    scopes = {task.made().scope for task in spec.tasks}
+    return None if scopes == {"local", "global"} else f"it compares local with global tasks, and all here are {scopes}"
+
+
+def _needs_a_control(place: Mapping[str, Any], spec: Spec) -> str | None:
+    pair = spec.labelled["pair"][place["pair"]]
+    return "the spec leaves the pair's controls out" if pair.controls is False else None
+
+
+RESAMPLED = ("resamples",)
+
+MEASURES = [
+    of_circuits("front_loading", "how early attribution lies: FLI, early mass, W₁", _front_loading),
+    of_circuits("attribution_profile", "attribution by layer", _attribution_profile),
+    of_circuits("spans", "from where edges start, and how far they reach", _spans),
+    of_circuits("did", "earlier on global tasks than on local ones?", _did, axes=ALL_TASKS, refuses=_needs_both_scopes),
+    of_circuits("spread", "specialised or spread: participation ratio, Gini, n₉₀", _spread),
+    of_circuits("overlap", "edges kept: Jaccard, chance, ceiling, retention", _overlap, settings=RESAMPLED),
+    of_circuits("edge_kinds", "attribution by kind of edge", _edge_kinds, settings=RESAMPLED),
+    of_circuits("circuit_diff", "edges kept, lost and gained", _circuit_diff, settings=RESAMPLED),
+    of_circuits("robustness", "the same at other prompts and budgets", _robustness, knobs={"shares": [0.02, 0.1, 0.3]}),
+    of_circuits("controls", "more training, or beyond it", _controls, refuses=_needs_a_control),
+]

@@ -1,0 +1,168 @@
+"""Measures of what models do: from their traces where those were recorded before, else by running them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from analyses.measures.declaring import measure
+
+if TYPE_CHECKING:
+    from analyses.lens.tuned import TunedLens
+    from analyses.questions import Questions
+    from analyses.result import Result
+    from probe.jobs.inputs import Inputs
+
+
+def _asked(given: Inputs) -> dict[str, Questions]:
+    """The questions to each model, from the traces that were recorded of them."""
+    from analyses.questions import questions, roles
+
+    pair = given.pair
+    return {
+        role: questions(model, given.batch, reading=how, trace=given["trace"][role], vocabulary=pair.vocabulary)
+        for role, (model, how) in roles(pair, given.reading).items()
+    }
+
+
+def _lens_by_role(given: Inputs) -> dict[str, TunedLens]:
+    return dict(given["lens"])
+
+
+def _beliefs(given: Inputs) -> Result:
+    from analyses.lens import results
+
+    return results.beliefs(given.pair, given.batch, _lens_by_role(given), reading=given.reading, asked=_asked(given))
+
+
+def _prediction_depth(given: Inputs) -> Result:
+    from analyses.lens import results
+
+    return results.depth(given.pair, given.batch, _lens_by_role(given), reading=given.reading, asked=_asked(given))
+
+
+def _direct_attribution(given: Inputs) -> Result:
+    from analyses.lens.attribution import direct
+
+    return direct(given.pair, given.batch, reading=given.reading, asked=_asked(given))
+
+
+def _component_lens(given: Inputs) -> Result:
+    from analyses.lens.components import component_lens
+
+    return component_lens(given.pair, given.batch, reading=given.reading, asked=_asked(given))
+
+
+def _contributions(given: Inputs) -> Result:
+    from analyses import residual
+
+    return residual.contributions(given.pair, given.batch, reading=given.reading, asked=_asked(given))
+
+
+def _probes(given: Inputs) -> Result:
+    from analyses.representation.probes import probes
+
+    return probes(given.pair, given.batch, reading=given.reading, asked=_asked(given), seed=given.seed)
+
+
+def _skip_effects(given: Inputs) -> Result:
+    from analyses import skipping
+
+    return skipping.effects(given.pair, given.batch, reading=given.reading)
+
+
+def _heads(given: Inputs) -> Result:
+    from analyses.attention import heads
+
+    return heads(given.pair, given.batch, reading=given.reading, resamples=given.setting("resamples"))
+
+
+def _cka(given: Inputs) -> Result:
+    from analyses.representation.cka import cka
+
+    resamples = min(given.setting("resamples"), 200)
+    return cka(given.pair, given.batch, reading=given.reading, resamples=resamples, seed=given.seed)
+
+
+def _cosine(given: Inputs) -> Result:
+    from analyses.representation.cosine import cosine
+
+    return cosine(given.pair, given.batch, reading=given.reading, seed=given.seed)
+
+
+def _outliers(given: Inputs) -> Result:
+    from analyses.representation.outliers import outliers
+
+    return outliers(given.pair, given.batch, reading=given.reading)
+
+
+def _weight_drift(given: Inputs) -> Result:
+    from analyses.representation.drift import weight_drift
+
+    return weight_drift(given.pair)
+
+
+def _selectivity(given: Inputs) -> Result:
+    from analyses.specialization.selectivity import selectivity
+
+    return selectivity(given.pair, given.batch, reading=given.reading, seed=given.seed)
+
+
+def _faithfulness(given: Inputs) -> Result:
+    import pandas as pd
+
+    from analyses.circuits.curve import faithfulness
+    from analyses.questions import roles
+
+    found = [
+        faithfulness(
+            model, given.batch, given["circuit"][role], reading=how, rows=given.rows, seed=given.seed, **given.knobs
+        )
+        for role, (model, how) in roles(given.pair, given.reading).items()
+    ]
+    return replace(found[0], table=pd.concat([one.table for one in found], ignore_index=True))
+
+
+def _from_knockouts(name: str) -> Any:
+    def read(given: Inputs) -> Result:
+        return given["knockouts"][name]
+
+    read.__module__ = __name__
+    return read
+
+
+_FAITHFULNESS: dict[str, Any] = {"knobs": {"draws": 3}, "passes": 70.0}
+
+MEASURES = [
+    measure("beliefs", "what each layer would answer, by two lenses", _beliefs, "pool", "trace", "lens"),
+    measure("prediction_depth", "from which layer the answer stays", _prediction_depth, "pool", "trace", "lens"),
+    measure("direct_attribution", "what components write of the answer", _direct_attribution, "pool", "trace"),
+    measure("component_lens", "what components write, as words", _component_lens, "pool", "trace"),
+    measure("contributions", "how much each layer adds", _contributions, "pool", "trace"),
+    measure("probes", "what can be read from each layer", _probes, "pool", "trace"),
+    measure("skip_effects", "what a layer changes for later ones", _skip_effects, "pool", passes=8.0),
+    measure("heads", "what each head looks at", _heads, "pool", settings=("resamples",), passes=1.0),
+    measure("cka", "representations kept: CKA by layer", _cka, "pool", settings=("resamples",), passes=1.0),
+    measure("cosine", "representations kept: cosine by token", _cosine, "pool", passes=1.0),
+    measure("outliers", "dimensions that drown the others", _outliers, "pool", passes=1.0),
+    measure("weight_drift", "how far the weights went", _weight_drift, axes=("pair",)),
+    measure("selectivity", "neurons that tell cases apart", _selectivity, "pool", passes=1.0),
+    measure(
+        "faithfulness",
+        "does the circuit alone do it?",
+        _faithfulness,
+        "pool",
+        "circuit",
+        knobs={"draws": 3},
+        passes=70.0,
+    ),
+    *(
+        measure(name, about, _from_knockouts(name), "knockouts", roles=())
+        for name, about in {
+            "causal_profile": "what is lost without a layer",
+            "knockout_curve": "what is lost without the top components, less random order",
+            "interaction": "one by one against together: self-repair",
+            "sufficiency": "how few components are enough",
+        }.items()
+    ),
+]

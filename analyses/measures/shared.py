@@ -1,0 +1,119 @@
+"""Work that several measures need, done once: circuits, traces, lenses, and the knock-outs that four measures read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analyses.forms import CIRCUIT, LENS, TABLES, TRACE
+from probe.jobs.works import A_MODEL, A_PAIR, Work
+
+if TYPE_CHECKING:
+    from analyses.circuits.circuit import Circuit
+    from analyses.lens.tuned import TunedLens
+    from analyses.result import Result
+    from probe.jobs.inputs import Inputs
+    from probe.models.model import Model
+    from probe.readings import Reading
+
+
+def _own_reading(model: Model, reading: Reading) -> Reading:
+    """How a model is asked: an AR model as one."""
+    from analyses.questions import roles
+
+    return roles(model, reading)["model"][1]
+
+
+def _circuit(given: Inputs) -> Circuit:
+    from analyses import circuits
+
+    reading = _own_reading(given.model, given.reading)
+    return circuits.attribute(given.model, given.batch, reading=reading, rows=given.rows, **given.knobs)
+
+
+def _trace(given: Inputs) -> Any:
+    from analyses.questions import READ_SITES
+    from probe.tracing import record
+
+    where = {"reading": _own_reading(given.model, given.reading), "positions": "read"}
+    return record(
+        given.model, given.batch, READ_SITES, **where, store=given.folder / "trace.zarr", batch_size=given.rows
+    )
+
+
+def _lens(given: Inputs) -> TunedLens:
+    from analyses import lens
+
+    n, words = given.setting("examples"), given.model.tokenizer
+    batches = [task.examples(words, n, seed=given.seed, split="train", fewer=True) for task in given.setting("tasks")]
+    return lens.train(given.model, batches, seed=given.seed, **given.knobs)
+
+
+def _knockouts(given: Inputs) -> dict[str, Result]:
+    """Everything that is asked of components that are left out, of all models of the pair."""
+    from analyses import depth
+    from analyses.knockouts import Knockouts
+    from analyses.questions import roles
+    from analyses.scores import scores_of
+    from analyses.specialization.curves import curves
+    from analyses.specialization.joint import interaction, sufficiency
+
+    asked = roles(given.pair, given.reading)
+    runs = {
+        role: Knockouts.of(model, given.batch, reading=how, kind=given.knobs["kind"], rows=given.rows)
+        for role, (model, how) in asked.items()
+    }
+    scored = [(run, scores_of(given["circuit"][role])) for role, run in runs.items()]
+    resampled = {"resamples": given.setting("resamples")}
+    return {
+        "causal_profile": depth.causal_profile(runs.values()),
+        "knockout_curve": curves(scored, seed=given.seed, **resampled),
+        "interaction": interaction(scored),
+        "sufficiency": sufficiency(scored, **resampled),
+    }
+
+
+SHARED = [
+    Work(
+        "circuit",
+        "edge and node scores of each model, prompt by prompt",
+        _circuit,
+        CIRCUIT,
+        axes=A_MODEL,
+        needs=("pool",),
+        knobs={"method": "eap-ig", "steps": 5, "ablation": "corrupt", "directions": True, "example_edges": True},
+        passes=17.0,  # 5 forward, 5 backward, 2 more forward
+        kept=60_000.0,
+    ),
+    Work(
+        "trace",
+        "the residual stream of each model where it answers",
+        _trace,
+        TRACE,
+        axes=A_MODEL,
+        needs=("pool",),
+        passes=1.0,
+        kept=100_000.0,
+        resumes=True,
+    ),
+    Work(
+        "lens",
+        "a tuned lens of each model",
+        _lens,
+        LENS,
+        axes=("pair", "role", "seed"),
+        settings=("examples", "tasks"),
+        knobs={"steps": 300, "rows": 128},
+        passes=5.0,
+    ),
+    Work(
+        "knockouts",
+        "each model without some of its components",
+        _knockouts,
+        TABLES,
+        axes=A_PAIR,
+        needs=("pool", "circuit"),
+        settings=("resamples",),
+        knobs={"kind": "mean"},
+        passes=200.0,
+    ),
+]
