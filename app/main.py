@@ -110,20 +110,21 @@ def show_verdict(said: Contents) -> None:
     for sentence in said.claims.sentences:
         st.write(plain(sentence))
     if said.claims.asked:
-        st.dataframe(claims_table(said), hide_index=True, width="stretch", key="claims")
+        st.dataframe(claims_table(said), hide_index=True, height="content", key="claims")
     st.write(plain(f"{said.tally.sentence}."))
     for block in said.blocks:
         if block.said:
             st.write(f"- {plain(block.said)} ({plain(block.asked)})")
     if said.grid:
-        st.dataframe(grid_table(said), hide_index=True, width="stretch", key="grid")
+        st.dataframe(grid_table(said), hide_index=True, height="content", key="grid")
         st.caption("▲ above its null · ▼ below it · ◆ some of each · ○ no difference shown · = shown to be the same")
 
 
 def claims_table(said: Contents) -> pd.DataFrame:
     rows = [
-        {"claim": claim.claim, "source": claim.source, "decided by": claim.written}
+        {"claim": claim.claim}
         | {asked: answered(answer) for asked, answer in zip(said.claims.asked, claim.answers, strict=True)}
+        | {"decided by": claim.written, "source": claim.source}
         for claim in said.claims.claims
     ]
     return pd.DataFrame(rows)
@@ -169,7 +170,7 @@ def show_block(run: RunFolder, block: Block) -> None:
     show_figure(run, block)
     st.caption(f"**Figure {block.number}.** {plain(block.title)}. {plain(block.reads)}")
     with st.expander(plain(block.tally.sentence)):
-        st.dataframe(marked(judge(run.saved(block.unit).table)), hide_index=True, key=f"table {block.anchor}")
+        st.dataframe(marked(judge(run.saved(block.unit).estimates)), hide_index=True, key=f"table {block.anchor}")
         st.code(block.command, language=None)
 
 
@@ -183,6 +184,7 @@ def show_figure(run: RunFolder, block: Block) -> None:
         st.info("No figure was saved for this unit; its numbers stand below.")
         return
     layout = {key: value for key, value in figure.get("layout", {}).items() if key != "title"}
+    layout["margin"] = {**layout.get("margin", {}), "t": 30}  # the caption is its title
     st.plotly_chart({**figure, "layout": layout}, key=f"figure {block.anchor}", config={"displaylogo": False})
 
 

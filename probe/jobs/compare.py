@@ -169,7 +169,7 @@ def _estimates(run: RunFolder) -> pd.DataFrame:
     parts = [pd.DataFrame(columns=columns)]
     for unit in run.done:
         try:
-            table = run.saved(unit).table
+            table = run.saved(unit).estimates
         except ProbeError:
             continue  # told among the units
         numbers = {name: pd.to_numeric(table[name], errors="coerce") if name in table else None for name in NUMBERS}

@@ -155,7 +155,7 @@ def _place(units: Iterable[Entry]) -> Callable[[Entry], tuple]:
 
 
 def _block(run: RunFolder, unit: Entry, saved: Saved, number: int) -> Block:
-    judged = judge(saved.table)
+    judged = judge(saved.estimates)
     common, labels = _labels(judged)
     return Block(
         number=number,

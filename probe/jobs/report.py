@@ -78,7 +78,7 @@ def estimates(run: RunFolder) -> pd.DataFrame:
     tables = []
     for unit in run.done:
         try:
-            judged = judge(run.saved(unit).table)
+            judged = judge(run.saved(unit).estimates)
         except ProbeError:
             continue  # the report lists it among the failures
         of = {"id": unit.id, "pair": unit.pair, "asked": unit.task, "read": unit.reading, "measure": unit.measure}

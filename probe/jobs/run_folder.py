@@ -47,6 +47,11 @@ class Saved:
     about: dict[str, Any]
     table: pd.DataFrame
 
+    @cached_property
+    def estimates(self) -> pd.DataFrame:
+        """The table with one row an estimate, which a table with a column a measure is not yet."""
+        return one_row_an_estimate(self.table)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -169,6 +174,24 @@ def nearby(place: Path, *, deepest: int = 3) -> list[Path]:
     levels = ["/".join(["*"] * depth + [MANIFEST]) for depth in range(deepest + 1)]
     manifests = {found for level in levels for found in place.glob(level) if found.is_file()}
     return [found.parent for found in sorted(manifests, key=lambda found: -found.stat().st_mtime)]
+
+
+def one_row_an_estimate(table: pd.DataFrame) -> pd.DataFrame:
+    """Turn columns `sink, sink_low, sink_high, sink_p` into rows of a measure called sink."""
+    import pandas as pd
+
+    measures = [name for name in table.columns if {f"{name}_low", f"{name}_high"} <= set(table.columns)]
+    if "estimate" in table or not measures:
+        return table
+    sides = ("low", "high", "p", "q", "null", "null_low", "null_high")
+    turned = {name: {side: f"{name}_{side}" for side in sides if f"{name}_{side}" in table} for name in measures}
+    used = {*measures, *(column for columns in turned.values() for column in columns.values())}
+    labels = table[[column for column in table.columns if column not in used]]
+    parts = [
+        labels.assign(measure=name, estimate=table[name], **{side: table[column] for side, column in columns.items()})
+        for name, columns in turned.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def read_result(path: Path) -> Saved:

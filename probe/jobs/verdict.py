@@ -81,7 +81,8 @@ class Tally:
     def sentence(self) -> str:
         if not self.judged:
             return f"{counted(self.rows, 'estimate')}, described without a null"
-        parts = [f"{self.differ} of {counted(self.judged, 'estimate')} held against a null leave it out"]
+        leave = "leaves" if self.judged == 1 else "leave"
+        parts = [f"{self.differ} of {counted(self.judged, 'estimate')} held against a null {leave} it out"]
         parts += [f"{self.same} shown to be the same"] if self.same else []
         return "; ".join(parts)
 

@@ -39,7 +39,7 @@ def address(tmp_path_factory) -> Iterator[str]:
 
 
 def _wait(url: str) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(url, timeout=5):
@@ -57,30 +57,30 @@ def page(browser, address) -> Page:
     page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
     page.on("request", lambda asked: None if asked.url.startswith((address, "data:", "blob:"))
             else page.elsewhere.append(asked.url))  # fmt: skip
-    page.goto(address)
-    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible(timeout=90_000)
+    page.goto(address, timeout=120_000)
+    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible(timeout=180_000)
     return page
 
 
 def choose(page: Page, name: str, value: str) -> None:
     box = page.get_by_role("combobox", name=name)
-    box.click()
+    box.click(timeout=120_000)
     page.get_by_role("option", name=value, exact=True).click()
 
 
 def test_its_charts_are_drawn(page):
-    expect(page.locator(".js-plotly-plot .cartesianlayer .trace").first).to_be_attached(timeout=60_000)
-    expect(page.locator(".js-plotly-plot")).to_have_count(4)
+    expect(page.locator(".js-plotly-plot .cartesianlayer .trace").first).to_be_attached(timeout=120_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(4, timeout=120_000)
     assert page.locator(".js-plotly-plot .main-svg").first.bounding_box()["width"] > 300
 
 
 def test_a_choice_draws_another_chart(page):
     choose(page, "Measure", "Attention")
-    expect(page.get_by_role("heading", name="Attention", exact=True)).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="Attention", exact=True)).to_be_visible(timeout=120_000)
     choose(page, "Pair", "zoo:fluid")
     choose(page, "Task", "ioi")
-    expect(page.locator(".js-plotly-plot")).to_have_count(1, timeout=60_000)
-    expect(page.locator(".js-plotly-plot .hm image")).to_have_count(1, timeout=60_000)
+    expect(page.locator(".js-plotly-plot")).to_have_count(1, timeout=120_000)
+    expect(page.locator(".js-plotly-plot .hm image")).to_have_count(1, timeout=120_000)
 
 
 def test_it_asks_nobody_else_and_complains_of_nothing(page):

@@ -72,7 +72,7 @@ def watched(browser):
 
 def all_drawn(page: Page) -> int:
     plots = page.locator(".plot")
-    expect(page.locator(".plot[data-state=drawn]")).to_have_count(plots.count(), timeout=60_000)
+    expect(page.locator(".plot[data-state=drawn]")).to_have_count(plots.count(), timeout=120_000)
     return plots.count()
 
 
@@ -100,10 +100,10 @@ def test_figures_are_drawn_when_they_come_near_and_all_of_them_for_paper(report,
     page = watched.page
     page.add_init_script("window.requestIdleCallback = () => {}")  # a reader whose browser is never idle
     watched.open(report)
-    expect(page.locator(".plot[data-state=drawn]").first).to_be_attached(timeout=60_000)
+    expect(page.locator(".plot[data-state=drawn]").first).to_be_attached(timeout=120_000)
     assert page.locator(".plot:not([data-state])").count() > 6
     page.locator(".plot").last.scroll_into_view_if_needed()
-    expect(page.locator(".plot").last).to_have_attribute("data-state", "drawn", timeout=60_000)
+    expect(page.locator(".plot").last).to_have_attribute("data-state", "drawn", timeout=120_000)
     assert page.locator(".plot:not([data-state])").count() > 3
     # For paper all are drawn, however little was read.
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
@@ -218,6 +218,6 @@ def test_a_figure_that_cannot_be_drawn_says_so_and_the_others_are_drawn(tmp_path
     (folder / units[0]["figure"]).write_text('{"data": 7}')
     write_run(folder, units=units)
     page = watched.open(write_report(folder)).page
-    expect(page.locator(".plot[data-state=failed]")).to_have_count(1, timeout=60_000)
-    expect(page.locator(".plot[data-state=drawn]")).to_have_count(1, timeout=60_000)
+    expect(page.locator(".plot[data-state=failed]")).to_have_count(1, timeout=120_000)
+    expect(page.locator(".plot[data-state=drawn]")).to_have_count(1, timeout=120_000)
     assert "could not be drawn" in (page.locator(".plot[data-state=failed]").text_content() or "")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 
 from probe.errors import ProbeError
-from probe.jobs.run_folder import nearby, open_run
+from probe.jobs.run_folder import nearby, one_row_an_estimate, open_run
 from tests.probe.jobs.made_up import heads, write_run
 
 
@@ -82,6 +83,16 @@ def test_a_result_that_is_no_table_is_told(tmp_path, content):
     run = open_run(tmp_path)
     with pytest.raises(ProbeError, match="a parquet file"):
         run.saved(run.units[0])
+
+
+def test_a_table_with_a_column_a_measure_gives_its_estimates_one_by_one():
+    table = pd.DataFrame({"layer": [0, 1], "sink": [0.1, 0.2], "sink_low": [0.0, 0.1], "sink_high": [0.2, 0.3], "n": 8})
+    wide = table.assign(next=0.5, next_low=0.4, next_high=0.6, next_p=0.01, model="ar")
+    found = one_row_an_estimate(wide).set_index(["measure", "layer"])
+    assert found.loc[("sink", 1), ["estimate", "low", "high", "n", "model"]].tolist() == [0.2, 0.1, 0.3, 8, "ar"]
+    assert found.loc[("next", 0), ["estimate", "low", "high", "p"]].tolist() == [0.5, 0.4, 0.6, 0.01]
+    assert len(found) == 4
+    assert one_row_an_estimate(found.reset_index()).equals(found.reset_index())  # such a table stays as it is
 
 
 def test_runs_nearby_are_found_newest_first(tmp_path):

@@ -60,6 +60,11 @@ def test_a_tally_counts_what_was_judged_and_says_so():
     assert found.sentence == "2 of 3 estimates held against a null leave it out"
 
 
+def test_one_estimate_leaves_and_two_leave():
+    one = judge(pd.DataFrame({"estimate": [0.2], "low": [0.1], "high": [0.3], "null": [0.0]}))
+    assert tally(one).sentence == "1 of 1 estimate held against a null leaves it out"
+
+
 def test_a_table_without_intervals_or_nulls_is_described():
     found = tally(judge(pd.DataFrame({"layer": [0, 1], "estimate": [0.1, 0.2]})))
     assert (found.judged, found.sentence) == (0, "2 estimates, described without a null")

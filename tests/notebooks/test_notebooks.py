@@ -1,0 +1,47 @@
+"""The notebooks run from top to bottom, and their figures show something."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PLOTLY = "application/vnd.plotly.v1+json"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_runs_and_draws(notebook, tmp_path):
+    copy = tmp_path / notebook.name
+    shutil.copy(notebook, copy)
+    command = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite", "-p", "no:xdist", "-c", os.devnull, str(copy)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout
+    cells = nbformat.read(copy, as_version=4).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    figures = [output.data[PLOTLY] for output in outputs if PLOTLY in output.get("data", {})]
+    assert figures
+    assert all(figure["data"] and figure["layout"]["title"]["text"] for figure in figures)
+    assert not [output for output in outputs if output.output_type == "stream" and output.name == "stderr"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_is_kept_without_its_outputs(notebook):
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    assert cells
+    assert not any(cell.outputs or cell.execution_count for cell in cells)
+
+
+def test_the_first_look_takes_ten_lines():
+    (first,) = [path for path in NOTEBOOKS if path.stem == "01_first_look"]
+    cell = next(cell for cell in nbformat.read(first, as_version=4).cells if cell.cell_type == "code")
+    assert len([line for line in cell.source.splitlines() if line.strip()]) <= 10
+    assert "load_pair" in cell.source
+    assert "record" in cell.source
+    assert "figure()" in cell.source
