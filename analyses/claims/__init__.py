@@ -4,6 +4,9 @@
     claims.survival(ar, causal, both, task)  what is left of the AR twin's answers after either way of adapting it
     claims.horizons(model, task)             elastic horizons against fixed strides: tokens a pass, rejections, accuracy
     claims.foresight(model, prompts)         how far a stride goes against how open the text is
+    claims.few_steps(models, task, …)        flows, flow maps and the discrete twin in 1, 2, 4, 8 steps; flow by flow
+    claims.frontier(models, judge, texts)    on text: likelihood under the AR model against variety
+    claims.distillation(flow, texts)         what a lesson of each of the three targets costs
     claims.adaptation(curves)                steps to the same loss, from an AR model and from nothing
 
 Each is a `Result`. Models are handed over, never loaded.
@@ -12,7 +15,17 @@ Each is a `Result`. Models are handed over, never loaded.
 from __future__ import annotations
 
 from analyses.claims.curves import adaptation
+from analyses.claims.flows import distillation, few_steps, frontier
 from analyses.claims.strides import foresight, horizons
 from analyses.claims.twins import samplers, survival
 
-__all__ = ["adaptation", "foresight", "horizons", "samplers", "survival"]
+__all__ = [
+    "adaptation",
+    "distillation",
+    "few_steps",
+    "foresight",
+    "frontier",
+    "horizons",
+    "samplers",
+    "survival",
+]

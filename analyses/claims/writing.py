@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import probe
-from probe.decoding import ELASTIC, Sampler, Strides, Trajectory
+from probe.decoding import ELASTIC, Flowing, Sampler, Strides, Trajectory
 from probe.models.model import Model
 from probe.paradigms import Autoregressive
 from probe.readings import Accuracy
 from probe.tasks import Batch
 from probe.tasks.task import Task
 
-Rule = Sampler | Strides | str | None
+Rule = Sampler | Strides | Flowing | str | None
 ROWS = 256  # texts written side by side
 FIXED = (1, 2, 4, 8, 16)
 

@@ -1,0 +1,129 @@
+"""The claims about flows: figures against decoding by hand and closed forms, and nothing left changed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import probe
+from analyses import claims
+from analyses.claims.flows import FACTORISED, TEXT, UNIGRAM, _entropy
+from analyses.claims.writing import exact_difference
+from probe.decoding import Flowing, Sampler
+from probe.errors import ProbeError
+from probe.models.model import Model
+from probe.paradigms import Autoregressive, Flow, FlowMap
+from tests.analyses.claims.test_claims import survives_disk, wilson
+from tests.probe.tiny import MASK, backbone_of, model_of, tokens_of
+
+TASK = probe.task("ioi")
+
+
+@pytest.fixture(scope="module")
+def models():
+    masked = probe.load("zoo:tiny-masked", selftest="off")
+    flow = Model(masked.backbone, Flow(mask_id=masked.mask_id), masked.tokenizer, name="untaught flow")
+    return {"masked": masked, "flow": flow}
+
+
+@pytest.fixture(scope="module")
+def compared(models):
+    return claims.few_steps(models, TASK, 80, reference="masked", steps=(1, 2), seed=3)
+
+
+def by_hand(model, rule, n=80):
+    batch = TASK.examples(model, n, split="test", seed=3)
+    completion = batch.positions["completion"]
+    start = int(completion.min())
+    run = probe.decode(model, batch.clean[:, :start], batch.clean.shape[1] - start, sampler=rule, seed=3)
+    return TASK.check(batch, run.tokens.gather(1, completion)).numpy()
+
+
+def test_each_model_is_scored_on_what_it_writes_in_so_many_steps(models, compared):
+    table = compared.table.set_index(["model", "steps"])
+    for steps in (1, 2):
+        masked, flow = by_hand(models["masked"], Sampler(steps=steps)), by_hand(models["flow"], Flowing(steps))
+        for name, right in (("masked", masked), ("flow", flow)):
+            row = table.loc[(name, steps)]
+            assert row["estimate"] == pytest.approx(right.mean())
+            assert (row["low"], row["high"]) == pytest.approx(wilson(int(right.sum()), 80))
+        row = table.loc[("flow", steps)]
+        assert row["ahead"] == pytest.approx(flow.mean() - masked.mean())
+        assert row["ahead_low"] <= row["ahead"] <= row["ahead_high"]
+        assert row["p"] == pytest.approx(exact_difference(flow, masked))
+        assert math.isnan(table.loc[("masked", steps), "p"])
+
+
+def test_baselines_stand_beside_them(models, compared):
+    table = compared.table.set_index(["model", "steps"])
+    drawn = by_hand(models["masked"], Sampler(steps=1, temperature=1.0))
+    assert table.loc[(FACTORISED, 1), "estimate"] == pytest.approx(drawn.mean())
+    batch = TASK.examples(models["masked"], 80, split="test", seed=3)
+    shares = np.unique(batch.written().numpy(), return_counts=True)[1] / 80
+    by_chance = (shares**2).sum()  # an answer of one token, drawn by its frequency
+    assert abs(table.loc[(UNIGRAM, 1), "estimate"] - by_chance) < 4 * math.sqrt(by_chance / 80) + 1e-9
+
+
+def test_without_a_discrete_twin_there_is_no_factorised_baseline_and_a_reference_must_be_there(models):
+    alone = claims.few_steps({"flow": models["flow"]}, TASK, 10, reference="flow", steps=(1,)).table
+    assert set(alone["model"]) == {"flow", UNIGRAM}
+    with pytest.raises(ProbeError, match="masked"):
+        claims.few_steps(models, TASK, 10, reference="maskd")
+
+
+def test_results_survive_the_disk(compared, tmp_path):
+    survives_disk(compared, tmp_path)
+
+
+# Text
+
+
+def test_a_texts_entropy_is_that_of_its_frequencies():
+    texts = torch.tensor([[5, 5, 5, 5], [1, 2, 3, 4], [1, 1, 2, 3]])
+    assert _entropy(texts).tolist() == pytest.approx([0, math.log(4), 1.5 * math.log(2)])
+
+
+def test_the_frontier_scores_what_is_written_and_text_alike(tmp_path):
+    judge = model_of("llama-gqa", Autoregressive(mask_id=MASK))
+    writers = {"ar": judge, "flow": model_of("llama-gqa", Flow(mask_id=MASK), seed=1)}
+    texts = tokens_of(12, 10)
+    result = claims.frontier(writers, judge, texts, given=3, steps=(1, 2), seed=4)
+    table = result.table.set_index(["model", "steps"])
+    logits = judge.logits(texts)
+    logits[..., MASK] = -torch.inf
+    said = logits.log_softmax(-1)
+    slow = [-said[row, place - 1, texts[row, place]].item() for row in range(12) for place in range(3, 10)]
+    assert table.loc[(TEXT, 0), "estimate"] == pytest.approx(np.mean(slow), abs=1e-4)
+    assert table.loc[(TEXT, 0), "entropy"] == pytest.approx(_entropy(texts[:, 3:]).mean())
+    run = probe.decode(writers["flow"], texts[:, :3], 7, steps=2, seed=4)
+    assert table.loc[("flow", 2), "entropy"] == pytest.approx(_entropy(run.tokens[:, 3:]).mean())
+    assert set(table.index) == {("ar", 7), ("flow", 1), ("flow", 2), (TEXT, 0), (UNIGRAM, 1)}
+    # Of all writers the judge itself must find its own texts the likeliest.
+    assert table.loc[("ar", 7), "estimate"] < table.loc[(UNIGRAM, 1), "estimate"]
+    survives_disk(result, tmp_path)
+
+
+# Cost
+
+
+def test_the_cost_of_a_lesson_is_told_in_lessons_of_the_flow_which_stays_as_it_was(tmp_path):
+    flow = Model(backbone_of("llama"), Flow(mask_id=MASK), name="flow")
+    before = {name: value.clone() for name, value in flow.backbone.state_dict().items()}
+    result = claims.distillation(flow, tokens_of(4, 6), repeats=3)
+    table = result.table.set_index("model")
+    assert list(table.index) == ["flow", "semigroup", "lagrangian", "eulerian"]
+    assert table.loc["flow", "estimate"] == 1
+    assert (table.loc[["semigroup", "lagrangian", "eulerian"], "estimate"] > 1).all()
+    assert all(torch.equal(value, before[name]) for name, value in flow.backbone.state_dict().items())
+    assert not any(weight.requires_grad for weight in flow.backbone.parameters())
+    assert not flow.attachments
+    survives_disk(result, tmp_path)
+
+
+def test_only_a_flow_is_distilled():
+    with pytest.raises(ProbeError, match="a flow"):
+        claims.distillation(model_of("llama-gqa"), tokens_of(2, 4))
+    assert claims.distillation(model_of("llama-gqa", FlowMap(mask_id=MASK)), tokens_of(2, 4), repeats=2).table.shape[0]
