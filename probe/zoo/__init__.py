@@ -35,6 +35,18 @@ def zoo_folder(name: str) -> Path:
     return folder
 
 
+def curves() -> list[str]:
+    """The trainings whose curves are kept: of shipped models, and of some that were made to be compared with alone."""
+    return sorted({file.parent.name for file in (*_HERE.glob("*/curve.csv"), *_HERE.glob("curves/*/curve.csv"))})
+
+
+def curve_folder(name: str) -> Path:
+    """The folder of a training's curve and recipe."""
+    if name not in curves():
+        raise _unknown(name, "a training whose curve is kept", curves())
+    return _HERE / name if (_HERE / name / "curve.csv").is_file() else _HERE / "curves" / name
+
+
 def _unknown(name: str, expected: str, known: list[str]) -> CheckpointError:
     remedy = nearest(f"zoo:{name}", [f"zoo:{each}" for each in known])
     return CheckpointError(f"zoo:{name}", expected=expected, found="none of that name", remedy=remedy)

@@ -1,0 +1,112 @@
+"""The claims that `twinprobe claims` asks of the shipped twins, each with the models and curves it needs.
+
+A claim is asked when all it names are there, and said to be not asked when they are not: a zoo without flows has
+nothing to say of flows. Models come from the zoo that is handed in; nothing here loads one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from analyses.claims.curves import adaptation
+from analyses.claims.flows import distillation, few_steps
+from analyses.claims.strides import foresight, horizons
+from analyses.claims.twins import samplers, survival
+from analyses.result import Result
+from probe.tasks import TASKS, task
+from probe.zoo.opened import Zoo
+
+TEACHING_TEXTS = 64
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is claimed, in one sentence; the models and curves that it is asked of, and how."""
+
+    name: str
+    says: str
+    models: tuple[str, ...]
+    ask: Callable[[Zoo, int], Iterator[Result]]
+    curves: tuple[str, ...] = ()
+
+
+def _adaptation(zoo: Zoo, _n: int) -> Iterator[Result]:
+    pairs = {name: (zoo.curve(name), zoo.curve(f"{name}-scratch")) for name in ("masked", "fluid")}
+    yield adaptation(pairs, start=zoo.curve("ar"))
+
+
+def _survival(zoo: Zoo, n: int) -> Iterator[Result]:
+    adapted = zoo.models("masked", "masked-abrupt", "fluid", "block")
+    for name in TASKS:
+        yield survival(zoo.model("ar"), adapted, task(name), n)
+
+
+def _horizons(zoo: Zoo, n: int) -> Iterator[Result]:
+    for name in ("countdown", "sudoku"):  # the tasks with answers of more than three tokens
+        yield horizons(zoo.model("fluid"), task(name), n)
+
+
+def _foresight(zoo: Zoo, n: int) -> Iterator[Result]:
+    fluid = zoo.model("fluid")
+    for name in ("countdown", "sudoku"):
+        batch = task(name).examples(fluid, n, fewer=True)
+        start = int(batch.positions["completion"].min())
+        yield foresight(fluid, batch.clean[:, :start], batch.clean.shape[1] - start)
+
+
+def _samplers(zoo: Zoo, n: int) -> Iterator[Result]:
+    models = zoo.models("ar", "masked", "block", "fluid")
+    for name in ("countdown", "sudoku", "paths"):
+        yield samplers(models, task(name), n)
+
+
+def _few_steps(*names: str, reference: str) -> Callable[[Zoo, int], Iterator[Result]]:
+    def ask(zoo: Zoo, n: int) -> Iterator[Result]:
+        for name in TASKS:
+            yield few_steps(zoo.models(*names), task(name), n, reference=reference)
+
+    return ask
+
+
+def _distillation(zoo: Zoo, _n: int) -> Iterator[Result]:
+    flow = zoo.model("flow")
+    yield distillation(flow, task("sudoku").examples(flow, TEACHING_TEXTS).clean)
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "adaptation",
+        "Adapting an AR model takes orders of magnitude fewer steps than training from nothing.",
+        (),
+        _adaptation,
+        ("ar", "masked", "masked-scratch", "fluid", "fluid-scratch"),
+    ),
+    Claim(
+        "survival",
+        "Strictly causal adaptation keeps more of what the AR model could do than bidirectional adaptation.",
+        ("ar", "masked", "masked-abrupt", "fluid", "block"),
+        _survival,
+    ),
+    Claim("horizons", "Elastic horizons beat strides of a fixed length.", ("fluid",), _horizons),
+    Claim("foresight", "Strides follow the entropy of the text before them.", ("fluid",), _foresight),
+    Claim(
+        "samplers",
+        "Diffusion writes as well as autoregression, in fewer forward passes.",
+        ("ar", "masked", "block", "fluid"),
+        _samplers,
+    ),
+    Claim(
+        "one-step",
+        "A distilled flow map in one step keeps up with a discrete twin in more.",
+        ("flow-map", "flow", "masked"),
+        _few_steps("flow-map", "flow", "masked", reference="masked"),
+    ),
+    Claim(
+        "from-ar",
+        "A flow that begins with the AR weights learns more than one from nothing in as many steps.",
+        ("flow", "flow-scratch"),
+        _few_steps("flow", "flow-scratch", reference="flow-scratch"),
+    ),
+    Claim("distillation", "What a lesson of each distillation costs.", ("flow",), _distillation),
+)

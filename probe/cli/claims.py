@@ -1,0 +1,95 @@
+"""`claims`: what the systems' papers say of themselves, asked of the shipped twins.
+
+The claims stand in packages that this one does not know (entry points of the group `twinprobe.claims`, each an iterable
+of claims); here they are named, handed the models they ask for, and shown.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from probe.cli.screen import Json, app, out
+from probe.errors import ProbeError, nearest
+
+GROUP = "twinprobe.claims"
+_SHOWN = ("model", "manner", "way", "task", "stride", "verified", "steps", "measure", "loss", "passes")
+
+
+@app.command(epilog="Example: [cyan]twinprobe claims horizons -n 200 --out claims[/]")
+def claims(
+    names: Annotated[list[str] | None, typer.Argument(help="Claims to ask; all when none is named.")] = None,
+    n: Annotated[int, typer.Option("-n", min=10, help="Held-out questions a task.")] = 500,
+    folder: Annotated[Path | None, typer.Option("--out", help="Keep tables (parquet) and figures (JSON) here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Test what the systems claim of themselves on the shipped twins; whatever comes out is what is written."""
+    from probe.zoo.opened import Zoo
+
+    known = {claim.name: claim for entry in entry_points(group=GROUP) for claim in entry.load()}
+    for name in names or ():
+        if name not in known:
+            raise ProbeError(
+                f"claim {name!r}", expected="one of " + ", ".join(known), found=repr(name), remedy=nearest(name, known)
+            )
+    zoo, told = Zoo(), []
+    for claim in (known[name] for name in names or known):
+        missing = _missing(claim)
+        if not as_json:
+            out.print(Text.assemble((f"{claim.name}  ", "bold"), claim.says))
+        if missing:
+            told.append({"claim": claim.name, "not asked": f"not shipped: {', '.join(missing)}"})
+            if not as_json:
+                out.print(Text(f"  not asked: {', '.join(missing)} not shipped", style="yellow"))
+            continue
+        for number, result in enumerate(claim.ask(zoo, n)):
+            if folder is not None:
+                _keep(result, folder, f"{claim.name}-{number}")
+            if as_json:
+                rows = json.loads(result.table.to_json(orient="records"))
+                told.append({"claim": claim.name, "says": claim.says, "title": result.title, "rows": rows})
+            else:
+                out.print(_table(result))
+    if as_json:
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+
+
+def _missing(claim: Any) -> list[str]:
+    from probe.zoo import curves, shipped
+
+    models = [name for name in claim.models if name not in shipped()]
+    return models + [f"the curve of {name}" for name in claim.curves if name not in curves()]
+
+
+def _keep(result: Any, folder: Path, name: str) -> None:
+    from dataclasses import replace
+
+    folder.mkdir(parents=True, exist_ok=True)
+    replace(result, name=name).save(folder)
+    (folder / f"{name}.json").write_text(result.figure().to_json(), "utf-8")
+
+
+def _table(result: Any) -> Table:
+    shown = [name for name in _SHOWN if name in result.table]
+    words = {"title": Text(result.title), "caption": Text(result.reads)}
+    table = Table(**words, box=box.SIMPLE, title_justify="left", caption_justify="left")
+    for name in (*shown, "estimate", "95% interval", "n"):
+        table.add_column(name)
+    for row in result.table.to_dict("records"):
+        interval = f"[{row['low']:.3f}, {row['high']:.3f}]" if row.get("low") == row.get("low") else ""
+        cells = [_cell(row[name]) for name in shown]
+        table.add_row(*(Text(cell) for cell in (*cells, _cell(row["estimate"]), interval, _cell(row.get("n", "")))))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.3f}".rstrip("0").rstrip(".")
+    return str(value)
