@@ -248,7 +248,7 @@ def _table(sides: Sides, overlaps: Columns, retained: Columns | None = None) -> 
         for at, k in enumerate(sides.ks_of(of)):
             where = {**names, "k": k, "share": sides.ks[at] / sides.edges}
             for measure, columns in {"jaccard": overlaps, "retention": retained}.items():
-                if columns is not None and k >= FEWEST:
+                if columns is not None and (k >= FEWEST or kind == "all"):
                     rows.append({**where, "measure": measure, **_cell(columns, number, at)})
         for at, measure in enumerate(SCALARS, start=len(sides.ks)):
             rows.append({**names, "k": 0, "share": np.nan, "measure": measure, **_cell(overlaps, number, at)})

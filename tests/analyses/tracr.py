@@ -22,7 +22,7 @@ from probe.models.model import Model
 from probe.paradigms import Autoregressive, Masked
 from probe.readings import Reading, View
 from probe.tasks import Batch
-from tests.analyses.planted import balance, blank
+from tests.analyses.planted import balance, batch_of, blank
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LONGEST = 5  # with the token that begins a text
@@ -58,6 +58,18 @@ class Program:
         return Model(_hosted(self, noise, seed), manner, name=f"tracr {self.name}, {attention}")
 
 
+# What each program's compiled heads and MLPs read, from its text in RASP. `hist` counts, at each place, the tokens that
+# are as the one there. `sort` counts the smaller ones first, which makes the place where a token belongs; then each
+# place looks for the token that belongs to it.
+CIRCUITS = {
+    "hist": {("input", "a0.h0<q>"), ("input", "a0.h0<k>"), ("a0.h0", "m0"), ("m0", "logits")},
+    "sort": {
+        ("input", "a0.h0<q>"), ("input", "a0.h0<k>"), ("a0.h0", "m0"), ("m0", "a1.h0<k>"), ("input", "a1.h0<v>"),
+        ("a1.h0", "logits"),
+    },
+}  # fmt: skip
+
+
 def program(name: str) -> Program:
     with safe_open(FIXTURES / f"tracr_{name}.safetensors", "pt") as file:
         weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
@@ -67,6 +79,26 @@ def program(name: str) -> Program:
     return Program(
         name, tuple(said["tokens"]), tuple(said["answers"]), texts, outputs, weights, said["layers"], said["heads"]
     )
+
+
+def questions(of: Program, attention: str, n: int, *, seed: int = 0) -> Batch:
+    """Pairs of texts of three tokens, whose answers at the last differ; every token may."""
+    generator = torch.Generator().manual_seed(seed)
+    place = 3  # of the last token; its answer is read as the next place's
+    at = [number for number, text in enumerate(of.texts) if len(text) == place]
+    tokens = torch.tensor([[*of.encode(of.texts[number]), 0] for number in at])
+    said = [of.said[attention][number][-1] for number in at]
+    tokens[:, place + 1] = torch.tensor([of.first_answer + of.answers.index(answer) for answer in said])
+    rows = []
+    while len(rows) < n:
+        clean, corrupt = torch.randint(len(at), (2,), generator=generator).tolist()
+        if said[clean] != said[corrupt]:
+            rows.append((clean, corrupt))
+    chosen = torch.tensor(rows)
+    clean, corrupt = tokens[chosen[:, 0]], tokens[chosen[:, 1]]
+    distractor = corrupt[:, place + 1].clone()
+    corrupt[:, place + 1] = clean[:, place + 1]
+    return batch_of(clean, corrupt, place + 1, distractor)
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
+from analyses.circuits.attribution import attribute
+from analyses.circuits.circuit import Circuit
+from analyses.circuits.comparison import compare
+from analyses.circuits.selection import select
 from probe.paradigms import Masked
 from probe.readings import named
-from tests.analyses.planted import MASK, induction, permuted_heads, relay
+from tests.analyses.planted import MASK, Planted, induction, permuted_heads, relay
 
 LATER = {"source": 5, "via": 4, "at": 2}  # what is asked for stands to the right
 FULL = Masked(mask_id=MASK, shift=False)
-QUESTIONS = {
-    "early, concentrated": (relay(noise=0.03), "ar"),
-    "late, spread": (relay(first=4, heads=(0, 1, 2, 3), noise=0.03), "ar"),
-    "masked": (relay(paradigm=FULL, noise=0.03), "prefix"),
-    "from the right": (relay(paradigm=FULL, noise=0.03, **LATER), "one_mask"),
-    "through keys": (induction(through="k", noise=0.03), "ar"),
-    "through queries": (induction(through="q", noise=0.03), "ar"),
-}
+
+
+def questions(**shape) -> dict[str, tuple[Planted, str]]:
+    late, heads = shape["n_layers"] - 2, tuple(range(shape["n_heads"]))
+    return {
+        "early, concentrated": (relay(**shape), "ar"),
+        "late, concentrated": (relay(first=late, **shape), "ar"),
+        "early, spread": (relay(heads=heads, **shape), "ar"),
+        "late, spread": (relay(first=late, heads=heads, **shape), "ar"),
+        "masked": (relay(paradigm=FULL, **shape), "prefix"),
+        "from the right": (relay(paradigm=FULL, **LATER, **shape), "one_mask"),
+        "through keys": (induction(through="k", **shape), "ar"),
+        "through queries": (induction(through="q", **shape), "ar"),
+    }
+
+
+QUESTIONS = questions(n_layers=6, n_heads=4, n=16, noise=0.03)
+SMALL_QUESTIONS = questions(n_layers=3, n_heads=2, n=6, noise=0.05)  # for what takes a pass an edge
+
+
+def auroc(circuit: Circuit, planted: frozenset[tuple[str, str]]) -> float:
+    """How well |score| tells planted edges from all others."""
+    edges = circuit.edges
+    is_planted = [edge in planted for edge in zip(edges["source"], edges["target"], strict=True)]
+    assert sum(is_planted) == len(planted)
+    return float(roc_auc_score(is_planted, edges["score"].abs()))
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -29,6 +53,54 @@ def test_a_planted_model_answers(name):
         clean, corrupt = (named(reading).logits(question.model, batch, which) for which in ("clean", "corrupt"))
     assert torch.equal(clean.argmax(-1), batch.target)
     assert torch.equal(corrupt.argmax(-1), batch.distractor)
+
+
+@pytest.mark.parametrize("method", ["eap", "eap-ig", "eap-ig-activations"])
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_gradients_find_what_was_planted(name, method):
+    # Along activations there is a path for each layer.
+    question, reading = (SMALL_QUESTIONS if method == "eap-ig-activations" else QUESTIONS)[name]
+    circuit = attribute(question.model, question.batch, reading=reading, method=method, steps=3)
+    assert auroc(circuit, question.edges) >= 0.99
+    mask = select(circuit, len(question.edges), how="greedy")
+    found = circuit.graph.frame(mask)
+    assert set(zip(found["source"], found["target"], strict=True)) == question.edges
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_exact_patching_finds_what_was_planted(name):
+    question, reading = SMALL_QUESTIONS[name]
+    circuit = attribute(question.model, question.batch, reading=reading, method="exact-edges")
+    assert auroc(circuit, question.edges) == 1.0
+    parts = circuit.nodes[circuit.nodes["kind"].isin(["head", "mlp"])]
+    strongest = parts.loc[parts["score"].abs().nlargest(len(question.nodes)).index, "node"]
+    assert set(strongest) == question.nodes
+
+
+def test_what_comes_from_the_right_is_told_apart():
+    """Of one and the same task, the part of attention that no causal model has."""
+    share = {}
+    for name in ("masked", "from the right"):
+        question, reading = QUESTIONS[name]
+        circuit = attribute(question.model, question.batch, reading=reading, steps=2, directions=True)
+        into = circuit.edges[circuit.edges["target_kind"].isin(["k", "v"])]
+        right = into["target"].str.contains("@from_right")
+        share[name] = into["score"].abs()[right].sum() / into["score"].abs().sum()
+    assert share["masked"] < 0.05
+    assert share["from the right"] > 0.95
+
+
+def test_permuting_heads_moves_edges_and_nothing_else():
+    question = relay(noise=0.05, n_layers=4)
+    other = permuted_heads(question.model, seed=2)
+    one, two = (attribute(model, question.batch, reading="ar", steps=2) for model in (question.model, other))
+    overlap = compare(one, two, ks=[60]).table.set_index(["subset", "measure"])["estimate"]
+    assert overlap["all", "jaccard"] < 0.5
+    of_layers = [
+        {name: np.sort(of["score"]) for name, of in each.nodes.groupby(["layer", "kind"])} for each in (one, two)
+    ]
+    for name, scores in of_layers[0].items():
+        np.testing.assert_allclose(of_layers[1][name], scores, atol=1e-4)
 
 
 def test_permuting_heads_changes_the_weights_and_not_the_function():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.analyses.tracr import program
+from analyses.circuits.attribution import attribute
+from tests.analyses.circuits.test_planted import auroc
+from tests.analyses.tracr import CIRCUITS, UpToHere, program, questions
 
 
 def said(name: str, attention: str, noise: float = 0.0) -> dict[str, list[int]]:
@@ -39,3 +41,28 @@ def test_every_difference_is_the_masks():
     for name in ("length", "hist"):
         weights = [program(name).model(attention).backbone.state_dict() for attention in ("causal", "full")]
         assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize(("name", "attention"), [("hist", "causal"), ("hist", "full"), ("sort", "full")])
+def test_exact_patching_finds_the_program(name, attention):
+    """Among the edges of a head in every layer that does not belong to it."""
+    one = program(name)
+    model, batch = one.model(attention, noise=0.03), questions(one, attention, 24)
+    circuit = attribute(model, batch, reading=UpToHere(), method="exact-edges", metric="logit_difference")
+    assert (circuit.about.clean, circuit.about.corrupt) == pytest.approx((1, -1), abs=0.02)
+    assert auroc(circuit, CIRCUITS[name]) == 1.0
+
+
+def test_gradients_find_nothing_where_there_are_none():
+    """Compiled attention and compiled steps are flat on both sides: no integrated gradient sees what goes through."""
+    one = program("hist")
+    batch = questions(one, "causal", 8)
+    how = {"reading": UpToHere(), "metric": "logit_difference"}
+    found = {
+        method: attribute(one.model("causal"), batch, method=method, **how).edges.set_index(["source", "target"])[
+            "score"
+        ]
+        for method in ("eap-ig", "exact-edges")
+    }
+    assert abs(found["exact-edges"]["input", "a0.h0<k>"]) > 0.5
+    assert abs(found["eap-ig"]["input", "a0.h0<k>"]) < 1e-6
