@@ -22,10 +22,12 @@ import torch
 
 from analyses.circuits.batching import free_memory, rows_that_fit
 from analyses.circuits.graph import Graph
+from analyses.circuits.reads import HELD
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+    from analyses.circuits.gradients import Attribution
     from probe.models.model import Model
 
 _DEPTHS = (1, 3)  # layers of the models that are timed
@@ -91,7 +93,8 @@ class Shape:
     def kept(self) -> int:
         """Bytes that the attribution keeps of a layer and position."""
         narrow = self.n_heads * self.d_head + 2 * self.d_model + self.projections
-        return narrow * _FLOAT + (self.projections + self.d_model) * self.itemsize
+        held = HELD * (self.d_model * self.itemsize + (self.n_heads + 2 * self.n_kv_heads) * _FLOAT)
+        return narrow * _FLOAT + self.projections * self.itemsize + held
 
     @property
     def weights(self) -> int:
@@ -196,11 +199,9 @@ def _timed(config, depth: int, rows: int, length: int, steps: int, place, dtype:
     """Seconds that a chunk of rows takes in a model of so many layers."""
     from analyses.circuits import gradients
 
-    model = _thin(config, depth, place, dtype)
-    work = gradients.Attribution(**_random_questions(model, rows, length), steps=steps)
-    whole = slice(0, rows)
-    gradients.along_inputs(work, whole)  # once to get warm
-    return _clock(lambda: gradients.along_inputs(work, whole), place)
+    work = random_attribution(_thin(config, depth, place, dtype), rows, length, steps)
+    gradients.along_inputs(work, slice(0, rows))  # once to get warm
+    return _clock(lambda: gradients.along_inputs(work, slice(0, rows)), place)
 
 
 def _thin(config, depth: int, place, dtype: torch.dtype) -> Model:
@@ -220,22 +221,23 @@ def _thin(config, depth: int, place, dtype: torch.dtype) -> Model:
     return Model(backbone, Masked(attention="full", mask_id=0), name="a thin one")
 
 
-def _random_questions(model: Model, rows: int, length: int) -> dict[str, Any]:
+def random_attribution(model: Model, rows: int, length: int, steps: int) -> Attribution:
+    """An attribution of random questions, for its cost."""
     from analyses.circuits.ablation import Ablation
+    from analyses.circuits.gradients import Attribution
     from analyses.circuits.metrics import logit_difference
     from analyses.circuits.questions import Questions, Truth
     from probe.readings.reading import Asked, View
 
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(1, _WORDS, (2, rows, length), generator=generator).to(model.device)
+    tokens = torch.randint(1, min(_WORDS, model.vocabulary), (2, rows, length), generator=generator).to(model.device)
     view = View.still(torch.zeros(rows, length, dtype=torch.bool))
     slots = torch.full((rows, 1), length - 1)
     clean, corrupt = (Asked(model.canvas(one), slots, view) for one in tokens)
-    words = torch.arange(rows, device=model.device) % _WORDS
-    truth = Truth(words, (words + 1) % _WORDS, words[:0], words[:, None] < 0, words[:, None] < 0)
+    words = torch.arange(rows, device=model.device) % 2 + 1
+    truth = Truth(words, 3 - words, words[:0], words[:, None] < 0, words[:, None] < 0)
     questions = Questions(model, clean, corrupt, truth, view.example, view.step, torch.ones(rows), rows)
-    asked = {"questions": questions, "ablation": Ablation(questions), "metric": logit_difference}
-    return {"model": model, "graph": Graph.of(model), **asked}
+    return Attribution(model, questions, Graph.of(model), logit_difference, Ablation(questions), steps)
 
 
 def _product_speed(shape: Shape, place: torch.device) -> float:

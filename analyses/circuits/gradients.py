@@ -25,7 +25,7 @@ from analyses.circuits.graph import Graph
 from analyses.circuits.metrics import Metric
 from analyses.circuits.parts import Part
 from analyses.circuits.questions import Questions
-from analyses.circuits.reads import Reads
+from analyses.circuits.reads import HELD, Reads
 from analyses.circuits.scoring import Scoring
 from analyses.circuits.writes import Writes, writes_of
 from probe.tracing.sites import site
@@ -69,6 +69,9 @@ class Attribution:
         corrupt = torch.full_like(values, torch.nan) if other is None else self.values(questions, other)
         return Compared(questions, instead.less_(clean) if change else instead, values, corrupt)
 
+    def reads(self, found: Compared) -> Reads:
+        return Reads(self.model, found.other, found.questions.canvas() if self.graph.directions else None)
+
     def copies(self, rows: slice) -> int:
         """How many copies of some rows share a pass."""
         return max(1, self.at_once // (rows.stop - rows.start))
@@ -92,13 +95,13 @@ class Compared:
 def along_inputs(work: Attribution, rows: slice) -> Part:
     """Scores of some rows by eap-ig, and by eap, which is one step of it."""
     found = work.compared(rows, change=True)
-    reads, scoring = Reads(work.model, found.other), work.scoring(rows)
+    reads, scoring = work.reads(found), work.scoring(rows)
     for step in range(1, work.steps + 1):
         with _in_between(work.model, found, "embed", -1, 1 - step / work.steps) as point, reads.listening():
             hidden = work.model.run_trunk(found.questions.canvas())
             torch.autograd.grad(_total(work, found.questions, hidden), point)
-        scoring.bend(reads)
-    scoring.straighten(reads)
+        if len(reads.held) == HELD or step == work.steps:
+            scoring.take_up(reads, last=step == work.steps)
     reads.finish(found.other.total(work.model))
     return _part(found, scoring.scores, reads, work.steps)
 
@@ -106,15 +109,15 @@ def along_inputs(work: Attribution, rows: slice) -> Part:
 def along_activations(work: Attribution, rows: slice) -> Part:
     """Scores of some rows by eap-ig-activations."""
     found = work.compared(rows, change=True)
-    whole, total = work.scoring(rows).scores, Reads(work.model, found.other)
+    whole, total = work.scoring(rows).scores, work.reads(found)
     for name, layer, sources in _groups(work):
-        reads, scoring = Reads(work.model, found.other), work.scoring(rows, sources)
+        reads, scoring = work.reads(found), work.scoring(rows, sources)
         for step in range(1, work.steps + 1):
             with _in_between(work.model, found, name, layer, 1 - step / work.steps) as point, reads.listening():
                 hidden = work.model.run_trunk(found.questions.canvas())
                 torch.autograd.grad(_total(work, found.questions, hidden), point)
-            scoring.bend(reads)
-        scoring.straighten(reads)
+            if len(reads.held) == HELD or step == work.steps:
+                scoring.take_up(reads, last=step == work.steps)
         reads.finish(found.other.written(work.model, name, layer))
         whole[:, sources] += scoring.scores
         total.nodes[:, sources] += reads.nodes[:, sources]

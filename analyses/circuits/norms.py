@@ -52,6 +52,6 @@ class Norm:
         spread = x.var(-1, correction=0) if self.centred else x.square().mean(-1)
         return torch.rsqrt(spread + self.epsilon)
 
-    def centre_(self, writes: Tensor) -> Tensor:
-        """P, in place."""
-        return writes.sub_(writes.mean(-1, keepdim=True)) if self.centred else writes
+    def centre_(self, found: Tensor, *, dim: int) -> Tensor:
+        """P along an axis, in place."""
+        return found.sub_(found.mean(dim, keepdim=True)) if self.centred else found

@@ -16,13 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from analyses.circuits import directions
 from analyses.circuits.graph import Graph
-from analyses.circuits.reads import Reader, inward
+from analyses.circuits.readers import Piece, Reader
 from analyses.circuits.writes import Writes
 from probe.paradigms.canvas import Canvas
 from probe.tracing.sites import output_weight, site
@@ -39,7 +41,7 @@ def alone(model: Model, graph: Graph, canvas: Canvas, instead: Writes, kept: Ten
     """
     circuits, rows = len(kept), len(canvas)
     run = _Run(model, graph, instead, kept, roles)
-    with run.patched():
+    with run.patched(), run.parted(canvas):
         return model.run_trunk(canvas[torch.arange(rows, device=canvas.tokens.device).repeat(circuits)])
 
 
@@ -60,6 +62,7 @@ class _Run:
         self.place = {source: at for at, source in enumerate(self.wanted)}
         self.outside = self.outside[:, self.wanted]
         self.projected: dict[int, Tensor] = {}
+        self.readers = [Reader.of(model, layer, directions=graph.directions) for layer in range(model.n_layers)]
 
     @contextmanager
     def patched(self) -> Iterator[None]:
@@ -75,10 +78,10 @@ class _Run:
             after(model.embedding, self._embedded)
             for layer, block in enumerate(model.blocks):
                 if self.patched_targets[self.graph.reads(layer)].any():
-                    reader = Reader.of(model, layer)
+                    reader = self.readers[layer]
                     before(layout.of_block(block, "attention_norm"), self._project(layer, reader))
-                    for module, part in zip(reader.modules, reader.parts(), strict=True):
-                        after(module, self._hand_out(layer, part))
+                    for module in reader.modules:
+                        after(module, self._hand_out(layer, reader.of_module(module)))
                 before(site("z").module(model, layer), self._heads_written(layer))
                 before(layout.of_block(block, "mlp_norm"), self._shift(self.graph.read_of_mlp(layer)))
                 after(site("mlp_out").module(model, layer), self._mlp_written(layer))
@@ -110,26 +113,44 @@ class _Run:
             read = stream.view(len(missing), 1, self.tokens, -1).to(missing) - missing
             seen = norm.forward(read.to(stream.dtype)).transpose(0, 1).flatten(1, 2)  # target, circuits · tokens, …
             columns = []
-            for module, part in zip(reader.modules, reader.parts(), strict=True):
-                heads = slice(part.start // reader.d_head, part.stop // reader.d_head)
-                weight = inward(module).unflatten(1, (-1, reader.d_head)).transpose(0, 1)
-                found = torch.bmm(seen[heads], weight).transpose(0, 1).flatten(1)
-                bias: Tensor | None = module.bias  # type: ignore[assignment]  # a Linear's or a Conv1D's
-                columns.append(found if bias is None else found + bias)
+            for piece in reader.pieces:
+                weight = piece.weight.unflatten(1, (-1, reader.d_head)).transpose(0, 1)
+                found = torch.bmm(seen[piece.heads(reader.d_head)], weight).transpose(0, 1).flatten(1)
+                bias: Tensor | None = piece.module.bias  # type: ignore[assignment]  # a Linear's or a Conv1D's
+                columns.append(found if bias is None else found + bias[piece.columns])
             self.projected[layer] = torch.cat(columns, dim=-1).view(*stream.shape[:2], -1)
 
         return hook
 
-    def _hand_out(self, layer: int, part: slice):
-        last = Reader.of(self.model, layer).parts()[-1]
+    def _hand_out(self, layer: int, pieces: list[Piece]):
+        """What a projection is made to put out; of GPT-2's, the copies go straight to the attention."""
+        handed = [piece.part for piece in pieces if not (piece.copy and self.model.layout.fused)]
 
         def hook(_module, _taken, _found) -> Tensor:
-            found = self.projected[layer][..., part]
-            if part == last:
-                del self.projected[layer]
-            return found.contiguous()
+            return torch.cat([self.projected[layer][..., part] for part in handed], dim=-1)
 
         return hook
+
+    @contextmanager
+    def parted(self, canvas: Canvas) -> Iterator[None]:
+        """Where the graph has directions, keys and values in two copies."""
+        if not self.graph.directions:
+            yield
+            return
+        with directions.parted(self.model, canvas, copies=len(self.differences)) as sides, ExitStack() as hooks:
+            for layer, side in enumerate(sides):
+                if side.split is not None and self.patched_targets[self.graph.reads(layer)].any():
+                    side.split = partial(self._split, layer)
+                elif side.split is None and not self.patched_targets[self.graph.reads(layer)].any():
+                    for name in ("key", "value"):  # nobody patches them: the copies are alike
+                        module = self.model.layout.of_block(self.model.blocks[layer], name)
+                        hooks.callback(module.register_forward_hook(_twice).remove)
+            yield
+
+    def _split(self, layer: int, key: Tensor, value: Tensor) -> tuple[directions.Copies, directions.Copies]:
+        copies = [piece for piece in self.readers[layer].pieces if piece.copy]
+        right = self.projected[layer][..., copies[0].part].unflatten(-1, (2, *key.shape[1::2])).permute(2, 0, 3, 1, 4)
+        return (key, right[0]), (value, right[1])
 
     def _shift(self, target: int):
         """An MLP's or the logits' read, less what is missing."""
@@ -160,6 +181,7 @@ class _Run:
         heads = [source - at.start for source in self.wanted if at.start <= source < at.stop]
 
         def hook(_module, taken: tuple) -> None:
+            self.projected.pop(layer, None)
             if not heads:
                 return
             change = self._difference(taken[0], self.instead.heads[layer]).unflatten(-1, (self.model.n_heads, -1))
@@ -173,3 +195,7 @@ class _Run:
     def _difference(self, found: Tensor, instead: Tensor) -> Tensor:
         """(circuits, tokens, …): what a source writes here, less what stands instead."""
         return found.float().view(-1, self.tokens, found.shape[-1]) - instead.flatten(0, 1)
+
+
+def _twice(_module, _taken, found: Tensor) -> Tensor:
+    return torch.cat([found, found], dim=-1)

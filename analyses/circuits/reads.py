@@ -9,7 +9,7 @@ and what lies between is known in closed form (`norms`): with W the projection a
 where q_v is the projection's own output and q_0 its output for a norm that says 0. So two things are kept: r g, as wide
 as the projections, and c, one number a head and position. The first term is linear in r g, with weights that stay the
 same along the path of integration: its sum over the path is kept, and multiplied out once, at the end. The second goes
-with x, which changes; it is taken up at each point of the path (`Scoring.bend`).
+with x, which changes, so x and c are held for a few points of the path, until they are multiplied out (`HELD`).
 
 An MLP and the logits have a norm to themselves. They are handed an alias of the stream; the gradient that arrives at
 the alias has come through the norm and nothing else.
@@ -17,86 +17,34 @@ the alias has come through the norm and nothing else.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from analyses.circuits.norms import Norm
+from analyses.circuits import directions
+from analyses.circuits.readers import Piece, Reader
 from analyses.circuits.writes import Writes
 
 if TYPE_CHECKING:
     from probe.models.model import Model
-
-PROJECTIONS = ("query", "key", "value")
-
-
-@dataclass(frozen=True, eq=False)
-class Reader:
-    """An attention layer's projections as one: what they are made of, and where each stands in their joint output."""
-
-    norm: Norm
-    modules: tuple[nn.Module, ...]  # one where q, k and v are one projection
-    heads: int  # of all of them: queries, keys, values
-    d_head: int
-
-    @classmethod
-    def of(cls, model: Model, layer: int) -> Reader:
-        block = model.blocks[layer]
-        names = PROJECTIONS[:1] if model.layout.fused else PROJECTIONS
-        return cls(
-            Norm.of(model.layout.of_block(block, "attention_norm")),
-            tuple(model.layout.of_block(block, name) for name in names),
-            model.n_heads + 2 * model.n_kv_heads,
-            model.d_head,
-        )
-
-    @property
-    def width(self) -> int:
-        return self.heads * self.d_head
-
-    def parts(self) -> list[slice]:
-        """Where each module's output stands among them all."""
-        edges = [0]
-        for module in self.modules:
-            edges.append(edges[-1] + inward(module).shape[1])
-        return [slice(a, b) for a, b in itertools.pairwise(edges)]
-
-    def wide(self, narrow: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Gradients at the projections' outputs (tokens, width), at the norm's input but for r and P: for some heads
-        at a time, (heads, tokens, feature)."""
-        for module, part in zip(self.modules, self.parts(), strict=True):
-            heads = slice(part.start // self.d_head, part.stop // self.d_head)
-            weight = inward(module).to(narrow).T.unflatten(0, (-1, self.d_head))
-            found = torch.bmm(narrow[:, part].unflatten(-1, (-1, self.d_head)).transpose(0, 1), weight)
-            yield heads, found if self.norm.gain is None else found.mul_(self.norm.gain)
-
-    @torch.no_grad()
-    def at_rest(self) -> Tensor:
-        """q_0: what the projections put out where the norm puts out its bias alone."""
-        first = self.modules[0]
-        weight = inward(first)
-        still = weight.new_zeros(weight.shape[0]) if self.norm.bias is None else self.norm.bias
-        return torch.cat([module.forward(still[None])[0] for module in self.modules]).float()
+    from probe.paradigms.canvas import Canvas
 
 
-def inward(projection: nn.Module) -> Tensor:
-    """A projection's weight, (in, out). GPT-2's Conv1D keeps it so; a Linear the other way round."""
-    weight: Tensor = projection.weight  # type: ignore[assignment]  # projections are Linears or Conv1Ds
-    return weight.T if isinstance(projection, nn.Linear) else weight
+HELD = 5  # points of the path that are held at a time
 
 
 class Reads:
-    """What the targets of some rows have received so far."""
+    """What the targets of some rows have received so far; with a canvas, keys and values apart by direction."""
 
-    def __init__(self, model: Model, delta: Writes):
+    def __init__(self, model: Model, delta: Writes, parted: Canvas | None = None):
         rows, slots, _ = delta.embed.shape
-        self.model, self.delta = model, delta
-        self.readers = [Reader.of(model, layer) for layer in range(model.n_layers)]
+        self.model, self.delta, self.parted = model, delta, parted
+        apart = parted is not None
+        self.readers = [Reader.of(model, layer, directions=apart) for layer in range(model.n_layers)]
         self.rest = [reader.at_rest() for reader in self.readers]
         new = delta.embed.new_zeros
         self.heads = [new(rows, slots, reader.width) for reader in self.readers]  # Σ r g
@@ -104,15 +52,18 @@ class Reads:
         self.logits = torch.zeros_like(delta.embed)
         self.nodes = new(rows, 2 + model.n_layers * (model.n_heads + 1))  # sources, then the logits
         self.neurons = None if delta.neurons is None else new(rows, model.n_layers, delta.neurons[0].shape[-1])
+        self.held: list[dict[int, tuple[Tensor, Tensor]]] = []  # per point of the path, by layer: x, and r c
         # Of the pass at hand:
-        self.streams: list[Tensor | None] = [None] * model.n_layers  # x
-        self.bends: list[Tensor | None] = [None] * model.n_layers  # r c, per head
+        self.streams: list[Tensor] = [delta.embed[:0]] * model.n_layers  # x
+        self.scales: list[Tensor] = [delta.embed[:0]] * model.n_layers  # r
+        self.put_out: dict[int, Tensor] = {}  # of a fused projection, on its way to the attention
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Catch the gradients of the forward passes inside the context."""
         model, layout = self.model, self.model.layout
         with ExitStack() as hooks:
+            sides = None if self.parted is None else hooks.enter_context(directions.parted(model, self.parted))
 
             def at(module: nn.Module, before=None, after=None) -> None:
                 if before is not None:
@@ -122,13 +73,16 @@ class Reads:
 
             for layer, (block, reader) in enumerate(zip(model.blocks, self.readers, strict=True)):
                 at(layout.of_block(block, "attention_norm"), before=self._stream(layer))
-                for module, part in zip(reader.modules, reader.parts(), strict=True):
-                    at(module, after=self._projection(layer, part))
+                for module in reader.modules:
+                    at(module, after=self._projected(layer, reader.of_module(module)))
+                if sides is not None and sides[layer].split is not None:
+                    sides[layer].split = partial(self._split, layer)
                 at(layout.of_block(block, "mlp_norm"), before=self._alias(self.mlps[layer]))
                 at(layout.of_block(block, "output"), before=self._head_writes(layer))
                 at(layout.of_block(block, "mlp_down"), self._neuron_writes(layer), self._mlp_writes(layer))
             at(model.embedding, after=_on_output(self._input_write))
             at(layout.part(model.backbone, "final_norm"), before=self._alias(self.logits))
+            self.held.append({})
             yield
 
     def finish(self, change: Tensor) -> None:
@@ -139,37 +93,67 @@ class Reads:
         def hook(_module, taken):
             if taken[0].requires_grad:
                 self.streams[layer] = taken[0].detach()
+                self.scales[layer] = self.readers[layer].norm.scale(self.streams[layer])[..., None]
 
         return hook
 
-    def _projection(self, layer: int, part: slice):
+    def _projected(self, layer: int, pieces: list[Piece]):
+        """A projection's output, to be caught; where it is to be had twice, it is handed on twice."""
+
+        def hook(_module, _taken, found: Tensor) -> Tensor | None:
+            if not found.requires_grad:
+                return None
+            put_out = found.detach()
+            if len(pieces) == 1:
+                found.register_hook(self._caught(layer, pieces[0].part, put_out))
+                return None
+            if self.model.layout.fused:
+                queries = slice(0, self.model.n_heads * self.model.d_head)
+                caught = self._caught(layer, queries, put_out[..., queries])
+                found.register_hook(lambda gradient: caught(gradient[..., queries]))
+                self.put_out[layer] = put_out
+                return None
+            copies = [found.view_as(found) for _ in pieces]
+            for copy, piece in zip(copies, pieces, strict=True):
+                copy.register_hook(self._caught(layer, piece.part, put_out))
+            return torch.cat(copies, dim=-1)
+
+        return hook
+
+    def _split(self, layer: int, key: Tensor, value: Tensor) -> tuple[directions.Copies, directions.Copies]:
+        """Two copies of GPT-2's keys and values (rows, head, slot, head_feature), each to be caught."""
+        put_out, width = self.put_out.pop(layer, None), self.model.n_heads * self.model.d_head
+        copies = [one.view_as(one) for one in (key, value, key, value)]
+        for number, copy in enumerate(copies, start=1):
+            if put_out is None or not copy.requires_grad:
+                continue
+            where = (number - 1) % 2 + 1  # among queries, keys and values
+            part = slice(number * width, (number + 1) * width)
+            caught = self._caught(layer, part, put_out[..., where * width : (where + 1) * width])
+            copy.register_hook(lambda gradient, caught=caught: caught(gradient.transpose(1, 2).flatten(2)))
+        return (copies[0], copies[2]), (copies[1], copies[3])
+
+    def _caught(self, layer: int, part: slice, put_out: Tensor) -> Callable[[Tensor], None]:
+        """What is done with the gradient at some of the joint output."""
         reader, rest = self.readers[layer], self.rest[layer][part]
         heads = slice(part.start // reader.d_head, part.stop // reader.d_head)
 
-        def hook(_module, _taken, found):
-            if not found.requires_grad:
-                return
-            put_out = found.detach()
+        def caught(gradient: Tensor) -> None:
+            gradient, scale = gradient.float(), self.scales[layer]
+            self.heads[layer][..., part].addcmul_(gradient, scale)
+            if reader.norm.present:
+                product = (put_out.float() - rest).mul_(gradient).unflatten(-1, (-1, reader.d_head)).sum(-1)
+                self._bend(layer)[..., heads] = product.mul_(scale.square() / self.delta.embed.shape[-1])
 
-            def caught(gradient: Tensor) -> None:
-                stream = self.streams[layer]
-                assert stream is not None
-                gradient = gradient.float()
-                scale = reader.norm.scale(stream)[..., None]
-                self.heads[layer][..., part].addcmul_(gradient, scale)
-                if reader.norm.present:
-                    product = (put_out.float() - rest).mul_(gradient).unflatten(-1, (-1, reader.d_head)).sum(-1)
-                    self._bend(layer)[..., heads] = product.mul_(scale.square() / stream.shape[-1])
-
-            found.register_hook(caught)
-
-        return hook
+        return caught
 
     def _bend(self, layer: int) -> Tensor:
-        bend = self.bends[layer]
-        if bend is None:
-            bend = self.bends[layer] = self.nodes.new_zeros(*self.delta.embed.shape[:2], self.readers[layer].heads)
-        return bend
+        """Where r c of the pass at hand is kept, beside its stream."""
+        point = self.held[-1]
+        if layer not in point:
+            empty = self.nodes.new_zeros(*self.delta.embed.shape[:2], self.readers[layer].heads)
+            point[layer] = self.streams[layer], empty
+        return point[layer][1]
 
     def _alias(self, into: Tensor):
         def caught(gradient: Tensor) -> None:

@@ -15,15 +15,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analyses.circuits.graph import Graph
+from analyses.circuits.norms import Norm
 from analyses.circuits.reads import Reads
 
 if TYPE_CHECKING:
     from probe.models.model import Model
 
-TILE = {"cpu": 48 << 20, "cuda": 512 << 20}  # bytes
+TILE = {"cpu": 96 << 20, "cuda": 512 << 20}  # bytes
+WIDE = 48  # targets in one product, at least
+
+Point = tuple[int, Tensor, Tensor]  # a layer, its stream x and its r c, at one point of the path
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,35 +62,54 @@ class Scoring:
     def width(self) -> int:
         return len(self.graph.layer_targets)
 
-    def bend(self, reads: Reads) -> None:
-        """The second term of the norms at the point of the path at hand (see `reads`)."""
-        layers = [layer for layer in range(self.model.n_layers) if reads.bends[layer] is not None]
-        if not layers:
-            return
-        streams = [_flat(reads.streams[layer]) for layer in layers]
-        bends = [_flat(reads.bends[layer]) for layer in layers]
+    def take_up(self, reads: Reads, *, last: bool) -> None:
+        """Add what the points of the path that are held contribute; with the last of them, what is kept of them all."""
+        held, reads.held = reads.held, []
+        points = [(layer, x, bend) for point in held for layer, (x, bend) in point.items()]
         for tile in self.tiles():
-            writes = self._writes(reads, tile)
-            stream = torch.stack([x[tile.tokens].float() for x in streams], dim=-1)
-            along = torch.bmm(writes.transpose(0, 1), stream)  # (tokens, sources, layers)
+            writes = reads.delta.spread(self.model, tile.tokens, self.chosen)
             into = self.scores[tile.row, :, tile.role]
-            for at, layer in enumerate(layers):
-                before = self._before(layer)
-                into[:before, self.graph.reads(layer)] -= along[:, :before, at].T @ bends[at][tile.tokens]
-        reads.streams, reads.bends = [None] * self.model.n_layers, [None] * self.model.n_layers
+            if points:
+                self._bend(into, writes, points, tile, reads.readers[0].norm)
+            if last:
+                self._straighten(into, writes, reads, tile)
+        if last:
+            self.scores *= torch.as_tensor(self._valid, device=self.scores.device)
 
-    def straighten(self, reads: Reads) -> None:
-        """The first term, and MLPs and logits, of the whole path."""
-        for tile in self.tiles():
-            writes = self._writes(reads, tile)
-            into = self.scores[tile.row, :, tile.role]
-            for layer, reader in enumerate(reads.readers):
-                before, first = self._before(layer), self.graph.reads(layer).start
-                for heads, wide in reader.wide(_flat(reads.heads[layer])[tile.tokens]):
-                    into[:before, first + heads.start : first + heads.stop] += _product(writes[:before], wide)
-                before, at = self._before(layer, mlp=True), self.graph.read_of_mlp(layer)
-                into[:before, at : at + 1] += _product(writes[:before], _flat(reads.mlps[layer])[tile.tokens][None])
-            into[:, -1:] += _product(writes, _flat(reads.logits)[tile.tokens][None])
+    def _bend(self, into: Tensor, writes: Tensor, points: list[Point], tile: Tile, norm: Norm) -> None:
+        """The second term of the norms (see `reads`), at several points of the path in one product."""
+        streams = torch.stack([_flat(x)[tile.tokens].float() for _, x, _ in points], dim=-1)
+        along = torch.bmm(writes.transpose(0, 1), norm.centre_(streams, dim=1))  # (tokens, sources, points)
+        for at, (layer, _, bend) in enumerate(points):
+            before = self._before(layer)
+            into[:before, self.graph.reads(layer)] -= along[:, :before, at].T @ _flat(bend)[tile.tokens]
+
+    def _straighten(self, into: Tensor, writes: Tensor, reads: Reads, tile: Tile) -> None:
+        """The first term, and MLPs and logits, of the whole path: several layers' targets in one product.
+
+        Their cells that are no edges are cleared at the end.
+        """
+        for layers in self._groups():
+            before = self._before(layers[-1], mlp=True)
+            columns = slice(self.graph.reads(layers[0]).start, self.graph.read_of_mlp(layers[-1]) + 1)
+            wide = writes.new_empty(columns.stop - columns.start, *writes.shape[1:])
+            for layer in layers:
+                first = self.graph.reads(layer).start - columns.start
+                reads.readers[layer].widen(_flat(reads.heads[layer])[tile.tokens], wide[first:])
+                wide[self.graph.read_of_mlp(layer) - columns.start] = _flat(reads.mlps[layer])[tile.tokens]
+            into[:before, columns] += _product(writes[:before], wide)
+        into[:, -1:] += _product(writes, _flat(reads.logits)[tile.tokens][None])
+
+    def _groups(self) -> list[range]:
+        """Neighbouring layers, as many as make a product wide enough to be fast."""
+        size = -(-WIDE // (self.graph.reads_per_layer + 1))
+        layers = range(self.model.n_layers)
+        return [layers[start : start + size] for start in range(0, len(layers), size)]
+
+    @property
+    def _valid(self) -> NDArray:
+        """The graph's edges, before roles: (sources, 1, targets)."""
+        return self.graph.valid[self.chosen, None, : self.width]
 
     def tiles(self) -> Iterator[Tile]:
         """Every position once."""
@@ -99,17 +123,13 @@ class Scoring:
                 for part in mine.split(size):
                     yield Tile(_as_slice(part, self.model.device), role, row)
 
-    def _writes(self, reads: Reads, tile: Tile) -> Tensor:
-        writes = reads.delta.spread(self.model, tile.tokens, self.chosen)
-        return reads.readers[0].norm.centre_(writes)
-
     def _before(self, layer: int, *, mlp: bool = False) -> int:
         """How many of the sources at hand come before a layer's attention, or before its MLP."""
         writes = self.graph.writes(layer)
         return min(max((writes.stop if mlp else writes.start) - self.start, 0), self.count)
 
     def _tokens_of_a_tile(self) -> int:
-        width = self.model.d_model * (self.count + self.graph.reads_per_layer)
+        width = self.model.d_model * (self.count + WIDE + self.graph.reads_per_layer)
         return max(1, TILE.get(self.model.device.type, TILE["cpu"]) // (4 * width))
 
 
@@ -118,8 +138,7 @@ def _product(writes: Tensor, reads: Tensor) -> Tensor:
     return writes.flatten(1) @ reads.flatten(1).T
 
 
-def _flat(found: Tensor | None) -> Tensor:
-    assert found is not None
+def _flat(found: Tensor) -> Tensor:
     return found.flatten(0, 1)
 
 

@@ -101,7 +101,7 @@ def recording(model: Model, *, neurons: bool = False) -> Iterator[Writes]:
     def keep(into: list[Tensor], layer: int):
         def hook(_module, taken, given=None):
             found = taken[0] if given is None else given
-            into[layer] = found.detach().to(torch.float32, copy=True)
+            into[layer] = found.detach().float()
 
         return hook
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from probe.models.model import Model
 from probe.paradigms import Autoregressive, Block, Fluid, Masked, Paradigm
+from probe.readings import named
 from probe.tasks import Batch
 from tests.probe import tiny
 
@@ -55,3 +56,17 @@ def agree(found: Tensor, expected: Tensor, within: float = 1e-4) -> None:
     scale = float(expected.abs().max())
     assert scale > 0
     assert float((found - expected).abs().max()) <= within * scale
+
+
+def differences(batch: Batch, logits: Tensor, slots: Tensor) -> Tensor:
+    """Each row's logit difference, from the logits of all slots."""
+    read = logits.gather(1, slots[..., None].expand(-1, -1, logits.shape[-1]))[:, 0]
+    return (read.gather(1, batch.target[:, None]) - read.gather(1, batch.distractor[:, None]))[:, 0]
+
+
+def slots_and_canvases(model: Model, batch: Batch, reading: str = "prefix") -> tuple[Tensor, tuple]:
+    """Where the answers are read, and what the textbook wants to be told of a batch: backbone, both texts, who sees
+    whom, places."""
+    clean, corrupt = (named(reading).ask(model, batch, which) for which in ("clean", "corrupt"))
+    canvas = clean.canvas
+    return clean.slots, (model.backbone, canvas.tokens, corrupt.canvas.tokens, canvas.allowed, canvas.places)

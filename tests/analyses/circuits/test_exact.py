@@ -6,14 +6,8 @@ import pytest
 import torch
 
 from analyses.circuits import attribute
-from probe.readings import named
 from tests.analyses.circuits import textbook
-from tests.analyses.circuits.asking import agree, batch_of, model_of
-
-
-def differences(batch, logits, slots):
-    read = logits.gather(1, slots[..., None].expand(-1, -1, logits.shape[-1]))[:, 0]
-    return (read.gather(1, batch.target[:, None]) - read.gather(1, batch.distractor[:, None]))[:, 0]
+from tests.analyses.circuits.asking import agree, batch_of, differences, model_of, slots_and_canvases
 
 
 @pytest.mark.parametrize("attention", ["causal", "full"])
@@ -21,14 +15,12 @@ def differences(batch, logits, slots):
 def test_exact_edges_are_the_textbook_s(variant, attention):
     model, batch = model_of(variant, attention), batch_of(n=2)
     circuit = attribute(model, batch, method="exact-edges", metric="logit_difference")
-    asked = [named("prefix").ask(model, batch, which) for which in ("clean", "corrupt")]
-    canvas = asked[0].canvas
-    told = (model.backbone, canvas.tokens, asked[1].canvas.tokens, canvas.allowed, canvas.places)
+    slots, told = slots_and_canvases(model, batch)
     everything = set(zip(circuit.edges["source"], circuit.edges["target"], strict=True))
-    clean = differences(batch, textbook.circuit_alone(*told, everything), asked[0].slots)
+    clean = differences(batch, textbook.circuit_alone(*told, everything), slots)
     picked = circuit.edges.sample(40, random_state=0)
     expected = [
-        float((differences(batch, textbook.edge_patched(*told, source, target), asked[0].slots) - clean).mean())
+        float((differences(batch, textbook.edge_patched(*told, source, target), slots) - clean).mean())
         for source, target in zip(picked["source"], picked["target"], strict=True)
     ]
     agree(torch.tensor(picked["score"].to_numpy()), torch.tensor(expected))

@@ -9,12 +9,7 @@ import torch
 from analyses.circuits import attribute, faithfulness, run_alone
 from probe.readings import named
 from tests.analyses.circuits import textbook
-from tests.analyses.circuits.asking import PARADIGMS, agree, batch_of, model_of
-
-
-def differences(batch, logits, slots):
-    read = logits.gather(1, slots[..., None].expand(-1, -1, logits.shape[-1]))[:, 0]
-    return (read.gather(1, batch.target[:, None]) - read.gather(1, batch.distractor[:, None]))[:, 0]
+from tests.analyses.circuits.asking import PARADIGMS, agree, batch_of, differences, model_of, slots_and_canvases
 
 
 @pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "llama-biased", "qwen3"])
@@ -24,13 +19,11 @@ def test_a_circuit_runs_as_the_textbook_runs_it(variant, attention):
     graph = attribute(model, batch, method="eap").graph
     kept = (np.random.default_rng(0).random((3, *graph.shape)) < [[[0.2]], [[0.5]], [[0.9]]]) & graph.valid
     found = run_alone(model, batch, graph, kept, rows=4)
-    asked = [named("prefix").ask(model, batch, which) for which in ("clean", "corrupt")]
-    canvas = asked[0].canvas
-    told = (model.backbone, canvas.tokens, asked[1].canvas.tokens, canvas.allowed, canvas.places)
+    slots, told = slots_and_canvases(model, batch)
     for at, mask in enumerate(kept):
         edges = graph.frame(mask)
         logits = textbook.circuit_alone(*told, set(zip(edges["source"], edges["target"], strict=True)))
-        agree(torch.tensor(found.circuits[:, at]), differences(batch, logits, asked[0].slots))
+        agree(torch.tensor(found.circuits[:, at]), differences(batch, logits, slots))
 
 
 @pytest.mark.parametrize("paradigm", PARADIGMS)

@@ -25,8 +25,13 @@ class Run:
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
-def forward(backbone, embeds: Tensor, allowed: Tensor, places: Tensor, swap: Callable | None = None) -> Run:
-    """A forward pass. `swap(target, writes)` may give another sum of writes for a target to read."""
+def forward(
+    backbone, embeds: Tensor, allowed: Tensor, places: Tensor, swap: Callable | None = None, apart: bool = False
+) -> Run:
+    """A forward pass. `swap(target, writes)` may give another sum of writes for a target to read.
+
+    With `apart`, queries that stand before a key's place read keys and values of their own.
+    """
     config, run = backbone.config, Run()
     is_gpt2 = config.model_type == "gpt2"
     trunk = backbone.transformer if is_gpt2 else backbone.model
@@ -47,17 +52,21 @@ def forward(backbone, embeds: Tensor, allowed: Tensor, places: Tensor, swap: Cal
         )
         n_heads = config.num_attention_heads
         n_kv = n_heads if is_gpt2 else config.num_key_value_heads
-        made = {}
+        made, sides = {}, ("", "@from_right") if apart else ("",)
         for kind, count in (("q", n_heads), ("k", n_kv), ("v", n_kv)):
             for head in range(count):
-                seen = norm(read(f"a{layer}.h{head}<{kind}>"))
-                made[kind, head] = per_head(attention, seen, kind, head, config, places)
+                for side in sides if kind in "kv" else ("",):
+                    seen = norm(read(f"a{layer}.h{head}<{kind}>{side}"))
+                    made[kind, head, side] = per_head(attention, seen, kind, head, config, places)
         for head in range(n_heads):
             group = head // (n_heads // n_kv)
-            q, k, v = made["q", head], made["k", group], made["v", group]
-            scores = (q @ k.transpose(-1, -2)) / k.shape[-1] ** 0.5
+            q, left, right = made["q", head, ""], sides[0], sides[-1]
+            size, ahead = q.shape[-1], places[:, None, :] > places[:, :, None]
+            scores = q @ made["k", group, left].transpose(-1, -2) * ~ahead
+            scores = (scores + q @ made["k", group, right].transpose(-1, -2) * ahead) / size**0.5
             pattern = scores.masked_fill(~allowed, -float("inf")).softmax(-1)
-            run.writes[f"a{layer}.h{head}"] = (pattern @ v) @ _output(attention, head, v.shape[-1], is_gpt2)
+            mixed = (pattern * ~ahead) @ made["v", group, left] + (pattern * ahead) @ made["v", group, right]
+            run.writes[f"a{layer}.h{head}"] = mixed @ _output(attention, head, size, is_gpt2)
         bias = (attention.c_proj if is_gpt2 else attention.o_proj).bias
         rest = rest if bias is None else rest + bias
         run.writes[f"m{layer}"] = block.mlp(mlp_norm(read(f"m{layer}")))
@@ -95,7 +104,9 @@ def _output(attention, head: int, size: int, is_gpt2: bool) -> Tensor:
     return weight[head * size : (head + 1) * size]
 
 
-def integrated(backbone, clean, corrupt, allowed, places, value: Callable[[Tensor], Tensor], steps: int):
+def integrated(
+    backbone, clean, corrupt, allowed, places, value: Callable[[Tensor], Tensor], steps: int, apart: bool = False
+):
     """EAP-IG edge by edge: {(source, target): score}. `value` makes of logits the sum of the rows' metrics."""
     table = backbone.get_input_embeddings()
     with torch.no_grad():
@@ -103,7 +114,7 @@ def integrated(backbone, clean, corrupt, allowed, places, value: Callable[[Tenso
     scores: dict[tuple[str, str], float] = {}
     for k in range(1, steps + 1):
         point = table(corrupt) + (k / steps) * (table(clean) - table(corrupt))
-        run = forward(backbone, point, allowed, places)
+        run = forward(backbone, point, allowed, places, apart=apart)
         targets = list(run.nudges)
         gradients = torch.autograd.grad(value(run.logits), [run.nudges[name] for name in targets])
         for target, gradient in zip(targets, gradients, strict=True):
@@ -137,7 +148,7 @@ def edge_patched(backbone, clean, corrupt, allowed, places, source: str, target:
         return forward(backbone, table(clean), allowed, places, swap).logits
 
 
-def circuit_alone(backbone, clean, corrupt, allowed, places, kept: set[tuple[str, str]]) -> Tensor:
+def circuit_alone(backbone, clean, corrupt, allowed, places, kept: set[tuple[str, str]], apart: bool = False) -> Tensor:
     """Logits of the run in which every edge that is not kept carries what it carries in the corrupt run."""
     table = backbone.get_input_embeddings()
     with torch.no_grad():
@@ -146,4 +157,4 @@ def circuit_alone(backbone, clean, corrupt, allowed, places, kept: set[tuple[str
         def swap(asked: str, writes: Names) -> Tensor:
             return sum(write if (name, asked) in kept else other[name] for name, write in writes.items())
 
-        return forward(backbone, table(clean), allowed, places, swap).logits
+        return forward(backbone, table(clean), allowed, places, swap, apart).logits

@@ -1,0 +1,112 @@
+"""Keys and values told apart by who looks at them: queries at their place or after it, or queries before it.
+
+With open attention one key serves both, and a gradient at the key does not say whose it is. So inside `parted` every
+layer has its keys and values twice, and an attention function of this project lets a query that stands before a key's
+place see the one copy and all others see the other. The attention is the same; each copy has its own gradient, and may
+be patched by itself.
+
+Where keys have a projection of their own, the copies are made at its output, one behind the other, as if the layer had
+twice as many key-value heads: norms and rotary positions then go over both. GPT-2, which has neither, has one
+projection for all three; there the copies are made within the attention function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from probe.errors import ProbeError
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+    from probe.paradigms.canvas import Canvas
+
+NAME = "twinprobe-directions"
+
+Copies = tuple[Tensor, Tensor]
+
+
+@dataclass(eq=False)
+class Sides:
+    """One layer's part in it. `split` makes two copies of GPT-2's keys and values, which arrive as one."""
+
+    from_right: Tensor  # (rows or 1, 1, query, key), whether the query stands before the key's place
+    split: Callable[[Tensor, Tensor], tuple[Copies, Copies]] | None
+
+    def of(self, key: Tensor, value: Tensor) -> tuple[Copies, Copies]:
+        if self.split is not None:
+            return self.split(key, value)
+        keys, values = key.chunk(2, dim=1), value.chunk(2, dim=1)
+        return (keys[0], keys[1]), (values[0], values[1])
+
+
+_layers: WeakKeyDictionary[nn.Module, Sides] = WeakKeyDictionary()
+
+
+@contextmanager
+def parted(model: Model, canvas: Canvas, copies: int = 1) -> Iterator[list[Sides]]:
+    """Keys and values apart in every layer, for runs on (copies of) a canvas inside the context."""
+    from transformers import AttentionInterface
+
+    _refuse_edited(model)
+    AttentionInterface.register(NAME, attend)
+    places = canvas.places.to(model.device)
+    from_right = (places[:, None, None, :] > places[:, None, :, None]).repeat(copies if len(places) > 1 else 1, 1, 1, 1)
+    split = _aliases if model.layout.fused else None
+    attentions = [model.layout.of_block(block, "attention") for block in model.blocks]
+    for attention in attentions:
+        _layers[attention] = Sides(from_right, split)
+    model.attention_override = NAME
+    try:
+        yield [_layers[attention] for attention in attentions]
+    finally:
+        model.attention_override = None
+        for attention in attentions:
+            del _layers[attention]
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: object,
+) -> tuple[Tensor, Tensor]:
+    """Attention as transformers computes it, from keys and values in two copies."""
+    sides = _layers[module]
+    (key, key_right), (value, value_right) = sides.of(key, value)
+    group = query.shape[1] // key.shape[1]
+    key, key_right, value, value_right = (
+        one.repeat_interleave(group, dim=1) for one in (key, key_right, value, value_right)
+    )
+    at = sides.from_right
+    scores = torch.where(at, query @ key_right.transpose(-1, -2), query @ key.transpose(-1, -2))
+    scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    pattern = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    mixed = pattern.masked_fill(at, 0) @ value + pattern.masked_fill(~at, 0) @ value_right
+    return mixed.transpose(1, 2).contiguous(), pattern
+
+
+def _aliases(key: Tensor, value: Tensor) -> tuple[Copies, Copies]:
+    return (key, key), (value, value)
+
+
+def _refuse_edited(model: Model) -> None:
+    if model.attention_override is not None:
+        raise ProbeError(
+            f"attribution of {model.name!r} with directions",
+            expected="a model whose attention patterns are not edited at the same time",
+            found=f"the attention function {model.attention_override!r} in use",
+            remedy="Leave the edit's context first, or attribute with directions=False.",
+        )
