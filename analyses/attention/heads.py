@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,21 +34,24 @@ def heads(
     reading: str | Reading | None = None,
     attention: str | Tensor | None = None,
     padding: Tensor | None = None,
+    square: bool = False,
     resamples: int = RESAMPLES,
 ) -> Result:
     """Where every head's attention goes, with an interval over texts for each score (`previous_low`, …).
 
     tokens      ids, a canvas, or a task's batch: its clean text as it stands, or as a reading shows it
     attention   another attention than the model's own; padding: True on padded tokens
+    square      of a pair, the two other cells of the 2×2 too: each twin's weights under the other's mask
     """
     task = tokens.task if isinstance(tokens, Batch) else ""
     made, names = {}, {}
-    for role, (model, how) in roles(models, reading or "prefix").items():
+    for role, (model, how) in roles(models, reading or "prefix", square=square).items():
         names[role] = model.name
         if isinstance(tokens, Batch) and reading is not None:
-            made[role] = _asked(model, tokens, how)
+            made[role] = _asked(model, tokens, how if attention is None else replace(how, attention=str(attention)))
         else:
-            made[role] = per_head(model, _shown(model, tokens, attention, padding))
+            own = how.attention if square else None
+            made[role] = per_head(model, _shown(model, tokens, own if attention is None else attention, padding))
     parts = [wide(of, resamples, model=names[role], role=role, task=task) for role, of in made.items()]
     for role in made if "ar" in made else ():
         difference = made[role].minus(made["ar"]) if role != "ar" else None

@@ -53,8 +53,7 @@ def cosine(
         table,
         f"Cosine with the AR model's states, {batch.task}",
         "1 is the same direction. The dotted line is the cosine of tokens that do not belong together: only what "
-        "stands above it speaks of the token. The first model shown beside the AR model's own further training is the "
-        "floor for the others.",
+        "stands above it speaks of the token. The line of AR-CPT is what further training alone changes.",
         "profile",
         {"axes": axes, "reading": str(reading), "times": times, "seed": seed},
     )

@@ -129,6 +129,18 @@ def test_what_a_pair_differs_in_is_paired_by_example():
     assert table.loc["diffusion − ar"]["next_q"].between(0, 1).all()
 
 
+def test_the_two_by_two_parts_the_mask_from_the_weights():
+    pair = probe.load_pair("zoo:tiny-masked", controls=False)
+    batch = probe.task("ioi").examples(pair, 8, seed=0)
+    for how in ({"reading": "prefix"}, {}):
+        ahead = attention.heads(pair, batch, square=True, resamples=20, **how).table.groupby("role")["next"].max()
+        assert ahead["ar"] == ahead["diffusion, causal mask"] == 0
+        assert ahead["diffusion"] > 0
+        assert ahead["ar, native mask"] > 0
+    closed = attention.heads(pair.diffusion, batch, reading="prefix", attention="causal").table
+    assert (closed["next"] == 0).all()
+
+
 def test_watching_sees_every_pass_that_others_make():
     """One forward pass serves recording and attention; a decoding run is watched step by step."""
     model = probe.load("zoo:tiny-masked")
