@@ -14,8 +14,7 @@ from probe.decoding.decode import decode
 from probe.readings.pool import Accuracy
 
 if TYPE_CHECKING:
-    from probe.decoding.sampler import Sampler
-    from probe.decoding.strides import Strides
+    from probe.decoding.decode import Rule
     from probe.models.model import Model
     from probe.tasks.task import Task
 
@@ -29,7 +28,7 @@ def score(
     *,
     seed: int = 0,
     split: str = "test",
-    sampler: Sampler | Strides | None = None,
+    sampler: Rule | None = None,
 ) -> Accuracy:
     """How many of `n` held-out questions (or all there are) the model answers right."""
     batch = task.examples(model, n, seed=seed, split=split, fewer=True)
