@@ -152,7 +152,7 @@ def _attributed(
         n=questions.examples,
         seed=batch.seed,
         scope=batch.scope,
-        other={} if step is None else {"step": step},
+        other={} if step is None else {"step": step, "examples": questions.kept},
     )
     sums = Sums(work)
     work.at_once = rows or rows_that_fit(model.device, bytes_a_row(model, questions.slots, neurons=neurons))

@@ -15,8 +15,10 @@ edge), laid out by `graph`.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +29,8 @@ from analyses.circuits.graph import Graph
 from probe.errors import ProbeError
 
 By = Literal["abs", "signed"]
+
+_ARRAYS = ("scores", "per_example", "example_edges", "neurons")
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,23 @@ class Circuit:
             neurons=None if self.neurons is None else self.neurons[examples],
             about=replace(self.about, n=len(edges)),
         )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the circuit as one .npz, without pickle; `Circuit.open` reads it back. Compressed: most of it is 0."""
+        path = Path(path).with_suffix(".npz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        words = json.dumps({"graph": asdict(self.graph), "about": self.about.as_dict()})
+        arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+        np.savez_compressed(path, words=np.array(words), **arrays)
+        return path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Circuit:
+        with np.load(path, allow_pickle=False) as found:
+            words = json.loads(str(found["words"]))
+            arrays = {name: found[name] for name in _ARRAYS if name in found}
+        graph = Graph(**{**words["graph"], "roles": tuple(words["graph"]["roles"])})
+        return cls(graph=graph, about=Provenance(**words["about"]), **arrays)
 
     @property
     def _to_logits(self) -> NDArray:

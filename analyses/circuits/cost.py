@@ -236,7 +236,7 @@ def random_attribution(model: Model, rows: int, length: int, steps: int) -> Attr
     clean, corrupt = (Asked(model.canvas(one), slots, view) for one in tokens)
     words = torch.arange(rows, device=model.device) % 2 + 1
     truth = Truth(words, 3 - words, words[:0], words[:, None] < 0, words[:, None] < 0)
-    questions = Questions(model, clean, corrupt, truth, view.example, view.step, torch.ones(rows), rows)
+    questions = Questions(model, clean, corrupt, truth, view.example, view.step, torch.ones(rows), list(range(rows)))
     return Attribution(model, questions, Graph.of(model), logit_difference, Ablation(questions), steps)
 
 

@@ -51,7 +51,7 @@ class Questions:
     example: Tensor  # (rows), which example a row is about, counted from 0
     step: Tensor  # (rows)
     weight: Tensor  # (rows); those of one example add up to 1
-    examples: int
+    kept: list[int]  # the batch's examples that are asked about, by the number that `example` gives them
 
     @classmethod
     def of(cls, model: Model, batch: Batch, reading: Reading, *, step: int | None = None) -> Questions:
@@ -80,7 +80,7 @@ class Questions:
         )
         clean, corrupt = (reading.ask(model, batch, which, shown) for which in ("clean", "corrupt"))
         truth = _truth(batch.to(model.device), shown.example.to(model.device))
-        return cls(model, clean, corrupt, truth, example, shown.step, weight[rows], len(kept))
+        return cls(model, clean, corrupt, truth, example, shown.step, weight[rows], kept.tolist())
 
     def __len__(self) -> int:
         return len(self.example)
@@ -98,6 +98,10 @@ class Questions:
             step=self.step[rows],
             weight=self.weight[rows],
         )
+
+    @property
+    def examples(self) -> int:
+        return len(self.kept)
 
     @property
     def slots(self) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
+import probe
 from analyses.circuits import attribute
+from probe.readings import named
 from tests.analyses.circuits import textbook
-from tests.analyses.circuits.asking import agree, batch_of, differences, model_of, slots_and_canvases
+from tests.analyses.circuits.asking import PARADIGMS, agree, batch_of, differences, model_of, slots_and_canvases
 
 
 @pytest.mark.parametrize("attention", ["causal", "full"])
@@ -24,3 +28,58 @@ def test_exact_edges_are_the_textbook_s(variant, attention):
         for source, target in zip(picked["source"], picked["target"], strict=True)
     ]
     agree(torch.tensor(picked["score"].to_numpy()), torch.tensor(expected))
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa"])
+def test_exact_nodes_are_what_edits_of_the_model_do(variant):
+    model, batch = model_of(variant, "full"), batch_of(n=3)
+    circuit = attribute(model, batch, method="exact-nodes", rows=7)
+    prefix = named("prefix")
+    corrupt = probe.record(model, prefix.canvas(model, batch, "corrupt").tokens, ["embed", "z", "mlp_out"])
+
+    def value() -> np.ndarray:
+        logits = prefix.logits(model, batch)
+        return (logits.gather(1, batch.target[:, None]) - logits.gather(1, batch.distractor[:, None]))[:, 0].numpy()
+
+    clean = value()
+    for at, node in circuit.nodes.iterrows():
+        if node["kind"] == "logits":
+            edit = probe.patch("resid_post", probe.record(
+                model, prefix.canvas(model, batch, "corrupt").tokens, ["resid_post"]
+            ).resid_post[:, 1], layer=1)  # fmt: skip
+        elif node["kind"] == "input":
+            edit = probe.patch("embed", corrupt)
+        elif node["kind"] == "mlp":
+            edit = probe.patch("mlp_out", corrupt.mlp_out.sel(layer=node["layer"]), layer=node["layer"])
+        else:
+            z = corrupt.z.sel(layer=node["layer"], head=[node["head"]])
+            edit = probe.patch("z", z, layer=node["layer"], head=node["head"])
+        with probe.edit(model, [edit]):
+            agree(torch.tensor(circuit.per_example[:, int(str(at))]), torch.tensor(value() - clean))
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_one_edge_into_the_logits_is_a_node_that_does_nothing_else(paradigm):
+    """The last MLP is read by the logits alone, so patching its edge is patching it."""
+    circuit = attribute(model_of("qwen2", paradigm), batch_of(), method="exact-edges")
+    edge = circuit.edges.set_index(["source", "target"])["score"]["m1", "logits"]
+    assert edge == pytest.approx(circuit.nodes.set_index("node")["score"]["m1"], rel=1e-4)
+
+
+def test_exact_examples_add_up():
+    circuit = attribute(model_of("gpt2", "full"), batch_of(), method="exact-edges", example_edges=True, reading="ratio")
+    agree(torch.tensor(circuit.example_edges.mean(0)), torch.tensor(circuit.scores))
+
+
+@pytest.mark.parametrize(("variant", "attention"), [("gpt2", "causal"), ("llama-gqa", "full")])
+def test_gradients_come_close_to_exact_patching(variant, attention, record_property):
+    """Not a theorem: on models as crooked as these, what EAP-IG says of edges is close to what patching does."""
+    model, batch = model_of(variant, attention), batch_of(n=8)
+    exact = attribute(model, batch, method="exact-edges")
+    valid = exact.graph.valid
+    for method, least in (("eap-ig", 0.8), ("eap-ig-activations", 0.9)):
+        found = attribute(model, batch, method=method, steps=8)
+        pearson = np.corrcoef(exact.scores[valid], found.scores[valid])[0, 1]
+        record_property(f"{method} on {variant}", (pearson, spearmanr(exact.scores[valid], found.scores[valid])[0]))
+        print(variant, method, "pearson", pearson, "spearman", spearmanr(exact.scores[valid], found.scores[valid])[0])
+        assert pearson > least

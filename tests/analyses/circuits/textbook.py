@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 Names = dict[str, Tensor]
+Scores = dict[tuple[str, str], float]  # by source and target
 
 
 @dataclass
@@ -26,9 +27,16 @@ class Run:
 
 
 def forward(
-    backbone, embeds: Tensor, allowed: Tensor, places: Tensor, swap: Callable | None = None, apart: bool = False
+    backbone,
+    embeds: Tensor,
+    allowed: Tensor,
+    places: Tensor,
+    swap: Callable | None = None,
+    apart: bool = False,
+    put: Names | None = None,
 ) -> Run:
-    """A forward pass. `swap(target, writes)` may give another sum of writes for a target to read.
+    """A forward pass. `swap(target, writes)` may give another sum of writes for a target to read; `put` holds writes
+    that stand in place of what a source would write.
 
     With `apart`, queries that stand before a key's place read keys and values of their own.
     """
@@ -36,7 +44,7 @@ def forward(
     is_gpt2 = config.model_type == "gpt2"
     trunk = backbone.transformer if is_gpt2 else backbone.model
     rest = trunk.wpe(places).expand_as(embeds) if is_gpt2 else torch.zeros_like(embeds)
-    run.writes["input"] = embeds
+    run.writes["input"] = (put or {}).get("input", embeds)
 
     def read(target: str) -> Tensor:
         """What a target reads, from all that was written so far."""
@@ -44,6 +52,9 @@ def forward(
         nudge = torch.zeros_like(stream, requires_grad=True)
         run.nudges[target] = nudge
         return stream + nudge
+
+    def write(source: str, value: Tensor) -> None:
+        run.writes[source] = (put or {}).get(source, value)
 
     for layer, block in enumerate(trunk.h if is_gpt2 else trunk.layers):
         attention, per_head = block.attn if is_gpt2 else block.self_attn, _gpt2_head if is_gpt2 else _llama_head
@@ -66,10 +77,10 @@ def forward(
             scores = (scores + q @ made["k", group, right].transpose(-1, -2) * ahead) / size**0.5
             pattern = scores.masked_fill(~allowed, -float("inf")).softmax(-1)
             mixed = (pattern * ~ahead) @ made["v", group, left] + (pattern * ahead) @ made["v", group, right]
-            run.writes[f"a{layer}.h{head}"] = mixed @ _output(attention, head, size, is_gpt2)
+            write(f"a{layer}.h{head}", mixed @ _output(attention, head, size, is_gpt2))
         bias = (attention.c_proj if is_gpt2 else attention.o_proj).bias
         rest = rest if bias is None else rest + bias
-        run.writes[f"m{layer}"] = block.mlp(mlp_norm(read(f"m{layer}")))
+        write(f"m{layer}", block.mlp(mlp_norm(read(f"m{layer}"))))
     final = trunk.ln_f if is_gpt2 else trunk.norm
     run.logits = backbone.lm_head(final(read("logits")))
     return run
@@ -104,25 +115,61 @@ def _output(attention, head: int, size: int, is_gpt2: bool) -> Tensor:
     return weight[head * size : (head + 1) * size]
 
 
-def integrated(
-    backbone, clean, corrupt, allowed, places, value: Callable[[Tensor], Tensor], steps: int, apart: bool = False
-):
-    """EAP-IG edge by edge: {(source, target): score}. `value` makes of logits the sum of the rows' metrics."""
-    table = backbone.get_input_embeddings()
+def writes(backbone, tokens, allowed, places) -> Names:
+    """What every source writes on some tokens."""
     with torch.no_grad():
-        runs = [forward(backbone, table(tokens), allowed, places).writes for tokens in (clean, corrupt)]
-    scores: dict[tuple[str, str], float] = {}
+        return forward(backbone, backbone.get_input_embeddings()(tokens), allowed, places).writes
+
+
+def integrated(
+    backbone,
+    clean,
+    corrupt,
+    allowed,
+    places,
+    value: Callable[[Tensor], Tensor],
+    steps: int,
+    *,
+    apart: bool = False,
+    instead: Names | None = None,
+) -> Scores:
+    """EAP-IG edge by edge. `value` makes of logits the sum of the rows' metrics; `instead` holds other writes than
+    the corrupt ones."""
+    own = writes(backbone, clean, allowed, places)
+    instead = writes(backbone, corrupt, allowed, places) if instead is None else instead
+    scores: Scores = {}
     for k in range(1, steps + 1):
-        point = table(corrupt) + (k / steps) * (table(clean) - table(corrupt))
+        point = instead["input"] + (k / steps) * (own["input"] - instead["input"])
         run = forward(backbone, point, allowed, places, apart=apart)
-        targets = list(run.nudges)
-        gradients = torch.autograd.grad(value(run.logits), [run.nudges[name] for name in targets])
-        for target, gradient in zip(targets, gradients, strict=True):
-            for source in before(target, run.writes):
-                change = runs[1][source] - runs[0][source]
-                score = float((change * gradient).sum()) / steps / len(clean)
-                scores[source, target] = scores.get((source, target), 0.0) + score
+        _add(scores, run, value, own, instead, list(own), steps)
     return scores
+
+
+def integrated_along_activations(
+    backbone, clean, corrupt, allowed, places, value: Callable[[Tensor], Tensor], steps: int
+) -> Scores:
+    """The same along the writes of one layer's heads, one MLP or the input at a time, all else being clean."""
+    own, instead = (writes(backbone, tokens, allowed, places) for tokens in (clean, corrupt))
+    groups: dict[str, list[str]] = {}
+    for source in own:
+        groups.setdefault(source.split(".")[0], []).append(source)
+    scores: Scores = {}
+    for sources in groups.values():
+        for k in range(1, steps + 1):
+            put = {name: instead[name] + (k / steps) * (own[name] - instead[name]) for name in sources}
+            run = forward(backbone, own["input"], allowed, places, put=put)
+            _add(scores, run, value, own, instead, sources, steps)
+    return scores
+
+
+def _add(scores: Scores, run: Run, value, own: Names, instead: Names, sources: list[str], steps: int) -> None:
+    """The scores of some sources' edges in one run, a share of them each step."""
+    targets, n = list(run.nudges), len(own["input"])
+    gradients = torch.autograd.grad(value(run.logits), list(run.nudges.values()))
+    for target, gradient in zip(targets, gradients, strict=True):
+        for source in before(target, sources):
+            score = float(((instead[source] - own[source]) * gradient).sum()) / steps / n
+            scores[source, target] = scores.get((source, target), 0.0) + score
 
 
 def before(target: str, sources) -> list[str]:
