@@ -31,13 +31,13 @@ from analyses.circuits.circuit import Circuit
 from analyses.front_loading import early_of, index_of
 from analyses.result import Result
 from analyses.scores import Measure, Scores, change, contrast, label, measured, scores_of
-from analyses.specialization.spread import participation_ratio
+from analyses.specialization.spread import figure_of
 from analyses.statistics import adjusted
 from probe.errors import ProbeError
 
 Cell = tuple[str, str]  # weights, mask
 
-MEASURES: dict[str, Measure] = {"FLI": index_of, "early mass": early_of, "PR": participation_ratio}
+MEASURES: dict[str, Measure] = {"FLI": index_of, "early mass": early_of, "PR/n": figure_of("PR/n")}
 CELLS: tuple[Cell, ...] = (("ar", "causal"), ("ar", "native"), ("diffusion", "causal"), ("diffusion", "native"))
 # How the cells, in the order of CELLS, make up each part.
 EFFECTS: dict[str, tuple[float, ...]] = {

@@ -6,7 +6,7 @@ stands beside the attribution's:
 
     knockouts = {kind: Knockouts.of(model, batch, kind=kind) for kind in ("zero", "mean", "resample")}
     causal_profile(knockouts.values()).figure()
-    targeted(knockouts["mean"], scores_of(circuit)).table
+    targeted([(knockouts["mean"], scores_of(circuit))]).table
 
 `targeted` takes the components with the most attribution in the first, middle and last third, and knocks each set out
 at once. By itself that shows nothing: any components knocked out cost something. Beside it stand random sets with as
@@ -123,11 +123,27 @@ def matched(mask: NDArray, kinds: NDArray, norms: NDArray, draws: int, *, seed: 
     return drawn[closest], ratio[closest]
 
 
-def targeted(run: Knockouts, scores: Scores, *, size: int | None = None, draws: int = 16, seed: int = 0) -> Result:
+def targeted(
+    runs: Iterable[tuple[Knockouts, Scores]], *, size: int | None = None, draws: int = 16, seed: int = 0
+) -> Result:
     """Early, middle and late knock-outs, each beside its random match; and early against middle and late.
 
     `size` components each: a tenth of all, unless said.
     """
+    rows = [row for run, scores in runs for row in _targeted_rows(run, scores, size, draws, seed)]
+    table = pd.DataFrame(rows)
+    return Result(
+        name="targeted_knockouts",
+        table=table.assign(q=adjusted(table["p"])),
+        title="Do early structures carry more than others?",
+        reads="The share of the answer that is lost when the strongest components of a third of the layers are knocked "
+        "out; grey is the range over random sets of as many heads and MLPs with writes as big.",
+        drawing="forest",
+        about={"axes": {"rows": ["comparison", "model"], "colour": "task", "x_title": "share of the metric lost"}},
+    )
+
+
+def _targeted_rows(run: Knockouts, scores: Scores, size: int | None, draws: int, seed: int) -> list[dict[str, Any]]:
     size = size or max(1, round(0.1 * run.n_components))
     norms, kinds = run.norms(), run.nodes["kind"].to_numpy()
     whole = run.full - run.empty
@@ -142,28 +158,14 @@ def targeted(run: Knockouts, scores: Scores, *, size: int | None = None, draws: 
         if not len(random):
             continue
         others = run.drop(random)
-        spread = others.mean(1) / whole.mean()
-        rows[-1] |= {
-            "norm_ratio": ratio.mean(),
-            "null": spread.mean(),
-            "null_low": spread.min(),
-            "null_high": spread.max(),
-        }
+        each = others.mean(1) / whole.mean()
+        rows[-1] |= {"norm_ratio": ratio.mean(), "null": each.mean(), "null_low": each.min(), "null_high": each.max()}
         less_random = _share(drops[name] - others.mean(0), whole).row(p=True)
         rows.append({**about, "comparison": f"{name} − random", **less_random, "null": 0.0})
     for other in STAGES[1:]:
         found = _share(drops["early"] - drops[other], whole).row(p=True)
         rows.append({**named, "stage": "early", "comparison": f"early − {other}", **found, "null": 0.0})
-    table = pd.DataFrame(rows)
-    return Result(
-        name="targeted_knockouts",
-        table=table.assign(q=adjusted(table["p"])),
-        title="Do early structures carry more than others?",
-        reads="The share of the answer that is lost when the strongest components of a third of the layers are knocked "
-        "out; grey is the range over random sets of as many heads and MLPs with writes as big.",
-        drawing="forest",
-        about={"axes": {"rows": ["comparison", "model"], "colour": "task", "x_title": "share of the metric lost"}},
-    )
+    return rows
 
 
 def _share(over: NDArray, whole: NDArray) -> Estimate:

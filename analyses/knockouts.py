@@ -80,7 +80,7 @@ class Knockouts:
             questions=questions,
             ablation=Ablation(questions, kind, seed),
             measure=measure,
-            nodes=graph[graph["kind"].isin(KINDS)].reset_index(drop=True),
+            nodes=graph.loc[graph["kind"].isin(KINDS), :].reset_index(drop=True),
             task=batch.task,
             scope=batch.scope,
             examples=f"{batch.task}, seed {batch.seed}, n {questions.examples}",
@@ -137,9 +137,10 @@ class Knockouts:
 
     def scores(self) -> Scores:
         """The drop by each component alone, as scores."""
-        name = f"{self.model.name}"
-        nodes = self.nodes[["node", "layer", "head", "kind"]]
-        return Scores(name, self.task, nodes, self.drop(self.each()).T, self.model.n_layers, self.scope, self.examples)
+        nodes = self.nodes.loc[:, ["node", "layer", "head", "kind"]]
+        return Scores(
+            self.model.name, self.task, nodes, self.drop(self.each()).T, self.model.n_layers, self.scope, self.examples
+        )
 
     @torch.no_grad()
     def _run(self, masks: Masks) -> NDArray:
@@ -148,7 +149,7 @@ class Knockouts:
         self.ablation.prepare(rows)
         for chunk, part in in_chunks(len(self.questions), rows, lambda chunk: self._on(chunk, masks)):
             weight, example = self.questions.weight[chunk].numpy(), self.questions.example[chunk].numpy()
-            np.add.at(found, (slice(None), example), part * weight)
+            np.add.at(found.T, example, (part * weight).T)
         return found
 
     def _on(self, chunk: slice, masks: Masks) -> NDArray:

@@ -14,6 +14,7 @@ what is counted is how many say the same.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,8 +102,8 @@ def said(table: pd.DataFrame) -> list[str]:
 
 
 def _in_words(part: pd.DataFrame) -> str:
-    count = part["verdict"].value_counts()
-    decided = [verdict for verdict in (SUPPORTED, CONTRADICTED) if count.get(verdict, 0)]
+    count = Counter(part["verdict"])
+    decided = [verdict for verdict in (SUPPORTED, CONTRADICTED) if count[verdict]]
     if not decided:
         return f"undecided at all {len(part)} settings."
     if len(decided) == 2:
@@ -127,6 +128,6 @@ def _only(part: pd.DataFrame, verdict: str) -> str:
 
 def holds(table: pd.DataFrame, measure: str, task: str | None = None) -> dict[str, Any]:
     """How many settings say what, for one measure: what a verdict quotes."""
-    part = table[(table["measure"] == measure) & ((table["task"] == task) | (task is None))]
-    count = part["verdict"].value_counts()
-    return {verdict: int(count.get(verdict, 0)) for verdict in (SUPPORTED, CONTRADICTED, UNDECIDED)}
+    chosen = (table["measure"] == measure) & ((table["task"] == task) | (task is None))
+    count = Counter(table.loc[chosen, "verdict"])
+    return {verdict: count[verdict] for verdict in (SUPPORTED, CONTRADICTED, UNDECIDED)}

@@ -103,10 +103,10 @@ class Evidence:
         settings: Mapping[str, int] | None = None,
     ) -> Evidence:
         """From an Estimate of one figure, or a row of any Result's table."""
-        found = row.row() if isinstance(row, Estimate) else row
+        found: Mapping[Any, Any] = row.row() if isinstance(row, Estimate) else dict(row)
         beside = {name: one if isinstance(one, Evidence) else cls.of(one) for name, one in (controls or {}).items()}
-        figures = (float(found[name]) for name in ("estimate", "low", "high"))
-        return cls(*figures, int(found["n"]), beside, settings or {})
+        estimate, low, high, n = (float(found[name]) for name in ("estimate", "low", "high", "n"))
+        return cls(estimate, low, high, int(n), beside, settings or {})
 
 
 def answer(low: float, high: float, sign: int, threshold: float = 0.0) -> str:

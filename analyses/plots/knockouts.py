@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 def causal_profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """A line a model, a panel for each task and kind of ablation; a dotted upright at each centre of mass."""
     axes = Axes.of({"axes": {**about.get("axes", {}), "colour": "model", "facet": "panel"}})
-    table = table[table["window"] == table["window"].min()]
+    table = table.loc[table["window"] == table["window"].min(), :]
     table = table.assign(panel=table["task"] + " · " + table["ablation"])
     figure, each = panels(table, "panel")
     lines = colours(table["model"])
     for panel in each:
-        at = {"row": panel.row, "col": panel.column}
+        at: dict[str, Any] = {"row": panel.row, "col": panel.column}
         for name, part in panel.table.groupby("model", sort=False):
-            layers, middle = part[part["layer"] >= 0], part[part["layer"] < 0]
+            layers, middle = part.loc[part["layer"] >= 0, :], part.loc[part["layer"] < 0, "estimate"]
             line_with_band(figure, layers.sort_values("depth"), axes, str(name), lines[str(name)], panel.first, **at)
-            for centre in middle["estimate"].dropna():
+            for centre in middle.dropna():
                 figure.add_vline(x=centre, line={"color": lines[str(name)], "dash": "dot", "width": 1}, **at)
     figure.update_xaxes(title_text=axes.x_title, range=[0, 1])
     return figure.update_yaxes(title_text=axes.y_title, col=1)
@@ -41,11 +41,11 @@ def knockout_curves(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     import plotly.graph_objects as go
 
     axes = Axes.of(about)
-    table = table[table["what"] == "curve"]
+    table = table.loc[table["what"] == "curve", :]
     figure, each = panels(table, axes.facet)
     lines = colours(table["model"])
     for panel in each:
-        at = {"row": panel.row, "col": panel.column}
+        at: dict[str, Any] = {"row": panel.row, "col": panel.column}
         for name, part in panel.table.groupby("model", sort=False):
             part, colour = part.sort_values("share"), lines[str(name)]
             line_with_band(figure, part, axes, str(name), colour, panel.first, **at)

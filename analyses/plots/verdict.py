@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from analyses.plots.heatmap import heatmap
@@ -33,7 +34,7 @@ def verdict(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     ticks = {"symbol": "line-ns-open", "size": 16, "color": NULL, "line": {"width": 2, "color": NULL}}
     figure.add_trace(go.Scatter(x=table["null"], y=table["label"], mode="markers", marker=ticks, name="threshold"))
     for answer, (colour, symbol) in _ANSWERS.items():
-        part = table[table["verdict"] == answer]
+        part = table.loc[table["verdict"] == answer, :]
         if not len(part):
             continue
         reach = {"array": part["high"] - part["estimate"], "arrayminus": part["estimate"] - part["low"]}
@@ -70,6 +71,6 @@ def _told(row: Mapping[Any, Any]) -> str:
 def robustness(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """A panel for each task and measure, each in units of its largest difference, so that all share one scale."""
     table = table.assign(panel=table["task"] + " · " + table["measure"])
-    largest = table.groupby("panel")["estimate"].transform(lambda values: values.abs().max())
-    scaled = table.assign(shown=table["estimate"] / largest.where(largest > 0, 1))
+    largest = table["estimate"].abs().groupby(table["panel"]).transform("max").to_numpy()
+    scaled = table.assign(shown=table["estimate"] / np.where(largest > 0, largest, 1))
     return heatmap(scaled, {"axes": {**about.get("axes", {}), "z": "shown", "z_title": "share of the<br>largest"}})

@@ -177,7 +177,7 @@ def _overlap(first: list[NDArray], second: list[NDArray]) -> dict[str, Any]:
             np.argsort(-selective(values[rows], cases[rows]), kind="stable")[:k]
             for (values, cases), rows in ((first, rows_of_first), (second, rows_of_second))
         ]
-        common = len(np.intersect1d(*tops))
+        common = int(np.isin(tops[0], tops[1]).sum())
         return common / (2 * k - common)
 
     counts = [len(values) for values, _ in (first, second)]
