@@ -15,6 +15,7 @@ from analyses.per_example import PerExample
 from analyses.questions import DIFFERENCE, roles
 from analyses.result import Result
 from analyses.statistics import adjusted
+from probe.errors import AttentionError
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.paradigms.canvas import Canvas
@@ -48,7 +49,7 @@ def heads(
     for role, (model, how) in roles(models, reading or "prefix", square=square).items():
         names[role] = model.name
         if isinstance(tokens, Batch) and reading is not None:
-            made[role] = _asked(model, tokens, how if attention is None else replace(how, attention=str(attention)))
+            made[role] = _asked(model, tokens, _under(how, attention))
         else:
             own = how.attention if square else None
             made[role] = per_head(model, _shown(model, tokens, own if attention is None else attention, padding))
@@ -114,6 +115,17 @@ def wide(found: PerExample, resamples: int, *, p: bool = False, **labels: Any) -
         of = [f"{name}_p" for name in found.axes["measure"]]
         table[[name[:-1] + "q" for name in of]] = adjusted(table[of].to_numpy())
     return table.assign(n=len(found), **labels)
+
+
+def _under(reading: Reading, attention: str | Tensor | None) -> Reading:
+    if isinstance(attention, Tensor):
+        raise AttentionError(
+            f"attention for the reading {reading}",
+            expected="the name of a kind: a reading makes its own canvas",
+            found=f"a mask of shape {tuple(attention.shape)}",
+            remedy="Name it ('causal', 'full', …), or pass the canvas in place of the batch.",
+        )
+    return reading if attention is None else replace(reading, attention=attention)
 
 
 def _shown(

@@ -139,6 +139,8 @@ def test_the_two_by_two_parts_the_mask_from_the_weights():
         assert ahead["ar, native mask"] > 0
     closed = attention.heads(pair.diffusion, batch, reading="prefix", attention="causal").table
     assert (closed["next"] == 0).all()
+    with pytest.raises(probe.ProbeError, match="a reading makes its own canvas"):
+        attention.heads(pair.diffusion, batch, reading="prefix", attention=torch.zeros(1, 1, 4, 4))
 
 
 def test_watching_sees_every_pass_that_others_make():
