@@ -103,7 +103,7 @@ def _weight_drift(given: Inputs) -> Result:
 
 
 def _selectivity(given: Inputs) -> Result:
-    from analyses.specialization.selectivity import selectivity
+    from analyses.specialization.neurons import selectivity
 
     return selectivity(given.pair, given.batch, reading=given.reading, seed=given.seed)
 

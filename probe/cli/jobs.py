@@ -37,11 +37,12 @@ PLACES = ("local", "ray")
 def init(
     spec: Annotated[Path, typer.Argument(help="The file to write.")] = Path("spec.yaml"),
     pair: Annotated[str, typer.Option(help="The pair to begin with.")] = "zoo:tiny-masked",
+    slurm: Annotated[bool, typer.Option("--slurm", help="Also write slurm.sh, which runs it on a cluster.")] = False,
 ) -> None:
     """Write a commented spec, and the schema that lets an editor complete and check it."""
-    from probe.jobs.init import write_template
+    from probe.jobs.init import write_slurm, write_template
 
-    for file in write_template(spec, pair):
+    for file in [*write_template(spec, pair), *([write_slurm(spec)] if slurm else [])]:
         out.print(Text(f"wrote {file}"))
     out.print(Text(f"look at its plan with: twinprobe run {spec} --dry-run"))
 

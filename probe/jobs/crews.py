@@ -9,16 +9,15 @@ and so that a process keeps the models of the pair that it is at.
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from probe.jobs.execute import Outcome, execute
+from probe.jobs.hand import SLOW, begin, work
 from probe.jobs.inputs import Bench
 from probe.jobs.plan import Plan
 
@@ -108,7 +107,7 @@ class _Hand:
 
     def __init__(self, plan: Plan, root: Path, device: str):
         self._make = lambda: ProcessPoolExecutor(
-            1, mp_context=get_context("spawn"), initializer=_begin, initargs=(plan, root, device)
+            1, mp_context=_context(device), initializer=begin, initargs=(plan, root, device, dict(os.environ))
         )
         self._executor: ProcessPoolExecutor | None = None
         self.future: Future[Outcome] | None = None
@@ -117,7 +116,7 @@ class _Hand:
     def begin(self, digest: str, pair: str) -> None:
         self._executor = self._executor or self._make()
         self.digest, self.pair = digest, pair
-        self.future = self._executor.submit(_work, digest)
+        self.future = self._executor.submit(work, digest)
 
     def end(self) -> tuple[str, Outcome | Lost]:
         assert self.future is not None
@@ -137,28 +136,13 @@ class _Hand:
         self._executor, self.pair = None, ""
 
 
-_bench: Bench | None = None
-
-
-def _begin(plan: Plan, root: Path, device: str) -> None:
-    """What a process does before its first unit."""
-    global _bench
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts a job means the one who runs it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _bench = Bench(plan, root, device)
-
-
-def _end_with_parent() -> None:
-    """A killed job takes its processes along, or they would go on beside the next one."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def _work(digest: str) -> Outcome:
-    assert _bench is not None
-    return execute(_bench, digest)
+def _context(device: str) -> Any:
+    """How processes begin: anew where there is a GPU, which does not outlive a fork, else from a server's memory."""
+    if device != "cpu":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(SLOW))
+    return context
 
 
 def devices(asked: str, workers: int | None, units: int) -> list[str]:

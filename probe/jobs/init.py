@@ -6,6 +6,7 @@ Beside it goes a JSON schema, which the first line names, so that an editor comp
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
 
 from probe.errors import ProbeError
@@ -89,3 +90,10 @@ def write_template(file: Path, pair: str = "zoo:tiny-masked") -> list[Path]:
     beside = file.with_name(SCHEMA)
     write_atomically(beside, json.dumps(schema(), indent=1))
     return [file, beside]
+
+
+def write_slurm(beside: Path) -> Path:
+    """Write the script that runs a job on a SLURM cluster, beside a spec."""
+    file = beside.with_name("slurm.sh")
+    write_atomically(file, files("probe.jobs").joinpath("slurm.sh").read_text("utf-8"))
+    return file

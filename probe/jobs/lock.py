@@ -19,7 +19,7 @@ from probe.errors import ProbeError
 @contextmanager
 def only_run(root: Path) -> Iterator[None]:
     """Hold a run folder, or refuse because another run does."""
-    root.mkdir(parents=True, exist_ok=True)
+    _made(root)
     with (root / ".lock").open("a+", encoding="utf-8") as opened:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,3 +35,15 @@ def only_run(root: Path) -> Iterator[None]:
         opened.write(f"process {os.getpid()} on {os.uname().nodename}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         opened.flush()
         yield
+
+
+def _made(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as problem:
+        raise ProbeError(
+            f"run folder {root}",
+            expected="a folder that can be made",
+            found=str(problem),
+            remedy="Choose another with --out.",
+        ) from None

@@ -52,6 +52,7 @@ class Circumstances:
     on: str
     workers: int
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    git: dict[str, Any] | None = field(default_factory=lambda: git_state())
 
 
 def write_manifest(store: Store, plan: Plan, state: State, circumstances: Circumstances) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def write_manifest(store: Store, plan: Plan, state: State, circumstances: Circum
         "on": circumstances.on,
         "workers": circumstances.workers,
         "versions": versions(),
-        "git": git_state(),
+        "git": circumstances.git,
         "device": _device(spec.device),
         "seeds": list(spec.seeds),
         "weights": _weights(plan),

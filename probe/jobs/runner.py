@@ -94,7 +94,7 @@ def run(
     """Do what is missing of a job, in its folder."""
     root = Path(spec.output)
     store = Store(root)
-    with only_run(root), _terminated_as_interrupted():
+    with only_run(root), _terminated_as_interrupted(), _explained(root):
         store.prepare()
         weighed = Weighed.open(store.scratch / "weights.json")
         plan = plan_of(spec, weighed)
@@ -120,6 +120,20 @@ def _crew(
         return (lambda: Alone(plan, root)), 0
     each = devices(plan.spec.device, asked, max(1, units))
     return (lambda: Hands(plan, root, each)), len(each)
+
+
+@contextmanager
+def _explained(root: Path) -> Iterator[None]:
+    """A folder that cannot be written is the user's to mend."""
+    try:
+        yield
+    except OSError as problem:
+        raise ProbeError(
+            f"run folder {root}",
+            expected="a folder on a disk that can be written",
+            found=str(problem),
+            remedy="Mend that, or choose another with --out.",
+        ) from None
 
 
 @contextmanager
@@ -162,20 +176,10 @@ class _Job:
             self.state.notes[unit.hash] = [f"made again, since what an earlier run had left was damaged: {damage}"]
 
     def run(self, crew_of: Callable[[], Crew], circumstances: Circumstances) -> Summary:
+        """Carry it out, as far as it goes, and write down how far that was."""
         why, began = "", time.monotonic()
-        minutes = self.plan.spec.budget.minutes
-        deadline = began + 60 * minutes if minutes else float("inf")
-        self.store.unlink_all_but(set(self.plan.stems.values()))
         try:
-            for digest in self.state.cached:
-                self._show(self.plan.units[digest])
-            self._tell(circumstances)
-            self.watcher.begin(self.plan, self.missing)
-            try:
-                if self.missing:
-                    self._do_all(crew_of(), deadline)
-            finally:
-                self.watcher.end()
+            self._carry_out(crew_of, circumstances, began)
             failed = self.state.counts()["failed"] or self.state.figures
             self.state.run = "failed" if failed else "complete"
         except KeyboardInterrupt:
@@ -193,6 +197,19 @@ class _Job:
             report,
             " ".join(filter(None, (why, trouble))),
         )
+
+    def _carry_out(self, crew_of: Callable[[], Crew], circumstances: Circumstances, began: float) -> None:
+        self.store.unlink_all_but(set(self.plan.stems.values()))
+        for digest in self.state.cached:
+            self._show(self.plan.units[digest])
+        self._tell(circumstances)
+        self.watcher.begin(self.plan, self.missing)
+        minutes = self.plan.spec.budget.minutes
+        try:
+            if self.missing:
+                self._do_all(crew_of(), began + 60 * minutes if minutes else float("inf"))
+        finally:
+            self.watcher.end()
 
     def _do_all(self, crew: Crew, deadline: float) -> None:
         """Give out what is ready while hands are free, and take back what is finished, until nothing is left."""
@@ -273,20 +290,17 @@ class _Job:
         try:
             write_manifest(self.store, self.plan, self.state, circumstances)
         except OSError as problem:
-            raise ProbeError(
-                f"run folder {self.store.root}",
-                expected="room for its manifest",
-                found=problem.strerror or str(problem),
-                remedy="Make room and give the same command again: it goes on from what is there.",
-            ) from None
+            words = f"No manifest can be written in {self.store.root}: {problem}. "
+            raise StoppedError(words + "Mend that and give the same command again: it goes on from here.") from None
 
     def _end(self, circumstances: Circumstances) -> tuple[Path | None, str]:
         """Write the manifest and the report; its path, or why there is none."""
-        self._tell(circumstances)
-        if self.state.run == "interrupted":
-            return None, ""
         try:
-            return write_report(self.store.root), ""
+            self._tell(circumstances)
+            return (None if self.state.run == "interrupted" else write_report(self.store.root)), ""
+        except StoppedError as reason:
+            self.state.run = "stopped"
+            return None, str(reason)
         except Exception as problem:
             self.state.run = "stopped" if self.state.run == "stopped" else "failed"
             return None, f"The numbers are there, but not the report: {type(problem).__name__}: {problem}"

@@ -68,6 +68,10 @@ def _across(given) -> Result:
     return _result(given, "across", values)
 
 
+def _waits(given) -> Result:
+    return _result(given, "waits", {"all": float(given.seed)})
+
+
 def _wrong(given) -> Result:
     _counted(given)
     raise ValueError("<b>it went wrong</b>")
@@ -107,6 +111,7 @@ WORKS = [
     Work("numbers", "a stand-in for shared work", _shared, Numbers(), axes=A_MODEL, needs=("pool",)),
     _measure("mean", _mean, needs=("numbers",), settings=("resamples",)),
     _measure("across", _across, axes=("pair", "reading", "seed"), needs=("numbers",), settings=("resamples",)),
+    _measure("waits", _waits, settings=("resamples",)),
     _measure("wrong", _wrong),
     _measure("after_wrong", _after_wrong, needs=("wrong",)),
     _measure("hungry", _hungry, settings=("examples", "resamples"), knobs={"most": 3}),
