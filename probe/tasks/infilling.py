@@ -1,11 +1,12 @@
 """Semantic infilling: a word is missing, and only what comes after the blank tells which.
 
-    Today Anna has the milk that is a white thing to drink. Tom has the ___ that is a red thing to eat.
-    The blank is -> apple
+    Anna has the apple and the tea. Tom has the rice and the milk.
+    The ___ is a thing to drink that Tom has. The blank is -> milk
 
-Neither clue is enough: wine is red as well, and rice is eaten too. What stands to the left of the blank tells nothing
-about it, and holds the clues of another thing, which mislead whoever does not mind where they stand. The corrupt
-prompt changes one of the two clues after the blank, so that another word is right, the distractor.
+Four things stand before the blank, two by two: each person has one thing of either use. Neither clue is enough, since
+two things are drunk and Tom has two. To put them together one must know what a thing is for, and remember who has it;
+what is left of the blank offers all four alike. The corrupt prompt changes one of the two clues, so that another of
+the four is right, the distractor.
 
 The passage stands in the prompt and the answer after it, so that a model that only sees to its left can be asked as
 well. With `in_place` the answer stands in the blank itself, where only a model that sees to its right can know it.
@@ -16,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from probe.tasks.batch import Batch
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
 from probe.tasks.pools import NAMES, RIDDLES
 from probe.tasks.task import Task, switch
 from probe.tasks.words import Words
 
-Riddle = tuple[str, str, str]  # thing, quality, use
+Uses = dict[str, list[str]]  # a use, and the things that have it
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Infilling(Task):
     name = "infilling"
     scope = "global"
     asks = "A passage has a blank: the missing word is asked"
-    because = "two clues to the right of the blank decide it together, and what is to its left misleads"
+    because = "two clues to the right of the blank decide it together, and what is to its left offers four words alike"
     corrupts = ("clues",)
 
     in_place: bool = False
@@ -40,45 +42,64 @@ class Infilling(Task):
     def __post_init__(self) -> None:
         switch(self, "in_place")
 
+    def guess(self, batch: Batch) -> float:
+        """Among the four things."""
+        return 1 / 4
+
     def make(self, words: Words, draw: Draw) -> Iterator[Example]:
         names = words.single(NAMES, "names", at_least=20)
-        riddles = known_riddles(words)
-        things = tuple(thing for thing, _, _ in riddles)
+        uses = known_uses(words)
+        things = tuple(thing for having in uses.values() for thing in having)
         while True:
-            here, there = draw.sample(names, 2)
-            riddle = draw.choice(riddles)
-            other = draw.choice(neighbours(riddle, riddles))
-            decoy = draw.choice([each for each in riddles if each not in (riddle, other)])
-            quality, use = (Piece(riddle[i], "clues", corrupt=other[i]) for i in (1, 2))
-            clues = (" that is a", quality, " thing to", use, ".")
-            prompt = (
-                *("Today", there, " has the", Piece(decoy[0], "decoy")),
-                *(" that is a", decoy[1], " thing to", decoy[2], "."),
-                *(here, " has the"),
+            people = draw.sample(names, 2)
+            use, other_use = draw.sample(list(uses), 2)
+            # One thing of either use for the first person, one of either for the second.
+            owned = list(zip(draw.sample(uses[use], 2), draw.sample(uses[other_use], 2), strict=True))
+            owner = draw.below(2)
+            answer, same_owner = owned[owner]
+            same_use = owned[1 - owner][0]
+            asks_owner = draw.below(2) == 1  # which of the two clues the corrupt prompt changes
+            clues = (
+                *(" is a thing to", Piece(use, "clues", corrupt=None if asks_owner else other_use), " that"),
+                *(Piece(f" {people[owner]}", "clues", corrupt=f" {people[1 - owner]}" if asks_owner else None),),
+                *(" has", "."),
             )
+            prompt = [*_belongings(people, [draw.shuffled(pair) for pair in owned], answer), " The"]
             if not self.in_place:
-                prompt += (Piece(" ___", "blank"), *clues, " The blank is")
+                prompt += [Piece(" ___", "blank"), *clues, " The blank is"]
             yield Example(
-                key=(decoy[0], *sorted((here, there))),
+                key=(*sorted(things_of(owned)), *sorted(people)),
                 prompt=prompt,
-                completion=(riddle[0],),
+                completion=(answer,),
                 rest=clues if self.in_place else (),
-                distractor=other[0],
+                distractor=same_use if asks_owner else same_owner,
                 choices=things,
             )
 
 
-def neighbours(riddle: Riddle, riddles: list[Riddle]) -> list[Riddle]:
-    """The riddles that share one of the two clues with this one."""
-    return [other for other in riddles if (other[1] == riddle[1]) != (other[2] == riddle[2])]
+def things_of(owned: list[tuple[str, str]]) -> list[str]:
+    return [thing for pair in owned for thing in pair]
 
 
-def known_riddles(words: Words) -> list[Riddle]:
-    """The riddles whose words are one token each, and which another can be mistaken for; refuses too few."""
+def _belongings(people: list[str], owned: list[list[str]], answer: str) -> Iterator[str | Piece]:
+    """What each has, the answer among it."""
+    for i, (person, (one, other)) in enumerate(zip(people, owned, strict=True)):
+        yield from (person if i == 0 else f" {person}", " has")
+        yield from (" the", _offered(one, answer), " and the", _offered(other, answer), ".")
+
+
+def _offered(thing: str, answer: str) -> Piece:
+    return Piece(thing, "source" if thing == answer else "decoys")
+
+
+def known_uses(words: Words) -> Uses:
+    """The uses that are one token and have at least two things of one token each; refuses too few."""
     single = set(words.single(dict.fromkeys(word for riddle in RIDDLES for word in riddle), "words", at_least=12))
-    spaced = [(f" {thing}", f" {quality}", f" {use}") for thing, quality, use in RIDDLES]
-    whole = [riddle for riddle in spaced if single.issuperset(riddle)]
-    mistakable = [riddle for riddle in whole if neighbours(riddle, whole)]
-    if len(mistakable) < 10:
-        raise words.refusal("at least 10 things told apart by words of one token", str(len(mistakable)))
-    return mistakable
+    uses: Uses = {}
+    for thing, _, use in RIDDLES:
+        if {f" {thing}", f" {use}"} <= single:
+            uses.setdefault(f" {use}", []).append(f" {thing}")
+    uses = {use: having for use, having in uses.items() if len(having) > 1}
+    if len(uses) < 3:
+        raise words.refusal("at least 3 uses that two things of one token have", str(len(uses)))
+    return uses

@@ -52,7 +52,7 @@ class Paths(Task):
     corrupts = ("goal",)
 
     graph: str = "star"
-    distance: int = 3
+    distance: int = 2
     arms: int = 3
     nodes: int = 8
     edges: int = 9

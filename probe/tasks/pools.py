@@ -38,8 +38,8 @@ EVENTS = (
 
 LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
-# How to tell a thing from two things said of it: neither its quality nor its use is enough, since each occurs with
-# several things. (Only "smell" does not; weights have been trained on it since.)
+# A thing, a quality it has, and what it is for. Several things share a use (but for "smell"), so that a use alone does
+# not tell the thing. The qualities are asked by no task of today; the shipped vocabulary has them.
 RIDDLES = (
     ("apple", "red", "eat"),
     ("wine", "red", "drink"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 
 import pytest
@@ -48,10 +49,7 @@ SAME: dict[str, Callable[[str], object]] = {
     "countdown, operand": numbers_of,
     "sudoku": lambda text: same_up_to_renaming(solved(text)),
     "paths": lambda text: frozenset(truth.graph(text)[0]),
-    "infilling": lambda text: (
-        text.split("has the")[1].split()[0],
-        frozenset((text.split()[1], text.split(". ")[1].split()[0])),
-    ),
+    "infilling": lambda text: frozenset(re.findall(r"(\w+) has the (\w+) and the (\w+)", text)),
 }
 
 

@@ -119,8 +119,10 @@ def induction(prompt: str, written: str) -> bool:
 
 
 def infilling(prompt: str, written: str) -> bool:
-    quality, use = re.search(r"has the (?:___|_) that is a (\w+) thing to (\w+)", prompt).groups()
-    return written.split() in [[thing] for thing, *said in RIDDLES if said == [quality, use]]
+    use, owner = re.search(r"is a thing to (\w+) that (\w+) has", prompt).groups()
+    owned = re.search(rf"{owner} has the (\w+) and the (\w+)", prompt).groups()
+    uses = {thing: use for thing, _, use in RIDDLES}
+    return written.split() in [[thing] for thing in owned if uses[thing] == use]
 
 
 RIGHT = {each.__name__: each for each in (countdown, sudoku, paths, greater_than, ioi, induction, infilling)}
