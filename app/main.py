@@ -168,7 +168,7 @@ def show_block(run: RunFolder, block: Block) -> None:
         if words:
             st.write(plain(words))
     show_figure(run, block)
-    st.caption(f"**Figure {block.number}.** {plain(block.title)}. {plain(block.reads)}")
+    st.caption(f"**Figure {block.number}.** {plain(block.title)} {plain(block.reads)}")
     with st.expander(plain(block.tally.sentence)):
         st.dataframe(marked(judge(run.saved(block.unit).estimates)), hide_index=True, key=f"table {block.anchor}")
         st.code(block.command, language=None)

@@ -17,12 +17,12 @@ from probe.errors import ProbeError
 from probe.jobs import wording
 from probe.jobs.claims import Claims, answers_claims, claims
 from probe.jobs.run_folder import Entry, RunFolder, Saved
-from probe.jobs.verdict import STATISTICS, Tally, judge, tally
+from probe.jobs.verdict import ABOVE, BELOW, SAME, STATISTICS, WITHIN, Tally, judge, tally
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_ROWS = 30  # of one table in the report; all of them are in its parquet file
+MOST_ROWS = 20  # of one table in the report; all of them are in its parquet file
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _block(run: RunFolder, unit: Entry, saved: Saved, number: int) -> Block:
         anchor=anchor(f"figure-{number}-{unit.measure}"),
         unit=unit,
         asked=unit.asked(seed=run.has_seeds),
-        title=saved.title or wording.heading(unit.measure),
+        title=_sentence(saved.title or wording.heading(unit.measure)),
         reads=saved.reads,
         said=str(saved.about.get("verdict") or ""),
         tally=tally(judged),
@@ -171,6 +171,10 @@ def _block(run: RunFolder, unit: Entry, saved: Saved, number: int) -> Block:
         rows=tuple(_row(row, labels) for row in _telling(judged).to_dict("records")),
         command=_command(run, unit),
     )
+
+
+def _sentence(title: str) -> str:
+    return title if title.endswith((".", "?", "!")) else f"{title}."
 
 
 def _labels(judged: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -192,7 +196,8 @@ def _telling(judged: pd.DataFrame) -> pd.DataFrame:
     null = judged["null"].fillna(0).to_numpy() if "null" in judged else 0
     width = (judged["high"] - judged["low"]).clip(lower=1e-12).to_numpy()
     far = np.where(held, np.abs(judged["estimate"].to_numpy() - null) / width, -1)
-    return judged.iloc[np.argsort(-far, kind="stable")[: min(MOST_ROWS, held.sum())]]
+    says = judged["held"].isin((ABOVE, BELOW, SAME)).to_numpy()
+    return judged.iloc[np.lexsort([-far, ~says])[: min(MOST_ROWS, held.sum())]]
 
 
 def _row(row: Mapping[str, Any], labels: Iterable[str]) -> Row:
@@ -232,14 +237,15 @@ def _grid(blocks: Iterable[Block], tasks: tuple[str, ...]) -> tuple[Line, ...]:
 
 
 def _cell(block: Block) -> Cell:
-    held = [row for row in block.rows if row.verdict]
-    verdicts = {row.verdict for row in held}
-    if not held:
-        return Cell(block.anchor, "described", None, block.unit.seed)
-    if block.tally.judged == 1:
-        return Cell(block.anchor, held[0].value, held[0].verdict, block.unit.seed)
-    verdict = verdicts.pop() if len(verdicts) == 1 else "mixed" if block.tally.differ else "within"
-    return Cell(block.anchor, f"{block.tally.differ} of {block.tally.judged}", verdict, block.unit.seed)
+    found, seed = block.tally, block.unit.seed
+    if not found.judged:
+        return Cell(block.anchor, "described", None, seed)
+    counts = {ABOVE: found.above, BELOW: found.below, SAME: found.same, WITHIN: found.within}
+    alike = next((verdict for verdict, count in counts.items() if count == found.judged), None)
+    if found.judged == 1:
+        return Cell(block.anchor, next(row.value for row in block.rows if row.verdict), alike, seed)
+    verdict = alike or ("mixed" if found.differ else WITHIN)
+    return Cell(block.anchor, f"{found.differ} of {found.judged}", verdict, seed)
 
 
 def _failure(unit: Entry) -> Failure:

@@ -17,6 +17,7 @@ Every word of a run is escaped: both settings escape what is put into them unles
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from markupsafe import Markup
 from probe.errors import ProbeError
 from probe.jobs import wording
 from probe.jobs.contents import Block, Contents, contents
-from probe.jobs.embedding import plotly_code, policy, without_title_and_template
+from probe.jobs.embedding import packed, packed_plotly, plotly_code, policy, without_title_and_template
 from probe.jobs.markdown import code, escaped
 from probe.jobs.provenance import provenance
 from probe.jobs.run_folder import RunFolder, open_run
@@ -36,7 +37,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LARGEST = 10_000_000  # bytes of the page; figures that would go beyond are left to the app, and said to be
+ROOM_FOR_WORDS = 15_000  # bytes of a unit beside its figure: its numbers, as a table
 MARKS = {"above": "▲", "below": "▼", "within": "○", "same": "=", "mixed": "◆"}
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A figure as the page carries it, and the height that is kept free for it."""
+
+    data: str
+    height: int
 
 
 def write_report(run: RunFolder | str | Path) -> Path:
@@ -88,10 +98,12 @@ def estimates(run: RunFolder) -> pd.DataFrame:
 
 def set_in_type(template: str, **values: Any) -> str:
     """A page of the house: its styles, its scripts, and a policy that lets in nothing else."""
-    code = {"plotly": plotly_code(), "script": _asset("page.js")} if values.get("figures") else {}
-    inline = {name: Markup(text) for name, text in {**code, "style": _asset("page.css")}.items()}
+    draws = bool(values.get("figures"))
+    scripts = [plotly_code(), _asset("page.js")] if draws else []
+    inline = {"style": Markup(_asset("page.css")), "script": Markup(scripts[-1]) if draws else ""}
+    plotly = packed_plotly() if draws else ""
     page = _environment(autoescape=True).get_template(template)
-    return page.render(policy=policy(*code.values()), **inline, **values)
+    return page.render(policy=policy(*scripts), plotly=plotly, **inline, **values)
 
 
 def set_in_markdown(template: str, **values: Any) -> str:
@@ -111,12 +123,12 @@ def _asset(name: str) -> str:
     return (Path(__file__).parent / "templates" / name).read_text("utf-8")
 
 
-def _embedded(said: Contents) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
-    """The figures by anchor, the template they share, and the anchors of those that there was no room for."""
-    figures: dict[str, Any] = {}
+def _embedded(said: Contents) -> tuple[dict[str, Embedded], str, set[str]]:
+    """The packed figures by anchor, the template they share, and the anchors of those that there was no room for."""
+    figures: dict[str, Embedded] = {}
     shared: dict[str, Any] = {}
     left_out: set[str] = set()
-    room = LARGEST - len(plotly_code().encode())
+    room = LARGEST - len(packed_plotly()) - ROOM_FOR_WORDS * len(list(said.blocks))
     for block in said.blocks:
         stored = _figure(said.run, block)
         if stored is None:
@@ -125,12 +137,13 @@ def _embedded(said: Contents) -> tuple[dict[str, Any], dict[str, Any], set[str]]
         shared = shared or template or {}
         if template and template != shared:
             figure["layout"]["template"] = template
-        room -= len(json.dumps(figure))
+        embedded = Embedded(packed(json.dumps(figure)), int(wording.as_float(figure["layout"].get("height", 420))))
+        room -= len(embedded.data)
         if room < 0:
             left_out.add(block.anchor)
         else:
-            figures[block.anchor] = figure
-    return figures, shared, left_out
+            figures[block.anchor] = embedded
+    return figures, packed(json.dumps(shared)), left_out
 
 
 def _figure(run: RunFolder, block: Block) -> dict[str, Any] | None:

@@ -120,7 +120,7 @@ class RunFolder:
     @cached_property
     def has_seeds(self) -> bool:
         """Whether seeds tell units apart."""
-        return len({unit.seed for unit in self.units}) > 1
+        return len({unit.seed for unit in self.measures} - {None}) > 1
 
     def path(self, relative: str) -> Path:
         """A file that the manifest names; one outside of the folder is not the run's to name."""

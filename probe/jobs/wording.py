@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+_ACRONYMS = {"cka": "CKA", "did": "DiD", "fli": "FLI"}
 MINUS, NOTHING = "\N{MINUS SIGN}", "–"
 
 
@@ -73,7 +74,7 @@ def size(number_of_bytes: Any) -> str:
 
 def heading(name: str) -> str:
     """A name of the code as a heading: front_loading, `Front loading`."""
-    words = name.replace(".", ": ").replace("_", " ").strip()
+    words = _ACRONYMS.get(name) or name.replace(".", ": ").replace("_", " ").strip()
     return words[:1].upper() + words[1:]
 
 

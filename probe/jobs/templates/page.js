@@ -1,6 +1,6 @@
 // Draws the figures: those near the window at once, the rest while the reader reads, all of them before the page is
 // printed; in the page's own colours, light or dark. Plotly's code takes a second to start: it lies in the page as text
-// until the words are on the screen.
+// until the words are on the screen, packed, as do the figures' numbers.
 (() => {
   "use strict";
   const plots = [...document.querySelectorAll(".plot")];
@@ -9,15 +9,26 @@
   const DARK = { ink: "#e6e2d9", soft: "#a19b90", rule: "#36373b" };
   const PRINTED_WIDTH = 660; // CSS pixels between the margins of a sheet
   const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-  const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const shared = read("figures-template");
   let printing = false;
+  let shared = null;
 
-  function startPlotly() {
-    if (window.Plotly) return;
+  async function unpacked(id) {
+    const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Response(stream).text();
+  }
+
+  async function startPlotly() {
     const script = document.createElement("script");
-    script.textContent = document.getElementById("plotly").textContent;
+    script.textContent = await unpacked("plotly");
+    shared = JSON.parse(await unpacked("figures-template"));
     document.head.append(script); // runs at once
+  }
+
+  let plotly = null;
+  async function prepare(plot) {
+    await (plotly ??= startPlotly());
+    plot.figure ??= JSON.parse(await unpacked(plot.dataset.figure));
   }
 
   function dressed(figure) {
@@ -52,14 +63,13 @@
   }
 
   function draw(plot) {
-    startPlotly();
-    plot.figure ??= read(plot.dataset.figure);
+    if (!plot.figure) return prepare(plot).then(() => draw(plot));
     const { data, layout } = dressed(plot.figure);
-    plot.dataset.state = "drawing";
     return Plotly.react(plot, data, layout, CONFIG).then(() => { plot.dataset.state = "drawn"; });
   }
 
   function attempt(plot) {
+    plot.dataset.state = "drawing";
     const failed = (problem) => {
       plot.dataset.state = "failed";
       plot.textContent = `This figure could not be drawn (${problem.message ?? problem}). Its numbers are in the table below.`;
@@ -86,6 +96,7 @@
   const begin = () => requestAnimationFrame(() => setTimeout(() => {
     plots.forEach((plot) => near.observe(plot));
     whenIdle(drawOneMore);
+    plots.forEach((plot) => prepare(plot).catch(() => {})); // so that printing need not wait
   }));
   addEventListener("load", begin);
 

@@ -107,8 +107,8 @@ def test_a_long_table_shows_what_tells_most_and_says_how_much_it_left_out(folder
     block = next(block for block in contents(open_run(folder)).blocks if block.unit.measure == "attention")
     assert [row.labels for row in block.rows[:4]] == [("0", "0"), ("0", "1"), ("0", "2"), ("0", "3")]
     assert [row.verdict for row in block.rows[:4]] == ["above", "below", "above", "within"]  # the fourth: q = 0.9
-    assert "48 estimates, the 30 that tell most" in words
-    assert "18 more estimates in results/" in words
+    assert "48 estimates, the 20 that tell most" in words
+    assert "28 more estimates in results/" in words
 
 
 def test_what_failed_is_told_with_its_error(words, text):
