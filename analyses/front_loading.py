@@ -123,7 +123,7 @@ def index(
     """FLI and early mass of each model, and how each differs from the first; attention and MLPs also apart."""
     first, *others = (scores_of(one, k) for one in (ar, diffusion, *controls))
     rows = []
-    for part in parts:
+    for part in (part for part in parts if first.part(part).values.size):
         base, rest = first.part(part), [one.part(part) for one in others]
         for name, make in MEASURES.items():
             rows += [_of_model(one, part, name, measured(make, one)) for one in (base, *rest)]

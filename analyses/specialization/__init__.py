@@ -4,7 +4,7 @@
     curves(knockouts, scores).table    knock-out curves against random order
     interaction(knockouts, scores)     single ablations against the joint one
     sufficiency(knockouts, scores)     the fewest components that keep 85% of the answer
-    neurons.selectivity(...)           what single neurons tell apart, and whether it is the same on other tasks
+    selectivity(pair, batch)           what single neurons tell apart, and whether it is the same on other tasks
 
 No one of them settles the question. Spread of attribution can be noise, or redundancy: parts that stand in for each
 other look unimportant one by one and are not so together. So attribution, knock-outs, interaction and sufficiency stand
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from analyses.specialization.curves import curves
 from analyses.specialization.joint import interaction, sufficiency
-from analyses.specialization.selectivity import overlap, selectivity
+from analyses.specialization.neurons import overlap, selectivity
 from analyses.specialization.spread import spread
 
 __all__ = ["curves", "interaction", "overlap", "selectivity", "spread", "sufficiency"]

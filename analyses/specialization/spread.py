@@ -166,7 +166,14 @@ def _rows(first: Scores, rest: list[Scores], part: str, level: str, name: str, s
     base, others = first.part(part), [one.part(part) for one in rest]
     named = {"part": part, "level": level}
     rows = [
-        {**label(one), **named, "figure": name, **measured(make, one).row(), **_null(make(one), one.n, seed)}
+        {
+            **label(one),
+            **named,
+            "figure": name,
+            **measured(make, one).row(),
+            "p": np.nan,
+            **_null(make(one), one.n, seed),
+        }
         for one in (base, *others)
     ]
     for one in others:

@@ -1,0 +1,75 @@
+"""A result on disk is the result: the same table, words and figure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analyses import plots
+from analyses.result import Result
+from probe.errors import ProbeError
+
+TABLE = pd.DataFrame(
+    {
+        "model": ["ar", "ar", "diffusion", "diffusion"] * 2,
+        "task": ["ioi"] * 4 + ["paths"] * 4,
+        "layer": [0, 1] * 4,
+        "estimate": np.linspace(-0.2, 0.5, 8),
+        "low": np.linspace(-0.3, 0.4, 8),
+        "high": np.linspace(-0.1, 0.6, 8),
+        "n": 12,
+        "null": 0.0,
+    }
+)
+
+
+def result_of(drawing: str, **axes) -> Result:
+    return Result("name", TABLE, "A <b>title</b>", "How to read it.", drawing, {"axes": axes, "seed": np.int64(3)})
+
+
+def test_open_gives_back_what_was_saved(tmp_path):
+    saved = result_of("profile", x="layer", colour="model", facet="task")
+    opened = Result.open(saved.save(tmp_path))
+    pd.testing.assert_frame_equal(opened.table, TABLE)
+    assert (opened.name, opened.title, opened.reads, opened.drawing) == ("name", saved.title, saved.reads, "profile")
+    assert opened.about["seed"] == 3
+    assert opened.figure().to_json() == saved.figure().to_json()
+
+
+DRAWINGS = {
+    "profile": {"x": "layer", "colour": "model", "facet": "task"},
+    "forest": {"rows": ["model", "layer"], "colour": "model", "facet": "task"},
+    "heatmap": {"x": "layer", "y": "model", "facet": "task"},
+    "bars": {"x": "layer", "colour": "model", "facet": "task"},
+}
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_figures_hold_every_estimate_and_escape_what_they_are_told(drawing):
+    figure = result_of(drawing, **DRAWINGS[drawing]).figure()
+    axis = {"profile": "y", "bars": "y", "forest": "x", "heatmap": "z"}[drawing]
+    shown = np.concatenate([np.ravel(trace[axis]).astype(float) for trace in figure.data if trace[axis] is not None])
+    assert {round(value, 9) for value in TABLE["estimate"]} <= {round(value, 9) for value in shown}
+    assert "<b>" not in figure.layout.title.text
+
+
+def test_intervals_are_drawn():
+    bars = [
+        trace for trace in result_of("forest", rows=["model", "layer"]).figure().data if trace.error_x.array is not None
+    ]
+    np.testing.assert_allclose(bars[0].error_x.array, TABLE["high"] - TABLE["estimate"])
+    np.testing.assert_allclose(bars[0].error_x.arrayminus, TABLE["estimate"] - TABLE["low"])
+
+
+def test_a_model_keeps_its_colour():
+    assert plots.colours(["diffusion", "ar"])["ar"] == plots.colours(["ar", "x", "y"])["ar"] == plots.colour_of("ar")
+    assert len(set(plots.colours(["ar", "diffusion", "a", "b", "c"]).values())) == 5
+
+
+def test_mistakes_are_named(tmp_path):
+    with pytest.raises(ProbeError, match=r"Did you mean .*'profile'"):
+        result_of("profil").figure()
+    TABLE.to_parquet(tmp_path / "plain.parquet")
+    with pytest.raises(ProbeError, match=r"written by Result\.save"):
+        Result.open(tmp_path / "plain.parquet")

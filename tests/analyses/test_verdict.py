@@ -1,0 +1,138 @@
+"""Controls, robustness and the verdict: parts that add up, and answers that follow from intervals alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analyses import front_loading, specialization
+from analyses.controls import CELLS, decomposition, two_by_two
+from analyses.evidence import gather
+from analyses.robustness import Cell, grid, over_budgets
+from analyses.verdict import CONTRADICTED, HYPOTHESES, NOT_ASKED, SUPPORTED, UNDECIDED, Evidence, answer, verdict
+from probe.errors import ProbeError
+from tests.analyses.test_front_loading import HEADS, LAYERS, scores_with
+
+MEANS = np.random.default_rng(0).exponential(size=(LAYERS, HEADS))
+EARLIER = MEANS * np.exp(-0.5 * np.arange(LAYERS))[:, None]
+
+
+def model(means: np.ndarray, name: str, seed: int, scope: str = "global"):
+    return replace(scores_with(means, noise=0.3, seed=seed, model=name), scope=scope, task=f"a {scope} task")
+
+
+AR, DIFFUSION = model(MEANS, "ar", 1), model(EARLIER, "diffusion", 2)
+
+
+def part(result, name: str, measure: str = "FLI"):
+    rows = result.table[(result.table["part"] == name) & (result.table["measure"] == measure)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_the_two_by_two_adds_up():
+    cells = dict(zip(CELLS, (AR, model(MEANS, "ar", 3), model(EARLIER, "d", 4), DIFFUSION), strict=True))
+    result = two_by_two(cells)
+    for measure in ("FLI", "early mass", "PR/n"):
+        weights, mask, total = (part(result, name, measure)["estimate"] for name in ("weights", "mask", "total"))
+        assert weights + mask == pytest.approx(total)
+    assert part(result, "weights")["low"] > 0
+    assert part(result, "mask")["low"] < 0 < part(result, "mask")["high"]
+    by_mask = dict(zip(CELLS, (AR, model(EARLIER, "ar", 3), model(MEANS, "d", 4), DIFFUSION), strict=True))
+    assert part(two_by_two(by_mask), "mask")["low"] > 0
+    assert part(two_by_two(by_mask), "weights")["low"] < 0
+
+
+def test_a_two_by_two_needs_all_four():
+    with pytest.raises(ProbeError, match="both twins under both masks"):
+        two_by_two({CELLS[0]: AR})
+
+
+def test_the_decomposition_adds_up_and_knows_the_seed():
+    result = decomposition(AR, DIFFUSION, {"ar-cpt": model(EARLIER, "cpt", 5), "ar-seed2": model(MEANS, "ar2", 6)})
+    total, more, beyond, seed = (
+        part(result, name) for name in ("total", "more training", "beyond training", "seed (ar-seed2)")
+    )
+    assert more["estimate"] + beyond["estimate"] == pytest.approx(total["estimate"])
+    assert more["low"] > 0
+    assert beyond["low"] < 0 < beyond["high"]
+    assert abs(seed["estimate"]) < abs(total["estimate"]) / 3
+
+
+def test_robust_everywhere_and_at_one_setting_only():
+    everywhere = grid(over_budgets(AR, DIFFUSION, halves=2), {"FLI": front_loading.index_of})
+    assert everywhere.about["said"] == ["a global task, Δ FLI: supported at all 3 settings."]
+    cells = [Cell(AR, DIFFUSION, k=50), Cell(AR, model(MEANS, "diffusion", 7), k=100)]
+    once = grid(cells, {"FLI": front_loading.index_of})
+    assert once.about["said"] == [
+        "a global task, Δ FLI: supported at 1 of 2 settings, else undecided (only at K = 50)."
+    ]
+    both = grid([Cell(AR, DIFFUSION), Cell(DIFFUSION, AR, steps=4)], {"FLI": front_loading.index_of})
+    assert "no one answer" in both.about["said"][0]
+    assert "no one answer" in both.reads
+    assert len(once.figure().data) == 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sign", "expected"),
+    [(0.1, 0.3, 1, SUPPORTED), (-0.3, -0.1, 1, CONTRADICTED), (-0.1, 0.1, 1, UNDECIDED), (-0.3, -0.1, -1, SUPPORTED),
+     (np.nan, np.nan, 1, UNDECIDED)],
+)  # fmt: skip
+def test_answers(low, high, sign, expected):
+    assert answer(low, high, sign) == expected
+
+
+def row(result, name: str):
+    return result.table.set_index("hypothesis").loc[name]
+
+
+def test_a_control_explains_what_it_shows_too():
+    found = Evidence(0.2, 0.1, 0.3, 50)
+    none, half, all_of_it = Evidence(0.0, -0.1, 0.1, 50), Evidence(0.1, 0.05, 0.15, 50), Evidence(0.3, 0.2, 0.4, 50)
+    cases = {
+        "more training": {"more training": half, "beyond training": none},
+        "": {"more training": half, "beyond training": half, "seed (ar-seed2)": none},
+        "seed": {"seed (ar-seed2)": all_of_it},
+        "mask": {"mask": half, "weights": none},
+        "weights": {"mask": none, "weights": half},
+    }
+    for expected, controls in cases.items():
+        judged = verdict({"did": replace(found, controls=controls)})
+        assert row(judged, "did")["verdict"] == SUPPORTED
+        assert row(judged, "did")["explained_by"] == expected
+
+
+def test_thresholds_were_written_down():
+    judged = verdict(
+        {"local retention": Evidence(0.4, 0.3, 0.45, 50), "global retention": Evidence(0.4, 0.3, 0.45, 50)}
+    )
+    assert row(judged, "local retention")["verdict"] == CONTRADICTED
+    assert row(judged, "global retention")["verdict"] == SUPPORTED
+    assert row(judged, "did")["verdict"] == NOT_ASKED
+    assert len(judged.table) == len(HYPOTHESES)
+    assert {trace.name for trace in judged.figure().data} >= {SUPPORTED, CONTRADICTED, NOT_ASKED, "threshold"}
+
+
+def test_unknown_hypotheses_are_refused():
+    with pytest.raises(ProbeError, match="Did you mean 'did'"):
+        verdict({"didd": Evidence(0, 0, 0, 2)})
+
+
+def test_evidence_is_gathered_from_tables():
+    local = model(MEANS, "ar", 8, "local"), model(MEANS, "diffusion", 9, "local")
+    results = [
+        front_loading.did({"g": (AR, DIFFUSION), "l": local}),
+        specialization.spread(AR, DIFFUSION, parts=("all",), figures=("PR", "PR/n")),
+        specialization.spread(*local, parts=("all",), figures=("PR", "PR/n")),
+        decomposition(AR, DIFFUSION, {"ar-cpt": model(EARLIER, "cpt", 5)}),
+        grid([Cell(AR, DIFFUSION)]),
+    ]
+    judged = verdict(gather(results, ar="ar", diffusion="diffusion"))
+    assert row(judged, "did")["verdict"] == SUPPORTED
+    assert row(judged, "global front-loading")["explained_by"] == "more training"
+    assert row(judged, "did")["settings"] == "1 supported"
+    changes = [result.table.query("figure == 'Δ PR/n' and level == 'global'") for result in results[1:3]]
+    assert row(judged, "spread")["estimate"] == pytest.approx(np.mean([change["estimate"] for change in changes]))
+    assert row(judged, "local retention")["verdict"] == NOT_ASKED
