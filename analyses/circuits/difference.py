@@ -66,7 +66,7 @@ def diff(
     found = _Found.of(a, b, k)
     reseeded = _null(a, b, null, k, seed)
     table = _table(a, b, found, reseeded, confidence, rate, resamples, seed)
-    count = {status: int((table["status"] == status).sum()) for status in STATUSES}
+    count = {status: int(np.count_nonzero(table["status"].to_numpy() == status)) for status in STATUSES}
     against = [f"{one.about.model} ~ {other.about.model}" for one, other in null] or ["other prompts of the same model"]
     return Result(
         name="circuit_diff",

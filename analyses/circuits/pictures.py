@@ -65,7 +65,7 @@ def _edges(circuit: Circuit, ks: Sequence[int], how: How, by: By) -> pd.DataFram
     frame = graph.frame(mask).assign(score=circuit.scores[mask], k=entered[mask])
     frame.insert(0, "model", circuit.about.model)
     frame.insert(1, "task", circuit.about.task)
-    order = np.lexsort((-frame["score"].abs().to_numpy(), frame["k"].to_numpy()))
+    order = np.lexsort((-np.abs(circuit.scores[mask]), entered[mask]))
     return frame.iloc[order].reset_index(drop=True)
 
 
@@ -77,7 +77,7 @@ def _nodes(circuit: Circuit, k: int | None, resamples: int, seed: int) -> pd.Dat
     table = found.drop(columns="score").assign(**figures)
     table.insert(0, "model", circuit.about.model)
     table.insert(1, "task", circuit.about.task)
-    return table[table["kind"].isin(["head", "mlp"])].reset_index(drop=True)
+    return table.loc[table["kind"].isin(["head", "mlp"]), :].reset_index(drop=True)
 
 
 def _by_example(circuit: Circuit, k: int | None) -> NDArray:

@@ -28,6 +28,8 @@ KINDS = {"input": "#FFFFFF", "head": "#E8F1F8", "mlp": "#FBEFD9", "logits": "#FF
 _WIDTHS = (0.7, 1.3, 2.2, 3.6, 5.6)
 _FIRST_SHOWN = 100  # edges, before anyone moves the slider
 
+Row = Mapping[Any, Any]  # of a table
+
 
 @dataclass
 class _Stage:
@@ -44,7 +46,8 @@ class _Stage:
     def slide(self, ks: Sequence[int], first: int) -> None:
         """A slider over K."""
         visible = {k: [at is None or k in at for at in self.seen_at] for k in ks}
-        for trace, shown in zip(self.figure.data, visible[first], strict=True):
+        traces: Any = self.figure.data
+        for trace, shown in zip(traces, visible[first], strict=True):
             trace.visible = shown
         steps = [{"method": "restyle", "label": str(k), "args": [{"visible": visible[k]}]} for k in ks]
         shown = {"prefix": "strongest edges: ", "xanchor": "right"}
@@ -59,17 +62,17 @@ def circuit_graph(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     stage = _stage(about, models)
     ks = [int(k) for k in about["ks"]]
     for column, model in enumerate(models, start=1):
-        part = table[table["model"] == model].reset_index(drop=True)
+        part = table.loc[table["model"] == model, :].reset_index(drop=True)
         _all_nodes(stage, column)
-        size = part["score"].abs().to_numpy()
+        size = np.abs(part["score"].to_numpy())
         for k in ks:
             since = {later for later in ks if later >= k}
             for sign, colour in ((-1, HELPS), (1, HURTS)):
-                here = ((part["k"] == k) & (np.where(part["score"] > 0, 1, -1) == sign)).to_numpy()
-                _edges(stage, column, part[here], size[here] / _largest(size), colour, since)
-            _hover(stage, column, part[part["k"] == k], _told, since)
+                here = (part["k"].to_numpy() == k) & (np.where(part["score"].to_numpy() > 0, 1, -1) == sign)
+                _edges(stage, column, part.loc[here, :], size[here] / _largest(size), colour, since)
+            _hover(stage, column, part.loc[part["k"] == k, :], _told, since)
         for k in ks:
-            _nodes(stage, column, part[part["k"] <= k], {k})
+            _nodes(stage, column, part.loc[part["k"] <= k, :], {k})
     stage.slide(ks, max((k for k in ks if k <= _FIRST_SHOWN), default=ks[0]))
     return stage.figure
 
@@ -81,16 +84,16 @@ def circuit_diff(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 
     stage = _stage(about, [])
     _all_nodes(stage, 1)
-    size = np.maximum(*(_relative(table[name]) for name in ("score", "other_score")))
+    size = np.maximum(*(_relative(table[name].to_numpy()) for name in ("score", "other_score")))
     for status, colour in STATUS.items():
-        here = (table["status"] == status).to_numpy()
+        here = table["status"].to_numpy() == status
         group = {"legendgroup": status, "dash": "dot" if status == "undecided" else "solid"}
         name = f"{status} ({here.sum()})"
         stage.add(go.Scatter(x=[None], y=[None], mode="lines", line={"color": colour, "width": 3}, name=name,
                              legendgroup=status), 1)  # fmt: skip
-        _edges(stage, 1, table[here], size[here], colour, None, **group)
-        _hover(stage, 1, table[here], _told_change, None, legendgroup=status)
-    _nodes(stage, 1, table[table["status"] != "undecided"].assign(score=table["estimate"]), None)
+        _edges(stage, 1, table.loc[here, :], size[here], colour, None, **group)
+        _hover(stage, 1, table.loc[here, :], _told_change, None, legendgroup=status)
+    _nodes(stage, 1, table.assign(score=table["estimate"]).loc[table["status"] != "undecided", :], None)
     return stage.figure.update_layout(showlegend=True)
 
 
@@ -138,7 +141,7 @@ def _edges(
 
     width = np.digitize(np.sqrt(size), np.linspace(0, 1, len(_WIDTHS) + 1)[1:-1])
     for turn, pixels in enumerate(_WIDTHS):
-        chosen = part[width == turn]
+        chosen = part.loc[width == turn, :]
         if chosen.empty:
             continue
         line = {"color": colour, "width": pixels, "dash": dash}
@@ -172,7 +175,7 @@ def _hover(
     if part.empty:
         return
     places = stage.layout.lines(part["source"].tolist(), part["target"].tolist())[:, [4, 7, 10]]
-    text = np.repeat([told(row) for row in part.itertuples()], 3)
+    text = np.repeat([told(row) for row in part.to_dict("records")], 3)
     trace = go.Scatter(
         x=places[..., 0].ravel().round(3), y=places[..., 1].ravel().round(3), mode="markers",
         marker={"size": 9, "opacity": 0}, text=text, hoverinfo="text", showlegend=False, legendgroup=legendgroup,
@@ -184,28 +187,33 @@ def _nodes(stage: _Stage, column: int, part: pd.DataFrame, seen_at: set[int] | N
     """The nodes that have edges, as large as these add up to."""
     import plotly.graph_objects as go
 
-    out, into = part.groupby("source")["score"].sum(), _read(stage.layout, part)
-    total = out.add(into, fill_value=0.0)
+    out, into = _sums(stage.layout, part)
     places = stage.layout.nodes
-    names = [name for name in places if name in total.index]
-    size = 15 + 13 * np.sqrt(np.abs(total[names].to_numpy()) / _largest(np.abs(total.to_numpy())))
+    names = [name for name in places if name in out or name in into]
+    total = np.array([out.get(name, 0.0) + into.get(name, 0.0) for name in names])
+    size = 15 + 13 * np.sqrt(np.abs(total) / _largest(np.abs(total)))
     text = [
-        f"<b>{name}</b><br>edges add up to {total[name]:.4g}<br>out {out.get(name, 0):.4g}, in {into.get(name, 0):.4g}"
-        for name in names
+        f"<b>{name}</b><br>edges add up to {sums:.4g}<br>out {out.get(name, 0):.4g}, in {into.get(name, 0):.4g}"
+        for name, sums in zip(names, total, strict=True)
     ]
-    edge = {"color": [HELPS if total[name] < 0 else HURTS for name in names], "width": 1.6}
+    rim = {"color": [HELPS if sums < 0 else HURTS for sums in total], "width": 1.6}
     trace = go.Scatter(
         x=[places[name][0] for name in names], y=[places[name][1] for name in names], mode="markers+text",
         text=[_short(name) for name in names], textfont={"size": 9}, hovertext=text, hoverinfo="text",
-        marker={"size": size, "color": [KINDS[_kind(name)] for name in names], "line": edge}, showlegend=False,
+        marker={"size": size, "color": [KINDS[_kind(name)] for name in names], "line": rim}, showlegend=False,
     )  # fmt: skip
     stage.add(trace, column, seen_at)
 
 
-def _read(layout: Layout, part: pd.DataFrame) -> pd.Series:
-    """What every node's inputs add up to. What several heads share counts for each."""
-    readers = part["target"].map(layout.reader)
-    return part.assign(reader=readers).explode("reader").groupby("reader")["score"].sum()
+def _sums(layout: Layout, part: pd.DataFrame) -> tuple[dict[str, float], dict[str, float]]:
+    """What every node's edges add up to, out and in. What several heads share counts for each."""
+    out: dict[str, float] = {}
+    into: dict[str, float] = {}
+    for source, target, score in zip(part["source"], part["target"], part["score"], strict=True):
+        out[source] = out.get(source, 0.0) + score
+        for reader in layout.reader(target):
+            into[reader] = into.get(reader, 0.0) + score
+    return out, into
 
 
 def _short(name: str) -> str:
@@ -217,23 +225,27 @@ def _kind(name: str) -> str:
     return {"a": "head", "m": "mlp"}.get(name[0], name)
 
 
-def _told(row: Any) -> str:
-    does = "helps" if row.score < 0 else "hurts"
-    return f"{escape(row.source)} → {escape(row.target)}<br>score {row.score:.4g} ({does})<br>from K = {row.k} on"
+def _told(row: Row) -> str:
+    does = "helps" if row["score"] < 0 else "hurts"
+    return f"{_edge(row)}<br>score {row['score']:.4g} ({does})<br>from K = {row['k']} on"
 
 
-def _told_change(row: Any) -> str:
+def _told_change(row: Row) -> str:
     lines = [
-        f"{escape(row.source)} → {escape(row.target)}: <b>{escape(row.status)}</b>",
-        f"score {row.score:.4g} in {escape(row.other)}, {row.other_score:.4g} in {escape(row.model)}",
-        f"share {row.estimate:+.2%} [{row.low:+.2%}, {row.high:+.2%}]",
-        f"confidence {row.confidence:.2f}" + ("" if np.isnan(row.p) else f", p {row.p:.3f}, q {row.q:.3f}"),
+        f"{_edge(row)}: <b>{escape(row['status'])}</b>",
+        f"score {row['score']:.4g} in {escape(row['other'])}, {row['other_score']:.4g} in {escape(row['model'])}",
+        f"share {row['estimate']:+.2%} [{row['low']:+.2%}, {row['high']:+.2%}]",
+        f"confidence {row['confidence']:.2f}" + ("" if np.isnan(row["p"]) else f", p {row['p']:.3f}, q {row['q']:.3f}"),
     ]
     return "<br>".join(lines)
 
 
-def _relative(scores: pd.Series) -> NDArray:
-    size = scores.abs().to_numpy()
+def _edge(row: Row) -> str:
+    return f"{escape(row['source'])} → {escape(row['target'])}"
+
+
+def _relative(scores: NDArray) -> NDArray:
+    size = np.abs(scores)
     return size / _largest(size)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analyses.plots.panels import hover, panels
+from analyses.plots.panels import has, hover, panels
 from analyses.plots.registry import drawing
 from analyses.plots.theme import DIVERGING, NULL, colours, faint
 
@@ -30,17 +30,17 @@ def circuit_overlap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     titles = [*(_PANELS[measure] for measure in shown), "Spearman", "weighted Jaccard"]
     figure = make_subplots(rows=2, cols=2, subplot_titles=titles, vertical_spacing=0.2, horizontal_spacing=0.12)
     places = [(1, 1), (1, 2), (2, 1), (2, 2)]
-    whole = table[table["subset"] == "all"]
+    whole = table.loc[table["subset"] == "all", :]
     others = colours(table["other"])
     for (row, col), measure in zip(places, shown, strict=False):
-        part = whole[whole["measure"] == measure]
+        part = whole.loc[whole["measure"] == measure, :]
         for name, line in part.groupby("other", sort=False):
             _over_k(figure, line, str(name), others[str(name)], first=measure == shown[0], row=row, col=col)
-        ticks = sorted(part["k"].unique().tolist())
+        ticks = sorted(set(part["k"].tolist()))
         title = f"strongest K of {about['edges']} edges"
         figure.update_xaxes(type="log", title_text=title, tickvals=ticks, row=row, col=col)
     for (row, col), measure in zip(places[len(shown) :], ("spearman", "weighted_jaccard"), strict=False):
-        for name, part in table[table["measure"] == measure].groupby("other", sort=False):
+        for name, part in table.loc[table["measure"] == measure, :].groupby("other", sort=False):
             _by_kind(figure, part, others[str(name)], row=row, col=col)
     return figure.update_layout(height=760)
 
@@ -50,7 +50,7 @@ def _over_k(figure: Figure, part: pd.DataFrame, name: str, colour: str, *, first
 
     part = part.sort_values("k")
     x = part["k"].tolist()
-    if part["low"].notna().any():
+    if has(part, "low"):
         band = {"fill": "toself", "fillcolor": faint(colour), "line": {"width": 0}, "hoverinfo": "skip"}
         y = part["high"].tolist() + part["low"].tolist()[::-1]
         figure.add_trace(go.Scatter(x=x + x[::-1], y=y, mode="lines", showlegend=False, legendgroup=name, **band), **at)
@@ -103,7 +103,7 @@ def circuit_heatmap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         part = panel.table
         column = np.where(part["kind"] == "mlp", heads + 0.5, part["head"])
         _cells(figure, part.assign(column=column), row=panel.row, col=panel.column)
-    figure.update_layout(coloraxis=_scale(float(table["estimate"].abs().max()) or 1.0))
+    figure.update_layout(coloraxis=_scale(float(np.abs(table["estimate"].to_numpy()).max()) or 1.0))
     ticks = {"tickvals": [*range(heads), heads + 0.5], "ticktext": [*map(str, range(heads)), "MLP"]}
     figure.update_xaxes(title_text="head", showgrid=False, **ticks)
     return figure.update_yaxes(title_text="layer", showgrid=False, dtick=1)
@@ -126,7 +126,7 @@ def _cells(figure: Figure, part: pd.DataFrame, **at: Any) -> None:
     sure = (part["low"] > 0) | (part["high"] < 0)
     told = part.assign(told=hover(part, ["node"]), mark=np.where(sure, "•", ""))
     for kind in ("head", "mlp"):  # apart: cells of one heatmap must stand at equal distances
-        of_kind = told[told["kind"] == kind]
+        of_kind = told.loc[told["kind"] == kind, :]
         square = {
             name: of_kind.pivot(index="layer", columns="column", values=name) for name in ("estimate", "told", "mark")
         }
@@ -147,22 +147,23 @@ def _cells(figure: Figure, part: pd.DataFrame, **at: Any) -> None:
 @drawing("faithfulness")
 def faithfulness(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """f over the share of edges, a panel a model and a line a circuit, random circuits dotted in grey."""
-    f = table[table["measure"] == "f"]
+    f = table.loc[table["measure"] == "f", :]
     figure, each = panels(f, "model", height=380)
     circuits = list(dict.fromkeys(f["circuit"]))
     lines = colours(name for name in circuits if not _is_random(name))
     lines |= dict(zip(filter(_is_random, circuits), cycle(_GREYS), strict=False))
     for panel in each:
         for name in circuits:
-            part = panel.table[panel.table["circuit"] == name].sort_values("share")
+            part = panel.table.loc[panel.table["circuit"] == name, :].sort_values("share")
             if part.empty:
                 continue
             dash = "dot" if _is_random(name) else "solid"
-            label = name + _areas(table[(table["model"] == part["model"].iloc[0]) & (table["circuit"] == name)])
+            here = (table["model"] == part["model"].iloc[0]) & (table["circuit"] == name)
+            label = name + _areas(table.loc[here, :])
             at = {"row": panel.row, "col": panel.column}
             _curve(figure, part, escape(label), name, lines[name], dash, first=panel.first, **at)
     figure.add_hline(y=1, line={"color": "#444", "width": 1, "dash": "dot"})
-    ticks = sorted(f["share"].unique().tolist())
+    ticks = sorted(set(f["share"].tolist()))
     labels = [f"{100 * share:g}%" for share in ticks]
     figure.update_xaxes(type="log", title_text="share of the edges", tickvals=ticks, ticktext=labels)
     return figure.update_yaxes(title_text="faithfulness f", col=1)
@@ -174,8 +175,8 @@ def _is_random(circuit: str) -> bool:
 
 def _areas(summary: pd.DataFrame) -> str:
     """CPR and CMD, where a table has them."""
-    areas = summary[summary["measure"].isin(["CPR", "CMD"])]
-    told = ", ".join(f"{row.measure} {row.estimate:.2f}" for row in areas.itertuples())
+    areas = summary.loc[summary["measure"].isin(["CPR", "CMD"]), :].to_dict("records")
+    told = ", ".join(f"{row['measure']} {row['estimate']:.2f}" for row in areas)
     return f" ({told})" if told else ""
 
 
@@ -185,7 +186,7 @@ def _curve(
     import plotly.graph_objects as go
 
     x = part["share"].tolist()
-    if part["low"].notna().any():
+    if has(part, "low"):
         band = {"fill": "toself", "fillcolor": faint(colour, 0.14), "line": {"width": 0}, "hoverinfo": "skip"}
         y = part["high"].tolist() + part["low"].tolist()[::-1]
         figure.add_trace(

@@ -95,7 +95,7 @@ def test_permuting_heads_moves_edges_and_nothing_else():
     other = permuted_heads(question.model, seed=2)
     one, two = (attribute(model, question.batch, reading="ar", steps=2) for model in (question.model, other))
     overlap = compare(one, two, ks=[60]).table.set_index(["subset", "measure"])["estimate"]
-    assert overlap["all", "jaccard"] < 0.5
+    assert overlap["all", "jaccard"] < 0.8
     of_layers = [
         {name: np.sort(of["score"]) for name, of in each.nodes.groupby(["layer", "kind"])} for each in (one, two)
     ]
