@@ -69,7 +69,7 @@ def choose(page: Page, name: str, value: str) -> None:
 
 
 def test_its_charts_are_drawn(page):
-    expect(page.locator(".js-plotly-plot .cartesianlayer .trace").first).to_be_attached(timeout=120_000)
+    expect(page.locator(".js-plotly-plot .cartesianlayer .trace").first).to_be_attached(timeout=300_000)
     expect(page.locator(".js-plotly-plot")).to_have_count(4, timeout=120_000)
     assert page.locator(".js-plotly-plot .main-svg").first.bounding_box()["width"] > 300
 
