@@ -10,11 +10,11 @@ from tests.analyses.circuits.test_planted import auroc
 from tests.analyses.tracr import CIRCUITS, UpToHere, program, questions
 
 
-def said(name: str, attention: str, noise: float = 0.0) -> dict[str, list[int]]:
+def said(name: str, attention: str, noise: float = 0.0, texts: tuple | None = None) -> dict[str, list[int]]:
     one = program(name)
     model = one.model(attention, noise=noise)
     found = {}
-    for text in one.texts:
+    for text in texts or one.texts:
         with torch.no_grad():
             logits = model.logits(torch.tensor([one.encode(text)]))[0, 1:, one.first_answer :]
         found["".join(text)] = [int(one.answers[answer]) for answer in logits.argmax(-1)]
@@ -34,10 +34,10 @@ def test_the_host_says_what_tracr_says(name, attention, noise):
 
 
 def test_every_difference_is_the_masks():
-    assert said("length", "causal")["axa"] == [1, 2, 3]
-    assert said("length", "full")["axa"] == [3, 3, 3]
-    assert said("hist", "causal")["axa"] == [1, 1, 2]
-    assert said("hist", "full")["axa"] == [2, 1, 2]
+    assert said("length", "causal", texts=("axa",)) == {"axa": [1, 2, 3]}
+    assert said("length", "full", texts=("axa",)) == {"axa": [3, 3, 3]}
+    assert said("hist", "causal", texts=("axa",)) == {"axa": [1, 1, 2]}
+    assert said("hist", "full", texts=("axa",)) == {"axa": [2, 1, 2]}
     for name in ("length", "hist"):
         weights = [program(name).model(attention).backbone.state_dict() for attention in ("causal", "full")]
         assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
