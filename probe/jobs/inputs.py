@@ -50,7 +50,8 @@ class Bench:
         from probe.pairs import lend_mask
 
         twins, spec = self.plan.twins[pair], self.plan.spec
-        how: dict[str, Any] = {"device": self.device, "dtype": spec.dtype, "catalog": spec.catalog}
+        # Self-tests are work of their own (`checks`), and are not repeated at every load.
+        how: dict[str, Any] = {"device": self.device, "dtype": spec.dtype, "catalog": spec.catalog, "selftest": "off"}
         if role == "diffusion":
             return load(twins.models[role].place, **how, **twins.manner)
         model = load(twins.models[role].place, **how)

@@ -137,6 +137,8 @@ class _Grid:
             knobs = checked_knobs(needed, self.spec.shared.get(name, {}))
             found: dict[Key, str] = {}
             for there in self.places(needed.axes, shared):
+                if "role" in free and work.roles and there["role"] not in work.roles:
+                    continue
                 unit = self.unit(needed, name, knobs, there)
                 if unit is not None:
                     found[_key([there[axis] for axis in free])] = unit.hash

@@ -58,6 +58,7 @@ POOL = Work(
     _draw,
     PoolForm(),
     axes=A_PAIR,
+    needs=("check",),
     settings=("examples", "solved"),
     roles=("ar", "diffusion"),
     passes=2.0,

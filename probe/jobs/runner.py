@@ -94,6 +94,7 @@ def run(
     """Do what is missing of a job, in its folder."""
     root = Path(spec.output)
     store = Store(root)
+    store.refuse_foreign()
     with only_run(root), _terminated_as_interrupted(), _explained(root):
         store.prepare()
         weighed = Weighed.open(store.scratch / "weights.json")
@@ -264,12 +265,15 @@ class _Job:
         self.watcher.finished(unit, outcome)
 
     def _fail(self, unit: Unit, error: dict[str, str]) -> None:
-        """A unit failed, and with it those that need it."""
+        """A unit failed, and with it those that need it, however far off."""
         self.state.status[unit.hash], self.state.errors[unit.hash] = "failed", error
-        for other in self.missing:
-            if unit.hash in other.needed and self.state.status[other.hash] == "missing":
-                words = f"it needs {unit.id}, which failed: {error['message']}"
-                self._fail(other, {"kind": "NeedFailed", "message": words, "traceback": ""})
+        words = f"it needs {unit.id}, which failed: {error['message']}"
+        lost = {unit.hash}
+        for other in self.missing:  # in an order in which each comes after what it needs
+            if lost & set(other.needed):
+                lost.add(other.hash)
+                self.state.status[other.hash] = "failed"
+                self.state.errors[other.hash] = {"kind": "NeedFailed", "message": words, "traceback": ""}
 
     def _show(self, unit: Unit) -> None:
         """Put a unit's table, trace and figure where people look for them."""

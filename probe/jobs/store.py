@@ -38,8 +38,8 @@ class Store:
         self.root = Path(root)
         self.units, self.scratch = self.root / "units", self.root / ".scratch"
 
-    def prepare(self) -> None:
-        """Make the folders; refused where something else lies there. Leftovers of a killed run are cleared away."""
+    def refuse_foreign(self) -> None:
+        """Refuse a place where something else lies."""
         if self.root.exists() and (not self.root.is_dir() or _foreign(self.root)):
             raise ProbeError(
                 f"run folder {self.root}",
@@ -47,6 +47,9 @@ class Store:
                 found="other things" if self.root.is_dir() else "a file",
                 remedy="Choose another with --out.",
             )
+
+    def prepare(self) -> None:
+        """Make the folders; leftovers of a killed run are cleared away."""
         for folder in (self.units, self.scratch, *(self.root / name for name in ("results", "figures", "traces"))):
             folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.scratch.iterdir():
@@ -150,9 +153,9 @@ def write_atomically(file: Path, text: str) -> None:
 
 
 def _foreign(root: Path) -> bool:
-    ours = {"units", "spec.yaml", "manifest.json", ".scratch", ".lock"}
-    inside = {entry.name for entry in root.iterdir()}
-    return bool(inside) and not inside & ours
+    """Whether a folder holds things, and none of a run."""
+    inside = {entry.name for entry in root.iterdir()} - {".lock"}
+    return bool(inside) and not inside & {"units", "spec.yaml", "manifest.json", ".scratch"}
 
 
 def _weighed(entry: Path) -> dict[str, Any]:

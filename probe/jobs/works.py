@@ -85,9 +85,10 @@ class Work:
 @cache
 def works() -> Mapping[str, Work]:
     """Every work that is installed, by name."""
+    from probe.jobs.checks import CHECK
     from probe.jobs.pools import POOL
 
-    found = [POOL]
+    found = [CHECK, POOL]
     for entry in sorted(_entries(), key=lambda entry: entry.name):
         found += entry.load()
     found += _own(os.environ.get(VARIABLE, ""))

@@ -30,7 +30,7 @@ def directly() -> None:
     from analyses.questions import roles
 
     pair = probe.load_pair("zoo:tiny-masked")
-    for name in ("ioi", "infilling"):
+    for name in ("ioi", "greater_than"):
         batch = probe.task(name).batch(pair, EXAMPLES, seed=0)
         for model, reading in roles(pair, "prefix").values():
             found = circuits.attribute(model, batch, reading=reading, directions=True, example_edges=True)
@@ -45,7 +45,7 @@ def as_job(folder: Path, *, faces: bool = True) -> None:
 
     text = f"""
         pairs: [zoo:tiny-masked]
-        tasks: [ioi, infilling]
+        tasks: [ioi, greater_than]
         measures: [{{measure: faithfulness, draws: 2}}]
         budget: {{examples: {EXAMPLES}, workers: 0}}
         output: {folder}

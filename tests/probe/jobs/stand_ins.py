@@ -50,8 +50,9 @@ def _shared(given) -> np.ndarray:
     return np.array([tokens.mean().item(), tokens.std().item(), len(given.role), given.seed])
 
 
-def _result(given, name: str, values: dict[str, float]) -> Result:
-    _counted(given)
+def _result(given, name: str, values: dict[str, float], *, counted: bool = True) -> Result:
+    if counted:
+        _counted(given)
     drawn = np.random.default_rng(given.unit.place.get("seed", 0)).normal(size=given.setting("resamples")).mean()
     table = pd.DataFrame({"model": list(values), "estimate": list(values.values())})
     table["low"], table["high"], table["n"] = table.estimate - abs(drawn), table.estimate + abs(drawn), 8
@@ -94,7 +95,7 @@ def _suicidal(given) -> Result:
     times = len((Path(os.environ[COUNTS]) / given.unit.id.replace("/", "|")).read_text())
     if times <= given.knobs["times"]:
         os.kill(os.getpid(), signal.SIGKILL)
-    return _result(given, "suicidal", {"all": 1.0})
+    return _result(given, "suicidal", {"all": 1.0}, counted=False)
 
 
 def _undrawable(given) -> Result:

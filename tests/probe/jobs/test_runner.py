@@ -39,7 +39,7 @@ def test_every_combination_is_one_unit_and_shared_work_is_done_once(stand_ins, t
     found = tables(tmp_path / "run")
     assert len(found) == 6
     assert list(found["mean__zoo-tiny-masked__ioi__prefix__1"].model) == ["ar", "diffusion", "ar-cpt"]
-    assert list(found["across__zoo-tiny-masked__prefix__0"].model)[:2] == ["ar ioi", "ar infilling"]
+    assert list(found["across__zoo-tiny-masked__prefix__0"].model)[:2] == ["ar ioi", "ar greater_than"]
 
 
 def test_a_run_folder_holds_what_the_house_says(stand_ins, tmp_path):

@@ -67,7 +67,7 @@ def test_bare_names_stand_for_themselves_and_readings_default_to_prefix():
         ("numbers: 3", "numberz: 3", 5, "tasks.1", "'numbers'"),
         ("ioi", "ioy", 5, "tasks.0", "'ioi'"),
         ("seeds: [0, 1]", "seeds: [0, -1]", 14, "seeds.1", "greater than or equal to 0"),
-        ("seeds: [0, 1]", "seeds: [1, 1]", 14, "seeds", "twice"),
+        ("seeds: [0, 1]", "seeds: [1, 1]", 14, "seeds", "more than once"),
         ("budget: {examples: 16}", "budget: {exampels: 16}", 15, "budget.exampels", "'examples'"),
         ("budget: {examples: 16}", "budjet: {examples: 16}", 15, "budjet", "'budget'"),
         ("steps: 3", "stepz: 3", 13, "shared", "'steps'"),
