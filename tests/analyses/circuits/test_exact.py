@@ -71,15 +71,32 @@ def test_exact_examples_add_up():
     agree(torch.tensor(circuit.example_edges.mean(0)), torch.tensor(circuit.scores))
 
 
+@pytest.mark.parametrize("method", ["eap", "eap-ig", "eap-ig-activations"])
+@pytest.mark.parametrize("variant", ["gpt2", "qwen3"])
+def test_gradients_are_exact_where_changes_are_small(variant, method):
+    """To first order they are one thing: let a corrupt token's embedding be next to the clean token's."""
+    model, batch = model_of(variant, "full"), batch_of(n=2)
+    table, generator = model.embedding.weight, torch.Generator().manual_seed(0)
+    changed = batch.clean != batch.corrupt
+    with torch.no_grad():
+        near = 0.001 * torch.randn(int(changed.sum()), table.shape[1], generator=generator)
+        table[batch.corrupt[changed]] = table[batch.clean[changed]] + near
+    exact, found = (attribute(model, batch, method=name, steps=2) for name in ("exact-edges", method))
+    agree(torch.tensor(found.scores), torch.tensor(exact.scores), within=0.02)
+    agree(torch.tensor(found.per_example), torch.tensor(exact.per_example), within=0.02)
+
+
 @pytest.mark.parametrize(("variant", "attention"), [("gpt2", "causal"), ("llama-gqa", "full")])
 def test_gradients_come_close_to_exact_patching(variant, attention, record_property):
-    """Not a theorem: on models as crooked as these, what EAP-IG says of edges is close to what patching does."""
+    """No theorem, but what is to be expected of 2 layers; `-s` prints the correlations."""
     model, batch = model_of(variant, attention), batch_of(n=8)
     exact = attribute(model, batch, method="exact-edges")
     valid = exact.graph.valid
-    for method, least in (("eap-ig", 0.8), ("eap-ig-activations", 0.9)):
+    for method in ("eap", "eap-ig", "eap-ig-activations"):
         found = attribute(model, batch, method=method, steps=8)
         pearson = np.corrcoef(exact.scores[valid], found.scores[valid])[0, 1]
-        record_property(f"{method} on {variant}", (pearson, spearmanr(exact.scores[valid], found.scores[valid])[0]))
-        print(variant, method, "pearson", pearson, "spearman", spearmanr(exact.scores[valid], found.scores[valid])[0])
-        assert pearson > least
+        spearman = spearmanr(exact.scores[valid], found.scores[valid])[0]
+        record_property(f"{method} against exact edges on {variant}", (pearson, spearman))
+        print(f"{method} against exact edges on {variant}: Pearson {pearson:.3f}, Spearman {spearman:.3f}")
+        if method == "eap-ig":
+            assert pearson > 0.8

@@ -165,7 +165,8 @@ def integrated_along_activations(
 def _add(scores: Scores, run: Run, value, own: Names, instead: Names, sources: list[str], steps: int) -> None:
     """The scores of some sources' edges in one run, a share of them each step."""
     targets, n = list(run.nudges), len(own["input"])
-    gradients = torch.autograd.grad(value(run.logits), list(run.nudges.values()))
+    nudges = list(run.nudges.values())
+    gradients = torch.autograd.grad(value(run.logits).sum(), nudges, allow_unused=True, materialize_grads=True)
     for target, gradient in zip(targets, gradients, strict=True):
         for source in before(target, sources):
             score = float(((instead[source] - own[source]) * gradient).sum()) / steps / n
