@@ -96,7 +96,7 @@ def test_gradients_come_close_to_exact_patching(variant, attention, record_prope
         found = attribute(model, batch, method=method, steps=8)
         pearson = np.corrcoef(exact.scores[valid], found.scores[valid])[0, 1]
         spearman = spearmanr(exact.scores[valid], found.scores[valid])[0]
-        record_property(f"{method} against exact edges on {variant}", (pearson, spearman))
+        record_property(f"{method} against exact edges on {variant}", (float(pearson), float(spearman)))
         print(f"{method} against exact edges on {variant}: Pearson {pearson:.3f}, Spearman {spearman:.3f}")
         if method == "eap-ig":
             assert pearson > 0.8
