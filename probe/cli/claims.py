@@ -7,7 +7,7 @@ of claims); here they are named, handed the models they ask for, and shown.
 from __future__ import annotations
 
 import json
-from importlib.metadata import entry_points
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +33,7 @@ def claims(
     """Test what the systems claim of themselves on the shipped twins; whatever comes out is what is written."""
     from probe.zoo.opened import Zoo
 
-    known = {claim.name: claim for entry in entry_points(group=GROUP) for claim in entry.load()}
+    known = _known()
     for name in names or ():
         if name not in known:
             raise ProbeError(
@@ -59,6 +59,13 @@ def claims(
                 out.print(_table(result))
     if as_json:
         print(json.dumps(told, indent=1, ensure_ascii=False))
+
+
+def _known() -> dict[str, Any]:
+    """Every claim that is installed, by name. All distributions are asked: of one that was installed twice (a checkout's
+    stale metadata beside the real one), the standard library would look at the first alone."""
+    entries = {entry for found in distributions() for entry in found.entry_points.select(group=GROUP)}
+    return {claim.name: claim for entry in entries for claim in entry.load()}
 
 
 def _missing(claim: Any) -> list[str]:

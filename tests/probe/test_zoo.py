@@ -1,0 +1,74 @@
+"""The shipped models: what is there, by which names, how well it answers, and what its card says of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+import probe
+from probe.cli import main
+from probe.decoding.score import score
+from probe.tasks import TASKS
+from probe.training import read_recipe
+from probe.training.curve import read_curve
+from probe.zoo import curve_folder, curves, shipped, snapshots, zoo_folder
+from probe.zoo.card import CARD
+
+TWINS = [name for name in shipped() if not name.startswith("tiny-")]
+LEARNT = {"ioi": 0.98, "greater_than": 0.98, "induction": 0.95}
+
+
+def test_the_zoo_holds_what_its_makefile_remakes():
+    made = re.search(r"^ZOO := (.*)$", (zoo_folder("ar").parent.parent.parent / "Makefile").read_text(), re.M).group(1)
+    assert sorted(made.split()) == sorted({*shipped(), *curves()})
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_local_tasks_are_learnt_on_held_out_questions(name):
+    model = probe.load(f"zoo:{name}", selftest="off")
+    for task, least in LEARNT.items():
+        found = score(model, probe.task(task), 200)
+        assert found.interval[1] >= least, f"{task}: {found}"  # not refuted by this sample
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_model_stands_beside_the_recipe_and_the_curve_of_its_making(name):
+    recipe = read_recipe(zoo_folder(name) / "recipe.yaml")
+    assert recipe.name == name
+    curve = read_curve(curve_folder(name))
+    assert curve["step"][-1] == recipe.steps
+    assert curve["tokens"] == sorted(curve["tokens"])
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_card_says_how_well_it_answers_each_task_and_how_it_was_made(name):
+    text = (zoo_folder(name) / CARD).read_text()
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \[[\d.]+, [\d.]+\] of (\d+) \|", text, re.M)
+    assert [row[0] for row in rows] == list(TASKS)
+    made = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.S).group(1))
+    assert made == yaml.safe_load((zoo_folder(name) / "recipe.yaml").read_text())
+
+
+def test_snapshots_are_what_a_model_was_on_its_way():
+    kept = snapshots("masked")
+    assert kept == [f"masked@{step}" for step in read_recipe(zoo_folder("masked") / "recipe.yaml").snapshots]
+    first = probe.load(f"zoo:{kept[0]}", selftest="off")
+    assert first.paradigm.name == "masked"
+    with pytest.raises(probe.ProbeError, match=r"zoo:masked@7.*snapshot"):
+        probe.load("zoo:masked@7")
+
+
+def test_both_twins_of_a_pair_solve_a_pool():
+    pair = probe.load_pair("zoo:masked", controls=False)
+    for name in TASKS:
+        assert len(probe.task(name).batch(pair, 100)) == 100
+
+
+def test_a_claim_that_is_not_known_is_refused_with_the_nearest(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["twinprobe", "claims", "horizon"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "horizons" in capsys.readouterr().err
