@@ -15,12 +15,10 @@ first, or the mean); `attribute_by_step` makes a circuit of each step.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from analyses.circuits import exact, gradients
 from analyses.circuits.ablation import Ablation
@@ -30,7 +28,7 @@ from analyses.circuits.cost import bytes_a_row
 from analyses.circuits.gradients import Attribution
 from analyses.circuits.graph import Graph
 from analyses.circuits.metrics import Metric, metric_of
-from analyses.circuits.parts import Folder, Part
+from analyses.circuits.parts import Folder, Part, Sums
 from analyses.circuits.questions import Questions
 from analyses.circuits.roles import role_names, roles_of
 from probe.errors import ProbeError, nearest
@@ -78,10 +76,8 @@ def attribute(
     fit; `folder` keeps what is done, and the same call goes on from there.
     """
     asked = named(reading)
-    questions = Questions.of(model, batch, asked)
-    options = {"metric": metric, "ablation": ablation, "roles": roles, "directions": directions}
-    kept = {"neurons": neurons, "example_edges": example_edges, "seed": seed, "rows": rows, "folder": folder}
-    return _attributed(questions, batch, asked, method, steps, **options, **kept)
+    options = Options(metric, ablation, roles, directions, neurons, example_edges, seed, rows, folder)
+    return _attributed(Questions.of(model, batch, asked), batch, asked, method, steps, options)
 
 
 def attribute_by_step(
@@ -99,12 +95,27 @@ def attribute_by_step(
     """
     asked = named(reading)
     view = asked.view(model, batch)
-    circuits = {}
+    circuits, options = {}, Options(**how)
     for step in sorted(set(view.step.tolist())):
         questions = Questions.seen(model, batch, asked, view, step=step)
-        where = {"folder": Path(how["folder"]) / f"step-{step}"} if how.get("folder") else {}
-        circuits[step] = _attributed(questions, batch, asked, method, steps, **{**how, **where}, step=step)
+        its_own = replace(options, folder=options.folder and Path(options.folder) / f"step-{step}")
+        circuits[step] = _attributed(questions, batch, asked, method, steps, its_own, step)
     return circuits
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to attribute, but for what is asked and by which method: see `attribute`."""
+
+    metric: str | Metric | None = None
+    ablation: str = "corrupt"
+    roles: bool | Iterable[str] = False
+    directions: bool = False
+    neurons: bool = False
+    example_edges: bool = False
+    seed: int = 0
+    rows: int | None = None
+    folder: str | Path | None = None
 
 
 def _attributed(
@@ -113,106 +124,69 @@ def _attributed(
     reading: Reading,
     method: str,
     steps: int,
-    *,
-    metric: str | Metric | None = None,
-    ablation: str = "corrupt",
-    roles: bool | Iterable[str] = False,
-    directions: bool = False,
-    neurons: bool = False,
-    example_edges: bool = False,
-    seed: int = 0,
-    rows: int | None = None,
-    folder: str | Path | None = None,
+    options: Options,
     step: int | None = None,
 ) -> Circuit:
     _refuse(method, steps)
     steps = 1 if method in _ONE_POINT else steps
-    model, (metric_name, measure) = questions.model, metric_of(metric, batch.task)
-    names = role_names(batch, roles)
-    work = Attribution(
-        model=model,
-        questions=questions,
-        graph=Graph.of(model, roles=names, directions=directions),
-        metric=measure,
-        ablation=Ablation(questions, ablation, seed, neurons),
-        steps=steps,
-        roles=roles_of(questions, batch, names),
-        by_row=example_edges,
-        neurons=neurons,
-    )
+    work = _work(questions, batch, steps, options)
     about = Provenance(
-        model=model.name,
-        paradigm=model.paradigm.name,
+        model=work.model.name,
+        paradigm=work.model.paradigm.name,
         task=batch.task,
         reading=str(reading),
         method=method,
         steps=steps,
-        metric=metric_name,
-        ablation=ablation,
+        metric=metric_of(options.metric, batch.task)[0],
+        ablation=options.ablation,
         n=questions.examples,
         seed=batch.seed,
         scope=batch.scope,
         other={} if step is None else {"step": step, "examples": questions.kept},
     )
-    sums = Sums(work)
-    work.at_once = rows or rows_that_fit(model.device, bytes_a_row(model, questions.slots, neurons=neurons))
-    size = min(work.at_once, len(questions))
-    kept = Folder.open(folder, _fingerprint(work, about) if folder else "")
-    for chunk, part in kept.parts():
-        sums.add(chunk, part)
-    for chunk, part in in_chunks(len(questions), size, lambda chunk: METHODS[method](work, chunk), start=sums.done):
-        kept.keep(chunk, part)
-        sums.add(chunk, part)
+    sums = Sums(work.graph, questions, by_example=options.example_edges)
+    for part in _parts(work, METHODS[method], Folder.open(options.folder, lambda: _fingerprint(work, about))):
+        sums.add(*part)
     return sums.circuit(about)
 
 
-class Sums:
-    """Parts put together: means over examples, and the figures of each example."""
+def _work(questions: Questions, batch: Batch, steps: int, options: Options) -> Attribution:
+    """What is the same for all rows."""
+    model, names = questions.model, role_names(batch, options.roles)
+    fit = rows_that_fit(model.device, bytes_a_row(model, questions.slots, neurons=options.neurons))
+    return Attribution(
+        model=model,
+        questions=questions,
+        graph=Graph.of(model, roles=names, directions=options.directions),
+        metric=metric_of(options.metric, batch.task)[1],
+        ablation=Ablation(questions, options.ablation, options.seed, options.neurons),
+        steps=steps,
+        roles=roles_of(questions, batch, names),
+        by_row=options.example_edges,
+        neurons=options.neurons,
+        at_once=options.rows or fit,
+    )
 
-    def __init__(self, work: Attribution):
-        questions, graph = work.questions, work.graph
-        self.graph, self.n, self.done = graph, questions.examples, 0
-        self.example, self.weight = questions.example.numpy(), questions.weight.numpy()
-        self.edges = np.zeros(graph.shape)
-        self.nodes = np.zeros((self.n, len(graph.sources) + 1))
-        self.metric = np.zeros(2)
-        self.example_edges = np.zeros((self.n, *graph.shape), np.float32) if work.by_row else None
-        self.neurons: np.ndarray | None = None
 
-    def add(self, rows: slice, part: Part) -> None:
-        self.done = rows.stop
-        example, weight = self.example[rows], self.weight[rows]
-        self.edges += part.edges.sum(0, dtype=np.float64)
-        np.add.at(self.nodes, example, part.nodes)
-        self.metric += [weight @ part.clean, weight @ part.corrupt]
-        if self.example_edges is not None:
-            np.add.at(self.example_edges, example, part.edges)
-        if part.neurons is not None:
-            if self.neurons is None:
-                self.neurons = np.zeros((self.n, *part.neurons.shape[1:]), np.float32)
-            np.add.at(self.neurons, example, part.neurons)
-
-    def circuit(self, about: Provenance) -> Circuit:
-        from dataclasses import replace
-
-        clean, corrupt = (float(total) for total in self.metric / self.n)
-        return Circuit(
-            graph=self.graph,
-            scores=self.edges / self.n * self.graph.valid,
-            per_example=self.nodes,
-            about=replace(about, clean=clean, corrupt=corrupt),
-            example_edges=self.example_edges,
-            neurons=self.neurons,
-        )
+def _parts(work: Attribution, method: Method, folder: Folder) -> Iterator[tuple[slice, Part]]:
+    """What each chunk of rows contributes: what the folder has, then the rest."""
+    done = 0
+    for rows, part in folder.parts():
+        yield rows, part
+        done = rows.stop
+    size = min(work.at_once, len(work.questions))
+    for rows, part in in_chunks(len(work.questions), size, lambda rows: method(work, rows), start=done):
+        folder.keep(rows, part)
+        yield rows, part
 
 
 def _fingerprint(work: Attribution, about: Provenance) -> str:
-    canvases = [part for which in ("clean", "corrupt") for part in (work.questions.canvas(which).tokens,)]
-    facts = {**about.as_dict(), "graph": repr(work.graph), "by_row": work.by_row, "neurons": work.neurons}
-    facts = {name: repr(value) for name, value in facts.items()} | {"weights": fingerprint.of_weights(work.model)}
-    facts["seed of ablation"] = str(work.ablation.seed)
-    told = fingerprint.of([*canvases, work.questions.canvas().allowed, work.questions.weight], facts)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    """What tells one attribution from another: the weights, the questions, the settings."""
+    questions, settings = work.questions, (about, work.graph, work.by_row, work.neurons, work.ablation.seed)
+    shown = [questions.canvas(), questions.canvas("corrupt")]
+    facts = {"weights": fingerprint.of_weights(work.model), "settings": repr(settings)}
+    tensors = [part for canvas in shown for part in (canvas.tokens, canvas.places, canvas.allowed)]
+    return fingerprint.of([*tensors, questions.weight], facts)
 
 
 def _refuse(method: str, steps: int) -> None:
