@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from analyses import statistics
 from analyses.circuits.circuit import Circuit
 from analyses.result import Result
-from analyses.scores import KINDS, PARTS, Scores, change, depths, label, measured, scores_of
+from analyses.scores import KINDS, PARTS, Scores, change, depths, label, measured, scores_of, side_by_side
 from analyses.statistics import Estimate, Statistic, adjusted, combination, recentred
 
 EARLY = 1 / 3
@@ -84,7 +84,18 @@ def early_of(scores: Scores) -> Statistic:
     return lambda weights: early(profile(weights))
 
 
-MEASURES = {"FLI": index_of, "early mass": early_of}
+def figures_of(scores: Scores) -> Statistic:
+    """Both of `FIGURES`, from one profile."""
+    profile = profile_of(scores)
+
+    def figures(weights: NDArray) -> NDArray:
+        found = profile(weights)
+        return np.stack([front_loading(found), early(found)], axis=1)
+
+    return figures
+
+
+FIGURES = ("FLI", "early mass")
 
 
 def profile(*circuits: Circuit | Scores, parts: Iterable[str] = ("all",), k: int | None = None) -> Result:
@@ -125,9 +136,10 @@ def index(
     rows = []
     for part in (part for part in parts if first.part(part).values.size):
         base, rest = first.part(part), [one.part(part) for one in others]
-        for name, make in MEASURES.items():
-            rows += [_of_model(one, part, name, measured(make, one)) for one in (base, *rest)]
-            rows += [_change(base, one, part, name, change(make, base, one)) for one in rest]
+        found, changes = side_by_side(figures_of, base, *rest)
+        for at, name in enumerate(FIGURES):
+            rows += [_of_model(one, part, name, of[at]) for one, of in zip((base, *rest), found, strict=True)]
+            rows += [_change(base, one, part, name, of[at]) for one, of in zip(rest, changes, strict=True)]
         rows += [_distance(base, one, part, seed) for one in rest]
     table = pd.DataFrame(rows)
     return Result(
@@ -190,8 +202,9 @@ def did(
     """
     pairs = {task: tuple(scores_of(one, k).part(part) for one in two) for task, two in twins.items()}
     rows = []
-    for name, make in MEASURES.items():
-        found = {task: change(make, *two) for task, two in pairs.items()}
+    changes = {task: change(figures_of, *two) for task, two in pairs.items()}
+    for at, name in enumerate(FIGURES):
+        found = {task: both[at] for task, both in changes.items()}
         scopes = {scope: [task for task in pairs if pairs[task][0].scope == scope] for scope in ("local", "global")}
         rows += [
             {"task": task, "measure": f"Δ {name}", "scope": pairs[task][0].scope, **one.row(p=True)}

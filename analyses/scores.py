@@ -170,5 +170,22 @@ def change(make: Measure, a: Scores, b: Scores, **how: Any) -> Estimate:
     return measured(contrast(make, (-1, 1)), a, b, **how)
 
 
+def side_by_side(make: Measure, base: Scores, *others: Scores, **how: Any) -> tuple[list[Estimate], list[Estimate]]:
+    """A measure of every model, and its change from the first to each of the others, all from the same resamples."""
+
+    def of(*several: Scores) -> Statistic:
+        each = [make(one) for one in several]
+
+        def figures(weights: NDArray) -> NDArray:
+            found = [one(weights) for one in each]
+            return np.stack([*found, *(one - found[0] for one in found[1:])], axis=1)
+
+        return figures
+
+    found = measured(of, base, *others, **how)
+    rows = [found[at] for at in range(1 + 2 * len(others))]
+    return rows[: 1 + len(others)], rows[1 + len(others) :]
+
+
 def label(scores: Scores) -> dict[str, Any]:
     return {"model": scores.model, "task": scores.task, "scope": scores.scope}

@@ -23,7 +23,7 @@ def as_markdown(rows) -> str:
     lines = ["| figure | nodes | used | rejects a null | covers the truth |", "|---|---|---|---|---|"]
     for (figure, regime, used), part in rows.groupby(["figure", "regime", "used"], sort=False):
         cells = {row["what"]: f"{row['estimate']:.1%}" for _, row in part.iterrows()}
-        lines.append(f"| {figure} | {regime} | {used} | {cells.get('rejects', '')} | {cells.get('covers', '–')} |")
+        lines.append(f"| {figure} | {regime} | {used} | {cells.get('rejects', '–')} | {cells.get('covers', '–')} |")
     return "\n".join(lines)
 
 

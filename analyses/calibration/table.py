@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from analyses.calibration.populations import REGIMES, Population, hardness
 from analyses.front_loading import early_of, front_loading, index_of, shares
 from analyses.result import Result
-from analyses.scores import Measure, change, contrast
+from analyses.scores import Measure, change, contrast, measured
 from analyses.specialization.curves import area, grid, normalised
 from analyses.specialization.spread import figure_of, participation, participation_ratio
 from analyses.statistics import (
@@ -66,6 +66,17 @@ def paired_difference(make: Measure) -> Simulate:
     return simulate
 
 
+def of_one_model(make: Measure) -> Simulate:
+    """A figure of one model by itself; there is no null that it could be tested against."""
+
+    def simulate(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+        population = Population.drawn(generator, regime)
+        drawn = population.scores(hardness(generator, PROMPTS), generator)
+        return _of(measured(make, drawn, count=_RESAMPLES), float(make(population.truth)(uniform(2))[0]))
+
+    return simulate
+
+
 def _truth(make: Measure, one: Population, other: Population) -> float:
     return float(contrast(make, (-1, 1))(one.truth, other.truth)(uniform(2))[0])
 
@@ -93,6 +104,18 @@ def naive(figure: Callable[[NDArray], NDArray]) -> Simulate:
             lambda w: figure(np.abs(w @ b)) - figure(np.abs(w @ a)), PROMPTS, count=_RESAMPLES, kind="percentile"
         )
         return _of(change, float(truth))
+
+    return simulate
+
+
+def naive_of_one(figure: Callable[[NDArray], NDArray]) -> Simulate:
+    """The same of one model by itself."""
+
+    def simulate(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+        population = Population.drawn(generator, regime)
+        a = population.scores(hardness(generator, PROMPTS), generator).values
+        found = bootstrap(lambda w: figure(np.abs(w @ a)), PROMPTS, count=_RESAMPLES, kind="percentile")
+        return _of(found, float(figure(np.abs(population.means))))
 
     return simulate
 
@@ -161,25 +184,33 @@ USED: dict[str, Simulate] = {
     "DiD of FLI": did,
     "Δ knock-out area": knockout_area,
 }
+SINGLE: dict[str, Simulate] = {
+    "FLI of one model": of_one_model(index_of),
+    "PR of one model": of_one_model(participation_ratio),
+}
 PLAIN: dict[str, Simulate] = {
     "mean difference (BCa)": mean_difference,
     "ratio of means (BCa)": share_of_metric,
 }
 TESTS: dict[str, Simulate] = {"sign flip": exchange, "equivalence at its margin": at_the_margin}
 NOT_USED: dict[str, Simulate] = {
+    "PR of one model, |mean|, percentile bootstrap": naive_of_one(_plain_participation),
     "ΔFLI, |mean|, percentile bootstrap": naive(_plain_index),
     "ΔPR, |mean|, percentile bootstrap": naive(_plain_participation),
 }
 
 
-def table(*, pairs: int = PAIRS, seed: int = 0, figures: Iterable[str] | None = None) -> Result:
+def table(
+    *, pairs: int = PAIRS, seed: int = 0, figures: Iterable[str] | None = None, regimes: Iterable[str] = REGIMES
+) -> Result:
     """Rejections of null pairs and coverage of known differences, each with its Wilson interval."""
-    rows = []
-    for used, group, regimes in (("yes", USED, REGIMES), ("yes", PLAIN | TESTS, ("any",)), ("no", NOT_USED, REGIMES)):
+    rows, regimes = [], tuple(regimes)
+    groups = (("yes", USED | SINGLE, regimes), ("yes", PLAIN | TESTS, ("any",)), ("no", NOT_USED, regimes))
+    for used, group, among in groups:
         for name, simulate in group.items():
             if figures is not None and name not in figures:
                 continue
-            for regime in regimes:
+            for regime in among:
                 named = {"figure": name, "regime": regime, "used": used}
                 rows += [{**named, **row} for row in _row(simulate, name, regime, pairs, seed)]
     return Result(
@@ -197,8 +228,10 @@ def table(*, pairs: int = PAIRS, seed: int = 0, figures: Iterable[str] | None = 
 
 
 def _row(simulate: Simulate, name: str, regime: str, pairs: int, seed: int) -> list[dict[str, Any]]:
-    nulls = [simulate(np.random.default_rng([seed, turn]), regime, False).rejects for turn in range(pairs)]
-    rows = [{"what": "rejects", "due": 0.05, **_share(sum(nulls), pairs)}]
+    rows = []
+    if "of one model" not in name:
+        nulls = [simulate(np.random.default_rng([seed, turn]), regime, False).rejects for turn in range(pairs)]
+        rows = [{"what": "rejects", "due": 0.05, **_share(sum(nulls), pairs)}]
     if name in TESTS:
         return rows
     covered = [simulate(np.random.default_rng([seed + 1, turn]), regime, True).covers for turn in range(pairs)]

@@ -19,7 +19,9 @@ component has any consistent effect.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ from numpy.typing import NDArray
 from analyses.circuits.circuit import Circuit
 from analyses.front_loading import shares
 from analyses.result import Result
-from analyses.scores import PARTS, Scores, change, label, measured, scores_of
+from analyses.scores import PARTS, Measure, Scores, label, scores_of, side_by_side
 from analyses.statistics import Statistic, adjusted
 
 _NULL_DRAWS = 200
@@ -68,61 +70,71 @@ def fewest(a: NDArray, share: float) -> NDArray:
     return np.where(np.isnan(pi[..., 0]), np.nan, whole + (share - before) / np.where(own > 0, own, np.nan))
 
 
-_OF_MAGNITUDES: dict[str, Callable[[NDArray], NDArray]] = {
-    "entropy": entropy,
-    "Gini": gini,
-    "max": largest,
-    "n_50": lambda a: fewest(a, 0.5),
-    "n_90": lambda a: fewest(a, 0.9),
+# Each of (magnitudes, squares), noise taken out, on the last axis
+_FIGURES: dict[str, Callable[[NDArray, NDArray], NDArray]] = {
+    "PR": lambda a, squared: participation(a.sum(-1), squared.sum(-1)),
+    "PR/n": lambda a, squared: participation(a.sum(-1), squared.sum(-1)) / a.shape[-1],
+    "entropy": lambda a, _: entropy(np.maximum(a, 0)),
+    "Gini": lambda a, _: gini(np.maximum(a, 0)),
+    "max": lambda a, _: largest(np.maximum(a, 0)),
+    "n_50": lambda a, _: fewest(np.maximum(a, 0), 0.5),
+    "n_90": lambda a, _: fewest(np.maximum(a, 0), 0.9),
 }
-FIGURES = ("PR", "PR/n", *_OF_MAGNITUDES)
+FIGURES = tuple(_FIGURES)
 LEVELS = ("global", "within layers")
+
 
 # From scores to statistics of weighted prompts
 
 
-def figure_of(name: str, level: str = "global") -> Callable[[Scores], Statistic]:
-    """A figure as a function from scores to a statistic of weighted prompts."""
+def figures_of(names: Iterable[str] = FIGURES, levels: Iterable[str] = LEVELS) -> Measure:
+    """Several figures at several levels from the same magnitudes: weights → r × levels × figures."""
+    figures = [_FIGURES[name] for name in names]
+    levels = tuple(levels)
 
-    def over_all(scores: Scores) -> Statistic:
-        if name in ("PR", "PR/n"):
-            return _participation_of(scores, name)
-        return _plain_of(scores, _OF_MAGNITUDES[name])
+    def make(scores: Scores) -> Statistic:
+        magnitude, square = scores.magnitude(), scores.square()
+        layers = [np.flatnonzero(scores.layer == layer) for layer in np.unique(scores.layer)]
 
-    def within(scores: Scores) -> Statistic:
-        layers = [scores.among(scores.layer == layer) for layer in np.unique(scores.layer)]
-        return _within([over_all(one) for one in layers], layers)
+        def found(weights: NDArray) -> NDArray:
+            a, squared = magnitude(weights), square(weights)
+            at = {
+                "global": lambda: _all(figures, a, squared),
+                "within layers": lambda: _within(figures, a, squared, layers),
+            }
+            return np.stack([at[level]() for level in levels], axis=1)
 
-    return over_all if level == "global" else within
+        return found
 
-
-def participation_ratio(scores: Scores) -> Statistic:
-    return _participation_of(scores, "PR")
-
-
-def _participation_of(scores: Scores, name: str) -> Statistic:
-    magnitude, square = scores.magnitude(), scores.square()
-    scale = scores.values.shape[1] if name == "PR/n" else 1
-    return lambda weights: participation(magnitude(weights).sum(-1), square(weights).sum(-1)) / scale
+    return make
 
 
-def _plain_of(scores: Scores, figure: Callable[[NDArray], NDArray]) -> Statistic:
-    magnitude = scores.magnitude()
-    return lambda weights: figure(np.maximum(magnitude(weights), 0))
+def figure_of(name: str, level: str = "global") -> Measure:
+    """One figure as a measure of its own."""
+
+    def make(scores: Scores) -> Statistic:
+        found = figures_of((name,), (level,))(scores)
+        return lambda weights: found(weights)[:, 0, 0]
+
+    return make
 
 
-def _within(figures: list[Statistic], layers: list[Scores]) -> Statistic:
+participation_ratio = figure_of("PR")
+
+
+def _all(figures: list[Callable[[NDArray, NDArray], NDArray]], a: NDArray, squared: NDArray) -> NDArray:
+    return np.stack([figure(a, squared) for figure in figures], axis=-1)
+
+
+def _within(
+    figures: list[Callable[[NDArray, NDArray], NDArray]], a: NDArray, squared: NDArray, layers: list[NDArray]
+) -> NDArray:
     """The layers' figures, weighted by their mass; a layer without any has no say."""
-    masses = [one.magnitude() for one in layers]
-
-    def mean(weights: NDArray) -> NDArray:
-        mass = np.maximum(np.stack([of(weights).sum(-1) for of in masses], axis=-1), 0)
-        found = np.stack([of(weights) for of in figures], axis=-1)
-        mass = np.where(np.isnan(found), 0, mass)
-        total = mass.sum(-1)
-        return (mass * np.nan_to_num(found)).sum(-1) / np.where(total > 0, total, np.nan)
-
-    return mean
+    found = np.stack([_all(figures, a[:, layer], squared[:, layer]) for layer in layers], axis=1)
+    mass = np.maximum(np.stack([a[:, layer].sum(-1) for layer in layers], axis=1), 0)[..., None]
+    mass = np.where(np.isnan(found), 0, mass)
+    total = mass.sum(1)
+    return (mass * np.nan_to_num(found)).sum(1) / np.where(total > 0, total, np.nan)
 
 
 def spread(
@@ -135,10 +147,8 @@ def spread(
 ) -> Result:
     """Every figure of each model, and its change from the first. "neurons" is a part if they were attributed."""
     first, *rest = (scores_of(one, k) for one in (ar, *others))
-    cells = [
-        (part, level, name) for part in parts for level in LEVELS for name in figures if _tells(part, level, first)
-    ]
-    rows = [row for cell in cells for row in _rows(first, rest, *cell, seed)]
+    figures = tuple(figures)
+    rows = [row for part in parts for row in _rows(first, rest, part, figures, seed)]
     table = pd.DataFrame(rows)
     return Result(
         name="specialization",
@@ -155,40 +165,37 @@ def spread(
     )  # fmt: skip
 
 
-def _tells(part: str, level: str, scores: Scores) -> bool:
-    """One MLP a layer cannot be spread within its layer; and a part may not be there."""
-    among = scores.part(part)
-    return among.values.shape[1] > 0 and (level == "global" or among.values.shape[1] > scores.n_layers)
-
-
-def _rows(first: Scores, rest: list[Scores], part: str, level: str, name: str, seed: int) -> list[dict[str, Any]]:
-    make = figure_of(name, level)
-    base, others = first.part(part), [one.part(part) for one in rest]
-    named = {"part": part, "level": level}
-    rows = [
-        {
-            **label(one),
-            **named,
-            "figure": name,
-            **measured(make, one).row(),
-            "p": np.nan,
-            **_null(make(one), one.n, seed),
-        }
-        for one in (base, *others)
-    ]
-    for one in others:
-        found = change(make, base, one)
-        model = f"{one.model} − {base.model}"
-        rows.append({**label(one), "model": model, **named, "figure": f"Δ {name}", **found.row(p=True), "null": 0.0})
+def _rows(first: Scores, rest: list[Scores], part: str, figures: tuple[str, ...], seed: int) -> list[dict[str, Any]]:
+    base, *others = (one.part(part) for one in (first, *rest))
+    levels = LEVELS[: _levels(base)]
+    if not levels:
+        return []
+    make, rows = figures_of(figures, levels), []
+    found, changes = side_by_side(make, base, *others)
+    nulls = [_null(make(one), one.n, seed) for one in (base, *others)]
+    for (row, level), (column, name) in product(enumerate(levels), enumerate(figures)):
+        named = {"part": part, "level": level}
+        for one, of, null in zip((base, *others), found, nulls, strict=True):
+            chance = {key: values[row, column] for key, values in null.items()}
+            rows.append({**label(one), **named, "figure": name, **of[row, column].row(), "p": np.nan, **chance})
+        for one, of in zip(others, changes, strict=True):
+            changed = {"model": f"{one.model} − {base.model}", "figure": f"Δ {name}"}
+            rows.append({**label(one), **named, **changed, **of[row, column].row(p=True), "null": 0.0})
     return rows
 
 
-def _null(found: Statistic, n: int, seed: int) -> dict[str, float]:
-    """The figure without any consistent effect: prompts keep the sizes of their scores, and lose their signs."""
+def _levels(scores: Scores) -> int:
+    """How many levels there are to tell apart: one MLP a layer is not spread within its layer; no component nowhere."""
+    count = scores.values.shape[1]
+    return 0 if count == 0 else 1 if count <= scores.n_layers else 2
+
+
+def _null(found: Statistic, n: int, seed: int) -> dict[str, NDArray]:
+    """The figures without any consistent effect: prompts keep the sizes of their scores, and lose their signs."""
     signs = np.random.default_rng(seed).integers(0, 2, (_NULL_DRAWS, n)) * 2.0 - 1
     drawn = found(signs / n)
-    known = drawn[np.isfinite(drawn)]
-    if len(known) < _NULL_DRAWS / 2:  # noise only: more often than not, nothing is left of it
-        return {"null": np.nan, "null_low": np.nan, "null_high": np.nan}
-    low, middle, high = np.quantile(known, [0.025, 0.5, 0.975])
-    return {"null": float(middle), "null_low": float(low), "null_high": float(high)}
+    drawn = np.where(np.isfinite(drawn).mean(0) < 0.5, np.nan, drawn)  # more often than not, nothing is left of noise
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of figures that are nowhere defined
+        low, middle, high = np.nanquantile(drawn, [0.025, 0.5, 0.975], axis=0)
+    return {"null": middle, "null_low": low, "null_high": high}

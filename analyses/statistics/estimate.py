@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,12 @@ class Estimate:
     draws: NDArray | None = None
     kind: str = "bca"
     level: float = 0.95
+
+    def __getitem__(self, at: Any) -> Estimate:
+        """Some of the figures."""
+        draws = None if self.draws is None else self.draws[(slice(None), *(at if isinstance(at, tuple) else (at,)))]
+        parts = {name: np.asarray(getattr(self, name)[at]) for name in ("estimate", "low", "high", "p", "error")}
+        return replace(self, **parts, draws=draws)
 
     def columns(self, *, p: bool = False) -> dict[str, Any]:
         """The columns of a Result's table, a row a figure; p only where 0 means something."""

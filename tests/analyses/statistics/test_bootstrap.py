@@ -69,6 +69,15 @@ def test_ten_thousand_resamples_of_a_table_within_a_second():
     assert time.process_time() - start < 1
 
 
+@pytest.mark.parametrize("kind", statistics.KINDS)
+def test_nulls_are_rejected_in_five_percent(kind):
+    """Two thousand data sets of which nothing is true, skewed ones, as the cells of one table."""
+    values = np.random.default_rng(1).gamma(2, 0.5, (256, 2000)) - 1
+    found = statistics.mean(values, kind=kind, count=2000)
+    assert (found.p < 0.05).mean() == pytest.approx(0.05, abs=0.015)
+    assert ((found.low <= 0) & (found.high >= 0)).mean() == pytest.approx(0.95, abs=0.015)
+
+
 def test_seeds_are_drawn_before_examples():
     """Where seeds differ and examples do not, only the number of seeds can narrow the interval."""
     rows = np.repeat([0.0, 1.0, 2.0, 3.0], 50)
