@@ -1,8 +1,10 @@
 """Circuits: found, proved and compared, for autoregressive and diffusion models alike.
 
-circuit = analyses.circuits.attribute(model, batch, reading="prefix", method="eap-ig", steps=5)
-circuit.top(200)                                        # source, target, score
-analyses.circuits.faithfulness(model, batch, circuit)   # does the circuit alone do what the model does?
+    circuit = analyses.circuits.attribute(model, batch, reading="prefix", method="eap-ig", steps=5)
+    circuit.top(200)                                        # source, target, score
+    analyses.circuits.faithfulness(model, batch, circuit)   # does the circuit alone do what the model does?
+
+Grouped queries, biases, q and k norms, causal, open and block attention, inserted masks: one code for all of them.
 """
 
 from __future__ import annotations
