@@ -132,8 +132,8 @@ class _Tables:
 
 def end_by_end(rows: pd.DataFrame) -> Evidence:
     """Figures of the same prompts taken together: the means of estimates, of lows and of highs."""
-    estimate, low, high = (float(rows[name].mean()) for name in ("estimate", "low", "high"))
-    return Evidence(estimate, low, high, int(rows["n"].min()))
+    estimate, low, high = (float(rows[name].to_numpy(float).mean()) for name in ("estimate", "low", "high"))
+    return Evidence(estimate, low, high, int(rows["n"].to_numpy().min()))
 
 
 def mean_of(several: list[Evidence]) -> Evidence:

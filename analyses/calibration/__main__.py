@@ -23,6 +23,7 @@ def as_markdown(rows) -> str:
     lines = ["| figure | nodes | used | rejects a null | covers the truth |", "|---|---|---|---|---|"]
     for (figure, regime, used), part in rows.groupby(["figure", "regime", "used"], sort=False):
         cells = {row["what"]: f"{row['estimate']:.1%}" for _, row in part.iterrows()}
+        figure = figure.replace("|mean|", "abs(mean)")  # an upright would end the cell
         lines.append(f"| {figure} | {regime} | {used} | {cells.get('rejects', '–')} | {cells.get('covers', '–')} |")
     return "\n".join(lines)
 
