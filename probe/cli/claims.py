@@ -62,7 +62,7 @@ def claims(
 
 
 def _known() -> dict[str, Any]:
-    """Every claim that is installed, by name. All distributions are asked: of one that was installed twice (a checkout's
+    """Every claim that is installed, by name. All distributions are asked: of one installed twice (a checkout's
     stale metadata beside the real one), the standard library would look at the first alone."""
     entries = {entry for found in distributions() for entry in found.entry_points.select(group=GROUP)}
     return {claim.name: claim for entry in entries for claim in entry.load()}

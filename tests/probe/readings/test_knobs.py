@@ -27,6 +27,7 @@ def test_names():
         "one_mask",
         "ratio(rate=0.5, draws=8, over=text, seed=0)",
         "trajectory(seed=0, aggregate=commit)",
+        "noise(tau=0.5, draws=8, over=text, answer=open, seed=0)",
     ]
 
 

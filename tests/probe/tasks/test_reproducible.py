@@ -23,7 +23,7 @@ DIGESTS = {
     "countdown, four": "9317eb504d041f63",
     "sudoku, several": "e24cbb492a7888c2",
     "sudoku, direct": "02a57affb7ae3cd2",
-    "paths, random": "03969593a4665ab2",
+    "paths, random": "13eba317af153731",
     "paths, far": "6e51bd511bb44950",
     "infilling, in place": "76546a9ec999c81c",
     "induction, one": "25c48b6925cf4353",

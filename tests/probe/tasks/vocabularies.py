@@ -26,7 +26,7 @@ ASKED: dict[str, tuple[str, dict]] = {
     "countdown, four": ("countdown", {"numbers": 4, "largest": 9}),
     "sudoku, several": ("sudoku", {"unique": False, "blanks": 10}),
     "sudoku, direct": ("sudoku", {"direct": True}),
-    "paths, random": ("paths", {"graph": "random", "edges": 18}),
+    "paths, random": ("paths", {"graph": "random", "distance": 3, "edges": 18}),
     "paths, far": ("paths", {"distance": 5, "arms": 2}),
     "infilling, in place": ("infilling", {"in_place": True}),
     "induction, one": ("induction", {"repeated": 1}),
