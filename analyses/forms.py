@@ -99,6 +99,23 @@ class Circuits:
         return f"{int(apart.sum())} of {apart.size} edges' scores" if apart.any() else None
 
 
+class ManyCircuits:
+    """Circuits by name, each in a folder of its own."""
+
+    def save(self, product: Mapping[str, Circuit], folder: Path) -> None:
+        for name, circuit in product.items():
+            (folder / name).mkdir()
+            CIRCUIT.save(circuit, folder / name)
+
+    def open(self, folder: Path, given: Any = None) -> dict[str, Circuit]:
+        return {inner.name: CIRCUIT.open(inner) for inner in sorted(folder.iterdir()) if inner.is_dir()}
+
+    def difference(self, one: Path, other: Path) -> str | None:
+        names = [inner.name for inner in sorted(one.iterdir()) if inner.is_dir()]
+        found = {name: CIRCUIT.difference(one / name, other / name) for name in names}
+        return next((f"{name}: {difference}" for name, difference in found.items() if difference), None)
+
+
 class Traces:
     """A trace, which its recording has written already."""
 
@@ -139,7 +156,7 @@ class Lenses:
         return None if same else "other maps"
 
 
-TABLE, TABLES, CIRCUIT, TRACE, LENS = Table(), Tables(), Circuits(), Traces(), Lenses()
+TABLE, TABLES, CIRCUIT, CIRCUITS, TRACE, LENS = Table(), Tables(), Circuits(), ManyCircuits(), Traces(), Lenses()
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:

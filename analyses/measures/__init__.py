@@ -6,11 +6,12 @@ each is a line or two. Functions are imported where they are called: a plan is m
     pool ─┬─ circuit ─┬─ front_loading, did, spread, overlap, faithfulness, robustness, …
           │           └─ knockouts ── causal_profile, knockout_curve, …
           └─ trace ───── beliefs (with lens), direct_attribution, contributions, …
+                               … and of their results: verdict
 """
 
 from __future__ import annotations
 
-from analyses.measures import from_circuits, from_models
+from analyses.measures import conclusion, from_circuits, from_models
 from analyses.measures.shared import SHARED
 
-MEASURES = [*SHARED, *from_circuits.MEASURES, *from_models.MEASURES]
+MEASURES = [*SHARED, *from_circuits.MEASURES, *from_models.MEASURES, *conclusion.MEASURES]

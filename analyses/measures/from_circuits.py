@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from analyses.measures.declaring import TWINS, of_circuits
+from analyses.measures.declaring import TWINS, measure, of_circuits
 
 if TYPE_CHECKING:
     from analyses.circuits.circuit import Circuit
@@ -62,6 +62,15 @@ def _robustness(given: Inputs) -> Result:
     return grid(over_budgets(circuits["ar"], circuits["diffusion"], ks=ks, seed=given.seed))
 
 
+def _two_by_two(given: Inputs) -> Result:
+    from analyses.controls import two_by_two
+
+    circuits, others = given["circuit"], given["square"]
+    cells = {("ar", "causal"): circuits["ar"], ("ar", "native"): others["ar-native"]}
+    cells |= {("diffusion", "causal"): others["diffusion-causal"], ("diffusion", "native"): circuits["diffusion"]}
+    return two_by_two(cells)
+
+
 def _controls(given: Inputs) -> Result:
     from analyses.controls import decomposition
 
@@ -84,14 +93,12 @@ def _edge_kinds(given: Inputs) -> Result:
 
 def _circuit_diff(given: Inputs) -> Result:
     from analyses.circuits.difference import diff
+    from analyses.controls import BASES
 
     circuits = given["circuit"]
-    null = [(circuits[base], circuits[role]) for role, base in _SECOND_SEEDS.items() if role in circuits]
+    null = [(circuits[base], circuits[role]) for role, base in BASES.items() if role in circuits]
     resamples = min(given.setting("resamples"), 400)
     return diff(circuits["ar"], circuits["diffusion"], null=null, resamples=resamples, seed=given.seed)
-
-
-_SECOND_SEEDS = {"ar-seed2": "ar", "diffusion-seed2": "diffusion"}
 
 
 def _needs_both_scopes(place: Mapping[str, Any], spec: Spec) -> str | None:
@@ -116,5 +123,6 @@ MEASURES = [
     of_circuits("edge_kinds", "attribution by kind of edge", _edge_kinds, settings=RESAMPLED),
     of_circuits("circuit_diff", "edges kept, lost and gained", _circuit_diff, settings=RESAMPLED),
     of_circuits("robustness", "the same at other prompts and budgets", _robustness, knobs={"shares": [0.02, 0.1, 0.3]}),
+    measure("two_by_two", "the weights, or the mask?", _two_by_two, "circuit", "square", roles=()),
     of_circuits("controls", "more training, or beyond it", _controls, refuses=_needs_a_control),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from analyses.measures.declaring import measure
+from analyses.measures.declaring import TWINS, measure
 
 if TYPE_CHECKING:
     from analyses.lens.tuned import TunedLens
@@ -123,6 +123,14 @@ def _faithfulness(given: Inputs) -> Result:
     return replace(found[0], table=pd.concat([one.table for one in found], ignore_index=True))
 
 
+def _cross_faithfulness(given: Inputs) -> Result:
+    from analyses.circuits.crossing import cross
+
+    circuits = {role: given["circuit"][role] for role in TWINS}
+    rows = {"rows": given.rows} if given.rows else {}
+    return cross(given.pair, given.batch, circuits, reading=given.reading, **rows, **given.knobs)
+
+
 def _from_knockouts(name: str) -> Any:
     def read(given: Inputs) -> Result:
         return given["knockouts"][name]
@@ -156,10 +164,21 @@ MEASURES = [
         knobs={"draws": 3},
         passes=70.0,
     ),
+    measure(
+        "cross_faithfulness",
+        "does one's circuit do it in the other?",
+        _cross_faithfulness,
+        "pool",
+        "circuit",
+        roles=TWINS,
+        knobs={"draws": 3},
+        passes=40.0,
+    ),
     *(
         measure(name, about, _from_knockouts(name), "knockouts", roles=())
         for name, about in {
             "causal_profile": "what is lost without a layer",
+            "targeted_knockouts": "early, middle or late, against as many at random",
             "knockout_curve": "what is lost without the top components, less random order",
             "interaction": "one by one against together: self-repair",
             "sufficiency": "how few components are enough",

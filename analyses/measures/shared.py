@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from analyses.forms import CIRCUIT, LENS, TABLES, TRACE
+from analyses.forms import CIRCUIT, CIRCUITS, LENS, TABLES, TRACE
 from probe.jobs.works import A_MODEL, A_PAIR, Work
 
 if TYPE_CHECKING:
@@ -28,6 +28,22 @@ def _circuit(given: Inputs) -> Circuit:
 
     reading = _own_reading(given.model, given.reading)
     return circuits.attribute(given.model, given.batch, reading=reading, rows=given.rows, **given.knobs)
+
+
+def _square(given: Inputs) -> dict[str, Circuit]:
+    """The two cells of the 2×2 that are no model's own: each twin's weights under the other's mask."""
+    from analyses import circuits
+    from analyses.questions import roles
+
+    cells = roles(given.pair, given.reading, square=True)
+    knobs = {**given.knobs, "rows": given.rows}
+    return {
+        name: circuits.attribute(cells[role][0], given.batch, reading=cells[role][1], **knobs)
+        for name, role in OTHER_CELLS.items()
+    }
+
+
+OTHER_CELLS = {"ar-native": "ar, native mask", "diffusion-causal": "diffusion, causal mask"}
 
 
 def _trace(given: Inputs) -> Any:
@@ -66,11 +82,14 @@ def _knockouts(given: Inputs) -> dict[str, Result]:
     resampled = {"resamples": given.setting("resamples")}
     return {
         "causal_profile": depth.causal_profile(runs.values()),
+        "targeted_knockouts": depth.targeted(scored, seed=given.seed),
         "knockout_curve": curves(scored, seed=given.seed, **resampled),
         "interaction": interaction(scored),
         "sufficiency": sufficiency(scored, **resampled),
     }
 
+
+_ATTRIBUTION = {"method": "eap-ig", "steps": 5, "ablation": "corrupt", "directions": True, "example_edges": True}
 
 SHARED = [
     Work(
@@ -80,9 +99,21 @@ SHARED = [
         CIRCUIT,
         axes=A_MODEL,
         needs=("check", "pool"),
-        knobs={"method": "eap-ig", "steps": 5, "ablation": "corrupt", "directions": True, "example_edges": True},
+        knobs=_ATTRIBUTION,
         passes=17.0,  # 5 forward, 5 backward, 2 more forward
         kept=60_000.0,
+    ),
+    Work(
+        "square",
+        "the circuits of each twin's weights under the other's mask",
+        _square,
+        CIRCUITS,
+        axes=A_PAIR,
+        needs=("check", "pool"),
+        roles=("ar", "diffusion"),
+        knobs=_ATTRIBUTION,
+        passes=17.0,
+        kept=120_000.0,
     ),
     Work(
         "trace",

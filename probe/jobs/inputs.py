@@ -151,6 +151,12 @@ class Inputs:
         return Pair(self._bench.model(name, "ar"), self._bench.model(name, "diffusion"), controls, name)
 
     @property
+    def names(self) -> dict[str, str]:
+        """What the pair's models are called in tables, by role."""
+        twins = self._bench.plan.twins[str(self.unit.place["pair"])]
+        return {role: twin.place for role, twin in twins.models.items()}
+
+    @property
     def tokenizer(self) -> Any:
         return self._bench.tokenizer(str(self.unit.place["pair"]))
 

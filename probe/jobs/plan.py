@@ -128,25 +128,38 @@ class _Grid:
         return unit
 
     def _needs(self, work: Work, place: dict[str, Any]) -> tuple[dict[str, dict[Key, str]], str | None]:
-        """The hashes of what a unit needs, or why it cannot have one of them anywhere."""
+        """The hashes of what a unit needs, or why it cannot have something that it cannot do without."""
         needs: dict[str, dict[Key, str]] = {}
         for name in work.needs:
-            needed = known_work(name)
-            shared = {axis: place[axis] for axis in needed.axes if axis in place}
-            free = [axis for axis in AXES if axis in needed.axes and axis not in shared]
-            knobs = checked_knobs(needed, self.spec.shared.get(name, {}))
-            found: dict[Key, str] = {}
-            for there in self.places(needed.axes, shared):
-                if "role" in free and work.roles and there["role"] not in work.roles:
-                    continue
-                unit = self.unit(needed, name, knobs, there)
-                if unit is not None:
-                    found[_key([there[axis] for axis in free])] = unit.hash
-            if not found:
-                why = [self.skipped[i] for i in self.skipped if i.startswith(f"{name}/") or i == name]
+            needed = known_work(name.removesuffix("?"))
+            found = self._needed(needed, work, place)
+            if found:
+                needs[needed.name] = found
+            elif not name.endswith("?"):
+                why = [self.skipped[i] for i in self.skipped if f"{i}/".startswith(f"{name}/")]
                 return needs, f"it needs {name}, which does not apply: {why[-1] if why else 'nowhere'}"
-            needs[name] = found
         return needs, None
+
+    def _needed(self, needed: Work, work: Work, place: dict[str, Any]) -> dict[Key, str]:
+        """The units of a needed work: at the same place along the axes they share, everywhere along the others."""
+        label, knobs = self._as_asked(needed)
+        shared = {axis: place[axis] for axis in needed.axes if axis in place}
+        free = [axis for axis in AXES if axis in needed.axes and axis not in shared]
+        found: dict[Key, str] = {}
+        for there in self.places(needed.axes, shared):
+            if "role" in free and work.roles and there["role"] not in work.roles:
+                continue
+            unit = self.unit(needed, label, knobs, there)
+            if unit is not None:
+                found[_key([there[axis] for axis in free])] = unit.hash
+        return found
+
+    def _as_asked(self, needed: Work) -> tuple[str, dict[str, Any]]:
+        """A needed work's label and knobs: as the spec asks for it where it does."""
+        asked = next((one for one in self.spec.measures if one.measure == needed.name), None)
+        if asked is not None:
+            return asked.label, checked_knobs(needed, asked.knobs)
+        return needed.name, checked_knobs(needed, self.spec.shared.get(needed.name, {}))
 
     def _facts(self, work: Work, knobs: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
         """What decides a unit's product, besides what it needs."""

@@ -56,7 +56,7 @@ class Work:
     """One kind of work.
 
     axes       of AXES: it is done once for each combination of what the spec lists there
-    needs      names of works whose products it is handed
+    needs      names of works whose products it is handed; one that ends in "?" may not apply, and is then left out
     settings   of SETTINGS: what else of the spec its product depends on, and is therefore handed
     roles      the models it loads where it has no axis `role`; None: every model of the pair, (): none
     knobs      its own settings, with their defaults; a spec can turn them
