@@ -132,7 +132,9 @@ def test_wilson_intervals():
 
 
 @pytest.mark.parametrize(
-    "reading", [*(name for name in READINGS if name != "noise"), OneMask(attention="causal"), Ratio(draws=3, over="completion")], ids=str
+    "reading",
+    [*(name for name in READINGS if name != "noise"), OneMask(attention="causal"), Ratio(draws=3, over="completion")],
+    ids=str,
 )
 def test_what_was_selected_is_answered_when_asked_again(reading):
     """A constant is right wherever it is the target, under every reading, and in a batch of other company."""
