@@ -85,8 +85,13 @@ def _keep(result: Any, folder: Path, name: str) -> None:
 
 def _table(result: Any) -> Table:
     shown = [name for name in _SHOWN if name in result.table]
-    words = {"title": Text(result.title), "caption": Text(result.reads)}
-    table = Table(**words, box=box.SIMPLE, title_justify="left", caption_justify="left")
+    table = Table(
+        title=Text(result.title),
+        caption=Text(result.reads),
+        box=box.SIMPLE,
+        title_justify="left",
+        caption_justify="left",
+    )
     for name in (*shown, "estimate", "95% interval", "n"):
         table.add_column(name)
     for row in result.table.to_dict("records"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -31,7 +31,9 @@ class Adapters:
         from peft.tuners.lora import LoraLayer
 
         state: dict[str, Tensor] = {}
-        layers = {name: layer for name, layer in self._stock.named_modules() if isinstance(layer, LoraLayer)}
+        layers: dict[str, Any] = {
+            name: layer for name, layer in self._stock.named_modules() if isinstance(layer, LoraLayer)
+        }
         for name, value in self._stock.state_dict().items():
             owner, _, what = name.partition(".base_layer.")
             if owner in layers and what == "weight":

@@ -54,5 +54,7 @@ def muon(module: nn.Module, learning_rate: float) -> Optimizer:
     tables = {layer.weight for layer in module.modules() if isinstance(layer, nn.Embedding)}
     matrices = [weight for weight in module.parameters() if weight in inner - tables]  # an unembedding may be tied
     rest = [weight for weight in module.parameters() if weight.requires_grad and weight not in inner - tables]
-    how = {"lr": learning_rate, "weight_decay": WEIGHT_DECAY}
-    return Both(Muon(matrices, adjust_lr_fn="match_rms_adamw", **how), AdamW(rest, **how))
+    return Both(
+        Muon(matrices, lr=learning_rate, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
+        AdamW(rest, lr=learning_rate, weight_decay=WEIGHT_DECAY),
+    )

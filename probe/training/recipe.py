@@ -52,7 +52,7 @@ class LowRank(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = Field(16, gt=0)
-    alpha: float = Field(32.0, gt=0)
+    alpha: int = Field(32, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
@@ -164,7 +164,7 @@ class Recipe(BaseModel):
         return [
             (name, portion)
             for name, given in self.tasks.items()
-            for portion in (given if isinstance(given, list) else [Portion(weight=given)])
+            for portion in (given if isinstance(given, list) else [Portion(weight=given, answers=())])
         ]
 
 
