@@ -44,14 +44,14 @@ def begun(spec: Spec, limits: dict[int, int] | None = None):
 def test_after_sigkill_at_random_moments_the_tables_are_those_of_an_uninterrupted_run(stand_ins, tmp_path, monkeypatch):
     """The stand-ins and one real measure; each job is killed, begun again and killed, until it gets to its end."""
     monkeypatch.setenv("STAND_IN_PAUSE", "0.01")
-    wanted = {"measures": ["mean", "across", "heads"], "seeds": [0, 1]}
+    wanted = {"measures": ["mean", "across", "heads"]}
     clock = time.monotonic()
     whole = begun(spec_of(tmp_path / "whole", **wanted))
     whole.join()
     takes = time.monotonic() - clock
     assert whole.exitcode == 0
     expected = tables(tmp_path / "whole")
-    assert len(expected) == 2 * 2 * 2 + 2
+    assert len(expected) == 2 * 2 + 1
     moments, kills, finished = random.Random(0), 0, 0
     while kills < KILLS or finished == 0:
         process = begun(spec_of(tmp_path / "run", **wanted))
@@ -114,7 +114,14 @@ def test_an_interruption_ends_cleanly_with_130_and_leaves_no_process(stand_ins, 
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=environment,
+        # A shell's background jobs are begun with Ctrl-C ignored, and so would be what tests in one begin.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         while not stand_ins():  # a unit is being done
             assert process.poll() is None

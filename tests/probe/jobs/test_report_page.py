@@ -139,7 +139,8 @@ def test_it_opens_at_once_and_stays_small(report, watched):
     # Computing time, which other work on this machine does not lengthen.
     metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
     assert metrics["ProcessTime"] < 2.0
-    assert watched.page.evaluate("performance.getEntriesByName('first-contentful-paint').length") == 1
+    # The first frame may come after the load event; that it comes is what counts.
+    watched.page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length == 1")
 
 
 def test_the_contents_lead_to_every_section_and_every_cell_to_its_figure(opened):
