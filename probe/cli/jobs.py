@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from probe.cli.screen import FAILED, Json, app, out
 from probe.errors import ProbeError, nearest
+from probe.jobs.shipped import shipped, text_of
 
 if TYPE_CHECKING:
     from probe.jobs.estimate import Cost
@@ -33,23 +33,51 @@ Workers = Annotated[
 PLACES = ("local", "ray")
 
 
-@app.command(epilog="Example: [cyan]twinprobe init my-job.yaml --pair zoo:tiny-masked[/]")
+@app.command(epilog="Example: [cyan]twinprobe init my-job.yaml --like demo[/]")
 def init(
     spec: Annotated[Path, typer.Argument(help="The file to write.")] = Path("spec.yaml"),
-    pair: Annotated[str, typer.Option(help="The pair to begin with.")] = "zoo:tiny-masked",
+    pair: Annotated[str, typer.Option(help="The pair to begin with.")] = "zoo:masked",
+    like: Annotated[
+        str | None, typer.Option(help="A shipped spec to copy instead.", autocompletion=shipped, show_default=False)
+    ] = None,
     slurm: Annotated[bool, typer.Option("--slurm", help="Also write slurm.sh, which runs it on a cluster.")] = False,
 ) -> None:
     """Write a commented spec, and the schema that lets an editor complete and check it."""
     from probe.jobs.init import write_slurm, write_template
 
-    for file in [*write_template(spec, pair), *([write_slurm(spec)] if slurm else [])]:
+    for file in [*write_template(spec, pair, like=like), *([write_slurm(spec)] if slurm else [])]:
         out.print(Text(f"wrote {file}"))
     out.print(Text(f"look at its plan with: twinprobe run {spec} --dry-run"))
 
 
+@app.command(epilog="Example: [cyan]twinprobe specs[/], then [cyan]twinprobe run demo --dry-run[/]")
+def specs(as_json: Json = False) -> None:
+    """The shipped specs, which `run` and `init --like` know by name, and what each asks."""
+    import yaml
+
+    known = {name: yaml.safe_load(text_of(name)) for name in shipped()}
+    if as_json:
+        print(json.dumps(known, indent=1, ensure_ascii=False))
+        return
+    table = Table(box=box.SIMPLE)
+    for heading in ("name", "what it asks", "of"):
+        table.add_column(heading, overflow="fold")
+    for name, spec in known.items():
+        sizes = ", ".join(f"{len(spec[axis])} {axis}" for axis in ("pairs", "tasks", "measures"))
+        table.add_row(Text(name, style="bold"), Text(spec.get("question", "")), Text(sizes))
+    out.print(table)
+
+
 @app.command(epilog="Example: [cyan]twinprobe run spec.yaml --set budget.examples=64 --dry-run[/]")
 def run(
-    spec: Annotated[Path, typer.Argument(help="A spec, or the folder of an earlier run.", show_default=False)],
+    spec: Annotated[
+        Path,
+        typer.Argument(
+            help="A spec, the folder of an earlier run, or the name of a shipped spec (see `twinprobe specs`).",
+            autocompletion=shipped,
+            show_default=False,
+        ),
+    ],
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder, instead of the spec's.")] = None,
     override: Set = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it will take.")] = False,
@@ -68,19 +96,23 @@ def run(
 
     if on not in PLACES:
         raise ProbeError("--on", expected=" or ".join(PLACES), found=repr(on), remedy=nearest(on, PLACES))
-    overrides = [*(override or ()), *([f"output={json.dumps(str(folder))}"] if folder else ())]
-    if not folder and spec.is_dir():
-        overrides.append(f"output={json.dumps(str(spec))}")
-    read = read_spec(spec, overrides)
+    at = folder or (spec if (spec / "spec.yaml").is_file() else None)
+    read = read_spec(spec, [*(override or ()), *_output(at)])
     if dry_run:
         _show_plan(read, as_json)
         return
-    command = shlex.join(["twinprobe", "run", str(spec), *_said(overrides)])
-    _run(read, command, as_json, on=on, address=address, workers=workers, only=only)
+    _run(read, _again(str(spec), folder, override), as_json, on=on, address=address, workers=workers, only=only)
 
 
-def _said(overrides: list[str]) -> list[str]:
-    return [word for override in overrides for word in ("--set", override)]
+def _output(folder: Path | None) -> list[str]:
+    return [f"output={json.dumps(str(folder))}"] if folder else []
+
+
+def _again(spec: str, folder: Path | None, override: list[str] | None) -> str:
+    """The command that gives a run again."""
+    out = ["--out", str(folder)] if folder else []
+    said = [word for each in override or () for word in ("--set", each)]
+    return shlex.join(["twinprobe", "run", spec, *out, *said])
 
 
 @app.command(epilog="Example: [cyan]twinprobe demo[/]")
@@ -93,10 +125,8 @@ def demo(
     """The shipped twins, all analyses, and a report: a job like any other, in a few minutes."""
     from probe.jobs.spec_file import parse_spec
 
-    text = files("probe.jobs").joinpath("demo.yaml").read_text("utf-8")
-    overrides = [f"output={json.dumps(str(folder))}", *(override or ())]
-    read = parse_spec(text, "demo.yaml", overrides)
-    _run(read, shlex.join(["twinprobe", "run", read.output]), as_json, workers=workers)
+    read = parse_spec(text_of("demo"), "the shipped spec demo", [*_output(folder), *(override or ())])
+    _run(read, _again("demo", folder, override), as_json, workers=workers)
 
 
 @app.command(epilog="Example: [cyan]twinprobe verify runs/demo --sample 5[/]")

@@ -1,4 +1,4 @@
-"""A spec to begin with: commented, valid as it stands, with the names that are known here.
+"""A spec to begin with: commented, valid as it stands, with the names that are known here; or a copy of a shipped one.
 
 Beside it goes a JSON schema, which the first line names, so that an editor completes names and underlines mistakes.
 """
@@ -6,10 +6,12 @@ Beside it goes a JSON schema, which the first line names, so that an editor comp
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 
 from probe.errors import ProbeError
+from probe.jobs.shipped import text_of
 from probe.jobs.spec_file import schema
 from probe.jobs.store import write_atomically
 from probe.jobs.works import measures
@@ -18,8 +20,8 @@ from probe.tasks import TASKS
 
 SCHEMA = "twinprobe.schema.json"
 
+_FIRST = "# yaml-language-server: $schema={schema}\n"
 _TEMPLATE = """\
-# yaml-language-server: $schema={schema}
 # A job. Every combination of pair, task, reading, measure and seed is one unit of work; the same command again
 # does only what is missing or changed.    twinprobe run {file}
 
@@ -61,12 +63,11 @@ output: {output}
 """
 
 
-def template(file: str = "spec.yaml", pair: str = "zoo:tiny-masked") -> str:
+def template(file: str = "spec.yaml", pair: str = "zoo:masked") -> str:
     """The text of a commented spec."""
     known = measures()
     name = Path(file).stem
-    return _TEMPLATE.format(
-        schema=SCHEMA,
+    return _FIRST.format(schema=SCHEMA) + _TEMPLATE.format(
         file=file,
         name=name,
         pair=pair,
@@ -79,14 +80,22 @@ def template(file: str = "spec.yaml", pair: str = "zoo:tiny-masked") -> str:
     )
 
 
-def write_template(file: Path, pair: str = "zoo:tiny-masked") -> list[Path]:
-    """Write a commented spec, and the schema beside it; an existing spec is never overwritten."""
+def copy_of(shipped: str, file: str = "spec.yaml") -> str:
+    """The text of a shipped spec, with a name and a run folder of its own."""
+    name = Path(file).stem
+    text = re.sub(r"^name:.*$", f"name: {name}", text_of(shipped), flags=re.MULTILINE)
+    return _FIRST.format(schema=SCHEMA) + re.sub(r"^output:.*$", f"output: runs/{name}", text, flags=re.MULTILINE)
+
+
+def write_template(file: Path, pair: str = "zoo:masked", *, like: str | None = None) -> list[Path]:
+    """Write a commented spec (or one like a shipped one), and the schema beside it; none is ever overwritten."""
     if file.exists():
         raise ProbeError(
             f"file {file}", expected="a new file", found="one that is there already", remedy="Choose another name."
         )
+    text = copy_of(like, file.name) if like else template(file.name, pair)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, template(file.name, pair))
+    write_atomically(file, text)
     beside = file.with_name(SCHEMA)
     write_atomically(beside, json.dumps(schema(), indent=1))
     return [file, beside]

@@ -22,6 +22,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from probe.errors import ProbeError, nearest
+from probe.jobs.shipped import means_shipped, shipped, text_of
 from probe.jobs.spec import Budget, MeasureSpec, PairSpec, ReadingSpec, Spec, TaskSpec
 
 Place = tuple[str | int, ...]
@@ -65,7 +66,9 @@ class SpecError(ProbeError):
 
 
 def read_spec(path: str | Path, overrides: Iterable[str] = ()) -> Spec:
-    """A spec from a file (or from the run folder that it made), with `key=value` overrides."""
+    """A spec from a file, from the run folder that it made, or by a shipped spec's name; with `key=value` overrides."""
+    if means_shipped(path):
+        return parse_spec(text_of(str(path)), f"the shipped spec {path}", overrides)
     path = Path(path)
     file = path / "spec.yaml" if path.is_dir() else path
     return parse_spec(_text(file), str(file), overrides)
@@ -126,7 +129,7 @@ def _text(file: Path) -> str:
         if isinstance(problem, ProbeError):
             raise
         found = "no such file" if isinstance(problem, FileNotFoundError) else str(problem)
-        remedy = "Check the path; `twinprobe init` writes a spec to begin with."
+        remedy = f"Check the path; `twinprobe init` writes a spec; some run by name: {', '.join(shipped())}."
         raise SpecError(str(file), [Fault("the file", "YAML text", found, remedy)]) from None
 
 

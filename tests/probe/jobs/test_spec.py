@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,14 @@ from hypothesis import strategies as st
 from probe.errors import ProbeError
 from probe.jobs.init import template, write_template
 from probe.jobs.plan import plan_of
+from probe.jobs.shipped import shipped
 from probe.jobs.spec_file import SpecError, as_yaml, parse_spec, read_spec, schema
 
 GOOD = """\
 name: a job
 pairs:
-  - zoo:tiny-masked
-  - {ar: "zoo:tiny-ar", diffusion: "zoo:tiny-block", name: block}
+  - zoo:masked
+  - {ar: "zoo:ar", diffusion: "zoo:tiny-block", name: block}
 tasks: [ioi, {task: countdown, numbers: 3}]
 readings:
   - prefix
@@ -38,7 +40,7 @@ output: runs/a-job
 
 def test_a_spec_is_read_as_it_is_meant():
     spec = parse_spec(GOOD)
-    assert [pair.label for pair in spec.pairs] == ["zoo:tiny-masked", "block"]
+    assert [pair.label for pair in spec.pairs] == ["zoo:masked", "block"]
     assert spec.tasks[1].made().numbers == 3  # type: ignore[attr-defined]
     assert spec.readings[1].made().rate == 0.5  # type: ignore[attr-defined]
     assert spec.measures[1].knobs == {"draws": 2}
@@ -51,7 +53,7 @@ def test_what_a_run_writes_down_is_the_same_spec():
 
 
 def test_bare_names_stand_for_themselves_and_readings_default_to_prefix():
-    spec = parse_spec("pairs: [zoo:tiny-fluid]\ntasks: [ioi]\nmeasures: [heads]\n")
+    spec = parse_spec("pairs: [zoo:fluid]\ntasks: [ioi]\nmeasures: [heads]\n")
     assert [reading.label for reading in spec.readings] == ["prefix"]
 
 
@@ -74,7 +76,7 @@ def test_bare_names_stand_for_themselves_and_readings_default_to_prefix():
         ("output: runs/a-job", "output: ''", 16, "output", "at least 1 character"),
         ("output: runs/a-job", "dtype: float23", 16, "dtype", "'float32'"),
         ("output: runs/a-job", "device: cudda", 16, "device", "cuda"),
-        ('ar: "zoo:tiny-ar", ', "", 4, "pairs.1", "both 'ar' and 'diffusion'"),
+        ('ar: "zoo:ar", ', "", 4, "pairs.1", "both 'ar' and 'diffusion'"),
         ("output: runs/a-job", "name: twice", 16, "name", "line 1 already"),
         ("output: runs/a-job", "output: [", 17, "", "YAML"),
         ("output: runs/a-job", "output: !!python/object:os.system {}", 16, "", "plain values"),
@@ -98,7 +100,7 @@ def test_every_fault_of_a_file_is_told_at_once():
 
 def test_a_missing_key_is_named():
     with pytest.raises(SpecError, match="the key 'tasks'"):
-        parse_spec("pairs: [zoo:tiny-masked]\nmeasures: [heads]\n")
+        parse_spec("pairs: [zoo:masked]\nmeasures: [heads]\n")
 
 
 @pytest.mark.parametrize(
@@ -117,11 +119,11 @@ def test_an_explosion_of_aliases_is_refused_at_once():
 
 
 def test_overrides_are_put_in_before_anything_is_checked():
-    overrides = ["budget.examples=8", "tasks=[infilling]", "pairs.0=zoo:tiny-fluid", "shared.circuit.steps=2"]
+    overrides = ["budget.examples=8", "tasks=[infilling]", "pairs.0=zoo:fluid", "shared.circuit.steps=2"]
     spec = parse_spec(GOOD, overrides=overrides)
     assert spec.budget.examples == 8
     assert [task.label for task in spec.tasks] == ["infilling"]
-    assert spec.pairs[0].label == "zoo:tiny-fluid"
+    assert spec.pairs[0].label == "zoo:fluid"
     assert spec.shared["circuit"]["steps"] == 2
 
 
@@ -161,9 +163,7 @@ ODD = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=12),
-    st.sampled_from(
-        ["zoo:tiny-masked", "zoo:no", "../x", "/", "ioi", "prefix", "heads", "a\0b", "task.jsonl", "cuda:99"]
-    ),
+    st.sampled_from(["zoo:masked", "zoo:no", "../x", "/", "ioi", "prefix", "heads", "a\0b", "task.jsonl", "cuda:99"]),
     st.lists(st.integers(), max_size=2),
     st.dictionaries(
         st.sampled_from(["pair", "ar", "task", "measure", "reading", "", "steps"]), st.integers(), max_size=2
@@ -225,3 +225,43 @@ def test_a_file_that_is_not_there_or_not_text_is_told(tmp_path: Path):
     (tmp_path / "spec.yaml").write_bytes(b"\xff\xfe\x00pairs")
     with pytest.raises(SpecError, match="YAML text"):
         read_spec(tmp_path / "spec.yaml")
+
+
+# Shipped specs
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_spec_is_known_by_its_name_and_has_a_plan(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = read_spec(name)
+    assert (spec.name, spec.output) == (name, f"runs/{name}")
+    assert len(plan_of(spec)) > len(spec.measures)
+
+
+def test_a_path_wins_over_a_name_and_a_folder_that_is_no_run_does_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("demo").mkdir()
+    assert read_spec("demo").name == "demo"
+    Path("demo/spec.yaml").write_text(GOOD)
+    assert read_spec("demo").name == "a job"
+    shutil.rmtree("demo")
+    Path("demo").write_text(GOOD)
+    assert read_spec("demo").name == "a job"
+
+
+@pytest.mark.parametrize(("said", "told"), [("dmo", "'demo'"), ("mine", "'mine.yaml'"), ("demo.yaml", "run by name")])
+def test_a_name_that_is_not_known_is_told_with_the_nearest(said, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(GOOD)
+    with pytest.raises(ProbeError) as caught:
+        read_spec(said)
+    assert told in caught.value.remedy
+
+
+def test_a_copy_of_a_shipped_spec_asks_the_same_under_a_name_of_its_own(tmp_path):
+    file, _ = write_template(tmp_path / "mine.yaml", like="demo")
+    copied, known = read_spec(file), read_spec("demo")
+    assert (copied.name, copied.output) == ("mine", "runs/mine")
+    assert copied.model_copy(update={"name": known.name, "output": known.output}) == known
+    with pytest.raises(ProbeError, match="demo"):
+        write_template(tmp_path / "other.yaml", like="dem")
