@@ -75,13 +75,14 @@ def _done(bench: Bench, unit: Unit, work: Work, notes: list[str]) -> dict[str, A
     with store.making(unit, resumes=work.resumes) as folder:
         given = Inputs(bench, unit, work, folder, bench.plan.spec.budget.batch)
         given.notes = notes
-        began, clock = time.perf_counter(), time.time()
+        began, computed, clock = time.perf_counter(), time.process_time(), time.time()
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("default")
             product, given = _fitting(work, given)
             work.form.save(product, folder)
         notes += sorted({f"{type(one.message).__name__}: {one.message}" for one in warned})
-        facts = {"seconds": time.perf_counter() - began, "started": clock, "notes": notes, "rows": given.rows}
+        took = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - computed}
+        facts = {**took, "started": clock, "notes": notes, "rows": given.rows}
         facts |= {"measure": unit.measure, "place": dict(unit.place), "label": unit.label, **_where(bench)}
         store.commit(folder, unit, facts)
         return facts

@@ -107,6 +107,7 @@ def _unit(store: Store, plan: Plan, unit: Unit, state: State, command: str) -> d
         "command": f"{command} --only '{unit.id}'",
         "cached": unit.hash in state.cached,
         "seconds": record.get("seconds", state.seconds.get(unit.hash)),
+        "cpu_seconds": record.get("cpu_seconds"),
         "started": record.get("started"),
         "device": record.get("device"),
         "peak_bytes": record.get("peak_bytes"),
