@@ -25,13 +25,13 @@ from probe.training.checkpoints import last_whole
 from probe.training.curve import Examiner, write_curve
 from probe.training.horizon import learn_horizon
 from probe.training.joined import joined
-from probe.training.keeping import Snapshots, keep
+from probe.training.keeping import CHECKPOINTS, Snapshots, keep
 from probe.training.lessons import Lessons
 from probe.training.low_rank import Adapters
 from probe.training.recipe import Foresight, Recipe, read_recipe
 from probe.training.teacher import Teacher, arguments, arithmetic, taken_apart, whole
 
-CHECKPOINTS, RECIPE = "checkpoints", "recipe.yaml"
+RECIPE = "recipe.yaml"
 
 
 def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
@@ -55,7 +55,7 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
             data_collator=whole if model.paradigm.owns_loss else taken_apart,
             callbacks=[
                 *([average] if average else []),
-                Examiner(model, recipe),
+                Examiner(model, recipe, average),
                 Snapshots(model, recipe, folder, average, adapters),
             ],
         )
@@ -66,7 +66,7 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
         with average.in_place() if average else nullcontext():
             if recipe.horizon is not None:
                 _look_ahead(model, recipe, recipe.horizon, lessons, folder / CHECKPOINTS, quiet)
-            keep(model, recipe, folder)
+            keep(model, recipe, folder, folder / CHECKPOINTS)
     shutil.rmtree(folder / CHECKPOINTS)
     return folder
 

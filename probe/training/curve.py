@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from probe.models.model import Model
+    from probe.training.average import Average
     from probe.training.recipe import Recipe
 
 CURVE = "curve.csv"
@@ -34,16 +35,16 @@ _EXAM = "accuracy/"
 
 
 class Examiner(TrainerCallback):
-    """Examines the model every so many steps, and after the last one."""
+    """Examines the model every so many steps, and after the last one: with the weights that would be kept."""
 
-    def __init__(self, model: Model, recipe: Recipe):
-        self.model, self.recipe = model, recipe
+    def __init__(self, model: Model, recipe: Recipe, average: Average | None = None):
+        self.model, self.recipe, self.average = model, recipe, average
 
     def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
         every, step = self.recipe.examine_every, state.global_step
         if not every or (step % every and step != self.recipe.steps) or not state.is_world_process_zero:
             return
-        with at_rest(self.model):
+        with at_rest(self.model), self.average.in_place() if self.average else nullcontext():
             found = {
                 name: score(self.model, task(name), EXAMINED, split="calibration").share for name in self.recipe.tasks
             }

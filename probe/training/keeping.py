@@ -6,8 +6,9 @@ import json
 from contextlib import nullcontext
 from pathlib import Path
 
+import torch
 from torch import Tensor
-from transformers import TrainerCallback
+from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from probe.models.attachments import save_attachments
 from probe.models.catalog import OWN_ENTRY, Entry
@@ -17,18 +18,20 @@ from probe.training.average import Average
 from probe.training.joined import stock_state
 from probe.training.low_rank import Adapters
 from probe.training.recipe import Recipe
+from probe.training.text import Pieces
 
-SNAPSHOTS = "snapshots"
+CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
+SAMPLED = 24  # texts of each kind
 
 
-def keep(model: Model, recipe: Recipe, folder: Path, state: dict[str, Tensor] | None = None) -> None:
-    """Write the model in half precision, with what is declared of it; `state` stands in for its own weights."""
+def keep(model: Model, recipe: Recipe, folder: Path, cache: Path, state: dict[str, Tensor] | None = None) -> None:
+    """Write the model in half precision, with what is declared of it; `state` stands in for its own weights, and
+    running text lies tokenized in `cache`."""
     halves = {name: value.half() for name, value in (state or stock_state(model)).items()}
     model.backbone.save_pretrained(folder, state_dict=halves)
     save_attachments(model, folder)
     (folder / "generation_config.json").unlink(missing_ok=True)  # nothing here generates through transformers
     model.tokenizer.save_pretrained(folder)
-    samples = [text for name in recipe.tasks for text in task(name).examples(model, 24, seed=1).texts(model.tokenizer)]
     entry = Entry(  # type: ignore[call-arg]  # what is left out has a default
         name=recipe.name,
         paradigm=recipe.paradigm,
@@ -39,10 +42,20 @@ def keep(model: Model, recipe: Recipe, folder: Path, state: dict[str, Tensor] | 
         attention=recipe.attention,
         clock=recipe.clock,
         note=recipe.note,
-        sample=tuple(samples),
+        sample=tuple(_sample(recipe, model.tokenizer, cache)),
     )
     own = entry.model_dump(mode="json", exclude_defaults=True)
     (folder / OWN_ENTRY).write_text(json.dumps(own, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _sample(recipe: Recipe, words: PreTrainedTokenizerBase, cache: Path) -> list[str]:
+    """Some texts like those that were learnt from."""
+    texts = [text for name in recipe.tasks for text in task(name).examples(words, SAMPLED, seed=1).texts(words)]
+    if recipe.text is not None:
+        held_out = Pieces(recipe.text, words, cache, "test")
+        some = held_out[torch.arange(min(SAMPLED, len(held_out)))]
+        texts += words.batch_decode(some, skip_special_tokens=True)
+    return texts
 
 
 class Snapshots(TrainerCallback):
@@ -62,4 +75,5 @@ class Snapshots(TrainerCallback):
         if state.global_step in self.recipe.snapshots and state.is_world_process_zero:
             with self.average.in_place() if self.average else nullcontext():
                 state_of = self.adapters.folded() if self.adapters else None
-                keep(self.model, self.recipe, self.folder / SNAPSHOTS / f"step-{state.global_step}", state_of)
+                own = self.folder / SNAPSHOTS / f"step-{state.global_step}"
+                keep(self.model, self.recipe, own, self.folder / CHECKPOINTS, state_of)

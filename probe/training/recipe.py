@@ -1,6 +1,6 @@
 """A recipe: everything that makes a twin, as one YAML file.
 
-A recipe starts from a model (`start: zoo:tiny-ar`) or from nothing (`shape: …`), says in which paradigm the weights are
+A recipe starts from a model (`start: zoo:ar`) or from nothing (`shape: …`), says in which paradigm the weights are
 to write and on which of the project's tasks they learn it, and for how long. The same recipe and seed give the same
 weights on the same machine, also when training was interrupted and resumed.
 """
@@ -57,7 +57,8 @@ class LowRank(BaseModel):
 
 
 class Text(BaseModel):
-    """Plain text files, one after the other, cut into pieces of `length` tokens; the last twentieth is held out."""
+    """Plain text files (or zoo:NAME, a shipped one), one after the other, cut into pieces of `length` tokens; the last
+    twentieth is held out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

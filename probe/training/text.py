@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from probe.errors import ProbeError
 from probe.training.recipe import Text
+from probe.zoo import text_file
 
 CHUNK = 1 << 20  # characters tokenized at a time
 HELD_OUT = 0.05
@@ -70,6 +71,8 @@ def _tokenized(plan: Text, tokenizer: PreTrainedTokenizerBase, cache: Path) -> P
 
 
 def _source(name: str) -> Path:
+    if name.startswith("zoo:"):
+        return text_file(name.removeprefix("zoo:"))
     file = Path(name).expanduser()
     if file.is_file():
         return file

@@ -10,6 +10,7 @@ from pathlib import Path
 from probe.errors import CheckpointError, nearest
 
 _HERE = Path(__file__).parent
+TEXTS = _HERE / "texts"
 CHARACTERS = _HERE / "characters"  # a tokenizer of 27 characters, as text8 has them: a to z, and all else a space
 
 
@@ -45,6 +46,14 @@ def curve_folder(name: str) -> Path:
     if name not in curves():
         raise _unknown(name, "a training whose curve is kept", curves())
     return _HERE / name if (_HERE / name / "curve.csv").is_file() else _HERE / "curves" / name
+
+
+def text_file(name: str) -> Path:
+    """The file of a shipped text."""
+    file = TEXTS / f"{name}.txt"
+    if not file.is_file():
+        raise _unknown(name, "a shipped text", sorted(each.stem for each in TEXTS.glob("*.txt")))
+    return file
 
 
 def _unknown(name: str, expected: str, known: list[str]) -> CheckpointError:

@@ -10,7 +10,7 @@ import probe
 from probe.paradigms import named
 from probe.paradigms.paradigm import NO_LABEL
 from probe.tasks import vocabulary
-from probe.training import Recipe
+from probe.training import Recipe, adapt
 from probe.training.lessons import Lessons
 from probe.training.recipe import Text
 from probe.training.text import Pieces
@@ -68,3 +68,14 @@ def test_text_that_cannot_be_used_is_refused(content, told, tmp_path):
         file.write_bytes(content)
     with pytest.raises(probe.ProbeError, match=told):
         Pieces(Text(files=(str(file),), length=12), vocabulary.shipped(), tmp_path)
+
+
+def test_a_shipped_text_is_named_like_a_shipped_model(tmp_path):
+    plan = {"name": "t", "shape": {"layers": 1, "heads": 1, "kv_heads": 1, "d_model": 8, "d_mlp": 8, "places": 20}}
+    text = {"files": ["zoo:moby-dick"], "length": 20}
+    recipe = Recipe.model_validate({**plan, "tokenizer": "characters", "paradigm": "flow", "text": text, "steps": 1})
+    model = probe.load(adapt(recipe, tmp_path / "made", quiet=True), selftest="off")
+    held_out = Pieces(recipe.text, model.tokenizer, tmp_path, "test")
+    assert model.entry.sample[3] == model.tokenizer.decode(held_out[torch.tensor([3])][0])
+    with pytest.raises(probe.ProbeError, match="zoo:moby-dick"):
+        Pieces(Text(files=("zoo:moby-dik",), length=20), model.tokenizer, tmp_path)
