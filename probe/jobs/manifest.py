@@ -130,11 +130,13 @@ def _skipped(name: str, why: str) -> dict[str, Any]:
 
 
 def _weights(plan: Plan) -> dict[str, Any]:
-    return {
-        twin.place: {"sha256": twin.sha256, "paradigm": twin.paradigm, "parameters": twin.parameters}
-        for twins in plan.twins.values()
-        for twin in twins.models.values()
-    }
+    """Each model once, with what it is in which pair."""
+    found: dict[str, Any] = {}
+    for name, twins in plan.twins.items():
+        for role, twin in twins.models.items():
+            facts = {"sha256": twin.sha256, "paradigm": twin.paradigm, "parameters": twin.parameters, **twin.told}
+            found.setdefault(twin.place, {**facts, "roles": []})["roles"].append(f"{role} of {name}")
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -18,11 +18,15 @@ Facts = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of one model: what they are, and the hash that tells them from all others."""
+    """The weights of one model: what they are, where they come from, and the hash that tells them from all others."""
 
     model: str
     described: str
     sha256: str
+    note: str = ""
+    roles: str = ""
+    recipe: str = ""
+    files: Facts = ()
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,24 @@ def _circumstances(manifest: Mapping[str, Any], device: Mapping[str, Any], git: 
     return _facts({**told, **{f"device {name}": value for name, value in device.items()}, **source})
 
 
+_TOLD_APART = {"sha256", "note", "roles", "recipe", "files", "described", "made_from"}
+
+
 def _weights(name: str, of: Any) -> Weights:
     if not isinstance(of, Mapping):
         return Weights(name, "", _text(of))
-    described = ", ".join(
-        f"{wording.heading(key).lower()} {_text(value)}" for key, value in of.items() if key != "sha256"
+    others = (f"{wording.heading(key).lower()} {_text(of[key])}" for key in of if key not in _TOLD_APART)
+    source, said = _text(of.get("made_from")), _text(of.get("note"))
+    note = [said, f"made from {source}" if source and source not in said else ""]
+    return Weights(
+        model=name,
+        described=_text(of.get("described")) or ", ".join(others),
+        sha256=_text(of.get("sha256")),
+        note="; ".join(filter(None, note)),
+        roles=_text(of.get("roles")),
+        recipe=_text(of.get("recipe")),
+        files=_facts(_mapping(of.get("files"))),
     )
-    return Weights(name, described, _text(of.get("sha256")))
 
 
 def _facts(told: Mapping[str, Any]) -> Facts:

@@ -1,4 +1,4 @@
-"""What a plan knows of a pair before its weights are read: who belongs to it, and exactly which weights they are.
+"""What a plan knows of a pair before its weights are read: who belongs to it, what they are, and exactly which weights.
 
 A unit is named by what made it, so the weights have to be told apart without loading them. A model's identity is the
 SHA-256 of the files in its folder (weights, configuration, tokenizer, what is declared of it), not the path where they
@@ -19,8 +19,11 @@ from probe.errors import ProbeError, nearest
 
 if TYPE_CHECKING:
     from probe.jobs.spec import PairSpec
+    from probe.models.catalog import Entry
     from probe.models.checkpoint import Checkpoint
+    from probe.paradigms import Paradigm
 
+RECIPE = "recipe.yaml"  # what a trained model's folder keeps of its making
 _PARTS = {".safetensors", ".gguf", ".json", ".txt", ".model"}
 
 
@@ -32,8 +35,9 @@ class Twin:
     place: str
     sha256: str
     parameters: int
-    shape: Mapping[str, int]  # layers, width, vocabulary
+    shape: Mapping[str, int]  # layers, heads, width, vocabulary
     paradigm: str
+    told: Mapping[str, Any] = field(default_factory=dict)  # what else a manifest says of it
 
 
 @dataclass(frozen=True)
@@ -108,19 +112,37 @@ def _declared_pairs(place: str, catalog: str | None) -> str:
     return nearest(place, [row.name for row in entries(catalog) if row.ar])
 
 
-def _twin(role: str, place: str, catalog: str | None, pair: PairSpec, weighed: Weighed) -> Twin:
-    from probe.models.loading import look
+def _twin(role: str, where: str, catalog: str | None, pair: PairSpec, weighed: Weighed) -> Twin:
+    from probe.models.loading import look, manner_of
 
     said = pair.manner if role == "diffusion" else {}
     known = {name: said[name] for name in ("paradigm", "mask_id") if name in said}
-    checkpoint, _, entry = look(place, catalog, **known)
+    checkpoint, _, entry = look(where, catalog, **known)
+    manner = manner_of(where, catalog, **said)
     files = {file.name: weighed.sha256(file) for file in _files(checkpoint)}
     declared = entry.model_dump(mode="json", exclude={"note", "sample"}) if entry else {}
-    identity = json.dumps([files, declared], sort_keys=True).encode()
-    paradigm = said.get("paradigm") or (entry.paradigm if entry else "autoregressive")
-    return Twin(
-        role, place, hashlib.sha256(identity).hexdigest(), _parameters(checkpoint), _shape(checkpoint.config), paradigm
-    )
+    identity = hashlib.sha256(json.dumps([files, declared], sort_keys=True).encode()).hexdigest()
+    parameters, shape = _parameters(checkpoint), _shape(checkpoint.config)
+    told = {"described": _described(checkpoint, shape, parameters, manner), **_made(checkpoint, entry), "files": files}
+    return Twin(role, where, identity, parameters, shape, manner.name, told)
+
+
+def _described(checkpoint: Checkpoint, shape: Mapping[str, int], parameters: int, manner: Paradigm) -> str:
+    """What a model is, in one line."""
+    kind = str(checkpoint.config.get("model_type") or "a GGUF")
+    sizes = {"layers": "{:,} layers", "heads": "{:,} heads", "width": "d {:,}"}
+    parts = [kind, *(words.format(shape[name]) for name, words in sizes.items() if shape[name])]
+    writes = [manner.name, f"{manner.attention} attention", "shift" if manner.shift else "no shift"]
+    writes += [f"mask {manner.mask_id}"] if manner.mask_id is not None else []
+    return f"{', '.join(parts)}, {parameters:,} parameters; {', '.join(writes)}"
+
+
+def _made(checkpoint: Checkpoint, entry: Entry | None) -> dict[str, str]:
+    """Where a model comes from, as far as it is declared."""
+    recipe = checkpoint.folder / RECIPE
+    told = {"note": entry.note if entry else "", "made_from": (entry.ar if entry else None) or ""}
+    told["recipe"] = recipe.read_text("utf-8", errors="replace") if recipe.is_file() else ""
+    return {name: words for name, words in told.items() if words}
 
 
 def _files(checkpoint: Checkpoint) -> list[Path]:
@@ -138,6 +160,7 @@ def _parameters(checkpoint: Checkpoint) -> int:
 
 _CALLED = {
     "layers": ("num_hidden_layers", "n_layer", "n_layers"),
+    "heads": ("num_attention_heads", "n_head", "n_heads"),
     "width": ("hidden_size", "n_embd", "d_model"),
     "vocabulary": ("vocab_size", "embedding_size"),
 }
