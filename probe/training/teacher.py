@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import isfinite
+from math import hypot, isfinite
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
@@ -21,8 +22,9 @@ from probe.training.checkpoints import last_whole
 from probe.training.optimizers import WEIGHT_DECAY, muon
 from probe.training.recipe import Recipe
 
-# A loss that has risen so far above its own lowest mean has diverged.
-WINDOW, RISE, AND_NATS = 100, 1.5, 1.0
+# A loss has diverged if its mean has risen so far above the lowest it had, and by so many standard errors: batches are
+# of one task each, and by chance one window holds more of the hard tasks than another.
+WINDOW, RISE, AND_NATS, ERRORS = 100, 1.5, 1.0, 6.0
 
 
 def arguments(recipe: Recipe, checkpoints: Path, quiet: bool) -> TrainingArguments:
@@ -71,12 +73,13 @@ class Teacher(Trainer):
     def __init__(self, taught: Model, recipe: Recipe, **how: Any):
         self.taught, self.recipe = taught, recipe
         self._recent: deque[float] = deque(maxlen=WINDOW)
-        self._lowest = float("inf")
+        self._lowest, self._lowest_error = float("inf"), 0.0
         super().__init__(**how)
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):  # type: ignore[override]
         if "lesson" in inputs:
-            loss = self.taught.paradigm.loss(self.taught, inputs["lesson"].to(self.taught.device))
+            with _through(self.taught, model):
+                loss = self.taught.paradigm.loss(self.taught, inputs["lesson"].to(self.taught.device))
             return self._sound(loss)
         labels, weights = inputs["labels"], inputs["weights"]
         shown = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids")}
@@ -96,12 +99,17 @@ class Teacher(Trainer):
             raise self._stopped("a finite loss", f"{value}")
         self._recent.append(value)
         if len(self._recent) == WINDOW:
-            mean = sum(self._recent) / WINDOW
+            mean, error = fmean(self._recent), stdev(self._recent) / WINDOW**0.5
             self._recent.clear()
-            if mean > max(RISE * self._lowest, self._lowest + AND_NATS):
+            if mean > max(RISE * self._lowest, self._lowest + AND_NATS, self._beyond_chance(error)):
                 raise self._stopped(f"a mean loss near {self._lowest:.3g}, where it has been", f"{mean:.3g}")
-            self._lowest = min(self._lowest, mean)
+            if mean < self._lowest:
+                self._lowest, self._lowest_error = mean, error
         return loss
+
+    def _beyond_chance(self, error: float) -> float:
+        """What a mean of this standard error reaches by no chance if the loss is where it was lowest."""
+        return self._lowest + ERRORS * hypot(error, self._lowest_error)
 
     def _stopped(self, expected: str, found: str) -> ProbeError:
         step = self.state.global_step
@@ -115,6 +123,16 @@ class Teacher(Trainer):
 
     def _get_train_sampler(self, *_unused):
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]  # Lessons has a length
+
+
+@contextmanager
+def _through(taught: Model, wrapper: Any) -> Iterator[None]:
+    """A paradigm that owns its loss calls the model by itself: it must call what the Trainer has wrapped it in."""
+    taught.wrapper = wrapper
+    try:
+        yield
+    finally:
+        taught.wrapper = None
 
 
 def whole(items: list[Lesson]) -> dict[str, Any]:

@@ -57,9 +57,9 @@ def test_the_same_recipe_makes_the_same_weights_and_another_seed_others(tmp_path
 
 
 def test_a_twin_starts_from_the_weights_of_the_model_it_names(tmp_path):
-    twin = recipe(shape=None, start="zoo:tiny-ar", learning_rate=1e-12, warmup=0, steps=1)
+    twin = recipe(shape=None, start="zoo:ar", learning_rate=1e-12, warmup=0, steps=1)
     made = weights(adapt(twin, tmp_path / "twin", quiet=True))
-    start = probe.load("zoo:tiny-ar", selftest="off").backbone.state_dict()
+    start = probe.load("zoo:ar", selftest="off").backbone.state_dict()
     assert all(torch.allclose(made[name], start[name], atol=1e-3) for name in start)
 
 
@@ -72,10 +72,10 @@ def test_killed_on_the_way_it_resumes_to_the_weights_of_an_uninterrupted_run(opt
     folder = tmp_path / "killed"
     command = [Path(sys.executable).with_name("twinprobe"), "adapt", str(file), "--out", str(folder)]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list(folder.glob("checkpoints/checkpoint-*/trainer_state.json")):
         assert run.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline, "no checkpoint in two minutes"
+        assert time.monotonic() < deadline, "no checkpoint in five minutes"
         time.sleep(0.01)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
