@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from probe.models.selftests import SelfTests
 
 
-@app.command(epilog="Example: [cyan]twinprobe check zoo:tiny-masked[/]")
+@app.command(epilog="Example: [cyan]twinprobe check zoo:masked[/]")
 def check(
     where: Annotated[
         list[str] | None,

@@ -15,7 +15,7 @@ from probe.cli.watching import Watch
 from probe.errors import ProbeError
 
 
-@app.command(epilog='Example: [cyan]twinprobe decode zoo:tiny-masked "When Luke and Keith went to the" --length 8[/]')
+@app.command(epilog='Example: [cyan]twinprobe decode zoo:masked "When Luke and Keith went to the" --length 8[/]')
 def decode(
     where: Where,
     prompt: Annotated[str, typer.Argument(help="The text to go on from.", show_default=False)],

@@ -2,7 +2,7 @@
 
 Templates put every value through `escaped` unless it is `Markup`, which the house made itself. Line breaks become
 spaces, since a row of a table and a heading end at one. Only signs that would mean something where they stand are
-escaped, so that `zoo:tiny-masked` and `0.12 [0.05, 0.19]` stay as readable in the file as in what is made of it.
+escaped, so that `zoo:masked` and `0.12 [0.05, 0.19]` stay as readable in the file as in what is made of it.
 """
 
 from __future__ import annotations

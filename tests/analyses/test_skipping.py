@@ -87,7 +87,7 @@ def test_a_planted_circuit_has_one_strong_cell_and_the_rest_none():
 
 
 def test_a_pair_stands_in_one_table_with_its_differences():
-    pair = probe.load_pair("zoo:tiny-masked", controls=False)
+    pair = probe.load_pair("zoo:masked", controls=False)
     batch = probe.task("ioi").examples(pair, 8, seed=0)
     result = skipping.effects(pair, batch, flows=True)
     table = result.table

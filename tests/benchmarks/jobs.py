@@ -29,7 +29,7 @@ def directly() -> None:
     from analyses.circuits.curve import faithfulness
     from analyses.questions import roles
 
-    pair = probe.load_pair("zoo:tiny-masked")
+    pair = probe.load_pair("zoo:masked")
     for name in ("ioi", "greater_than"):
         batch = probe.task(name).batch(pair, EXAMPLES, seed=0)
         for model, reading in roles(pair, "prefix").values():
@@ -44,7 +44,7 @@ def as_job(folder: Path, *, faces: bool = True) -> None:
     from probe.jobs import parse_spec, runner
 
     text = f"""
-        pairs: [zoo:tiny-masked]
+        pairs: [zoo:masked]
         tasks: [ioi, greater_than]
         measures: [{{measure: faithfulness, draws: 2}}]
         budget: {{examples: {EXAMPLES}, workers: 0}}
@@ -89,7 +89,7 @@ def scaling() -> None:
     seeds = list(range(UNITS))
     for workers in (1, 2, 4, 8):
         folder = Path(tempfile.mkdtemp())
-        text = f"pairs: [zoo:tiny-masked]\ntasks: [ioi]\nmeasures: [waits]\nseeds: {seeds}\n"
+        text = f"pairs: [zoo:masked]\ntasks: [ioi]\nmeasures: [waits]\nseeds: {seeds}\n"
         text += f"budget: {{examples: 4, resamples: 5, workers: {workers}}}\noutput: {folder / 'run'}"
         began = time.perf_counter()
         assert run(parse_spec(text)).state == "complete"

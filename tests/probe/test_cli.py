@@ -18,9 +18,9 @@ def twinprobe(*words: str, cwd: Path | None = None) -> subprocess.CompletedProce
 
 
 def test_check_passes_on_a_shipped_model_and_prints_a_row_a_test():
-    run = twinprobe("check", "zoo:tiny-masked", "--json")
+    run = twinprobe("check", "zoo:masked", "--json")
     assert run.returncode == 0, run.stderr
-    findings = json.loads(run.stdout)["zoo:tiny-masked"]
+    findings = json.loads(run.stdout)["zoo:masked"]
     tests = {finding["test"] for finding in findings}
     assert {"mask token", "rotary", "wiring", "attention reach", "attention on text", "shift", "kernels"} == tests
     assert {finding["verdict"] for finding in findings} == {"pass"}
@@ -29,9 +29,9 @@ def test_check_passes_on_a_shipped_model_and_prints_a_row_a_test():
 @pytest.mark.parametrize(
     ("model", "declared", "test"),
     [
-        ("tiny-masked", ("--no-shift",), "shift"),
-        ("tiny-ar", ("--paradigm", "masked"), "attention on text"),
-        ("tiny-ar", ("--mask-id", "5"), "mask token"),  # a number of the vocabulary: an ordinary token of text
+        ("masked", ("--no-shift",), "shift"),
+        ("ar", ("--paradigm", "masked"), "attention on text"),
+        ("ar", ("--mask-id", "5"), "mask token"),  # a number of the vocabulary: an ordinary token of text
     ],
 )
 def test_check_fails_with_1_on_a_wrong_declaration(model, declared, test):
@@ -45,12 +45,12 @@ def test_check_fails_with_1_on_a_wrong_declaration(model, declared, test):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("check", "zoo:tiny-maskd"), "zoo:tiny-masked"),
+        (("check", "zoo:maskd"), "zoo:masked"),
         (("check", "no/such/folder"), "no such folder"),
         (("task", "ioy"), "ioi"),
         (("task", "countdown", "--knob", "numbrs=4"), "numbers"),
         (("task", "countdown", "--knob", "numbers"), "name=value"),
-        (("decode", "zoo:tiny-masked", "The", "--sampler", "confidenc"), "confidence"),
+        (("decode", "zoo:masked", "The", "--sampler", "confidenc"), "confidence"),
         (("adapt", "no-recipe.yaml", "--out", "x"), "no such file"),
         (("catalog", "--catalog", "no-catalog.yaml"), "no such file"),
     ],
@@ -88,7 +88,7 @@ def test_task_prints_the_same_examples_for_the_same_seed():
 
 
 def test_a_task_is_written_for_the_tokenizer_of_a_model_or_folder():
-    own, shipped = (twinprobe("task", "ioi", "--json", *how).stdout for how in (("--tokenizer", "zoo:tiny-ar"), ()))
+    own, shipped = (twinprobe("task", "ioi", "--json", *how).stdout for how in (("--tokenizer", "zoo:ar"), ()))
     assert own == shipped
     run = twinprobe("task", "ioi", "--tokenizer", str(Path(probe.__file__).parent / "tasks"))
     assert run.returncode == 2
@@ -108,7 +108,7 @@ def test_a_task_can_be_a_file_of_ones_own(tmp_path):
     assert any("museum" in run.stdout for run in shown)
 
 
-@pytest.mark.parametrize("model", ["tiny-ar", "tiny-masked", "tiny-block", "tiny-fluid"])
+@pytest.mark.parametrize("model", ["ar", "masked", "tiny-block", "fluid"])
 def test_decode_writes_and_counts_its_passes(model):
     prompt = "When Luke and Keith went to the museum, Keith gave a flower to"
     told = json.loads(twinprobe("decode", f"zoo:{model}", prompt, "--length", "1", "--json").stdout)
@@ -117,13 +117,13 @@ def test_decode_writes_and_counts_its_passes(model):
 
 
 def test_decode_refuses_text_that_holds_the_mask():
-    run = twinprobe("decode", "zoo:tiny-masked", "The [MASK] is")
+    run = twinprobe("decode", "zoo:masked", "The [MASK] is")
     assert run.returncode == 2
     assert "mask token" in run.stderr
 
 
 def test_markup_in_a_prompt_is_shown_as_it_is():
-    run = twinprobe("decode", "zoo:tiny-masked", "[bold red]When[/]", "--length", "1")
+    run = twinprobe("decode", "zoo:masked", "[bold red]When[/]", "--length", "1")
     assert run.returncode == 0, run.stderr
     assert "Traceback" not in run.stderr
 

@@ -121,7 +121,7 @@ def test_the_table_is_as_promised(tmp_path):
 
 
 def test_what_a_pair_differs_in_is_paired_by_example():
-    pair = probe.load_pair("zoo:tiny-masked", controls=False)
+    pair = probe.load_pair("zoo:masked", controls=False)
     batch = probe.task("ioi").examples(pair, 12, seed=0)
     table = attention.heads(pair, batch, reading="prefix", resamples=200).table.set_index(["role", "layer", "head"])
     difference = table.loc["diffusion"]["next"] - table.loc["ar"]["next"]
@@ -130,7 +130,7 @@ def test_what_a_pair_differs_in_is_paired_by_example():
 
 
 def test_the_two_by_two_parts_the_mask_from_the_weights():
-    pair = probe.load_pair("zoo:tiny-masked", controls=False)
+    pair = probe.load_pair("zoo:masked", controls=False)
     batch = probe.task("ioi").examples(pair, 8, seed=0)
     for how in ({"reading": "prefix"}, {}):
         ahead = attention.heads(pair, batch, square=True, resamples=20, **how).table.groupby("role")["next"].max()
@@ -145,7 +145,7 @@ def test_the_two_by_two_parts_the_mask_from_the_weights():
 
 def test_watching_sees_every_pass_that_others_make():
     """One forward pass serves recording and attention; a decoding run is watched step by step."""
-    model = probe.load("zoo:tiny-masked")
+    model = probe.load("zoo:masked")
     batch = probe.task("ioi").examples(model, 6, seed=0)
     with attention.watched(model) as seen:
         trace = probe.record(model, batch, "resid_post", reading="prefix")
@@ -188,10 +188,10 @@ def test_sinks_follow_a_run():
 
 
 def test_sinks_of_an_autoregressive_run_are_of_what_is_written():
-    model = probe.load("zoo:tiny-ar")
+    model = probe.load("zoo:ar")
     run = probe.decode(model, texts(4, 5), 3)
     result = attention.sinks(model, run, by_head=True)
     assert set(result.table["step"]) == {0, 1, 2}
-    assert len(result.table) == 3 * 4 * 4 * 4
+    assert len(result.table) == 3 * model.n_layers * model.n_heads * 4
     assert result.table.dropna()["estimate"].ge(0).all()
     result.figure()

@@ -81,8 +81,9 @@ def test_the_test_of_a_difference_is_the_exact_binomial_one(b, c):
 
 
 def test_what_survives_of_the_same_weights_is_everything_and_of_broken_ones_nothing(models, tmp_path):
-    broken = probe.load("zoo:tiny-ar", selftest="off")
-    broken.embedding.weight.mul_(-1)
+    broken = probe.load("zoo:ar", selftest="off")
+    for number, weight in enumerate(broken.backbone.parameters()):
+        weight.normal_(std=0.5, generator=torch.Generator().manual_seed(number))
     adapted = {"masked": models["ar"], "broken": broken, "really": models["masked"]}
     found = claims.survival(models["ar"], adapted, TASK, n=60)
     table = found.table.set_index(["model", "manner"])

@@ -24,7 +24,7 @@ TASK = probe.task("ioi")
 
 @pytest.fixture(scope="module")
 def models():
-    masked = probe.load("zoo:tiny-masked", selftest="off")
+    masked = probe.load("zoo:masked", selftest="off")
     flow = Model(masked.backbone, Flow(mask_id=masked.mask_id), masked.tokenizer, name="untaught flow")
     return {"masked": masked, "flow": flow}
 

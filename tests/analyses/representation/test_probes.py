@@ -46,7 +46,7 @@ def test_control_labels_belong_to_kinds():
 
 @pytest.fixture(scope="module")
 def asked() -> Questions:
-    model = probe.load("zoo:tiny-ar")
+    model = probe.load("zoo:ar")
     return questions(model, probe.task("ioi").examples(model, N, seed=0), reading="ar")
 
 
@@ -55,17 +55,17 @@ def planted(asked: Questions, value: np.ndarray) -> Questions:
     trace = asked.trace.copy(deep=True)
     for name in ("resid_pre", "attn_out", "mlp_out"):
         trace[name][:] = RNG(5).normal(size=trace[name].shape)
-    trace["mlp_out"][:, -1, 0, 0] = 20 * value
+    trace["mlp_out"][:, -1, 0, 0] = 40 * value
     return Questions(asked.model, asked.batch, asked.reading, trace)
 
 
 def test_it_finds_the_layer_that_writes_it_and_no_other(asked):
     labels = RNG(7).integers(0, 2, N)
     result = representation.probes(asked.model, asked.batch, labels, asked=planted(asked, labels))
-    table = result.table.set_index(["measure", "layer"])
-    assert table.loc[("probe", 3), "estimate"] > 0.98
-    assert table.loc[("selectivity", 3), "low"] > 0.2
-    for layer in range(3):
+    table, last = result.table.set_index(["measure", "layer"]), asked.model.n_layers - 1
+    assert table.loc[("probe", last), "estimate"] > 0.98
+    assert table.loc[("selectivity", last), "low"] > 0.2
+    for layer in range(last):
         assert table.loc[("probe", layer), "low"] < 0.55
         assert table.loc[("selectivity", layer), "low"] < 0
     assert result.figure().data
@@ -75,10 +75,10 @@ def test_a_probe_that_memorises_kinds_is_not_selective(asked):
     """Eight kinds that can be read off the state: the probe learns any labels of theirs, real or random."""
     kind = RNG(8).integers(0, 8, N)
     trace = planted(asked, np.zeros(N))
-    trace.trace["mlp_out"][:, -1, 0, :8] = 20 * np.eye(8)[kind]
+    trace.trace["mlp_out"][:, -1, 0, :8] = 40 * np.eye(8)[kind]
     labels = RNG(9).integers(0, 2, 8)[kind]
     table = representation.probes(asked.model, asked.batch, labels, kinds=kind, asked=trace).table
-    last = table[table["layer"] == 3].set_index("measure")
+    last = table[table["layer"] == asked.model.n_layers - 1].set_index("measure")
     assert last.loc["probe", "estimate"] > 0.95
     assert last.loc["control task", "estimate"] > 0.95
     assert last.loc["selectivity", "high"] < 0.1

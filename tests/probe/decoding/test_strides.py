@@ -94,7 +94,7 @@ def test_every_row_is_written_as_by_the_slow_definition(length, threshold, verif
 
 @pytest.fixture(scope="module")
 def shipped() -> Model:
-    return probe.load("zoo:tiny-fluid", selftest="off")
+    return probe.load("zoo:fluid", selftest="off")
 
 
 @pytest.fixture(scope="module")

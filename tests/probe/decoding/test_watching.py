@@ -20,7 +20,7 @@ PROMPT = "When Luke and Keith"
 
 @pytest.fixture(scope="module")
 def model():
-    return probe.load("zoo:tiny-fluid", selftest="off")
+    return probe.load("zoo:fluid", selftest="off")
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -53,14 +53,14 @@ def decode(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_strides_as_json(model):
-    told = json.loads(decode("zoo:tiny-fluid", PROMPT, "--length", "6", "--stride", "3", "--json").stdout)
+    told = json.loads(decode("zoo:fluid", PROMPT, "--length", "6", "--stride", "3", "--json").stdout)
     run = probe.decode(model, model.encode(PROMPT)[0], 6, sampler=Strides(3))
     assert [stride["accepted"] for stride in told["strides"]] == run.strides.accepted.tolist()
     assert told["slots"] == run.slots
 
 
 def test_an_option_of_another_way_of_writing_is_refused():
-    run = decode("zoo:tiny-masked", "When", "--stride", "3")
+    run = decode("zoo:masked", "When", "--stride", "3")
     assert run.returncode == 2
     assert "--sampler" in run.stderr
     assert "Traceback" not in run.stderr

@@ -17,7 +17,7 @@ SMALL = {"examples": 4, "resamples": 5, "workers": 0}
 def text_of(output: Path, **other: Any) -> str:
     """A spec as YAML."""
     budget = {**SMALL, **other.pop("budget", {})}
-    job = {"pairs": ["zoo:tiny-masked"], "tasks": ["ioi", "greater_than"], "measures": ["mean", "across"], **other}
+    job = {"pairs": ["zoo:masked"], "tasks": ["ioi", "greater_than"], "measures": ["mean", "across"], **other}
     return yaml.safe_dump({**job, "budget": budget, "output": str(output)})
 
 

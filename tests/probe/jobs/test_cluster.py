@@ -1,9 +1,8 @@
-"""The same job over a real Ray cluster of two nodes, of which one is killed in the middle."""
+"""The demo over a real Ray cluster of two nodes, of which one is killed in the middle."""
 
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from pathlib import Path
@@ -13,14 +12,22 @@ import ray
 from ray.cluster_utils import Cluster
 
 from probe.jobs.runner import run
-from tests.probe.jobs.asked import same, spec_of, tables
+from probe.jobs.spec import Spec
+from probe.jobs.spec_file import read_spec
+from tests.probe.jobs.asked import same, tables
 
 ROOT = Path(__file__).parents[3]
 
 
+SMALLER = (
+    *("pairs=[zoo:masked]", "tasks=[ioi, greater_than]", "seeds=[0, 1]"),
+    *("measures=[front_loading, spread, heads, contributions]", "budget.examples=8", "budget.resamples=20"),
+)
+
+
 @pytest.fixture
-def nodes(stand_ins, monkeypatch):
-    """A head that does no units, and two nodes of one core that do; workers find the tests beside the toolkit."""
+def nodes(monkeypatch):
+    """A head that does no units, and two nodes of one core that do."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -31,26 +38,26 @@ def nodes(stand_ins, monkeypatch):
     cluster.shutdown()
 
 
-def test_a_node_that_is_lost_costs_nothing_but_time(nodes, stand_ins, tmp_path, monkeypatch):
+def demo_in(folder: Path) -> Spec:
+    return read_spec("demo", [*SMALLER, f"output={folder}"])
+
+
+def test_a_node_that_is_lost_costs_nothing_but_time(nodes, tmp_path):
     cluster, (first, _) = nodes
-    wanted = {"measures": ["mean", "across", "heads"], "seeds": [0, 1]}
-    run(spec_of(tmp_path / "alone", **wanted))
-    monkeypatch.setenv("STAND_IN_PAUSE", "0.4")
-    for file in Path(os.environ["STAND_IN_COUNTS"]).iterdir():
-        file.unlink()
+    alone = run(demo_in(tmp_path / "alone"), workers=0)
+    middle = alone.counts["done"] // 3
 
     def kill_one() -> None:
-        while len(stand_ins()) < 5:  # the middle: units are done, and units are being done
-            time.sleep(0.02)
+        while len(list((tmp_path / "run" / "units").glob("*/unit.json"))) < middle:
+            time.sleep(0.01)
         cluster.remove_node(first, allow_graceful=False)
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    summary = run(spec_of(tmp_path / "run", **wanted), on="ray", address=cluster.address)
+    summary = run(demo_in(tmp_path / "run"), on="ray", address=cluster.address)
     killer.join()
     assert summary.state == "complete"
     assert same(tables(tmp_path / "run"), tables(tmp_path / "alone"))
     told = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert told["on"] == "ray"
-    assert len([node for node in ray.nodes() if node["Alive"]]) == 2 if ray.is_initialized() else True
     assert any("done again elsewhere" in note for unit in told["units"] for note in unit["notes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import random
@@ -15,28 +16,26 @@ from pathlib import Path
 
 import pytest
 
+from probe.errors import ProbeError
 from probe.jobs.runner import run
 from probe.jobs.spec import Spec
 from tests.probe.jobs.asked import same, spec_of, tables, text_of
 
 KILLS = 22
+NEW_MOUNTS, NEW_USERS, AGAIN, RECURSIVELY, PRIVATE = 0x20000, 0x10000000, 0x20, 0x4000, 0x40000  # as Linux has them
 # A server that has imported what takes long, and from which jobs are forked in milliseconds.
 FORKED = get_context("forkserver")
 FORKED.set_forkserver_preload(["probe.jobs.runner", "probe.models.loading", "analyses.measures", "plotly", __name__])
 
 
-def job(spec: Spec, environment: dict[str, str], limits: dict[int, int] | None = None) -> None:
+def job(spec: Spec, environment: dict[str, str]) -> None:
     """What a process of its own does: a job, and its exit code."""
-    import resource
-
     os.environ.update(environment)
-    for kind, limit in (limits or {}).items():
-        resource.setrlimit(kind, (limit, resource.RLIM_INFINITY))
     raise SystemExit(run(spec).exit_code)
 
 
-def begun(spec: Spec, limits: dict[int, int] | None = None):
-    process = FORKED.Process(target=job, args=(spec, dict(os.environ), limits))
+def begun(spec: Spec):
+    process = FORKED.Process(target=job, args=(spec, dict(os.environ)))
     process.start()
     return process
 
@@ -70,25 +69,67 @@ def test_after_sigkill_at_random_moments_the_tables_are_those_of_an_uninterrupte
     assert kills == KILLS
 
 
-def test_a_full_disk_ends_the_run_and_the_next_goes_on(stand_ins, tmp_path):
-    """No file may grow beyond a few kilobytes: as on a full disk, the kernel says so in the middle of a write."""
-    import resource
+SIZES = ("48k", "160k", "256k", "400k", "2m", "32m")  # of a disk that grows; a whole run takes about 6 MB
 
-    process = begun(spec_of(tmp_path / "run"), {resource.RLIMIT_FSIZE: 3_000})
+
+def job_on_a_small_disk(spec: Spec, environment: dict[str, str], disk: Path, kept: Path) -> None:
+    """The same job on a disk of its own, which is full in the middle of it and then has more room, again and again."""
+    os.environ.update(environment)
+    resize = small_disk(disk, SIZES[0])
+    states = []
+    for size in SIZES:
+        resize(size)
+        try:
+            summary = run(spec)
+            states.append((summary.state, summary.counts["done"], summary.why))
+        except ProbeError as told:
+            states.append(("told", 0, told.found))
+        units = list((disk / "run" / "units").iterdir()) if (disk / "run" / "units").is_dir() else []
+        assert all((unit / "unit.json").stat().st_size for unit in units), size  # none of them is half there
+    (kept / "states.json").write_text(json.dumps(states))
+    shutil.copytree(disk / "run", kept / "run", symlinks=True)
+
+
+def small_disk(place: Path, size: str):
+    """A tmpfs that this process alone sees, and what gives it another size."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    user, group = os.getuid(), os.getgid()
+    assert libc.unshare(NEW_MOUNTS | (0 if user == 0 else NEW_USERS)) == 0, os.strerror(ctypes.get_errno())
+    if user:
+        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+            Path("/proc/self", name).write_text(text)
+
+    def mount(kind: bytes | None, where: str, flags: int, data: str = "") -> None:
+        assert libc.mount(b"none", where.encode(), kind, flags, data.encode()) == 0, os.strerror(ctypes.get_errno())
+
+    mount(None, "/", PRIVATE | RECURSIVELY)
+    mount(b"tmpfs", str(place), 0, f"size={size}")
+    return lambda other: mount(b"tmpfs", str(place), AGAIN, f"size={other}")
+
+
+def test_a_full_disk_ends_the_run_and_the_next_goes_on(stand_ins, tmp_path):
+    disk, kept = tmp_path / "disk", tmp_path / "kept"
+    disk.mkdir()
+    kept.mkdir()
+    process = FORKED.Process(target=job_on_a_small_disk, args=(spec_of(disk / "run"), dict(os.environ), disk, kept))
+    process.start()
     process.join()
-    assert process.exitcode == 1
-    whole = [folder for folder in (tmp_path / "run" / "units").iterdir() if (folder / "unit.json").exists()]
-    assert len(whole) == len(list((tmp_path / "run" / "units").iterdir()))
-    assert run(spec_of(tmp_path / "run")).state == "complete"
+    assert process.exitcode == 0
+    states = json.loads((kept / "states.json").read_text())
+    stopped = [done for state, done, _ in states if state == "stopped"]
+    assert len(stopped) >= 2
+    assert 0 < max(stopped)
+    assert all("No space left on device" in why for _, _, why in states[:-1]), states
+    assert states[-1][0] == "complete"
     run(spec_of(tmp_path / "whole"))
-    assert same(tables(tmp_path / "run"), tables(tmp_path / "whole"))
+    assert same(tables(kept / "run"), tables(tmp_path / "whole"))
 
 
 def test_a_process_that_dies_is_replaced_and_its_unit_done_again(stand_ins, tmp_path):
     spec = spec_of(tmp_path / "run", measures=["suicidal", "mean"], tasks=["ioi"], budget={"workers": 1})
     summary = run(spec)
     assert summary.state == "complete"
-    assert stand_ins()["suicidal/zoo:tiny-masked/ioi/prefix/0"] == 2
+    assert stand_ins()["suicidal/zoo:masked/ioi/prefix/0"] == 2
     told = json.loads((tmp_path / "run" / "manifest.json").read_text())["units"]
     assert any("done again elsewhere" in note for unit in told for note in unit["notes"])
     run(spec_of(tmp_path / "alone", measures=["mean"], tasks=["ioi"]))

@@ -25,7 +25,7 @@ def units(folder: Path) -> dict[str, dict]:
     return {unit["id"]: unit for unit in manifest(folder)["units"]}
 
 
-MEAN, NUMBERS = "mean/zoo:tiny-masked/ioi/prefix/0", "numbers/zoo:tiny-masked/ar/ioi/prefix/0"
+MEAN, NUMBERS = "mean/zoo:masked/ioi/prefix/0", "numbers/zoo:masked/ar/ioi/prefix/0"
 
 
 def test_every_combination_is_one_unit_and_shared_work_is_done_once(stand_ins, tmp_path):
@@ -53,7 +53,7 @@ def test_a_run_folder_holds_what_the_house_says(stand_ins, tmp_path):
     assert told["state"] == "complete"
     assert told["seeds"] == [0]
     assert {"torch", "python", "twinprobe"} <= told["versions"].keys()
-    assert len(told["weights"]["zoo:tiny-masked"]["sha256"]) == 64
+    assert len(told["weights"]["zoo:masked"]["sha256"]) == 64
     unit = units(folder)[MEAN]
     assert unit["status"] == "done"
     assert unit["needs"] == [NUMBERS.replace("/ar/", f"/{role}/") for role in ("ar", "diffusion", "ar-cpt")]
@@ -215,7 +215,7 @@ def test_only_some_units_and_what_they_need(stand_ins, tmp_path):
     assert summary.state == "complete"
     assert set(tables(tmp_path / "run")) == {"mean__zoo-tiny-masked__ioi__prefix__0"}
     with pytest.raises(ProbeError, match="Did you mean"):
-        run(spec_of(tmp_path / "run"), only="maen/zoo:tiny-masked/ioi/prefix/0")
+        run(spec_of(tmp_path / "run"), only="maen/zoo:masked/ioi/prefix/0")
 
 
 def test_a_folder_with_other_things_is_left_alone(stand_ins, tmp_path):

@@ -42,10 +42,12 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment(tmp_path):
     (own / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     assert told(python, "-c", "import probe; print(probe.__file__)", cwd=tmp_path).startswith(str(own))
 
-    smaller = ["pairs=[zoo:tiny-masked]", "tasks=[ioi]", "measures=[front_loading, weight_drift]", "budget.examples=8"]
+    smaller = ["pairs=[zoo:masked]", "tasks=[ioi]", "measures=[front_loading, weight_drift]", "budget.examples=8"]
     options = [word for override in smaller for word in ("--set", override)]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
+    plan = json.loads(told(empty / "bin" / "twinprobe", "run", "demo", "--dry-run", "--json", cwd=elsewhere))
+    assert len(plan["units"]) > 100  # all of it can be run from there: every twin, task and measure is in the wheel
     summary = json.loads(told(empty / "bin" / "twinprobe", "demo", "--json", "--workers", "0", *options, cwd=elsewhere))
     assert summary["state"] == "complete"
     assert summary["counts"]["failed"] == 0

@@ -68,13 +68,13 @@ def test_a_flow_is_distilled_into_a_map(flow, target, taught, tmp_path):
 
 
 def test_a_flow_is_begun_from_an_ar_models_weights(tmp_path):
-    twin = flow_recipe(shape=None, start="zoo:tiny-ar", learning_rate=1e-12, warmup=0, steps=1)
+    twin = flow_recipe(shape=None, start="zoo:ar", learning_rate=1e-12, warmup=0, steps=1)
     folder = adapt(twin, tmp_path / "twin", quiet=True)
-    start = probe.load("zoo:tiny-ar", selftest="off").backbone.state_dict()
+    start = probe.load("zoo:ar", selftest="off").backbone.state_dict()
     made = weights(folder)
     assert made.keys() == start.keys()
     assert all(torch.allclose(made[name], start[name], atol=1e-3) for name in start)
-    assert probe.load(folder, selftest="off").entry.ar == "zoo:tiny-ar"
+    assert probe.load(folder, selftest="off").entry.ar == "zoo:ar"
 
 
 def test_the_average_is_the_average():
@@ -138,7 +138,7 @@ def test_characters_are_trained_on_as_text8_has_them(tmp_path):
         ({"paradigm": "masked", "error": "squared"}, "flow's"),
         ({"target": "semigroup"}, "flow map's"),
         ({"paradigm": "masked", "teacher": "zoo:x"}, "flow map's"),
-        ({"shape": None, "start": "zoo:tiny-ar", "tokenizer": "characters"}, "'shape'"),
+        ({"shape": None, "start": "zoo:ar", "tokenizer": "characters"}, "'shape'"),
     ],
 )
 def test_a_recipe_says_nothing_that_its_paradigm_does_not_know(wrong, told):
