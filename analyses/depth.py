@@ -11,7 +11,7 @@ stands beside the attribution's:
 `targeted` takes the components with the most attribution in the first, middle and last third, and knocks each set out
 at once. By itself that shows nothing: any components knocked out cost something. Beside it stand random sets with as
 many heads and MLPs, chosen from anywhere outside it, whose writes are as big (of many drawn, those with the closest
-norms; `norm_ratio` says how close).
+norms; `norm_ratio` says how close). Each prompt meets a few of these sets, and another prompt others.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from analyses.statistics import Estimate, adjusted, recentred
 
 STAGES = ("early", "middle", "late")
 _CANDIDATES = 2_000  # random sets, of which those closest in norm are run
+_MET = 4  # of them, by each prompt
 _FARTHEST = 2.0  # the ratio of norms beyond which two sets are no match
 
 
@@ -137,7 +138,7 @@ def targeted(
         table=table.assign(q=adjusted(table["p"])),
         title="Do early structures carry more than others?",
         reads="The share of the answer that is lost when the strongest components of a third of the layers are knocked "
-        "out; grey is the range over random sets of as many heads and MLPs with writes as big.",
+        "out; grey is the same of random sets of as many heads and MLPs with writes as big.",
         drawing="forest",
         about={"axes": {"rows": ["comparison", "model"], "colour": "task", "x_title": "share of the metric lost"}},
     )
@@ -157,10 +158,10 @@ def _targeted_rows(run: Knockouts, scores: Scores, size: int | None, draws: int,
         rows.append({**about, "comparison": name, **_share(drops[name], whole).row()})
         if not len(random):
             continue
-        others = run.drop(random)
-        each = others.mean(1) / whole.mean()
-        rows[-1] |= {"norm_ratio": ratio.mean(), "null": each.mean(), "null_low": each.min(), "null_high": each.max()}
-        less_random = _share(drops[name] - others.mean(0), whole).row(p=True)
+        others = run.drop(random[met(len(random), run.n)]).mean(0)
+        chance = {f"null{end}": value for end, value in zip(("", "_low", "_high"), _ends(others, whole), strict=True)}
+        rows[-1] |= {"norm_ratio": ratio.mean(), **chance}
+        less_random = _share(drops[name] - others, whole).row(p=True)
         rows.append({**about, "comparison": f"{name} − random", **less_random, "null": 0.0})
     for other in STAGES[1:]:
         found = _share(drops["early"] - drops[other], whole).row(p=True)
@@ -168,5 +169,16 @@ def _targeted_rows(run: Knockouts, scores: Scores, size: int | None, draws: int,
     return rows
 
 
+def met(sets: int, examples: int) -> NDArray:
+    """Which sets each example meets (few × examples): all sets equally often."""
+    few = min(_MET, sets)
+    return (np.arange(few)[:, None] + few * np.arange(examples)) % sets
+
+
 def _share(over: NDArray, whole: NDArray) -> Estimate:
     return statistics.ratio(over, whole)
+
+
+def _ends(over: NDArray, whole: NDArray) -> tuple[float, float, float]:
+    found = _share(over, whole)
+    return float(found.estimate), float(found.low), float(found.high)

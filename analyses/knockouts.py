@@ -2,15 +2,21 @@
 
     knockouts = Knockouts.of(model, batch, reading="prefix", kind="mean")
     knockouts.metric(masks)           # masks (m × components) → the metric, m × examples
+    knockouts.metric(own)             # masks (m × examples × components): each example's own
     knockouts.layers([[0], [0, 1]])   # masks of whole layers
 
 `kind` is what stands in a component's place: "zero", "mean" (over the clean rows, slot by slot), "resample" (another
 example's) or "corrupt" (the example's own corrupt twin). Components are heads and MLPs in the order of a forward pass,
 as in a circuit's nodes.
 
-One forward pass holds many knock-outs: the same questions stand in it once for each mask, and a mask is an edit of the
-heads' z and the MLPs' output. Every mask is run once, however many measures ask about it, and what measures are handed
-is figures by example, so that they can be resampled.
+One forward pass holds many knock-outs: a row of it is a question under a mask, and a mask is an edit of the heads' z
+and the MLPs' output. Rows are taken in the order of the first layer in which anything is knocked out, and begin there:
+the layers below were computed once (`midway`). No example is run under one mask twice, however many measures ask about
+it, and what measures are handed is figures by example, so that they can be resampled.
+
+Where a figure is a mean over random knock-outs, every example gets draws of its own. That takes fewer runs than the
+same draws for all, and averages over many more of them; and since examples then differ in their draws too, the
+interval over examples has in it what the draws are unsure of.
 """
 
 from __future__ import annotations
@@ -30,6 +36,7 @@ from analyses.circuits.graph import Graph
 from analyses.circuits.metrics import Metric, metric_of
 from analyses.circuits.questions import Questions
 from analyses.circuits.writes import Writes, writes_of
+from analyses.midway import Whole
 from analyses.scores import KINDS, Scores
 from probe.models.model import Model
 from probe.readings import Reading, named
@@ -37,9 +44,10 @@ from probe.tasks.batch import Batch
 from probe.tracing import edit
 from probe.tracing.edits import Change, Edit, Moment
 
-Masks = NDArray[np.bool_]  # knock-outs × components
+Masks = NDArray[np.bool_]  # knock-outs (× examples, each its own) × components
 
-_ROWS = {"cpu": 256, "cuda": 2048}  # in one forward pass, over all knock-outs in it
+_TOKENS = {"cpu": 2**11, "cuda": 2**17}  # in one forward pass: what a CPU's cache holds, what fills a GPU
+_HELD = {"cpu": 2**28, "cuda": 2**33}  # bytes, of whole passes and what stands instead
 
 
 @dataclass(eq=False)
@@ -55,7 +63,8 @@ class Knockouts:
     scope: str = ""
     examples: str = ""
     rows: int = 256
-    _known: dict[bytes, NDArray] = field(default_factory=dict, repr=False)
+    _known: dict[bytes, NDArray] = field(default_factory=dict, repr=False)  # by mask: of each example, NaN if not run
+    _begun: tuple[slice, Whole, Writes] | None = field(default=None, repr=False)  # of the questions run last
 
     @classmethod
     def of(
@@ -84,7 +93,7 @@ class Knockouts:
             task=batch.task,
             scope=batch.scope,
             examples=f"{batch.task}, seed {batch.seed}, n {questions.examples}",
-            rows=rows or _ROWS.get(model.device.type, 256),
+            rows=rows or max(1, _TOKENS.get(model.device.type, _TOKENS["cpu"]) // questions.slots),
         )
 
     # Masks
@@ -114,12 +123,18 @@ class Knockouts:
     def metric(self, masks: Masks) -> NDArray:
         """The metric (knock-outs × examples) under each mask; what was run before is remembered."""
         masks = np.asarray(masks, dtype=bool)
-        keys = [mask.tobytes() for mask in np.packbits(masks, axis=1)]
-        fresh = [at for at, key in enumerate(keys) if key not in self._known]
-        fresh = list({keys[at]: at for at in fresh}.values())
-        if fresh:
-            self._known |= zip([keys[at] for at in fresh], self._run(masks[fresh]), strict=True)
-        return np.stack([self._known[key] for key in keys])
+        shape = (len(masks), self.n, self.n_components)
+        each = np.broadcast_to(masks if masks.ndim == 3 else masks[:, None], shape)
+        distinct, which = np.unique(each.reshape(-1, self.n_components), axis=0, return_inverse=True)
+        which = which.reshape(shape[:2])
+        known = [self._known.setdefault(mask.tobytes(), np.full(self.n, np.nan)) for mask in np.packbits(distinct, 1)]
+        asked = np.zeros((len(distinct), self.n), dtype=bool)
+        asked[which, np.arange(self.n)] = True
+        asked &= np.isnan(known)
+        if asked.any():
+            for mine, found, new in zip(known, self._run(distinct, asked), asked, strict=True):
+                mine[new] = found[new]
+        return np.stack(known)[which, np.arange(self.n)]
 
     def drop(self, masks: Masks) -> NDArray:
         """How much of the metric is lost under each mask, example by example."""
@@ -143,41 +158,61 @@ class Knockouts:
         )
 
     @torch.no_grad()
-    def _run(self, masks: Masks) -> NDArray:
-        found = np.zeros((len(masks), self.n))
-        rows = min(len(self.questions), self.rows)
-        self.ablation.prepare(rows)
-        for chunk, part in in_chunks(len(self.questions), rows, lambda chunk: self._on(chunk, masks)):
+    def _run(self, masks: Masks, asked: NDArray) -> NDArray:
+        """The metric (masks × examples) where it is asked for."""
+        found = np.zeros(asked.shape)
+        held = min(len(self.questions), self._held)
+        for chunk, part in in_chunks(len(self.questions), held, lambda chunk: self._on(chunk, masks, asked)):
             weight, example = self.questions.weight[chunk].numpy(), self.questions.example[chunk].numpy()
             np.add.at(found.T, example, (part * weight).T)
         return found
 
-    def _on(self, chunk: slice, masks: Masks) -> NDArray:
-        """The metric of some questions under all masks: knock-outs × questions."""
-        asked = self.questions[chunk]
-        clean, _ = writes_of(self.model, asked.canvas())
-        instead, _ = self.ablation.instead(chunk, clean)
-        at_once = max(1, self.rows // len(asked))
-        parts = [self._under(asked, instead, masks[at : at + at_once]) for at in range(0, len(masks), at_once)]
-        return np.concatenate(parts)
+    def _on(self, chunk: slice, masks: Masks, asked: NDArray) -> NDArray:
+        """The metric of some questions under masks: masks × questions, 0 where nobody asks."""
+        questions = self.questions[chunk]
+        whole, instead = self._whole(chunk)
+        mask, question = np.nonzero(asked[:, questions.example.numpy()])
+        first = self._first_layer(masks)[mask]
+        order = np.argsort(first, kind="stable")
+        found = np.zeros((len(masks), len(questions)))
+        for at in range(0, len(order), self.rows):
+            now = order[at : at + self.rows]
+            rows, chosen = torch.from_numpy(question[now]), torch.from_numpy(masks[mask[now]])
+            with whole.begun(int(first[now].min()), rows), edit(self.model, self._edits(instead, rows, chosen)):
+                hidden = self.model.run_trunk(questions.canvas()[rows])
+            these = questions[rows]
+            found[mask[now], question[now]] = self.measure(these.answers(hidden), these.truth).float().cpu().numpy()
+        return found
 
-    def _under(self, asked: Questions, instead: Writes, masks: Masks) -> NDArray:
-        times = len(masks)
-        order = torch.arange(len(asked)).repeat(times)
-        repeated = asked[order]
-        with edit(self.model, self._edits(instead, torch.from_numpy(masks))):
-            hidden = self.model.run_trunk(repeated.canvas())
-        logits = repeated.answers(hidden)
-        return self.measure(logits, repeated.truth).float().cpu().numpy().reshape(times, len(asked))
+    @property
+    def _held(self) -> int:
+        """Questions whose whole pass is held at a time: a stream, two writes and two in their stead for every layer."""
+        bytes_each = 5 * 4 * self.model.n_layers * self.questions.slots * self.model.d_model
+        return max(1, _HELD.get(self.model.device.type, _HELD["cpu"]) // bytes_each)
 
-    def _edits(self, instead: Writes, masks: Tensor) -> list[Edit]:
+    def _whole(self, chunk: slice) -> tuple[Whole, Writes]:
+        """The whole pass of some questions, and what stands instead; the last are kept."""
+        if self._begun is None or self._begun[0] != chunk:
+            self._begun = None
+            self.ablation.prepare(min(chunk.stop - chunk.start, self.rows))
+            whole = Whole.of(self.model, self.questions[chunk].canvas())
+            self._begun = chunk, whole, self.ablation.instead(chunk, whole.writes)[0]
+        return self._begun[1:]
+
+    def _first_layer(self, masks: Masks) -> NDArray:
+        """The first layer in which anything is knocked out; the last, where nothing is."""
+        layer = np.where(masks, self.nodes["layer"].to_numpy(), self.model.n_layers - 1)
+        return layer.min(1)
+
+    def _edits(self, instead: Writes, rows: Tensor, masks: Tensor) -> list[Edit]:
         heads, edits = self.model.n_heads, []
         for layer, chosen in enumerate(masks.split(heads + 1, dim=1)):
             if chosen[:, :heads].any():
                 z = instead.heads[layer].unflatten(-1, (heads, -1)).transpose(1, 2)
-                edits.append(Edit("z", Replaced(z, chosen[:, :heads]), (layer,), one_layer=True))
+                edits.append(Edit("z", Replaced(z, rows, chosen[:, :heads]), (layer,), one_layer=True))
             if chosen[:, heads].any():
-                edits.append(Edit("mlp_out", Replaced(instead.mlps[layer], chosen[:, heads]), (layer,), one_layer=True))
+                change = Replaced(instead.mlps[layer], rows, chosen[:, heads])
+                edits.append(Edit("mlp_out", change, (layer,), one_layer=True))
         return edits
 
     # What knock-outs are matched by
@@ -200,16 +235,17 @@ class Knockouts:
 
 @dataclass(frozen=True, eq=False)
 class Replaced(Change):
-    """Other writes where a mask says so. The rows hold the questions once for each mask."""
+    """Other writes where a mask says so."""
 
-    instead: Tensor  # questions × …, as a view of the site
-    chosen: Tensor  # masks (× heads)
+    instead: Tensor  # questions (× heads) × …, as a view of the site
+    rows: Tensor  # which question a row of the pass is
+    chosen: Tensor  # rows (× heads)
 
     def values(self) -> list[Tensor]:
-        return [self.instead, self.chosen]
+        return [self.instead, self.rows, self.chosen]
 
     def __call__(self, old: Tensor, moment: Moment) -> Tensor:
-        by_mask = old.unflatten(0, (len(self.chosen), -1))
-        chosen = self.chosen[:, None].to(old.device)  # masks × questions (× heads) × position × feature
-        chosen = chosen.reshape(*chosen.shape, *[1] * (by_mask.dim() - chosen.dim()))
-        return torch.where(chosen, self.instead.to(old), by_mask).flatten(0, 1)
+        row, *head = (index.to(old.device) for index in self.chosen.nonzero(as_tuple=True))
+        new = old.clone()
+        new[row, *head] = self.instead[self.rows.to(old.device)[row], *head].to(old)
+        return new

@@ -6,11 +6,13 @@ work is spread, the curve is the same as one in random order. So the figure is t
 below 0 is concentrated, near 0 spread.
 
 The order is by |score|, of an attribution or of single knock-outs; prompts are resampled with the order as it is.
+Random orders are each prompt's own: the mean is over as many orders as there are prompts and draws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -31,18 +33,17 @@ def grid(n: int, points: int = POINTS) -> NDArray:
 
 
 def first_gone(order: NDArray, gone: NDArray) -> Masks:
-    """Masks of the first so many components of an order."""
-    rank = np.empty(len(order), dtype=int)
-    rank[order] = np.arange(len(order))
-    return rank[None] < gone[:, None]
+    """Masks (sizes × … × components) of the first so many components of an order, or of each of several (…)."""
+    return order.argsort(-1) < gone.reshape(-1, *[1] * order.ndim)
 
 
 def by_strength(scores: Scores) -> NDArray:
     return np.argsort(-np.abs(scores.values.mean(0)), kind="stable")
 
 
-def random_orders(n: int, draws: int, seed: int) -> NDArray:
-    return np.random.default_rng(seed).random((draws, n)).argsort(1)
+def random_orders(shape: tuple[int, ...], seed: int) -> NDArray:
+    """Orders on the last axis."""
+    return np.random.default_rng(seed).random(shape).argsort(-1)
 
 
 def normalised(metric: NDArray) -> Statistic:
@@ -65,19 +66,19 @@ def curves(
     runs: Iterable[tuple[Knockouts, Scores]],
     *,
     points: int = POINTS,
-    draws: int = 8,
+    draws: int = 2,
     seed: int = 0,
     resamples: int = 2000,
 ) -> Result:
     """A curve for each run in the order of its scores, its random-order mean, and their areas.
 
-    Models compared on the same examples also get a row of differences: the area (less random) less the first model's.
+    Models compared on the same examples also get rows of differences: the area (less random) less another model's.
     """
     rows, areas = [], []
     for run, scores in runs:
         gone = grid(run.n_components, points)
         ranked = run.metric(first_gone(by_strength(scores), gone))
-        orders = random_orders(run.n_components, draws, seed)
+        orders = random_orders((draws, run.n, run.n_components), seed)
         random = np.stack([run.metric(first_gone(order, gone)) for order in orders])
         named = {"model": run.model.name, "task": run.task, "scope": run.scope, "ablation": run.ablation.kind}
         rows += _points(named, run, normalised(ranked), normalised(random), gone, resamples)
@@ -124,13 +125,12 @@ def _less_random(ranked: Statistic, random: Statistic, gone: NDArray) -> Statist
 
 
 def _changes(areas: list[tuple[dict[str, Any], Knockouts, Statistic]], resamples: int) -> list[dict[str, Any]]:
+    """Each model less each before it, where both were asked the same examples."""
     rows = []
-    for task in dict.fromkeys(named["task"] for named, _, _ in areas):
-        (first, run, base), *others = [one for one in areas if one[0]["task"] == task]
-        for named, other, found in others:
-            if named["model"] == first["model"] or other.examples != run.examples:
-                continue
-            change = bootstrap(lambda w, base=base, found=found: found(w) - base(w), run.n, count=resamples)
-            model = f"{named['model']} − {first['model']}"
-            rows.append({**named, "model": model, "what": "Δ area − random", **change.row(p=True), "null": 0.0})
+    for (first, run, base), (named, other, found) in combinations(areas, 2):
+        if named["model"] == first["model"] or other.examples != run.examples:
+            continue
+        change = bootstrap(lambda w, base=base, found=found: found(w) - base(w), run.n, count=resamples)
+        model = f"{named['model']} − {first['model']}"
+        rows.append({**named, "model": model, "what": "Δ area − random", **change.row(p=True), "null": 0.0})
     return rows

@@ -31,12 +31,12 @@ def interaction(runs: Iterable[tuple[Knockouts, Scores]], *, sizes: Sequence[int
     rows = []
     for run, scores in runs:
         whole = run.full - run.empty
-        singles = run.drop(run.each())
-        order = by_strength(scores)
+        order = by_strength(scores)[: max(sizes)]
+        singles = run.drop(run.each()[order])
         named = {"model": run.model.name, "task": run.task, "scope": run.scope, "ablation": run.ablation.kind}
         for size in (size for size in sizes if size <= run.n_components):
-            joint = run.drop(first_gone(order, np.array([size])))[0]
-            total = singles[order[:size]].sum(0)
+            joint = run.drop(run.each()[order[:size]].any(0, keepdims=True))[0]
+            total = singles[:size].sum(0)
             for what, values in (("joint", joint), ("sum of singles", total), ("joint − sum", joint - total)):
                 found = statistics.ratio(values, whole).row(p=what == "joint − sum")
                 rows.append({**named, "k": size, "what": what, **found})

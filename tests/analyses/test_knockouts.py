@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 import probe
 from analyses import circuits, depth, specialization
 from analyses.knockouts import Knockouts
+from analyses.midway import Whole
 from analyses.scores import Scores, scores_of
 from analyses.specialization.curves import area, first_gone, grid
 from analyses.specialization.joint import least
@@ -89,6 +90,35 @@ def test_a_mask_is_run_once(run):
         run.model.before_run.remove(passes.append)
 
 
+def test_each_example_may_have_a_mask_of_its_own(run):
+    some = masks_of(run, ("a0.h1", "m1"), ("a1.h0",), ())
+    turns = np.arange(run.n) % 3
+    fresh = Knockouts.of(run.model, batch_of(6), kind="zero", metric="logit_difference")
+    found = fresh.metric(some[turns][None])
+    np.testing.assert_allclose(found[0], run.metric(some)[turns, np.arange(run.n)], atol=1e-5)
+    np.testing.assert_allclose(fresh.metric(some), run.metric(some), atol=1e-5)  # those that are missing, after
+
+
+@pytest.mark.parametrize("stock", ["gpt2", "llama-gqa", "qwen3"])
+def test_beginning_midway_is_the_whole_pass(stock):
+    model = model_of(stock, "full-noshift")
+    forwards = [dict(vars(block)).get("forward") for block in model.blocks]
+    canvas = Knockouts.of(model, batch_of(6), kind="zero").questions.canvas()
+    whole, rows = Whole.of(model, canvas), torch.tensor([3, 0, 3])
+    with torch.no_grad():
+        expected = model.run_trunk(canvas[rows])
+        for layer in range(model.n_layers):
+            with whole.begun(layer, rows):
+                torch.testing.assert_close(model.run_trunk(canvas[rows]), expected)
+    assert [dict(vars(block)).get("forward") for block in model.blocks] == forwards
+    ran = []
+    hook = model.blocks[0].mlp.register_forward_hook(lambda *_: ran.append(1))
+    with whole.begun(1, rows), torch.no_grad():
+        model.run_trunk(canvas[rows])
+    hook.remove()
+    assert not ran
+
+
 def test_padding_changes_nothing(run):
     """The same questions behind four slots of padding."""
     questions = run.questions
@@ -103,7 +133,9 @@ def test_padding_changes_nothing(run):
     some = masks_of(run, (), ("a0.h1",), ("m0", "a1.h2"))
     for kind in ("zero", "corrupt"):
         plain = Knockouts.of(run.model, batch_of(6), kind=kind, metric="logit_difference")
-        behind = replace(plain, questions=moved, ablation=replace(plain.ablation, questions=moved), _known={})
+        behind = replace(
+            plain, questions=moved, ablation=replace(plain.ablation, questions=moved), _known={}, _begun=None
+        )
         np.testing.assert_allclose(behind.metric(some), plain.metric(some), atol=1e-4)
 
 
@@ -177,6 +209,14 @@ def test_matched_sets_match():
     assert len(depth.matched(mask, kinds, norms, 16)[0]) == 0  # nothing as big: no match
 
 
+def test_every_example_meets_as_many_sets_and_every_set_as_many_examples():
+    found = depth.met(16, 48)
+    assert found.shape == (4, 48)
+    assert (np.bincount(found.ravel(), minlength=16) == 12).all()
+    assert all(len(set(column)) == 4 for column in found.T)
+    assert depth.met(2, 10).shape == (2, 10)
+
+
 def test_curves_begin_at_one_and_end_at_zero(runs):
     table = specialization.curves([runs["early", "spread"]], draws=2).table
     curve = table[table["what"] == "curve"].sort_values("gone")
@@ -220,7 +260,9 @@ class Made:
         return SimpleNamespace(kind="zero")
 
     def metric(self, masks: np.ndarray) -> np.ndarray:
-        return self.left(~masks)[:, None] * np.linspace(1, 2, self.n)
+        each = np.broadcast_to(masks if masks.ndim == 3 else masks[:, None], (len(masks), self.n, self.n_components))
+        left = self.left(~each.reshape(-1, self.n_components)).reshape(each.shape[:2])
+        return left * np.linspace(1, 2, self.n)
 
     def scores(self):
         nodes = pd.DataFrame({"node": list("abcdef"), "layer": range(6), "head": 0, "kind": "head"})
