@@ -3,10 +3,11 @@
     twinprobe card zoo:masked            prints it
     twinprobe card zoo:masked --write    puts it into the model's folder
 
-Two figures a task. "The whole answer": the model writes everything that was left open, by its own sampler, and the
+Three figures a task. "The whole answer": the model writes everything that was left open, by its own sampler, and the
 task's checker judges it. "The asked token": it is asked for one token with the truth to its left (the reading `ar`, or
 `prefix` for a diffusion model), which is what circuits are looked for in; beside it what a guess among the answers that
-the question offers would get.
+the question offers would get. "Both twins": of how many questions tried both the model and the AR model that it was
+made from get that token right, until there is a pool of POOL, which is what pairs are compared on.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from pathlib import Path
 import yaml
 
 from probe.decoding.score import score
+from probe.errors import TaskError
 from probe.models.loading import load, resolve
 from probe.models.model import Model
-from probe.readings import AR, Accuracy, Prefix, right
+from probe.pairs import Pair
+from probe.paradigms import Autoregressive
+from probe.readings import AR, Accuracy, Prefix, pool, right
 from probe.tasks import TASKS, Task, task
 from probe.training.curve import CURVE, read_curve
 
 CARD = "README.md"
+POOL = 500
 
 
 def card(where: str, n: int = 500) -> str:
@@ -48,8 +53,12 @@ def _head(where: str, model: Model) -> str:
 
 
 def _answers(where: str, model: Model, n: int) -> str:
-    rows = [_row(model, task(name), n) for name in TASKS]
-    heads = ("task", "the whole answer right", "the asked token right", "a guess")
+    ar = model.entry.ar if model.entry else None
+    twin = model.paradigm.name != Autoregressive.name and ar is not None
+    pair = Pair(load(ar), model, name=where) if twin else None
+    rows = [_row(model, pair, task(name), n) for name in TASKS]
+    heads = ["task", "the whole answer right", "the asked token right", "a guess"]
+    heads += [f"both twins, for a pool of {POOL}"] if pair else []
     lines = [
         "## How well it answers",
         "",
@@ -62,11 +71,21 @@ def _answers(where: str, model: Model, n: int) -> str:
     return "\n".join(lines)
 
 
-def _row(model: Model, asked: Task, n: int) -> tuple[str, ...]:
+def _row(model: Model, pair: Pair | None, asked: Task, n: int) -> tuple[str, ...]:
     batch = asked.examples(model, n, fewer=True)
     solved = right(model, batch, AR() if model.paradigm.in_order else Prefix())
     slot = Accuracy(int(solved.sum()), len(solved))
-    return asked.name, str(score(model, asked, n)), str(slot), f"{asked.guess(batch):.2f}"
+    alone = asked.name, str(score(model, asked, n)), str(slot), f"{asked.guess(batch):.2f}"
+    return (*alone, _shared(pair, asked)) if pair else alone
+
+
+def _shared(pair: Pair, asked: Task) -> str:
+    try:
+        found = pool(asked, pair, POOL, reading=Prefix())
+    except TaskError as error:
+        return f"no: {error.found.partition(';')[0]}"
+    tried = found.accuracy["ar"].tried
+    return f"{round(found.selection_rate * tried)} of {tried}"
 
 
 def _making(folder: Path) -> str:
