@@ -57,11 +57,11 @@ class Pair:
     def twins(self) -> bool:
         """Whether the diffusion model was made from AR weights, as far as is declared. A flow trained from nothing is
         comparable with the AR model in what it does, and not weight by weight or edge by edge."""
-        entry = self.diffusion.entry
-        return entry is None or entry.ar is not None
+        return not from_nothing(self.diffusion)
 
     def refuse_strangers(self, measure: str) -> None:
-        """Refuse a measure that lays the weights, or the edges between them, of both models side by side."""
+        """Refuse a measure that lays the weights of both models side by side, or what follows from them: edges between
+        components of one name, the axes of the residual stream."""
         if not self.twins:
             raise ProbeError(
                 f"{measure} of {self.ar.name!r} and {self.diffusion.name!r}",
@@ -74,6 +74,11 @@ class Pair:
     def vocabulary(self) -> int:
         """The token ids that both twins have; one of them may have a row more, for its mask."""
         return min(self.ar.vocabulary, self.diffusion.vocabulary)
+
+
+def from_nothing(model: Model) -> bool:
+    """Whether a diffusion model was trained from random weights, as is declared of it."""
+    return model.entry is not None and model.entry.ar is None and not model.paradigm.in_order
 
 
 def lend_mask(model: Model, mask: int | None) -> None:

@@ -54,7 +54,9 @@ def heads(
             own = how.attention if square else None
             made[role] = per_head(model, _shown(model, tokens, own if attention is None else attention, padding))
     parts = [wide(of, resamples, model=names[role], role=role, task=task) for role, of in made.items()]
-    for role in made if "ar" in made else ():
+    # Heads of one name are one head in twins alone; of a model from nothing there is no difference by head.
+    alike = not isinstance(models, Pair) or models.twins
+    for role in made if alike and "ar" in made else ():
         difference = made[role].minus(made["ar"]) if role != "ar" else None
         if difference is not None:
             model, against = names[role] + DIFFERENCE + names["ar"], role + DIFFERENCE + "ar"

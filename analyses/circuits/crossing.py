@@ -64,6 +64,7 @@ def cross(
     resamples: int = 2000,
 ) -> Result:
     """Every circuit in every model, beside the model's own and random ones. `circuits` are by role: ar, diffusion, …"""
+    pair.refuse_strangers("cross-faithfulness")
     circuits = _attributed(pair, batch, reading, metric) if circuits is None else dict(circuits)
     models = _checked(pair, circuits)
     tables = []

@@ -40,6 +40,8 @@ def cosine(
     seed: int = 0,
 ) -> Result:
     """Cosine of every model's states with the AR model's, layer by layer; clean and masked slots apart."""
+    if isinstance(models, Pair):
+        models.refuse_strangers("cosine of states")
     parts = []
     for first, role, both in in_pairs(traces_of(models, batch, reading, traces)):
         for group in both.groups:

@@ -23,6 +23,7 @@ WHOLE = ("embed", "place_embed", "final_norm", "unembed")
 @torch.no_grad()
 def weight_drift(pair: Pair) -> Result:
     """‖W − W_AR‖/‖W_AR‖ by layer and module of the diffusion model and the controls."""
+    pair.refuse_strangers("weight drift")
     rows = []
     for role, model in pair.models.items():
         if role == "ar":

@@ -54,6 +54,9 @@ class Model:
         # function registered with transformers that replaces the stock ones while a pattern is edited.
         self.before_run: list[Callable[[Canvas], None]] = []
         self.attention_override: str | None = None
+        # What gradients are to go through instead of the backbone itself: in training on several devices its wrapper,
+        # which adds up what each has found.
+        self.wrapper: nn.Module | None = None
         self._tokenizer = tokenizer
 
     def __repr__(self) -> str:
@@ -152,7 +155,8 @@ class Model:
 
     def run(self, canvas: Canvas, *, eager: bool = False, **inputs: Tensor) -> Tensor:
         """Logits for a canvas. `eager` computes attention patterns openly; SDPA is faster where nobody reads them."""
-        return self.backbone(**self._inputs(canvas, eager, inputs)).logits
+        called = self.wrapper if self.wrapper is not None and torch.is_grad_enabled() else self.backbone
+        return called(**self._inputs(canvas, eager, inputs)).logits
 
     def run_trunk(self, canvas: Canvas, *, eager: bool = False, cache: Cache | None = None, **inputs: Tensor) -> Tensor:
         """The final norm's output for a canvas: everything but the unembedding.

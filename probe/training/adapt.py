@@ -4,7 +4,7 @@
 
 Everything that a run needs to go on stands in the folder's checkpoints; the same call again resumes there, and ends
 with the weights of a run that was never interrupted. On several GPUs the same recipe runs under `accelerate launch`
-(with FSDP, where its configuration says so): the lessons are drawn by step, whoever draws them.
+(with FSDP, where its configuration says so; flows without): the lessons are drawn by step, whoever draws them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from accelerate import PartialState
 
 from probe.errors import ProbeError
 from probe.models.catalog import OWN_ENTRY
@@ -36,13 +37,15 @@ RECIPE = "recipe.yaml"
 
 def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
     """Make the recipe's model in `folder`, going on from its last checkpoint if there is one; what is made is kept."""
-    folder = Path(folder)
-    _refuse_another_recipe(recipe, folder)
+    folder, processes = Path(folder), PartialState()
+    with processes.main_process_first():
+        _refuse_another_recipe(recipe, folder)
     if (folder / OWN_ENTRY).is_file() and not (folder / CHECKPOINTS).exists():
         return folder
     torch.manual_seed(recipe.seed)
     model = beginning(recipe)
-    lessons = Lessons(recipe, model.paradigm, model.tokenizer, model.paradigm.given_mask(), folder / CHECKPOINTS)
+    with processes.main_process_first():  # the first tokenizes running text, and the others read it
+        lessons = Lessons(recipe, model.paradigm, model.tokenizer, model.paradigm.given_mask(), folder / CHECKPOINTS)
     with joined(model), model.trainable(), arithmetic(model, recipe):
         adapters = Adapters(model, recipe.lora) if recipe.lora else None
         average = Average(model.backbone, recipe.average, folder / CHECKPOINTS) if recipe.average else None
@@ -59,16 +62,31 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
                 Snapshots(model, recipe, folder, average, adapters),
             ],
         )
+        _refuse_shards(model, trainer)
         trainer.train(resume_from_checkpoint=last_whole(folder / CHECKPOINTS))
-        write_curve(trainer.state.log_history, model, folder)
         if adapters:
             adapters.merge()
         with average.in_place() if average else nullcontext():
             if recipe.horizon is not None:
                 _look_ahead(model, recipe, recipe.horizon, lessons, folder / CHECKPOINTS, quiet)
-            keep(model, recipe, folder, folder / CHECKPOINTS)
-    shutil.rmtree(folder / CHECKPOINTS)
+            if processes.is_main_process:
+                write_curve(trainer.state.log_history, model, folder)
+                keep(model, recipe, folder, folder / CHECKPOINTS)
+    processes.wait_for_everyone()
+    if processes.is_main_process:
+        shutil.rmtree(folder / CHECKPOINTS)
     return folder
+
+
+def _refuse_shards(model: Model, trainer: Teacher) -> None:
+    """A flow reads its embedding outside of the backbone's call, where FSDP has it in pieces."""
+    if model.paradigm.owns_loss and trainer.is_fsdp_enabled:
+        raise ProbeError(
+            f"a {model.paradigm.name} trained under FSDP",
+            expected="whole weights in each process (DDP), as `accelerate launch --multi_gpu` has them",
+            found="FSDP, which holds them in pieces",
+            remedy="Launch it without FSDP.",
+        )
 
 
 def _look_ahead(

@@ -1,0 +1,53 @@
+"""Training in two processes: gradients are added up, so that both end with the same weights, and one of them writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+import probe
+
+# What each process does: train as `twinprobe adapt` does, and say what weights it ended with.
+RANK = """
+import json, os, sys
+from probe.training import read_recipe
+adapt = sys.modules["probe.training.adapt"]
+begin, begun = adapt.beginning, []
+
+def beginning(recipe):
+    begun.append(begin(recipe))
+    return begun[0]
+
+adapt.beginning = beginning
+adapt.adapt(read_recipe(sys.argv[1]), sys.argv[2], quiet=True)
+parts = [begun[0].backbone, *begun[0].attachments.values()]
+found = [value.double().norm().item() for part in parts for value in part.parameters()]
+with open(f"{sys.argv[2]}-{os.environ['RANK']}.json", "w") as file:
+    json.dump(found, file)
+"""
+
+
+@pytest.mark.parametrize("paradigm", ["masked", "flow"])
+def test_two_processes_learn_together(paradigm, tmp_path):
+    shape = {"layers": 1, "heads": 2, "kv_heads": 1, "d_model": 16, "d_mlp": 32}
+    recipe = {"name": "two", "shape": shape, "paradigm": paradigm, "tasks": {"ioi": 1, "countdown": 1}, "steps": 3}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "batch": 4, "learning_rate": 0.01}))
+    (tmp_path / "rank.py").write_text(RANK)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    told = subprocess.run(
+        [*launch, "rank.py", "recipe.yaml", "made"],
+        cwd=tmp_path,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr[-2000:]
+    first, second = (json.loads((tmp_path / f"made-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert probe.load(tmp_path / "made", selftest="off").paradigm.name == paradigm
