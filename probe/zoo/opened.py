@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from probe.errors import ProbeError
 from probe.models.loading import load
 from probe.training.curve import read_curve
-from probe.zoo import curve_folder
+from probe.training.recipe import read_recipe
+from probe.training.text import Pieces
+from probe.zoo import curve_folder, zoo_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from torch import Tensor
 
     from probe.models.model import Model
 
@@ -26,6 +33,22 @@ class Zoo:
 
     def models(self, *names: str) -> dict[str, Model]:
         return {name: self.model(name) for name in names}
+
+    def held_out(self, name: str, n: int) -> Tensor:
+        """The first n pieces (n × length) that were held out of the running text a model learnt from."""
+        import torch
+
+        recipe = read_recipe(zoo_folder(name) / "recipe.yaml")
+        if recipe.text is None:
+            raise ProbeError(
+                f"text held out from zoo:{name}",
+                expected="a model that learnt from running text",
+                found="one that learnt from tasks",
+                remedy="Ask its tasks.",
+            )
+        with TemporaryDirectory() as cache:
+            pieces = Pieces(recipe.text, self.model(name).tokenizer, Path(cache), "test")
+            return pieces[torch.arange(min(n, len(pieces)))]
 
     def curve(self, name: str) -> Mapping[str, list[float]]:
         """Steps, tokens, operations, loss and accuracy of a model's training."""

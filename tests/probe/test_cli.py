@@ -108,7 +108,7 @@ def test_a_task_can_be_a_file_of_ones_own(tmp_path):
     assert any("museum" in run.stdout for run in shown)
 
 
-@pytest.mark.parametrize("model", ["ar", "masked", "tiny-block", "fluid"])
+@pytest.mark.parametrize("model", ["ar", "masked", "block", "fluid"])
 def test_decode_writes_and_counts_its_passes(model):
     prompt = "When Luke and Keith went to the museum, Keith gave a flower to"
     told = json.loads(twinprobe("decode", f"zoo:{model}", prompt, "--length", "1", "--json").stdout)

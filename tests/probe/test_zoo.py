@@ -14,15 +14,18 @@ from probe.tasks import TASKS
 from probe.training import read_recipe
 from probe.training.curve import read_curve
 from probe.zoo import curve_folder, curves, shipped, snapshots, zoo_folder
-from probe.zoo.card import CARD
+from probe.zoo.card import CARD, POOL
 
-TWINS = [name for name in shipped() if not name.startswith("tiny-")]
+TWINS = shipped()
+DIFFUSION = [name for name in TWINS if read_recipe(zoo_folder(name) / "recipe.yaml").paradigm != "autoregressive"]
 LEARNT = {"ioi": 0.98, "greater_than": 0.98, "induction": 0.95}
 
 
 def test_the_zoo_holds_what_its_makefile_remakes():
-    made = re.search(r"^ZOO := (.*)$", (zoo_folder("ar").parent.parent.parent / "Makefile").read_text(), re.M).group(1)
-    assert sorted(made.split()) == sorted({*shipped(), *curves()})
+    file = zoo_folder("ar").parent.parent.parent / "Makefile"
+    made = dict(re.findall(r"^(ZOO|CURVES) := (.*)$", file.read_text(), re.M))
+    assert sorted(made["ZOO"].split()) == shipped()
+    assert sorted(made["CURVES"].split()) == sorted({*curves()} - {*shipped()})
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -60,10 +63,20 @@ def test_snapshots_are_what_a_model_was_on_its_way():
         probe.load("zoo:masked@7")
 
 
-def test_both_twins_of_a_pair_solve_a_pool():
-    pair = probe.load_pair("zoo:masked", controls=False)
-    for name in TASKS:
-        assert len(probe.task(name).batch(pair, 100)) == 100
+@pytest.mark.parametrize("name", DIFFUSION)
+def test_both_twins_of_each_pair_solve_a_pool_of_every_task(name):
+    found = re.findall(r"\| (\d+) of (\d+) \|$", (zoo_folder(name) / CARD).read_text(), re.M)
+    assert len(found) == len(TASKS)
+    assert all(int(both) >= POOL for both, _ in found)
+
+
+def test_the_pool_is_there_as_the_card_says():
+    batch = probe.task("sudoku").batch(probe.load_pair("zoo:masked", controls=False), POOL)
+    both, tried = re.search(
+        r"^\| sudoku .*\| (\d+) of (\d+) \|$", (zoo_folder("masked") / CARD).read_text(), re.M
+    ).groups()
+    assert len(batch) == POOL
+    assert batch.selection_rate == pytest.approx(int(both) / int(tried))
 
 
 def test_a_claim_that_is_not_known_is_refused_with_the_nearest(monkeypatch, capsys):

@@ -121,7 +121,7 @@ def test_resamples_are_of_examples():
 
 @pytest.fixture(scope="module")
 def pair():
-    return probe.load_pair("zoo:tiny-masked-noshift")
+    return probe.load_pair("zoo:masked-noshift")
 
 
 def test_masked_clean_and_what_stands_before_a_mask_are_apart(pair):

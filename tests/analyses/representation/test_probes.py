@@ -13,7 +13,7 @@ from analyses.representation.probes import control_labels, kinds_of, mask_count,
 from probe.readings import TrajectoryReading
 from tests.probe.readings import asking
 
-N = 120
+N = 240
 RNG = np.random.default_rng
 
 

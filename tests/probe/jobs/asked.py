@@ -11,13 +11,14 @@ import yaml
 from probe.jobs.spec import Spec
 from probe.jobs.spec_file import parse_spec
 
+PAIR = {"ar": "zoo:ar", "diffusion": "zoo:masked", "controls": {"ar-cpt": "zoo:ar-cpt"}, "name": "zoo:masked"}
 SMALL = {"examples": 4, "resamples": 5, "workers": 0}
 
 
 def text_of(output: Path, **other: Any) -> str:
     """A spec as YAML."""
     budget = {**SMALL, **other.pop("budget", {})}
-    job = {"pairs": ["zoo:masked"], "tasks": ["ioi", "greater_than"], "measures": ["mean", "across"], **other}
+    job = {"pairs": [PAIR], "tasks": ["ioi", "greater_than"], "measures": ["mean", "across"], **other}
     return yaml.safe_dump({**job, "budget": budget, "output": str(output)})
 
 

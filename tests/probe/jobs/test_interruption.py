@@ -143,7 +143,7 @@ def test_a_unit_that_always_kills_its_process_fails_and_the_others_do_not(stand_
     assert summary.exit_code == 1
     (error,) = summary.failures.values()
     assert error["kind"] == "Lost"
-    assert set(tables(tmp_path / "run")) == {"mean__zoo-tiny-masked__ioi__prefix__0"}
+    assert set(tables(tmp_path / "run")) == {"mean__zoo-masked__ioi__prefix__0"}
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

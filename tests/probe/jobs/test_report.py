@@ -85,8 +85,8 @@ def test_claims_come_first_with_their_answers_pair_by_pair(tmp_path):
     answers = {claim.claim: [answer and answer.verdict for answer in claim.answers] for claim in said.claims.claims}
     assert answers["On global tasks computation moves earlier, more than on local ones."] == ["supported"] * 2
     assert answers["What moves computation earlier is sight of the right context."] == ["contradicted"] * 2
-    assert answers["Components are less sharply specialised."] == ["not asked"] * 2
-    assert said.claims.sentences[0] == "zoo:masked · prefix: of 11 claims, 2 supported, 9 not asked."
+    assert answers["Components are less sharply specialised."] == ["not measured"] * 2
+    assert said.claims.sentences[0] == "zoo:masked · prefix: of 11 claims, 2 supported, 9 not measured."
     page = write_report(said.run.folder)
     for words in (str(Words(page.read_text("utf-8"))), page.with_suffix(".md").read_text("utf-8")):
         assert words.index("of 11 claims") < words.index("held against a null")

@@ -38,8 +38,8 @@ def test_every_combination_is_one_unit_and_shared_work_is_done_once(stand_ins, t
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {"numbers": 12, "mean": 4, "across": 2}
     found = tables(tmp_path / "run")
     assert len(found) == 6
-    assert list(found["mean__zoo-tiny-masked__ioi__prefix__1"].model) == ["ar", "diffusion", "ar-cpt"]
-    assert list(found["across__zoo-tiny-masked__prefix__0"].model)[:2] == ["ar ioi", "ar greater_than"]
+    assert list(found["mean__zoo-masked__ioi__prefix__1"].model) == ["ar", "diffusion", "ar-cpt"]
+    assert list(found["across__zoo-masked__prefix__0"].model)[:2] == ["ar ioi", "ar greater_than"]
 
 
 def test_a_run_folder_holds_what_the_house_says(stand_ins, tmp_path):
@@ -95,7 +95,7 @@ def test_a_changed_spec_does_only_what_the_change_concerns(stand_ins, tmp_path, 
 def test_results_are_those_of_the_present_spec(stand_ins, tmp_path):
     run(spec_of(tmp_path / "run"))
     run(spec_of(tmp_path / "run", tasks=["ioi"], measures=["mean"]))
-    assert set(tables(tmp_path / "run")) == {"mean__zoo-tiny-masked__ioi__prefix__0"}
+    assert set(tables(tmp_path / "run")) == {"mean__zoo-masked__ioi__prefix__0"}
     back = run(spec_of(tmp_path / "run"))  # what an earlier spec asked for is still there
     assert back.cached == sum(back.counts.values())
     assert len(tables(tmp_path / "run")) == 3
@@ -213,7 +213,7 @@ def test_two_runs_in_one_folder_the_second_is_refused(stand_ins, tmp_path, monke
 def test_only_some_units_and_what_they_need(stand_ins, tmp_path):
     summary = run(spec_of(tmp_path / "run"), only="mean/*/ioi/*")
     assert summary.state == "complete"
-    assert set(tables(tmp_path / "run")) == {"mean__zoo-tiny-masked__ioi__prefix__0"}
+    assert set(tables(tmp_path / "run")) == {"mean__zoo-masked__ioi__prefix__0"}
     with pytest.raises(ProbeError, match="Did you mean"):
         run(spec_of(tmp_path / "run"), only="maen/zoo:masked/ioi/prefix/0")
 

@@ -22,7 +22,7 @@ GOOD = """\
 name: a job
 pairs:
   - zoo:masked
-  - {ar: "zoo:ar", diffusion: "zoo:tiny-block", name: block}
+  - {ar: "zoo:ar", diffusion: "zoo:block", name: block}
 tasks: [ioi, {task: countdown, numbers: 3}]
 readings:
   - prefix
@@ -72,6 +72,8 @@ def test_bare_names_stand_for_themselves_and_readings_default_to_prefix():
         ("seeds: [0, 1]", "seeds: [1, 1]", 14, "seeds", "more than once"),
         ("budget: {examples: 16}", "budget: {exampels: 16}", 15, "budget.exampels", "'examples'"),
         ("budget: {examples: 16}", "budjet: {examples: 16}", 15, "budjet", "'budget'"),
+        ("budget: {examples: 16}", "budget: {examples: x}", 15, "budget.examples", "expected a whole number"),
+        ("tasks: [ioi, {task: countdown, numbers: 3}]", "tasks: ioi", 5, "tasks", "expected a list, such as [a, b]"),
         ("steps: 3", "stepz: 3", 13, "shared", "'steps'"),
         ("output: runs/a-job", "output: ''", 16, "output", "at least 1 character"),
         ("output: runs/a-job", "dtype: float23", 16, "dtype", "'float32'"),
