@@ -142,6 +142,7 @@ def _attributed(
         n=questions.examples,
         seed=batch.seed,
         scope=batch.scope,
+        d_model=work.model.d_model,
         other={} if step is None else {"step": step, "examples": questions.kept},
     )
     sums = Sums(work.graph, questions, by_example=options.example_edges)

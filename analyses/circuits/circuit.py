@@ -6,6 +6,7 @@
     circuit.importance(k)  each node's sum over the edges that it has among the strongest k
     circuit.per_example    (examples, nodes): the nodes' scores prompt by prompt, to resample without another pass
     circuit.weighted(w)    the same circuit, had the examples other weights; needs per-example edges
+    circuit.joined()       the same circuit with what roles and directions split put together again
 
 A score is how much the answer's metric would change, to first order (or exactly, by patching), if the edge carried what
 it carries in the corrupt run: (z_corrupt - z_clean) · ∂M/∂input. *Negative scores help the answer, positive ones hurt
@@ -50,6 +51,7 @@ class Provenance:
     scope: str = ""
     clean: float = float("nan")  # the metric on clean questions, mean over examples
     corrupt: float = float("nan")
+    d_model: int = 0  # the width of the stream; 0 is not known
     other: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -151,6 +153,12 @@ class Circuit:
             neurons=None if self.neurons is None else self.neurons[examples],
             about=replace(self.about, n=len(edges)),
         )
+
+    def joined(self) -> Circuit:
+        """The same circuit without roles and directions: the scores of an edge's parts add up to its own."""
+        joins, edges = self.graph.joins, self.example_edges
+        joined = None if edges is None else edges @ joins.astype(edges.dtype)
+        return replace(self, graph=self.graph.plain, scores=self.scores @ joins, example_edges=joined)
 
     def save(self, path: str | Path) -> Path:
         """Write the circuit as one .npz, without pickle; `Circuit.open` reads it back. Compressed: most of it is 0."""

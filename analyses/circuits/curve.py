@@ -96,6 +96,32 @@ def faithfulness(
     )
 
 
+def at_sizes(
+    model: Model,
+    batch: Batch,
+    circuit: Circuit,
+    ks: Sequence[int],
+    *,
+    reading: str | Reading = "prefix",
+    seed: int = 0,
+    rows: int | None = None,
+    resamples: int = 400,
+) -> pd.DataFrame:
+    """f of a circuit's strongest k edges, for each k: rows that stand in the table of an overlap (`compare`).
+
+    Circuits may agree on edges that do nothing by themselves, so no overlap is shown without them.
+    """
+    masks = np.stack([circuit.mask(k) for k in ks])
+    own = circuit.about.metric if circuit.about.metric in METRICS else None
+    how = {"metric": own, "ablation": circuit.about.ablation, "seed": seed, "rows": rows}
+    alone = run_alone(model, batch, circuit.graph, masks, reading=reading, **how)
+    found = statistics.bootstrap(alone.faithfulness, len(alone.whole), count=resamples, seed=seed, kind="percentile")
+    edges = circuit.graph.n_edges
+    where = {"model": circuit.about.model, "other": circuit.about.model, "task": batch.task, "subset": "all"}
+    sizes = {"edges": edges, "k": list(ks), "share": np.array(ks) / edges, "measure": "f"}
+    return pd.DataFrame({**where, **sizes, **found.columns()})
+
+
 def _sizes(graph: Graph, shares: Sequence[float]) -> NDArray[np.int_]:
     if not shares or min(shares) <= 0 or max(shares) > 1 or list(shares) != sorted(shares):
         raise ProbeError(

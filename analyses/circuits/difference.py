@@ -12,13 +12,16 @@ For that an edge's strength is its share of all |scores|, and a loss is how litt
 
     ratio = strength in the other model / strength in the model whose circuit it is of.
 
-The ratios of a pair of seeds, both ways, are the null: p = (1 + those no larger) / (1 + all). An edge is called lost or
-gained where p ≤ `rate` and its confidence is high enough; otherwise it stays `undecided`. So if the second model were
-nothing but another seed, no more than `rate` of a circuit's edges would be called, on average over seeds. (`q` corrects
-for their number.) Seeds that have little in common call nothing: there it cannot be told what was lost.
+The ratios of a pair of seeds, both ways, are a null: p = (1 + those no larger) / (1 + all). Where there are several
+pairs (an AR model's seeds, trained apart from the first step, and its twin's, adapted from one model) p is the largest
+of theirs: a change is one only if neither kind of chance explains it. An edge is called lost or gained where p ≤ `rate`
+and its confidence is high enough; otherwise it stays `undecided`. So if the second model were nothing but another seed
+of either kind, no more than `rate` of a circuit's edges would be called, on average over seeds. One pair of seeds may
+lie further apart than the next, so each that is added makes that safer. (`q` corrects for the number of edges.) Seeds
+that have little in common call little: it takes an edge of which nothing is left.
 
-Without a second seed the null is the same model on other prompts (disjoint halves): less than it ought to be, and the
-result says so.
+Without a second seed the null is the same model on other prompts (disjoint halves, of both models): less than it ought
+to be, and the result says so.
 """
 
 from __future__ import annotations
@@ -64,8 +67,7 @@ def diff(
     k = min(200, round(0.1 * a.graph.n_edges)) if k is None else k
     a.mask(k)  # refuses a k that there is not
     found = _Found.of(a, b, k)
-    reseeded = _null(a, b, null, k, seed)
-    table = _table(a, b, found, reseeded, confidence, rate, resamples, seed)
+    table = _table(a, b, found, _nulls(a, b, null, k, seed), confidence, rate, resamples, seed)
     count = {status: int(np.count_nonzero(table["status"].to_numpy() == status)) for status in STATUSES}
     against = [f"{one.about.model} ~ {other.about.model}" for one, other in null] or ["other prompts of the same model"]
     return Result(
@@ -73,9 +75,9 @@ def diff(
         table=table,
         title=f"{b.about.model} against {a.about.model} on {a.about.task}: "
         + ", ".join(f"{number} {status}" for status, number in count.items()),
-        reads=f"Edges among the strongest {k} of either model. Lost or gained: beyond what is found between "
-        f"{' and '.join(against)} in {1 - rate:.0%} of edges, and agreed by {confidence:.0%} of resampled prompts. "
-        f"Were there no more to it than that null, about {rate * k:.1f} edges of each model would be called.",
+        reads=f"Edges among the strongest {k} of either model. Lost or gained: less is left of it than of "
+        f"{1 - rate:.0%} of edges between {', and between '.join(against)}; and {confidence:.0%} of resampled prompts "
+        f"agree. Were there no more to it than that, at most {rate * k:.1f} edges of each model would be called.",
         drawing="circuit_diff",
         about={
             **asked(a),
@@ -120,11 +122,10 @@ class _Found:
             return np.where(self.in_a & self.in_b, least / most, other / own)
 
 
-def _null(a: Circuit, b: Circuit, pairs: Sequence[tuple[Circuit, Circuit]], k: int, seed: int) -> NDArray:
-    """The ratios between models that differ in their seed alone, or else between halves of the prompts; in order."""
+def _nulls(a: Circuit, b: Circuit, pairs: Sequence[tuple[Circuit, Circuit]], k: int, seed: int) -> list[NDArray]:
+    """The ratios, in order, of each pair of models that differ in their seed alone; or else of each model's halves."""
     if pairs:
-        ratios = [_ratios(Strengths(one).whole, Strengths(other).whole, k) for one, other in pairs]
-        return np.sort(np.concatenate(ratios))
+        return [np.sort(_ratios(Strengths(one).whole, Strengths(other).whole, k)) for one, other in pairs]
     if not (Strengths(a).known and Strengths(b).known):
         raise ProbeError(
             f"the diff of {a.about.model!r} and {b.about.model!r}",
@@ -133,8 +134,7 @@ def _null(a: Circuit, b: Circuit, pairs: Sequence[tuple[Circuit, Circuit]], k: i
             remedy="Pass null=[(one, its second seed)], or attribute with example_edges=True.",
         )
     first, second = halves(a.n, _SPLITS, seed=seed)
-    ratios = [_ratios(one.under(first), one.under(second), k) for one in (Strengths(a), Strengths(b))]
-    return np.sort(np.concatenate(ratios))
+    return [np.sort(_ratios(one.under(first), one.under(second), k)) for one in (Strengths(a), Strengths(b))]
 
 
 def _ratios(one: NDArray, other: NDArray, k: int) -> NDArray:
@@ -145,13 +145,20 @@ def _ratios(one: NDArray, other: NDArray, k: int) -> NDArray:
 
 
 def _table(
-    a: Circuit, b: Circuit, found: _Found, null: NDArray, confidence: float, rate: float, resamples: int, seed: int
+    a: Circuit,
+    b: Circuit,
+    found: _Found,
+    nulls: list[NDArray],
+    confidence: float,
+    rate: float,
+    resamples: int,
+    seed: int,
 ) -> pd.DataFrame:
     change = found.share_b - found.share_a
     agreed, low, high = _resampled(a, b, found, resamples, seed)
     changed_sides = found.in_a ^ found.in_b
-    p = (1 + np.searchsorted(null, found.ratio, side="right")) / (1 + len(null))
-    p = np.where(changed_sides, p, np.nan)
+    by_null = [(1 + np.searchsorted(null, found.ratio, side="right")) / (1 + len(null)) for null in nulls]
+    p = np.where(changed_sides, np.max(by_null, axis=0), np.nan)
     sure = changed_sides & (p <= rate) & ~(agreed < confidence)  # not known is not against
     status = np.select([~changed_sides, ~sure, found.in_a], ["kept", "undecided", "lost"], "gained")
     valid = a.graph.valid

@@ -175,6 +175,20 @@ class Graph:
             feeds[row, [index[name] for name in self.nodes_of(target)]] = True
         return feeds
 
+    @property
+    def plain(self) -> Graph:
+        """The same graph without roles and directions."""
+        return Graph(self.n_layers, self.n_heads, self.n_kv_heads)
+
+    @cached_property
+    def joins(self) -> NDArray:
+        """(targets, targets of the plain graph): which of the plain graph's each target is a part of."""
+        whole = {target: at for at, target in enumerate(self.plain.layer_targets)}
+        joins = np.zeros((len(self.target_values), len(whole)))
+        for row, part in enumerate(self.target_values):
+            joins[row, whole[Target(part.kind, part.layer, part.head)]] = 1
+        return joins
+
     def nodes_of(self, target: Target) -> list[str]:
         """The sources that a target is an input of; none for the logits."""
         if target.kind == "logits":

@@ -43,7 +43,7 @@ def write_json(circuit: Circuit, path: str | Path, mask: NDArray | None = None) 
             "an EAP-IG graph",
             expected="a circuit whose edges are not split by role or direction",
             found=f"roles {graph.roles}, directions {graph.directions}",
-            remedy="Attribute without roles and directions: EAP-IG has no names for them.",
+            remedy="EAP-IG has no names for them: pass circuit.joined(), whose edges have the sum of their parts.",
         )
     kept = graph.valid if mask is None else mask & graph.valid
     written = {
@@ -51,7 +51,7 @@ def write_json(circuit: Circuit, path: str | Path, mask: NDArray | None = None) 
             "n_layers": graph.n_layers,
             "n_heads": graph.n_heads,
             "parallel_attn_mlp": False,
-            "d_model": int(circuit.about.other.get("d_model", 0)),
+            "d_model": circuit.about.d_model,
             "n_kv_heads": graph.n_kv_heads,
         },
         "nodes": {name: {"in_graph": inside} for name, inside in _nodes(graph, kept).items()},
@@ -140,7 +140,8 @@ def _provenance(read: dict[str, Any]) -> Provenance:
     """What the file says of itself; of a file of EAP-IG's, that nothing is known."""
     unknown: dict[str, Any] = {
         "model": "unknown", "paradigm": "unknown", "task": "unknown", "reading": "unknown", "method": "unknown",
-        "steps": 0, "metric": "unknown", "ablation": "unknown", "n": 0, "seed": 0, "other": {},
+        "steps": 0, "metric": "unknown", "ablation": "unknown", "n": 0, "seed": 0,
+        "d_model": int(read["cfg"].get("d_model", 0)),
     }  # fmt: skip
     known = {field.name for field in fields(Provenance)}
     said = {name: value for name, value in read.get("twinprobe", {}).items() if name in known}

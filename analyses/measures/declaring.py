@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from analyses.forms import TABLE
 from probe.jobs.works import A_PAIR, Work
+
+if TYPE_CHECKING:
+    from analyses.circuits.circuit import Circuit
 
 TWINS = ("ar", "diffusion")
 
@@ -18,3 +22,8 @@ def measure(name: str, about: str, make: Any, *needs: str, axes: tuple[str, ...]
 def of_circuits(name: str, about: str, make: Any, **how: Any) -> Work:
     """A measure that needs nothing but circuits, and loads no model."""
     return measure(name, about, make, "circuit", roles=(), **how)
+
+
+def in_order(circuits: Mapping[str, Circuit]) -> list[Circuit]:
+    """A pair's circuits: AR, diffusion, then the controls."""
+    return [circuits["ar"], circuits["diffusion"], *(of for role, of in circuits.items() if role not in TWINS)]

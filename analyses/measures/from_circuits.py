@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from analyses.measures.declaring import TWINS, measure, of_circuits
+from analyses.measures.declaring import TWINS, in_order, measure, of_circuits
 
 if TYPE_CHECKING:
-    from analyses.circuits.circuit import Circuit
     from analyses.result import Result
     from probe.jobs.inputs import Inputs
     from probe.jobs.spec import Spec
@@ -16,27 +15,22 @@ if TYPE_CHECKING:
 ALL_TASKS = ("pair", "reading", "seed")  # one unit looks at all tasks
 
 
-def _in_order(circuits: Mapping[str, Circuit]) -> list[Circuit]:
-    """The pair's circuits: AR, diffusion, then the controls."""
-    return [circuits["ar"], circuits["diffusion"], *(of for role, of in circuits.items() if role not in TWINS)]
-
-
 def _front_loading(given: Inputs) -> Result:
     from analyses import front_loading
 
-    return front_loading.index(*_in_order(given["circuit"]), seed=given.seed)
+    return front_loading.index(*in_order(given["circuit"]), seed=given.seed)
 
 
 def _attribution_profile(given: Inputs) -> Result:
     from analyses import front_loading
 
-    return front_loading.profile(*_in_order(given["circuit"]))
+    return front_loading.profile(*in_order(given["circuit"]))
 
 
 def _spans(given: Inputs) -> Result:
     from analyses import front_loading
 
-    return front_loading.spans(*_in_order(given["circuit"]))
+    return front_loading.spans(*in_order(given["circuit"]))
 
 
 def _did(given: Inputs) -> Result:
@@ -50,7 +44,7 @@ def _did(given: Inputs) -> Result:
 def _spread(given: Inputs) -> Result:
     from analyses.specialization.spread import spread
 
-    return spread(*_in_order(given["circuit"]), seed=given.seed)
+    return spread(*in_order(given["circuit"]), seed=given.seed)
 
 
 def _robustness(given: Inputs) -> Result:
@@ -79,16 +73,22 @@ def _controls(given: Inputs) -> Result:
     return decomposition(circuits["ar"], circuits["diffusion"], others)
 
 
-def _overlap(given: Inputs) -> Result:
-    from analyses.circuits.comparison import compare
+def _node_importance(given: Inputs) -> Result:
+    from analyses.circuits.pictures import importance
 
-    return compare(*_in_order(given["circuit"]), resamples=min(given.setting("resamples"), 400), seed=given.seed)
+    return importance(*in_order(given["circuit"]), resamples=min(given.setting("resamples"), 1000), seed=given.seed)
+
+
+def _circuit_graph(given: Inputs) -> Result:
+    from analyses.circuits.pictures import picture
+
+    return picture(*(given["circuit"][role] for role in TWINS))
 
 
 def _edge_kinds(given: Inputs) -> Result:
     from analyses.circuits.comparison import mass
 
-    return mass(*_in_order(given["circuit"]), resamples=min(given.setting("resamples"), 1000), seed=given.seed)
+    return mass(*in_order(given["circuit"]), resamples=min(given.setting("resamples"), 1000), seed=given.seed)
 
 
 def _circuit_diff(given: Inputs) -> Result:
@@ -119,7 +119,8 @@ MEASURES = [
     of_circuits("spans", "from where edges start, and how far they reach", _spans),
     of_circuits("did", "earlier on global tasks than on local ones?", _did, axes=ALL_TASKS, refuses=_needs_both_scopes),
     of_circuits("spread", "specialised or spread: participation ratio, Gini, n₉₀", _spread),
-    of_circuits("overlap", "edges kept: Jaccard, chance, ceiling, retention", _overlap, settings=RESAMPLED),
+    of_circuits("node_importance", "what each head and MLP matters: s(v)", _node_importance, settings=RESAMPLED),
+    of_circuits("circuit_graph", "the circuits themselves, drawn", _circuit_graph),
     of_circuits("edge_kinds", "attribution by kind of edge", _edge_kinds, settings=RESAMPLED),
     of_circuits("circuit_diff", "edges kept, lost and gained", _circuit_diff, settings=RESAMPLED),
     of_circuits("robustness", "the same at other prompts and budgets", _robustness, knobs={"shares": [0.02, 0.1, 0.3]}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from analyses.measures.declaring import TWINS, measure
+from analyses.measures.declaring import TWINS, in_order, measure
 
 if TYPE_CHECKING:
     from analyses.lens.tuned import TunedLens
@@ -123,6 +123,25 @@ def _faithfulness(given: Inputs) -> Result:
     return replace(found[0], table=pd.concat([one.table for one in found], ignore_index=True))
 
 
+def _overlap(given: Inputs) -> Result:
+    """With f at every K, of each circuit in its own model."""
+    import pandas as pd
+
+    from analyses.circuits.comparison import budgets, compare
+    from analyses.circuits.curve import at_sizes
+    from analyses.questions import roles
+
+    circuits, resamples = given["circuit"], min(given.setting("resamples"), 400)
+    ks = budgets(circuits["ar"].graph.n_edges)
+    found = compare(*in_order(circuits), ks=ks, resamples=resamples, seed=given.seed)
+    how = {"rows": given.rows, "seed": given.seed, "resamples": resamples}
+    alone = [
+        at_sizes(model, given.batch, circuits[role], ks, reading=reading, **how)
+        for role, (model, reading) in roles(given.pair, given.reading).items()
+    ]
+    return replace(found, table=pd.concat([found.table, *alone], ignore_index=True))
+
+
 def _cross_faithfulness(given: Inputs) -> Result:
     from analyses.circuits.crossing import cross
 
@@ -155,6 +174,15 @@ MEASURES = [
     measure("outliers", "dimensions that drown the others", _outliers, "pool", passes=1.0),
     measure("weight_drift", "how far the weights went", _weight_drift, axes=("pair",)),
     measure("selectivity", "neurons that tell cases apart", _selectivity, "pool", passes=1.0),
+    measure(
+        "overlap",
+        "edges kept: Jaccard, chance, ceiling, retention; and f at each K",
+        _overlap,
+        "pool",
+        "circuit",
+        settings=("resamples",),
+        passes=8.0,
+    ),
     measure(
         "faithfulness",
         "does the circuit alone do it?",

@@ -18,34 +18,43 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _GREYS = ("#999999", "#444444", "#BBBBBB")
-_PANELS = {"jaccard": "Jaccard", "retention": "retention"}
+_OVER_K = {"jaccard": "Jaccard", "retention": "retention", "f": "faithfulness f of those K"}
+_BY_KIND = {
+    "spearman": "Spearman of |scores|, by kind of edge",
+    "weighted_jaccard": "weighted Jaccard, by kind of edge",
+}
+_BESIDE = {"ceiling": ("the same model on other prompts", "dash"), "null": ("chance", "dot")}
 
 
 @drawing("circuit_overlap")
 def circuit_overlap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """Jaccard and retention over K, and rank correlation and weighted overlap by kind of edge."""
+    """Jaccard, retention and f over K; below, rank correlation and weighted overlap by kind of edge."""
     from plotly.subplots import make_subplots
 
-    shown = [measure for measure in _PANELS if measure in set(table["measure"])]
-    titles = [*(_PANELS[measure] for measure in shown), "Spearman", "weighted Jaccard"]
-    figure = make_subplots(rows=2, cols=2, subplot_titles=titles, vertical_spacing=0.2, horizontal_spacing=0.12)
-    places = [(1, 1), (1, 2), (2, 1), (2, 2)]
-    whole = table.loc[table["subset"] == "all", :]
-    others = colours(table["other"])
-    for (row, col), measure in zip(places, shown, strict=False):
-        part = whole.loc[whole["measure"] == measure, :]
+    above = [measure for measure in _OVER_K if measure in set(table["measure"])]
+    below = [measure for measure in _BY_KIND if measure in set(table["measure"])]
+    wide, narrow = 12 // len(above), 12 // len(below)
+    specs = [[{"colspan": span} if at % span == 0 else None for at in range(12)] for span in (wide, narrow)]
+    titles = [*map(_OVER_K.__getitem__, above), *map(_BY_KIND.__getitem__, below)]
+    figure = make_subplots(
+        rows=2, cols=12, specs=specs, subplot_titles=titles, vertical_spacing=0.17, horizontal_spacing=0.015
+    )
+    shade = colours([*table["model"], *table["other"]])
+    for number, measure in enumerate(above):
+        at = {"row": 1, "col": 1 + number * wide}
+        part = table.loc[(table["measure"] == measure) & (table["subset"] == "all"), :]
         for name, line in part.groupby("other", sort=False):
-            _over_k(figure, line, str(name), others[str(name)], first=measure == shown[0], row=row, col=col)
+            _over_k(figure, line, str(name), shade[str(name)], **at)
         ticks = sorted(set(part["k"].tolist()))
-        title = f"strongest K of {about['edges']} edges"
-        figure.update_xaxes(type="log", title_text=title, tickvals=ticks, row=row, col=col)
-    for (row, col), measure in zip(places[len(shown) :], ("spearman", "weighted_jaccard"), strict=False):
-        for name, part in table.loc[table["measure"] == measure, :].groupby("other", sort=False):
-            _by_kind(figure, part, others[str(name)], row=row, col=col)
-    return figure.update_layout(height=760)
+        figure.update_xaxes(type="log", title_text=f"strongest K of {about['edges']} edges", tickvals=ticks, **at)
+    for number, measure in enumerate(below):
+        part = table.loc[table["measure"] == measure, :]
+        _by_kind(figure, part, shade, row=2, col=1 + number * narrow)
+    _name_each_once(figure)
+    return figure.update_layout(height=820, legend={"y": -0.2})
 
 
-def _over_k(figure: Figure, part: pd.DataFrame, name: str, colour: str, *, first: bool, **at: Any) -> None:
+def _over_k(figure: Figure, part: pd.DataFrame, name: str, colour: str, **at: Any) -> None:
     import plotly.graph_objects as go
 
     part = part.sort_values("k")
@@ -61,37 +70,55 @@ def _over_k(figure: Figure, part: pd.DataFrame, name: str, colour: str, *, first
         line={"color": colour},
         name=escape(name),
         legendgroup=name,
-        showlegend=first,
         text=hover(part, ["other", "measure", "k"]),
         hoverinfo="text",
     )
     figure.add_trace(line, **at)
-    for what, dash, shade in (("ceiling", "dash", colour), ("null", "dot", NULL)):
-        other = {"mode": "lines", "line": {"dash": dash, "color": shade, "width": 1.5}, "showlegend": False}
-        figure.add_trace(go.Scatter(x=x, y=part[what], name=what, legendgroup=name, hoverinfo="y+name", **other), **at)
+    for what, (called, dash) in _BESIDE.items():
+        if has(part, what):
+            beside = {"line": {"dash": dash, "color": colour if what == "ceiling" else NULL, "width": 1.5}}
+            label = {"name": called, "legendgroup": called, "hoverinfo": "y+name"}
+            figure.add_trace(go.Scatter(x=x, y=part[what], mode="lines", **beside, **label), **at)
 
 
-def _by_kind(figure: Figure, part: pd.DataFrame, colour: str, **at: Any) -> None:
+def _by_kind(figure: Figure, part: pd.DataFrame, shade: Mapping[str, str], **at: Any) -> None:
+    """A point for each kind and circuit, side by side; ceiling and chance as short bars behind it."""
     import plotly.graph_objects as go
 
-    name = str(part["other"].iloc[0])
-    error = {"array": part["high"] - part["estimate"], "arrayminus": part["estimate"] - part["low"], "symmetric": False}
-    points = go.Scatter(
-        x=part["subset"],
-        y=part["estimate"],
-        mode="markers",
-        error_y=error,
-        marker={"color": colour, "size": 8},
-        legendgroup=name,
-        showlegend=False,
-        text=hover(part, ["other", "measure", "subset"]),
-        hoverinfo="text",
-    )
-    figure.add_trace(points, **at)
-    for what, symbol, shade in (("ceiling", "line-ew", colour), ("null", "line-ew", NULL)):
-        marker = {"symbol": symbol, "size": 14, "line": {"color": shade, "width": 2}}
-        bars = go.Scatter(x=part["subset"], y=part[what], mode="markers", marker=marker, name=what, hoverinfo="y+name")
-        figure.add_trace(bars.update(legendgroup=name, showlegend=False), **at)
+    kinds, others = list(dict.fromkeys(part["subset"])), list(dict.fromkeys(part["other"]))
+    for turn, name in enumerate(others):
+        mine = part.loc[part["other"] == name, :]
+        aside = (turn - (len(others) - 1) / 2) * 0.7 / len(others)
+        x = [kinds.index(kind) + aside for kind in mine["subset"]]
+        for what, (called, _) in _BESIDE.items():
+            bar = {"symbol": "line-ew", "size": 44 / (2 + len(others)), "line": {"color": NULL, "width": 2}}
+            bar["line"] = {**bar["line"], "color": shade[name] if what == "ceiling" else NULL}
+            label = {"name": called, "legendgroup": called, "showlegend": False, "hoverinfo": "y+name"}
+            figure.add_trace(go.Scatter(x=x, y=mine[what], mode="markers", marker=bar, **label), **at)
+        reach = {"array": mine["high"] - mine["estimate"], "arrayminus": mine["estimate"] - mine["low"]}
+        points = go.Scatter(
+            x=x,
+            y=mine["estimate"],
+            mode="markers",
+            error_y={"symmetric": False, "width": 2, **reach},
+            marker={"color": shade[name], "size": 6},
+            name=escape(name),
+            legendgroup=name,
+            text=hover(mine, ["other", "measure", "subset"]),
+            hoverinfo="text",
+        )
+        figure.add_trace(points, **at)
+    figure.update_xaxes(tickvals=list(range(len(kinds))), ticktext=kinds, tickangle=-40, showgrid=False, **at)
+
+
+def _name_each_once(figure: Figure) -> None:
+    """Every name in the legend one time, whichever panel it comes from first."""
+    named: set[str] = set()
+    traces: Any = figure.data
+    for trace in traces:
+        if trace.showlegend is not False:
+            trace.showlegend = trace.legendgroup not in named
+            named.add(trace.legendgroup)
 
 
 @drawing("circuit_heatmap")

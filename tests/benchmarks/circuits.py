@@ -9,7 +9,10 @@ ratio is the median of the ratios within a turn. On the CPU it is the time of th
 hardly disturb. Memory is the most that a process held, each measured in a process of its own, the weights included; and
 the same without what it held before (weights, libraries).
 
-Then how it grows: with prompts, steps and layers, in a smaller shape; and what the dry run says beforehand.
+Then how it grows: with prompts, steps and layers, in a smaller shape; and what the dry run says beforehand, beside what
+it then took. On a GPU that includes a model of seven billion random bfloat16 weights with grouped queries:
+
+    python tests/benchmarks/circuits.py --device cuda --table dry-run
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -47,15 +51,24 @@ SHAPES = {
         tie_word_embeddings=True,
     ),
 }
+ON_A_GPU = {
+    "Llama 7B, grouped": transformers.LlamaConfig(
+        vocab_size=32000,
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+    ),
+}
 NO_WORDS = {"bos_token_id": None, "eos_token_id": None}
 
 
 def main() -> None:
     options = arguments()
-    give_back_at_once(options)
     torch.set_num_threads(1)
-    if options.measure:
-        print(json.dumps(held_by(*options.measure, options)))
+    if options.held:
+        print(json.dumps(held_by(json.loads(options.held), options.device)))
         return
     shapes = [shape for shape in SHAPES if options.only in shape]
     if options.table in ("passes", "all"):
@@ -63,14 +76,8 @@ def main() -> None:
     if options.table in ("growth", "all"):
         show("How it grows", growth(options), options)
     if options.table in ("dry-run", "all"):
+        shapes += [shape for shape in ON_A_GPU if options.device == "cuda" and options.only in shape]
         show("The dry run, and what it then took", [foretold(shape, options) for shape in shapes], options)
-
-
-def give_back_at_once(options: argparse.Namespace) -> None:
-    """Begin again with an allocator that returns freed memory; otherwise its habits are what is measured."""
-    threshold = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
-    if options.device == "cpu" and not threshold.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **threshold})
 
 
 def arguments() -> argparse.Namespace:
@@ -83,17 +90,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--table", choices=("passes", "growth", "dry-run", "all"), default="all")
     parser.add_argument("--only", default="", help="a part of a shape's name")
     parser.add_argument("--markdown", action="store_true", help="print the tables as the README has them")
-    parser.add_argument("--measure", nargs=2, metavar=("SHAPE", "WAY"), help=argparse.SUPPRESS)
+    parser.add_argument("--held", metavar="SIZE", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def model_of(config: transformers.PretrainedConfig, device: str) -> Model:
+def model_of(config: transformers.PretrainedConfig, device: str, dtype: torch.dtype = torch.float32) -> Model:
     torch.manual_seed(0)
-    backbone = transformers.AutoModelForCausalLM.from_config(config).to(device)
+    with torch.device(device):
+        backbone = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
     return Model(backbone, Masked(attention="full", mask_id=0), name="random")
 
 
-def bare(work: Attribution) -> None:
+def bare(work: Attribution, rows: int = 16) -> None:
     """The passes themselves."""
     model, questions = work.model, work.questions
     canvas = questions.canvas()
@@ -124,7 +132,8 @@ def row(shape: str, options: argparse.Namespace) -> dict[str, str]:
         for _ in range(options.repetitions)
     ]
     ratio = statistics.median(turn["EAP-IG"] / turn["bare"] for turn in turns)
-    held = {way: in_its_own_process(shape, way, options) for way in WAYS}
+    size = {"shape": shape, "prompts": options.prompts, "length": options.length, "steps": options.steps}
+    held = {way: held_in_its_own_process({**size, "way": way}, options.device) for way in WAYS}
     above = {way: most - before for way, (before, most) in held.items()}
     return {
         "model": shape,
@@ -135,26 +144,40 @@ def row(shape: str, options: argparse.Namespace) -> dict[str, str]:
     }
 
 
-def in_its_own_process(shape: str, way: str, options: argparse.Namespace) -> tuple[int, int]:
-    """The bytes that a process held before the passes, and the most that it then held."""
-    asked = [f"--{name}={getattr(options, name)}" for name in ("device", "prompts", "length", "steps")]
-    told = [sys.executable, __file__, *asked, "--measure", shape, way]
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    before, most = json.loads(subprocess.run(told, capture_output=True, check=True, text=True, env=here).stdout)
+def held_in_its_own_process(size: dict[str, int | str], device: str) -> tuple[int, int]:
+    """The bytes that a process held before the passes, and the most that it then held.
+
+    Its allocator returns freed memory at once; otherwise its habits are what is measured.
+    """
+    told = [sys.executable, __file__, "--device", device, "--held", json.dumps(size)]
+    thresholds = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
+    here = {**os.environ, **thresholds, "PYTHONPATH": str(Path(__file__).parents[2])}
+    before, most = json.loads(subprocess.run(told, stdout=subprocess.PIPE, check=True, text=True, env=here).stdout)
     return before, most
 
 
-def held_by(shape: str, way: str, options: argparse.Namespace) -> tuple[int, int]:
-    model = model_of(SHAPES[shape], options.device)
-    small = random_attribution(model, 1, 8, 1)
-    WAYS[way](small)  # what is loaded once
-    work = random_attribution(model, options.prompts, options.length, options.steps)
-    return held_while(lambda: WAYS[way](work), options)
+def held_by(size: dict[str, Any], device: str) -> tuple[int, int]:
+    model = model_of(config_of(size), device, dtype_of(size.get("shape", "")))
+    way = WAYS[size.get("way", "EAP-IG")]
+    way(random_attribution(model, 1, 8, 1))  # what is loaded once
+    work = random_attribution(model, size["prompts"], size["length"], size["steps"])
+    return held_while(lambda: way(work, size.get("at_once", 16)), device)
 
 
-def held_while(work: Callable[[], object], options: argparse.Namespace) -> tuple[int, int]:
+def config_of(size: dict[str, Any]) -> transformers.PretrainedConfig:
+    """One of the shapes, or a small one of so many layers."""
+    if "shape" in size:
+        return {**SHAPES, **ON_A_GPU}[size["shape"]]
+    return transformers.GPT2Config(n_embd=256, n_head=8, n_layer=size["layers"], vocab_size=512, **NO_WORDS)
+
+
+def dtype_of(shape: str) -> torch.dtype:
+    return torch.bfloat16 if shape in ON_A_GPU else torch.float32
+
+
+def held_while(work: Callable[[], object], device: str) -> tuple[int, int]:
     """The bytes held before some work, and the most while it went on."""
-    if options.device == "cuda":
+    if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work()
@@ -172,41 +195,56 @@ def status(name: str) -> int:
 
 def growth(options: argparse.Namespace) -> list[dict[str, str]]:
     """Time and memory over prompts, steps and layers, one of them growing at a time; 8 prompts share a pass."""
-    rows, base = [], {"prompts": 8, "steps": 4, "layers": 6}
+    rows, base = [], {"prompts": 8, "steps": 4, "layers": 6, "length": options.length, "at_once": 8}
     for what, values in {"prompts": (8, 16, 32, 64), "steps": (2, 4, 8, 16), "layers": (3, 6, 12, 24)}.items():
         for value in values:
-            seconds, held = grown({**base, what: value}, options)
+            size = {**base, what: value}
+            work = random_attribution(
+                model_of(config_of(size), options.device), size["prompts"], size["length"], size["steps"]
+            )
+            ours(work, rows=8)
+            seconds = min(clock(lambda work=work: ours(work, rows=8), options) for _ in range(3))
+            before, most = held_in_its_own_process(size, options.device)
             each = {"time": f"{seconds:.2f} s", "time by that": f"{1000 * seconds / value:.0f} ms"}
-            rows.append({"what grows": what, "to": str(value), **each, "memory": f"{held / 1e6:.0f} MB"})
+            rows.append({"what grows": what, "to": str(value), **each, "memory": f"{(most - before) / 1e6:.0f} MB"})
     return rows
 
 
-def grown(size: dict[str, int], options: argparse.Namespace) -> tuple[float, int]:
-    """Seconds, and the most bytes held above what was held before."""
-    config = transformers.GPT2Config(n_embd=256, n_head=8, n_layer=size["layers"], vocab_size=512, **NO_WORDS)
-    work = random_attribution(model_of(config, options.device), size["prompts"], options.length, size["steps"])
-    ours(work, rows=8)
-    before, most = held_while(lambda: ours(work, rows=8), options)
-    return clock(lambda: ours(work, rows=8), options), most - before
-
-
 def foretold(shape: str, options: argparse.Namespace) -> dict[str, str]:
+    """What the dry run says of a shape, and how far off that is."""
     from analyses.circuits import estimate
 
-    said = estimate(SHAPES[shape], n=options.prompts, length=options.length, steps=options.steps, device=options.device)
-    model = model_of(SHAPES[shape], options.device)
+    size = {"shape": shape, "prompts": options.prompts, "length": options.length, "steps": options.steps}
+    config, dtype = config_of(size), dtype_of(shape)
+    said = estimate(
+        config, n=options.prompts, length=options.length, steps=options.steps, device=options.device, dtype=dtype
+    )
+    before, most = held_in_its_own_process({**size, "at_once": said.at_once}, options.device)
+    held = said.shape.weights + most - before
+    seconds = took(model_of(config, options.device, dtype), said.at_once, options)
+    return {
+        "model": shape,
+        "memory, said": f"{said.memory / 1e9:.2f} GB",
+        "held": f"{held / 1e9:.2f} GB ({said.memory / held - 1:+.0%})",
+        "time, said": f"{said.seconds:.2f} s",
+        "took": f"{seconds:.2f} s ({said.seconds / seconds - 1:+.0%})",
+    }
+
+
+def took(model: Model, at_once: int, options: argparse.Namespace) -> float:
     work = random_attribution(model, options.prompts, options.length, options.steps)
-    ours(work)
-    took = clock(lambda: ours(work), options)
-    return {"model": shape, "said": str(said), "took": f"{took:.2f} s"}
+    ours(work, rows=at_once)
+    return clock(lambda: ours(work, rows=at_once), options, time.perf_counter)
 
 
-def clock(work: Callable[[], object], options: argparse.Namespace) -> float:
-    """Seconds: of this process on the CPU, of the device otherwise."""
+def clock(
+    work: Callable[[], object], options: argparse.Namespace, now: Callable[[], float] = time.process_time
+) -> float:
+    """Seconds: of this process on the CPU (or by the clock on the wall), of the device otherwise."""
     if options.device != "cuda":
-        start = time.process_time()
+        start = now()
         work()
-        return time.process_time() - start
+        return now() - start
     torch.cuda.synchronize()
     start = time.perf_counter()
     work()

@@ -6,10 +6,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from analyses.circuits import attribute
 from analyses.circuits.interchange import read_json, write_json
 from analyses.circuits.selection import select
 from probe.errors import ProbeError
+from tests.analyses.circuits.asking import agree, batch_of, model_of
 from tests.analyses.circuits.synthetic import DIRECTED, GROUPED, SMALL, random_circuit
 
 
@@ -95,6 +98,28 @@ def test_what_is_no_such_file_is_refused_by_name(fault, tmp_path):
         read_json(tmp_path / "none.json")
 
 
-def test_what_eap_ig_has_no_name_for_is_refused(tmp_path):
-    with pytest.raises(ProbeError, match="directions"):
-        write_json(random_circuit(DIRECTED), tmp_path / "one.json")
+def test_what_eap_ig_has_no_name_for_is_refused_and_can_be_joined(tmp_path):
+    parted = random_circuit(DIRECTED)
+    with pytest.raises(ProbeError, match="joined"):
+        write_json(parted, tmp_path / "one.json")
+    whole, _ = read_json(write_json(parted.joined(), tmp_path / "one.json"))
+    at = {name: DIRECTED.targets.index(name) for name in ("a2.h1<v>", "a2.h1<v>@from_right", "a1.h3<q>")}
+    both = parted.scores[:, at["a2.h1<v>"]] + parted.scores[:, at["a2.h1<v>@from_right"]]
+    np.testing.assert_allclose(whole.scores[:, whole.graph.targets.index("a2.h1<v>")], both)
+    single = whole.scores[:, whole.graph.targets.index("a1.h3<q>")]
+    np.testing.assert_allclose(single, parted.scores[:, at["a1.h3<q>"]])
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa"])
+def test_what_was_attributed_is_written_with_all_that_eap_ig_asks_for(variant, tmp_path):
+    """Its Graph.from_model makes the graph from the file's own `cfg`; n_kv_heads it passes over."""
+    model, batch = model_of(variant), batch_of()
+    circuit = attribute(model, batch, method="eap", directions=True)
+    written = json.loads(write_json(circuit.joined(), tmp_path / "one.json").read_text())
+    asked = {"n_layers": model.n_layers, "n_heads": model.n_heads, "parallel_attn_mlp": False}
+    assert written["cfg"] == {**asked, "d_model": model.d_model, "n_kv_heads": model.n_kv_heads}
+    plain = attribute(model, batch, method="eap")
+    again, mask = read_json(tmp_path / "one.json")
+    agree(torch.tensor(again.scores), torch.tensor(plain.scores))
+    assert mask.sum() == plain.graph.n_edges
+    assert again.about == circuit.about
