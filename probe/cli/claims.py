@@ -20,7 +20,8 @@ from probe.cli.screen import Json, app, out
 from probe.errors import ProbeError, nearest
 
 GROUP = "twinprobe.claims"
-_SHOWN = ("model", "manner", "way", "task", "stride", "verified", "steps", "measure", "loss", "passes")
+_SHOWN = ("model", "manner", "way", "task", "stride", "verified", "steps", "measure", "loss", "passes",
+          "entropy", "operations")  # fmt: skip
 
 
 @app.command(epilog="Example: [cyan]twinprobe claims horizons -n 200 --out claims[/]")
@@ -28,6 +29,7 @@ def claims(
     names: Annotated[list[str] | None, typer.Argument(help="Claims to ask; all when none is named.")] = None,
     n: Annotated[int, typer.Option("-n", min=10, help="Held-out questions a task.")] = 500,
     folder: Annotated[Path | None, typer.Option("--out", help="Keep tables (parquet) and figures (JSON) here.")] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="As the zoo's card of claims has them.")] = False,
     as_json: Json = False,
 ) -> None:
     """Test what the systems claim of themselves on the shipped twins; whatever comes out is what is written."""
@@ -40,9 +42,12 @@ def claims(
                 f"claim {name!r}", expected="one of " + ", ".join(known), found=repr(name), remedy=nearest(name, known)
             )
     zoo, told = Zoo(), []
+    show = _print_markdown if as_markdown else _print
     for claim in (known[name] for name in names or known):
         missing = _missing(claim)
-        if not as_json:
+        if as_markdown:
+            print(f"## {claim.name}\n\n*{claim.says}* `twinprobe claims {claim.name} -n {n}`\n")
+        elif not as_json:
             out.print(Text.assemble((f"{claim.name}  ", "bold"), claim.says))
         if missing:
             told.append({"claim": claim.name, "not asked": f"not shipped: {', '.join(missing)}"})
@@ -56,7 +61,7 @@ def claims(
                 rows = json.loads(result.table.to_json(orient="records"))
                 told.append({"claim": claim.name, "says": claim.says, "title": result.title, "rows": rows})
             else:
-                out.print(_table(result))
+                show(result)
     if as_json:
         print(json.dumps(told, indent=1, ensure_ascii=False))
 
@@ -83,8 +88,18 @@ def _keep(result: Any, folder: Path, name: str) -> None:
     (folder / f"{name}.json").write_text(result.figure().to_json(), "utf-8")
 
 
-def _table(result: Any) -> Table:
-    shown = [name for name in _SHOWN if name in result.table]
+def _print_markdown(result: Any) -> None:
+    """The same table, for a page that stands beside the models."""
+    from probe.jobs.markdown import escaped
+
+    head, rows = _cells(result)
+    print(f"**{escaped(result.title)}.** {escaped(result.reads)}\n")
+    for row in (head, ["---"] * len(head), *([escaped(cell) for cell in row] for row in rows)):
+        print("| " + " | ".join(row) + " |")
+    print()
+
+
+def _print(result: Any) -> None:
     table = Table(
         title=Text(result.title),
         caption=Text(result.reads),
@@ -92,13 +107,23 @@ def _table(result: Any) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    for name in (*shown, "estimate", "95% interval", "n"):
+    head, rows = _cells(result)
+    for name in head:
         table.add_column(name)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    out.print(table)
+
+
+def _cells(result: Any) -> tuple[list[str], list[list[str]]]:
+    """What a table shows of a result: its names, then its rows."""
+    shown = [name for name in _SHOWN if name in result.table]
+    rows = []
     for row in result.table.to_dict("records"):
         interval = f"[{row['low']:.3f}, {row['high']:.3f}]" if row.get("low") == row.get("low") else ""
-        cells = [_cell(row[name]) for name in shown]
-        table.add_row(*(Text(cell) for cell in (*cells, _cell(row["estimate"]), interval, _cell(row.get("n", "")))))
-    return table
+        named = [_cell(row[name]) for name in shown]
+        rows.append([*named, _cell(row["estimate"]), interval, _cell(row.get("n", ""))])
+    return [*shown, "estimate", "95% interval", "n"], rows
 
 
 def _cell(value: Any) -> str:
