@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analyses.plots.panels import Axes, has, hover, panels
+from analyses.plots.panels import GAP, Axes, has, hover, panels
 from analyses.plots.registry import drawing
 from analyses.plots.theme import NULL, colours
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+
+LINE = 26  # pixels of one estimate
 
 
 @drawing("forest")
@@ -22,9 +25,10 @@ def forest(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     rows = [*axes.rows] or [name for name in ("task", "measure", "model") if name in table]
     labels = [" · ".join(escape(str(value)) for value in row) for row in table[rows].to_numpy()]
     table = table.assign(label=labels)
-    figure, each = panels(table, axes.facet, per_row=2, height=max(140, 26 * len(set(labels))))
+    figure, each = panels(table, axes.facet, **_room(table, axes.facet))
     points = colours(table[axes.colour]) if axes.colour else {"": colours([""])[""]}
-    for panel in each:
+    drawn = list(each)
+    for panel in drawn:
         at = {"row": panel.row, "col": panel.column}
         if has(panel.table, "null_low"):
             _nulls(figure, panel.table.dropna(subset=["null_low"]), first=panel.first, **at)
@@ -35,7 +39,21 @@ def forest(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     if line is not None:
         figure.add_vline(x=line, line={"color": "#444", "width": 1, "dash": "dot"})
     figure.update_yaxes(autorange="reversed", automargin=True)
+    if len({panel.column for panel in drawn}) > 1:  # panels side by side have the same lines
+        figure.update_yaxes(matches="y", showticklabels=False, col=2)
     return figure.update_xaxes(title_text=axes.x_title)
+
+
+def _room(table: pd.DataFrame, facet: str | None) -> dict[str, Any]:
+    """How panels are laid out: two abreast where one list of labels serves both, else below each other, since labels
+    are long; each as high as it has lines."""
+    found = (
+        [part.unique() for _, part in table.groupby(facet, sort=False)["label"]] if facet else [table["label"].unique()]
+    )
+    across = 2 if len(found) > 1 and len({frozenset(labels) for labels in found}) == 1 else 1
+    lines = [LINE * max(2, *map(len, found[at : at + across])) for at in range(0, len(found), across)]
+    total = sum(lines) + GAP * (len(lines) - 1)
+    return {"per_row": across, "height": round(total / len(lines)), "row_heights": lines}
 
 
 def _points(

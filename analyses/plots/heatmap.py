@@ -27,14 +27,33 @@ def heatmap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     for panel in each:
         _cells(figure, panel.table, axes, row=panel.row, col=panel.column)
     figure.update_layout(coloraxis=_scale(table[axes.z].to_numpy(float), axes.z_title))
-    figure.update_xaxes(title_text=axes.x_title or axes.x, showgrid=False)
-    return figure.update_yaxes(title_text=axes.y_title or axes.y, showgrid=False)
+    figure.update_xaxes(title_text=axes.x_title or axes.x, showgrid=False, **_kind(table[axes.x]))
+    figure.update_yaxes(showgrid=False, **_kind(table[axes.y]))
+    if _alike(table, axes):  # the first column of panels speaks for the others
+        figure.update_yaxes(showticklabels=False).update_yaxes(showticklabels=True, col=1)
+    return figure.update_yaxes(title_text=axes.y_title or axes.y, col=1)
+
+
+def _kind(values: pd.Series) -> dict[str, str]:
+    """Names stand side by side; so do numbers with a name among them, which Plotly would put along a line."""
+    return {} if pd.api.types.is_numeric_dtype(values) else {"type": "category"}
+
+
+def _in_order(values: pd.Series) -> list[Any]:
+    """Numbers from the least to the most, names as they come."""
+    found = list(values.unique())
+    return sorted(found) if pd.api.types.is_numeric_dtype(values) else found
+
+
+def _alike(table: pd.DataFrame, axes: Axes) -> bool:
+    """Whether all panels have the same rows."""
+    return axes.facet is not None and len({frozenset(part) for _, part in table.groupby(axes.facet)[axes.y]}) == 1
 
 
 def _scale(values: np.ndarray, title: str) -> dict[str, Any]:
     """Blue to vermilion about 0 where signs differ, else from the least to the most."""
     low, high = (float(of(values)) for of in (np.nanmin, np.nanmax)) if np.isfinite(values).any() else (0.0, 1.0)
-    bar = {"title": {"text": title}}
+    bar = {"title": {"text": title}, "lenmode": "pixels", "len": 240, "y": 1, "yanchor": "top"}
     if low < 0 < high:
         reach = max(-low, high)
         return {"colorscale": DIVERGING, "cmin": -reach, "cmax": reach, "colorbar": bar}
@@ -45,14 +64,18 @@ def _cells(figure: Figure, part: pd.DataFrame, axes: Axes, **at: Any) -> None:
     import plotly.graph_objects as go
 
     told = part.assign(told=hover(part, [axes.y, axes.x]), mark=np.where(_stands_out(part), "·", ""))
-    square = {name: told.pivot(index=axes.y, columns=axes.x, values=name) for name in (axes.z, "told", "mark")}
+    along = {"index": _in_order(part[axes.y]), "columns": _in_order(part[axes.x])}
+    square = {
+        name: told.pivot(index=axes.y, columns=axes.x, values=name).reindex(**along)
+        for name in (axes.z, "told", "mark")
+    }
     cells = go.Heatmap(
         x=square[axes.z].columns,
         y=square[axes.z].index,
         z=square[axes.z].to_numpy(),
-        text=square["mark"].to_numpy(),
+        text=square["mark"].fillna("").to_numpy(),  # a cell that the table does not have says nothing
         texttemplate="%{text}",
-        customdata=square["told"].to_numpy(),
+        customdata=square["told"].fillna("").to_numpy(),
         hovertemplate="%{customdata}<extra></extra>",
         coloraxis="coloraxis",
     )

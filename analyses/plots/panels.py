@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 PER_ROW = 3
+GAP, BELOW = 74, 58  # pixels between rows of panels, and between the last one and the legend
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,18 @@ class Panel:
 def panels(
     table: pd.DataFrame, facet: str | None, *, per_row: int = PER_ROW, height: int = 300, **how: Any
 ) -> tuple[Figure, Iterator[Panel]]:
-    """An empty figure with a panel for each value of `facet`, in order of appearance, and the panels' tables."""
+    """An empty figure with a panel for each value of `facet`, in order of appearance, and the panels' tables. `height`
+    is that of one row of panels, in pixels, the gap below it among them."""
     from plotly.subplots import make_subplots
 
     names = [] if facet is None else list(dict.fromkeys(table[facet]))
     count = max(1, len(names))
     across = min(per_row, count)
     down = -(-count // across)
-    spacing = {"horizontal_spacing": 0.3 / across / 3 + 0.03, "vertical_spacing": min(0.14, 0.6 / down)}
+    spacing = {"horizontal_spacing": 0.3 / across / 3 + 0.03, "vertical_spacing": min(0.3, GAP / (height * down))}
     titles = [escape(str(name)) for name in names] if facet else None
     figure = make_subplots(rows=down, cols=across, subplot_titles=titles, **{**spacing, **how})
-    figure.update_layout(height=120 + height * down)
+    figure.update_layout(height=120 + height * down, legend={"y": -BELOW / (height * down), "yanchor": "top"})
 
     def each() -> Iterator[Panel]:
         for turn in range(count):

@@ -77,6 +77,7 @@ def _band(part: pd.DataFrame, x: str, low: str, high: str, colour: str, name: st
     return go.Scatter(
         x=along + along[::-1],
         y=part[high].tolist() + part[low].tolist()[::-1],
+        mode="lines",  # of so few points, Plotly would draw each
         fill="toself",
         fillcolor=faint(colour),
         line={"width": 0},

@@ -62,6 +62,30 @@ def test_intervals_are_drawn():
     np.testing.assert_allclose(bars[0].error_x.arrayminus, TABLE["estimate"] - TABLE["low"])
 
 
+def panels_at(figure) -> list[tuple[float, float]]:
+    """Where panels stand, as the left end and the lower end of each."""
+    return [(figure.layout[f"xaxis{n}"].domain[0], figure.layout[f"yaxis{n}"].domain[0]) for n in ("", 2)]
+
+
+def test_the_labels_of_one_panel_never_stand_in_another():
+    """Lines with other labels are drawn below each other; with the same ones side by side, labelled once."""
+    (left, _), (right, _) = panels_at(abreast := result_of("forest", rows=["layer"], facet="model").figure())
+    assert left < right
+    assert (abreast.layout.yaxis.showticklabels, abreast.layout.yaxis2.showticklabels) == (None, False)
+    (above, top), (below, bottom) = panels_at(result_of("forest", rows=["model"], facet="model").figure())
+    assert above == below
+    assert bottom < top
+
+
+def test_a_number_with_a_name_among_them_keeps_its_place_and_a_missing_cell_says_nothing():
+    budgets = pd.DataFrame({"k": [22, 111, "all"], "y": ["a", "a", "b"], "estimate": [0.1, 0.2, 0.3]})
+    axes = {"axes": {"x": "k", "y": "y"}}
+    figure = Result("name", budgets, "Title", "", "heatmap", axes).figure()
+    assert figure.layout.xaxis.type == "category"
+    assert list(figure.data[0].x) == [22, 111, "all"]
+    assert set(np.ravel(figure.data[0].text)) == {""}
+
+
 def test_a_model_keeps_its_colour():
     assert plots.colours(["diffusion", "ar"])["ar"] == plots.colours(["ar", "x", "y"])["ar"] == plots.colour_of("ar")
     assert len(set(plots.colours(["ar", "diffusion", "a", "b", "c"]).values())) == 5
