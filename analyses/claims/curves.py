@@ -1,9 +1,10 @@
-"""The claim about cost: an adapted model reaches a loss in far fewer steps than one trained from nothing.
+"""Claims that training curves answer: what adaptation saves, and what differently taught models had learnt by then.
 
-Two training curves of one paradigm, on the same lessons, are read at the same losses: how many steps did each take?
-A curve is one run, so what an interval can say is how sure the crossing is, given the scatter of the loss around its
-running mean; seeds are not in it. What adaptation was started from is not free either: with the AR model's own curve
-given, its steps are counted in a second ratio.
+The claim about cost is that an adapted model reaches a loss in far fewer steps than one trained from nothing. Two
+curves of one paradigm, on the same lessons, are read at the same losses: how many steps did each take? A curve is one
+run, so what an interval can say is how sure the crossing is, given the scatter of the loss around its running mean;
+seeds are not in it. What adaptation was started from is not free either: with the AR model's own curve given, its steps
+are counted in a second ratio.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analyses.claims.writing import share_of
 from analyses.result import Result
 from probe.errors import ProbeError
+from probe.training.curve import EXAMINED
 
 LEVELS = 12
 WINDOW = 5  # logged rows in a running mean
@@ -113,3 +116,38 @@ def _between(step: NDArray, line: NDArray, at: int, level: float) -> float:
         return float(step[at])
     share = (line[at - 1] - level) / (line[at - 1] - line[at])
     return float(step[at - 1] + np.clip(share, 0, 1) * (step[at] - step[at - 1]))
+
+
+def examined(curves: Mapping[str, Curve], *, at: int | None = None) -> Result:
+    """What each training had learnt at its last examination, or at that of step `at`: the share of answers right."""
+    parts = [_exam(name, curve, at) for name, curve in curves.items()]
+    return Result(
+        "claim_examined",
+        pd.concat(parts, ignore_index=True).assign(unit="share right"),
+        "What was learnt in as many steps",
+        f"Each bar is the share of answers right at the last examination of a training, of {EXAMINED} questions of the "
+        "calibration split, the same in all, with its 95% Wilson interval. One training each: seeds are not in it.",
+        "bars",
+        {"axes": {"x": "task", "colour": "model", "y_title": "answers right"}},
+    )
+
+
+def _exam(name: str, curve: Curve, at: int | None) -> pd.DataFrame:
+    table = pd.DataFrame({column: list(values) for column, values in curve.items()})
+    shares = table.drop(columns=["step", "tokens", "flops", "loss"]).assign(step=table["step"]).dropna()
+    if at is not None:
+        shares = shares[shares["step"] == at]
+    if shares.empty or shares.shape[1] == 1:
+        raise ProbeError(
+            f"the curve of {name!r}",
+            expected="an examination" + ("" if at is None else f" at step {at}"),
+            found="none",
+            remedy="Train with examine_every.",
+        )
+    last = shares.iloc[-1]
+    spent = table.loc[table["step"] <= last["step"], "flops"].max()
+    rows = [
+        {"model": name, "task": task, "steps": int(last["step"]), "operations": spent, **share_of(right, EXAMINED)}
+        for task, right in last.drop("step").items()
+    ]
+    return pd.DataFrame(rows)

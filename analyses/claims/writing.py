@@ -78,9 +78,14 @@ def answers(model: Model, task: Task, batch: Batch, rule: Rule = None, *, seed: 
 
 def share(right: NDArray) -> dict[str, Any]:
     """The columns of a share of right answers, with its Wilson interval."""
-    found = Accuracy(int(right.sum()), len(right))
+    return share_of(right.mean(), len(right))
+
+
+def share_of(right: float, n: int) -> dict[str, Any]:
+    """The same of a share of n answers."""
+    found = Accuracy(round(right * n), n)
     low, high = found.interval
-    return {"estimate": found.share, "low": low, "high": high, "n": found.tried}
+    return {"estimate": found.share, "low": low, "high": high, "n": n}
 
 
 def exact_difference(right: NDArray, other: NDArray) -> float:

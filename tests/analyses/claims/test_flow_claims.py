@@ -7,10 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import probe
 from analyses import claims
-from analyses.claims.flows import FACTORISED, TEXT, UNIGRAM, _entropy
+from analyses.claims.distilling import _pupil
+from analyses.claims.flows import FACTORISED, UNIGRAM
+from analyses.claims.text import TEXT, _entropy
 from analyses.claims.writing import exact_difference
 from probe.decoding import Flowing, Sampler
 from probe.errors import ProbeError
@@ -74,6 +77,21 @@ def test_without_a_discrete_twin_there_is_no_factorised_baseline_and_a_reference
         claims.few_steps(models, TASK, 10, reference="maskd")
 
 
+def test_how_far_beyond_independent_tokens_is_what_the_answers_say(models, tmp_path):
+    masked, flow = models["masked"], models["flow"]
+    result = claims.beyond(flow, masked, masked, TASK, 80, steps=2, seed=3)
+    several, one, mapped = by_hand(flow, Flowing(2)), by_hand(flow, Flowing(1)), by_hand(masked, Sampler(steps=1))
+    drawn = by_hand(masked, Sampler(steps=1, temperature=1.0))
+    table = result.table.set_index("model")
+    for row, ours, theirs in (("flow, 2 steps, over factorised", several, drawn),
+                              ("flow map, 1 step, over flow, 1 step", mapped, one)):  # fmt: skip
+        found = table.loc[row]
+        assert found["estimate"] == pytest.approx(ours.mean() - theirs.mean())
+        assert found["low"] <= found["estimate"] <= found["high"]
+        assert found["p"] == pytest.approx(exact_difference(ours, theirs))
+    survives_disk(result, tmp_path)
+
+
 def test_results_survive_the_disk(compared, tmp_path):
     survives_disk(compared, tmp_path)
 
@@ -113,17 +131,63 @@ def test_the_cost_of_a_lesson_is_told_in_lessons_of_the_flow_which_stays_as_it_w
     flow = Model(backbone_of("llama"), Flow(mask_id=MASK), name="flow")
     before = {name: value.clone() for name, value in flow.backbone.state_dict().items()}
     result = claims.distillation(flow, tokens_of(4, 6), repeats=3)
-    table = result.table.set_index("model")
-    assert list(table.index) == ["flow", "semigroup", "lagrangian", "eulerian"]
-    assert table.loc["flow", "estimate"] == 1
-    assert (table.loc[["semigroup", "lagrangian", "eulerian"], "estimate"] > 1).all()
+    table = result.table.set_index(["measure", "model"])["estimate"]
+    time, operations = table["time"], table["operations"]
+    assert list(time.index) == list(operations.index) == ["flow", "semigroup", "lagrangian", "eulerian"]
+    assert (time["flow"], operations["flow"]) == (1, 1)
+    assert (operations[["semigroup", "lagrangian", "eulerian"]] > 1).all()
     assert all(torch.equal(value, before[name]) for name, value in flow.backbone.state_dict().items())
     assert not any(weight.requires_grad for weight in flow.backbone.parameters())
     assert not flow.attachments
     survives_disk(result, tmp_path)
 
 
+def test_operations_are_those_of_the_passes_that_a_lesson_makes():
+    flow, texts = Model(backbone_of("llama"), Flow(mask_id=MASK), name="flow"), tokens_of(4, 6)
+    table = claims.distillation(flow, texts, repeats=2).table
+    found = table[table["measure"] == "operations"].set_index("model")["lesson"]
+    with _pupil(flow) as pupil:
+        pupil.paradigm = FlowMap(mask_id=MASK)
+        learnt = counted(lambda: pupil.run(pupil.canvas(texts), eager=True).sum().backward())
+        with torch.no_grad():
+            asked, teacher = (counted(lambda of=model: of.run(of.canvas(texts), eager=True)) for model in (pupil, flow))
+    assert found["semigroup"] == 2 * learnt + 2 * asked + teacher  # δ_{s,t} and δ_{t,t}; two halves of a step; D
+
+
+def counted(work):
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
 def test_only_a_flow_is_distilled():
     with pytest.raises(ProbeError, match="a flow"):
         claims.distillation(model_of("llama-gqa"), tokens_of(2, 4))
     assert claims.distillation(model_of("llama-gqa", FlowMap(mask_id=MASK)), tokens_of(2, 4), repeats=2).table.shape[0]
+
+
+# Curves
+
+
+def curve_of(step, **shares):
+    blank = {"tokens": math.nan, "flops": math.nan, "loss": math.nan}
+    rows = [
+        {"step": 100, "tokens": 1.0, "flops": 10.0, "loss": 2.0} | dict.fromkeys(shares, math.nan),
+        {"step": step - 100, **blank, **dict.fromkeys(shares, 0.0)},
+        {"step": step, "tokens": 9.0, "flops": 90.0, "loss": 1.0, **shares},
+        {"step": step + 50, "tokens": 9.5, "flops": 95.0, "loss": 0.9} | dict.fromkeys(shares, math.nan),
+    ]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def test_what_trainings_had_learnt_is_their_last_examination(tmp_path):
+    curves = {"short": curve_of(400, ioi=0.75, paths=0.5), "squared": curve_of(400, ioi=0.25, paths=0.0)}
+    result = claims.examined(curves)
+    table = result.table.set_index(["model", "task"])
+    found = table.loc[("short", "ioi")]
+    assert (found["estimate"], found["steps"], found["operations"]) == (0.75, 400, 90)
+    assert (found["low"], found["high"]) == pytest.approx(wilson(96, 128))
+    assert claims.examined(curves, at=300).table["estimate"].tolist() == [0.0] * 4
+    with pytest.raises(ProbeError, match="at step 77"):
+        claims.examined(curves, at=77)
+    survives_disk(result, tmp_path)
