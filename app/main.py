@@ -209,12 +209,17 @@ def show_provenance(run: RunFolder) -> None:
     with st.expander("Provenance"):
         if made.command:
             st.code(made.command, language=None)
-        weights = pd.DataFrame([vars(weights) for weights in made.weights])
-        for name, table in (("Weights", weights), ("Circumstances", facts(made.circumstances)),
+        told = ("model", "roles", "note", "described", "sha256")
+        models = pd.DataFrame([{name: getattr(weights, name) for name in told} for weights in made.weights])
+        for name, table in (("Models", models), ("Circumstances", facts(made.circumstances)),
                             ("Versions", facts(made.versions))):  # fmt: skip
             if len(table):
                 st.write(f"**{name}**")
                 st.dataframe(table, hide_index=True, key=name)
+        for weights in made.weights:
+            if weights.recipe:
+                st.write(f"**The recipe of {plain(weights.model)}**")
+                st.code(weights.recipe, language="yaml")
 
 
 def facts(told: Iterable[tuple[str, str]]) -> pd.DataFrame:

@@ -171,4 +171,14 @@ def _device(asked: str) -> dict[str, Any]:
     if asked != "cpu" and torch.cuda.is_available():
         gpus = {"name": torch.cuda.get_device_name(), "count": torch.cuda.device_count()}
         return {"kind": "cuda", **gpus, "cores": cores, "system": system}
-    return {"kind": "cpu", "name": platform.processor() or platform.machine(), "cores": cores, "system": system}
+    return {"kind": "cpu", "name": _processor(), "cores": cores, "system": system}
+
+
+def _processor() -> str:
+    """The processor's name; Linux tells it in a file alone."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()

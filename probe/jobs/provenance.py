@@ -36,6 +36,7 @@ class Provenance:
     command: str
     started: str
     took: str
+    computed: str  # what its units took of a processor, over all sessions of the run
     machine: str
     circumstances: Facts
     versions: Facts
@@ -52,12 +53,24 @@ def provenance(run: RunFolder) -> Provenance:
         command=_text(manifest.get("command")),
         started=_text(manifest.get("started")),
         took=wording.duration(manifest["seconds"]) if manifest.get("seconds") else "",
-        machine=_text(device.get("name") or device.get("kind")),
+        computed=_computed(run),
+        machine=_machine(device),
         circumstances=_circumstances(manifest, device, git),
         versions=_facts(_mapping(manifest.get("versions"))),
         weights=tuple(_weights(name, of) for name, of in _mapping(manifest.get("weights")).items()),
         spec=spec.read_text("utf-8", errors="replace") if spec.is_file() else "",
     )
+
+
+def _computed(run: RunFolder) -> str:
+    spent = [wording.as_float(unit.record.get("cpu_seconds")) for unit in run.units]
+    total = sum(seconds for seconds in spent if seconds == seconds)
+    return wording.duration(total) if total else ""
+
+
+def _machine(device: Mapping[str, Any]) -> str:
+    name, cores = _text(device.get("name") or device.get("kind")), _text(device.get("cores"))
+    return f"{name}, {cores} cores" if name and cores else name
 
 
 def _circumstances(manifest: Mapping[str, Any], device: Mapping[str, Any], git: Mapping[str, Any]) -> Facts:

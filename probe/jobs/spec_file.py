@@ -267,11 +267,22 @@ def _fault(error: Any, root: yaml.Node | None, said: Mapping[Place, str]) -> Fau
         return Fault(
             where, expected, ", ".join(map(str, present)) or "nothing", "`twinprobe init` writes a whole spec."
         )
-    expected, found = error["msg"].removeprefix("Value error, "), _shown(error["input"])
+    expected, found = _plainly(error["msg"]), _shown(error["input"])
     if error["type"] == "literal_error":
         names = [name.strip(" '") for name in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return Fault(where, "one of " + ", ".join(names), found, nearest(str(error["input"]), names))
-    return Fault(where, expected[:1].lower() + expected[1:], found, "")
+    return Fault(where, expected, found, "")
+
+
+def _plainly(message: str) -> str:
+    """What pydantic expected, in words of YAML."""
+    words = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    for of_python, of_yaml in _YAML.items():
+        words = words.replace(of_python, of_yaml)
+    return words[:1].lower() + words[1:]
+
+
+_YAML = {"valid tuple": "list, such as [a, b]", "valid dictionary": "mapping, such as {a: 1}", "valid integer": "whole number"}
 
 
 def _known_keys(place: Place) -> list[str]:

@@ -154,7 +154,9 @@ def _files(checkpoint: Checkpoint) -> list[Path]:
 
 def _parameters(checkpoint: Checkpoint) -> int:
     if checkpoint.shapes:
-        return sum(map(math.prod, checkpoint.shapes.values()))
+        tied = bool(checkpoint.config.get("tie_word_embeddings"))  # stored twice, or once, they are one
+        counted = (shape for name, shape in checkpoint.shapes.items() if not (tied and name.endswith("lm_head.weight")))
+        return sum(map(math.prod, counted))
     return int(checkpoint.files[0].stat().st_size * 8 / 4.5)  # a GGUF's shapes take reading it; most are of 4 bits
 
 
