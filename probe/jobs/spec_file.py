@@ -282,7 +282,11 @@ def _plainly(message: str) -> str:
     return words[:1].lower() + words[1:]
 
 
-_YAML = {"valid tuple": "list, such as [a, b]", "valid dictionary": "mapping, such as {a: 1}", "valid integer": "whole number"}
+_YAML = {
+    "valid tuple": "list, such as [a, b]",
+    "valid dictionary": "mapping, such as {a: 1}",
+    "valid integer": "whole number",
+}
 
 
 def _known_keys(place: Place) -> list[str]:
