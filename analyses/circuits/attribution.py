@@ -32,6 +32,7 @@ from analyses.circuits.parts import Folder, Part, Sums
 from analyses.circuits.questions import Questions
 from analyses.circuits.roles import role_names, roles_of
 from probe.errors import ProbeError, nearest
+from probe.pairs import from_nothing
 from probe.readings import Reading, named
 from probe.tracing import fingerprint
 
@@ -143,6 +144,7 @@ def _attributed(
         seed=batch.seed,
         scope=batch.scope,
         d_model=work.model.d_model,
+        from_nothing=from_nothing(work.model),
         other={} if step is None else {"step": step, "examples": questions.kept},
     )
     sums = Sums(work.graph, questions, by_example=options.example_edges)

@@ -52,6 +52,7 @@ class Provenance:
     clean: float = float("nan")  # the metric on clean questions, mean over examples
     corrupt: float = float("nan")
     d_model: int = 0  # the width of the stream; 0 is not known
+    from_nothing: bool = False  # of a diffusion model that no AR model's weights went into
     other: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:

@@ -80,8 +80,15 @@ def about_estimate(estimate: NDArray, draws: NDArray, *, most: float = np.inf) -
 
 
 def refuse_unlike(a: Circuit, b: Circuit) -> None:
-    """Refuse circuits of different graphs, or of different numbers of prompts."""
+    """Refuse circuits of different graphs, of different numbers of prompts, or of models that are no twins."""
     names = f"circuits of {a.about.model!r} and {b.about.model!r}"
+    if (a.about.from_nothing or b.about.from_nothing) and a.about.model != b.about.model:
+        raise ProbeError(
+            names,
+            expected="a model and what was made from its weights: edges of one name are one edge in those alone",
+            found="no twin: a diffusion model that was trained from nothing",
+            remedy="Compare how early and how spread their circuits are (front_loading, spread).",
+        )
     if a.graph != b.graph:
         raise ProbeError(
             names,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from analyses.measures.declaring import TWINS, in_order, measure, of_circuits
+from analyses.measures.strangers import needs_twins
 
 if TYPE_CHECKING:
     from analyses.result import Result
@@ -122,7 +123,7 @@ MEASURES = [
     of_circuits("node_importance", "what each head and MLP matters: s(v)", _node_importance, settings=RESAMPLED),
     of_circuits("circuit_graph", "the circuits themselves, drawn", _circuit_graph),
     of_circuits("edge_kinds", "attribution by kind of edge", _edge_kinds, settings=RESAMPLED),
-    of_circuits("circuit_diff", "edges kept, lost and gained", _circuit_diff, settings=RESAMPLED),
+    of_circuits("circuit_diff", "edges kept, lost and gained", _circuit_diff, settings=RESAMPLED, refuses=needs_twins),
     of_circuits("robustness", "the same at other prompts and budgets", _robustness, knobs={"shares": [0.02, 0.1, 0.3]}),
     measure("two_by_two", "the weights, or the mask?", _two_by_two, "circuit", "square", roles=()),
     of_circuits("controls", "more training, or beyond it", _controls, refuses=_needs_a_control),

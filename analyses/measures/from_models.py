@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from analyses.measures.declaring import TWINS, in_order, measure
+from analyses.measures.strangers import needs_twins
 
 if TYPE_CHECKING:
     from analyses.lens.tuned import TunedLens
@@ -170,9 +171,9 @@ MEASURES = [
     measure("skip_effects", "what a layer changes for later ones", _skip_effects, "pool", passes=8.0),
     measure("heads", "what each head looks at", _heads, "pool", settings=("resamples",), passes=1.0),
     measure("cka", "representations kept: CKA by layer", _cka, "pool", settings=("resamples",), passes=1.0),
-    measure("cosine", "representations kept: cosine by token", _cosine, "pool", passes=1.0),
+    measure("cosine", "representations kept: cosine by token", _cosine, "pool", passes=1.0, refuses=needs_twins),
     measure("outliers", "dimensions that drown the others", _outliers, "pool", passes=1.0),
-    measure("weight_drift", "how far the weights went", _weight_drift, axes=("pair",)),
+    measure("weight_drift", "how far the weights went", _weight_drift, axes=("pair",), refuses=needs_twins),
     measure("selectivity", "neurons that tell cases apart", _selectivity, "pool", passes=1.0),
     measure(
         "overlap",
@@ -182,6 +183,7 @@ MEASURES = [
         "circuit",
         settings=("resamples",),
         passes=8.0,
+        refuses=needs_twins,
     ),
     measure(
         "faithfulness",
@@ -201,6 +203,7 @@ MEASURES = [
         roles=TWINS,
         knobs={"draws": 3},
         passes=40.0,
+        refuses=needs_twins,
     ),
     *(
         measure(name, about, _from_knockouts(name), "knockouts", roles=())
