@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -52,6 +53,13 @@ class Pieces:
         """The pieces at some indices (k) as token ids (k × length)."""
         inner = torch.from_numpy(self._rows[rows.numpy()].astype(np.int64))
         return torch.cat([self.prefix.expand(len(inner), -1), inner], dim=1)
+
+
+def held_out(plan: Text, tokenizer: PreTrainedTokenizerBase, n: int) -> Tensor:
+    """The first n of the pieces that are held out (fewer if there are fewer), without a trace on disk."""
+    with TemporaryDirectory() as cache:
+        pieces = Pieces(plan, tokenizer, Path(cache), "test")
+        return pieces[torch.arange(min(n, len(pieces)))]
 
 
 def _tokenized(plan: Text, tokenizer: PreTrainedTokenizerBase, cache: Path) -> Path:

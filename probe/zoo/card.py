@@ -8,6 +8,8 @@ task's checker judges it. "The asked token": it is asked for one token with the 
 `prefix` for a diffusion model), which is what circuits are looked for in; beside it what a guess among the answers that
 the question offers would get. "Both twins": of how many questions tried both the model and the AR model that it was
 made from get that token right, until there is a pool of POOL, which is what pairs are compared on.
+
+A model of running text is asked for the next token behind the first half of a held-out piece.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from probe.decoding import decode
 from probe.decoding.score import score
 from probe.errors import TaskError
 from probe.models.loading import load, resolve
@@ -25,15 +28,19 @@ from probe.paradigms import Autoregressive
 from probe.readings import AR, Accuracy, Prefix, pool, right
 from probe.tasks import TASKS, Task, task
 from probe.training.curve import CURVE, read_curve
+from probe.training.recipe import Text, read_recipe
+from probe.training.text import held_out
 
-CARD = "README.md"
+CARD, RECIPE = "README.md", "recipe.yaml"
 POOL = 500
 
 
 def card(where: str, n: int = 500) -> str:
     """The card of a model as Markdown, its figures measured now on `n` held-out questions of each task."""
     folder, model = resolve(where), load(where)
-    parts = [_head(where, model), _answers(where, model, n), _making(folder)]
+    text = _text_of(folder)
+    answers = _answers(where, model, n) if text is None else _writing_on(where, model, text, n)
+    parts = [_head(where, model), answers, _making(folder)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -71,6 +78,33 @@ def _answers(where: str, model: Model, n: int) -> str:
     return "\n".join(lines)
 
 
+def _text_of(folder: Path) -> Text | None:
+    """The running text that a model was made of, if that is all it learnt from."""
+    if not (folder / RECIPE).is_file():
+        return None
+    recipe = read_recipe(folder / RECIPE)
+    return None if recipe.tasks else recipe.text
+
+
+def _writing_on(where: str, model: Model, text: Text, n: int) -> str:
+    pieces = held_out(text, model.tokenizer, n)
+    given = pieces.shape[1] // 2
+    written = decode(model, pieces[:, :given], 1).tokens[:, given].cpu()
+    truth = pieces[:, given]
+    solved = Accuracy(int((written == truth).sum()), len(truth))
+    lines = [
+        "## How well it knows its text",
+        "",
+        f"The token behind the first {given} of held-out pieces, with its 95% Wilson interval: "
+        f"`twinprobe card {where} -n {n}`.",
+        "",
+        "| text | the next token right | a guess |",
+        "|---|---|---|",
+        f"| {', '.join(text.files)} | {solved} | {truth.bincount().max() / len(truth):.2f} |",
+    ]
+    return "\n".join(lines)
+
+
 def _row(model: Model, pair: Pair | None, asked: Task, n: int) -> tuple[str, ...]:
     batch = asked.examples(model, n, fewer=True)
     solved = right(model, batch, AR() if model.paradigm.in_order else Prefix())
@@ -89,7 +123,7 @@ def _shared(pair: Pair, asked: Task) -> str:
 
 
 def _making(folder: Path) -> str:
-    recipe = folder / "recipe.yaml"
+    recipe = folder / RECIPE
     if not recipe.is_file():
         return ""
     said = yaml.safe_load(recipe.read_text("utf-8"))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from probe.errors import ProbeError
 from probe.models.loading import load
 from probe.training.curve import read_curve
 from probe.training.recipe import read_recipe
-from probe.training.text import Pieces
+from probe.training.text import held_out
 from probe.zoo import curve_folder, zoo_folder
 
 if TYPE_CHECKING:
@@ -36,8 +34,6 @@ class Zoo:
 
     def held_out(self, name: str, n: int) -> Tensor:
         """The first n pieces (n × length) that were held out of the running text a model learnt from."""
-        import torch
-
         recipe = read_recipe(zoo_folder(name) / "recipe.yaml")
         if recipe.text is None:
             raise ProbeError(
@@ -46,9 +42,7 @@ class Zoo:
                 found="one that learnt from tasks",
                 remedy="Ask its tasks.",
             )
-        with TemporaryDirectory() as cache:
-            pieces = Pieces(recipe.text, self.model(name).tokenizer, Path(cache), "test")
-            return pieces[torch.arange(min(n, len(pieces)))]
+        return held_out(recipe.text, self.model(name).tokenizer, n)
 
     def curve(self, name: str) -> Mapping[str, list[float]]:
         """Steps, tokens, operations, loss and accuracy of a model's training."""

@@ -13,7 +13,8 @@ from probe.tasks import vocabulary
 from probe.training import Recipe, adapt
 from probe.training.lessons import Lessons
 from probe.training.recipe import Text
-from probe.training.text import Pieces
+from probe.training.text import Pieces, held_out
+from probe.zoo.card import card
 
 
 @pytest.fixture
@@ -75,7 +76,10 @@ def test_a_shipped_text_is_named_like_a_shipped_model(tmp_path):
     text = {"files": ["zoo:moby-dick"], "length": 20}
     recipe = Recipe.model_validate({**plan, "tokenizer": "characters", "paradigm": "flow", "text": text, "steps": 1})
     model = probe.load(adapt(recipe, tmp_path / "made", quiet=True), selftest="off")
-    held_out = Pieces(recipe.text, model.tokenizer, tmp_path, "test")
-    assert model.entry.sample[3] == model.tokenizer.decode(held_out[torch.tensor([3])][0])
+    pieces = Pieces(recipe.text, model.tokenizer, tmp_path, "test")[torch.arange(30)]
+    assert model.entry.sample[3] == model.tokenizer.decode(pieces[3])
+    assert torch.equal(held_out(recipe.text, model.tokenizer, 30), pieces)
+    solved = (probe.decode(model, pieces[:, :10], 1).tokens[:, 10] == pieces[:, 10]).sum()
+    assert f"{solved / 30:.3f} [" in card(str(tmp_path / "made"), 30)
     with pytest.raises(probe.ProbeError, match="zoo:moby-dick"):
         Pieces(Text(files=("zoo:moby-dik",), length=20), model.tokenizer, tmp_path)
