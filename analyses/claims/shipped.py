@@ -20,6 +20,7 @@ from probe.tasks import TASKS, task
 from probe.zoo.opened import Zoo
 
 TEACHING_TEXTS = 64
+OPENING = 4  # words of a text that is to be written on
 MAPS = ("flow-map", "flow-map-lagrangian", "flow-map-eulerian")  # the first by the semigroup target
 ABLATIONS = ("flow-short", "flow-squared", "flow-even")  # the last two differ from the first in one thing each
 WRITERS = ("text-ar", "text-masked", "text-flow", "text-flow-map")
@@ -54,10 +55,10 @@ def _horizons(zoo: Zoo, n: int) -> Iterator[Result]:
 
 def _foresight(zoo: Zoo, n: int) -> Iterator[Result]:
     fluid = zoo.model("fluid")
-    for name in ("countdown", "sudoku"):
-        batch = task(name).examples(fluid, n, fewer=True)
-        start = int(batch.positions["completion"].min())
-        yield foresight(fluid, batch.clean[:, :start], batch.clean.shape[1] - start)
+    for name in ("countdown", "sudoku", "infilling"):
+        texts = task(name).examples(fluid, n, fewer=True).clean
+        # Answers alone are over before a stride is: whole texts are written, of words that can be known or cannot.
+        yield foresight(fluid, texts[:, :OPENING], texts.shape[1] - OPENING)
 
 
 def _samplers(zoo: Zoo, n: int) -> Iterator[Result]:

@@ -122,8 +122,13 @@ def _cells(result: Any) -> tuple[list[str], list[list[str]]]:
     for row in result.table.to_dict("records"):
         interval = f"[{row['low']:.3f}, {row['high']:.3f}]" if row.get("low") == row.get("low") else ""
         named = [_cell(row[name]) for name in shown]
-        rows.append([*named, _cell(row["estimate"]), interval, _cell(row.get("n", ""))])
-    return [*shown, "estimate", "95% interval", "n"], rows
+        tested = [_chance(row["q"])] if "q" in row else []
+        rows.append([*named, _cell(row["estimate"]), interval, *tested, _cell(row.get("n", ""))])
+    return [*shown, "estimate", "95% interval", *(["q"] if "q" in result.table else []), "n"], rows
+
+
+def _chance(q: float) -> str:
+    return "" if q != q else "<0.001" if q < 0.001 else f"{q:.3f}"
 
 
 def _cell(value: Any) -> str:
