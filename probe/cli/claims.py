@@ -21,7 +21,7 @@ from probe.errors import ProbeError, nearest
 
 GROUP = "twinprobe.claims"
 _SHOWN = ("model", "manner", "way", "task", "stride", "verified", "steps", "measure", "loss", "passes",
-          "entropy", "operations")  # fmt: skip
+          "entropy", "operations", "reached", "with_start")  # fmt: skip
 
 
 @app.command(epilog="Example: [cyan]twinprobe claims horizons -n 200 --out claims[/]")
@@ -120,7 +120,8 @@ def _cells(result: Any) -> tuple[list[str], list[list[str]]]:
     shown = [name for name in _SHOWN if name in result.table]
     rows = []
     for row in result.table.to_dict("records"):
-        interval = f"[{row['low']:.3f}, {row['high']:.3f}]" if row.get("low") == row.get("low") else ""
+        low, high = row.get("low", float("nan")), row.get("high", float("nan"))
+        interval = f"[{low:.3f}, {'unknown' if high != high else f'{high:.3f}'}]" if low == low else ""
         named = [_cell(row[name]) for name in shown]
         tested = [_chance(row["q"])] if "q" in row else []
         rows.append([*named, _cell(row["estimate"]), interval, *tested, _cell(row.get("n", ""))])
