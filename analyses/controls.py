@@ -14,6 +14,7 @@ under another attention mask. Two designs part them, for any figure that is a st
 
     total = more training (AR-CPT − AR) + beyond training (diffusion − AR-CPT)
     seed         a second model less its first, which differ in nothing but chance: the noise floor
+    again        a second twin less AR: what `total` is when everything is done once more
 
     two_by_two({("ar", "causal"): circuit, …})
     decomposition(ar, diffusion, {"ar-cpt": …, "ar-seed2": …})
@@ -37,7 +38,12 @@ from probe.errors import ProbeError
 
 Cell = tuple[str, str]  # weights, mask
 
-MEASURES: dict[str, Measure] = {"FLI": index_of, "early mass": early_of, "PR/n": figure_of("PR/n")}
+MEASURES: dict[str, Measure] = {
+    "FLI": index_of,
+    "early mass": early_of,
+    "PR/n": figure_of("PR/n"),
+    "PR within layers": figure_of("PR", "within layers"),
+}
 CELLS: tuple[Cell, ...] = (("ar", "causal"), ("ar", "native"), ("diffusion", "causal"), ("diffusion", "native"))
 # How the cells, in the order of CELLS, make up each part.
 EFFECTS: dict[str, tuple[float, ...]] = {
@@ -54,7 +60,7 @@ def two_by_two(cells: Mapping[Cell, Circuit | Scores], measures: Mapping[str, Me
     scores = [scores_of(cells[cell]) for cell in _complete(cells)]
     rows = []
     for name, make in measures.items():
-        named = {"task": scores[0].task, "measure": name}
+        named = {"task": scores[0].task, "scope": scores[0].scope, "measure": name}
         for cell, one in zip(CELLS, scores, strict=True):
             rows.append({**named, "part": " weights, ".join(cell) + " mask", **measured(make, one).row(), "p": np.nan})
         for effect, factors in EFFECTS.items():
@@ -86,6 +92,7 @@ def contrasts(roles: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     if "ar-cpt" in roles:
         found |= {"more training": ("ar", "ar-cpt"), "beyond training": ("ar-cpt", "diffusion")}
     seeds = {f"seed ({role})": (base, role) for role, base in BASES.items() if role in roles}
+    seeds |= {f"again ({role})": ("ar", role) for role, base in BASES.items() if base != "ar" and role in roles}
     others = {f"{role} − ar": ("ar", role) for role in roles if role not in {"ar", "diffusion", "ar-cpt", *BASES}}
     return {**found, **seeds, **others}
 

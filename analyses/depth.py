@@ -16,7 +16,8 @@ norms; `norm_ratio` says how close). Each prompt meets a few of these sets, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analyses import statistics
-from analyses.front_loading import shares
+from analyses.front_loading import index_of, shares
 from analyses.knockouts import Knockouts, Masks
 from analyses.result import Result
 from analyses.scores import Scores, depths
@@ -69,6 +70,21 @@ def causal_scores(run: Knockouts) -> Scores:
     nodes = pd.DataFrame({"node": [f"layer {at}" for at in layers], "layer": list(layers), "head": -1, "kind": "head"})
     drop = run.drop(run.layers([[at] for at in layers])).T
     return Scores(run.model.name, run.task, nodes, drop, run.model.n_layers, run.scope, run.examples)
+
+
+def causal_front_loading(ar: Knockouts, diffusion: Knockouts, controls: Mapping[str, Knockouts]) -> Result:
+    """ΔFLI by cause, and what of it is more training or chance: `controls.decomposition` of whole layers' drops."""
+    from analyses.controls import decomposition
+
+    others = {role: causal_scores(run) for role, run in controls.items()}
+    found = decomposition(causal_scores(ar), causal_scores(diffusion), others, {"FLI": index_of})
+    return replace(
+        found,
+        name="causal_front_loading",
+        title="Has what a layer carries moved earlier?",
+        reads="The change of the front-loading index of what is lost when whole layers are knocked out: right of 0, "
+        "earlier. Total = more training + beyond training.",
+    )
 
 
 def _profile_rows(run: Knockouts, width: int) -> list[dict[str, Any]]:

@@ -1,62 +1,90 @@
 """Evidence for the verdict, gathered from the results of a run: which rows of which tables answer which claim.
 
-    verdict(gather(results, ar="zoo:ar", diffusion="zoo:masked"))
+    found = gather(results, {"ar": "zoo:ar", "diffusion": "zoo:masked", "ar-cpt": "zoo:ar-cpt", …})
+    verdict(found.evidence, missing=found.missing)
+
+A claim is a figure of two models, the twin and its AR model; the same figure of other two models is a control (AR-CPT
+and AR: more training; a second seed and the first: chance; a second twin and AR: the whole once more). So each claim is
+one question to the tables, asked of every two roles that `analyses.controls.contrasts` names.
 
 Tasks are taken together by their mean, with errors of their own (no two tasks share an example). Figures that are no
 means of independent ones (a retention at several K, on the same prompts) are taken together end by end, which cannot
-make an interval narrower than it is. A claim whose table is not among the results is left out, and comes out as "not
-asked".
+make an interval narrower than it is. A claim whose table is not among the results is missing, with what would measure
+it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from analyses.controls import contrasts
 from analyses.result import Result
-from analyses.robustness import holds
 from analyses.statistics import Estimate, combination
-from analyses.verdict import Evidence
+from analyses.verdict import CONTRADICTED, SUPPORTED, UNDECIDED, Evidence, answer
 
 EARLY = 1 / 3
 _NORMAL = 1.959964
+TOTAL = "total"
+
+OfTwo = Callable[[str, str], Evidence | None]
+"""A figure of two roles, or None where it was not measured of them."""
 
 
-def gather(results: Iterable[Result], *, ar: str, diffusion: str) -> dict[str, Evidence]:
-    """What the results say of each hypothesis; models by the names that stand in the tables."""
-    found = _Tables(results, ar, diffusion)
-    claims: dict[str, Callable[[], Evidence | None]] = {
-        "local retention": lambda: found.retention("local"),
-        "global retention": lambda: found.retention("global"),
-        "retention gap": lambda: _less(found.retention("local"), found.retention("global")),
-        "did": lambda: found.did("global − local"),
-        "global front-loading": lambda: found.did("all global"),
-        "spread": lambda: found.spread("Δ PR/n", "global", "PR/n"),
-        "spread within layers": lambda: found.spread("Δ PR", "within layers"),
-        "knock-out area": found.knockout_area,
-        "early knock-outs": found.early_knockouts,
-        "early layers redundant": found.early_loss,
-        "representations kept": found.cka,
-        "same function": found.transfer,
+@dataclass(frozen=True)
+class Found:
+    """What was found, and of the rest what would measure it; by the hypotheses' names."""
+
+    evidence: Mapping[str, Evidence]
+    missing: Mapping[str, str]
+
+
+def gather(results: Iterable[Result], names: Mapping[str, str]) -> Found:
+    """What results say of each hypothesis. `names`: what models are called in the tables, by role."""
+    tables = Tables(results, names)
+    claims: dict[str, tuple[str, Callable[[], Evidence | None]]] = {
+        "local retention": ("overlap", lambda: tables.retention("local")),
+        "global retention": ("overlap", lambda: tables.retention("global")),
+        "retention gap": ("overlap", tables.retention_gap),
+        "did": ("controls", lambda: tables.did("controls", "FLI")),
+        "global front-loading": ("controls", lambda: tables.shift("FLI", "global")),
+        "causal did": ("causal_front_loading", lambda: tables.did("causal_front_loading", "FLI")),
+        "spread": ("controls", lambda: tables.shift("PR/n")),
+        "spread within layers": ("controls", lambda: tables.shift("PR within layers")),
+        "knock-out area": ("knockout_curve", tables.knockout_area),
+        "early knock-outs": ("targeted_knockouts", tables.early_knockouts),
+        "diffuse output": ("output_diffuseness", tables.diffuse_output),
+        "early layers redundant": ("causal_profile", tables.early_loss),
+        "representations kept": ("cka", tables.cka),
+        "same function": ("cross_faithfulness", tables.transfer),
+        "lookahead": ("lookahead", tables.lookahead),
     }
-    said = {name: claim() for name, claim in claims.items()}
-    return {name: evidence for name, evidence in said.items() if evidence is not None}
+    found = {name: claim() for name, (_, claim) in claims.items()}
+    return Found(
+        {name: evidence for name, evidence in found.items() if evidence is not None},
+        {name: tables.why_not(claims[name][0]) for name, evidence in found.items() if evidence is None},
+    )
 
 
-class _Tables:
+class Tables:
     """The results' tables by name, and one question to each."""
 
-    def __init__(self, results: Iterable[Result], ar: str, diffusion: str):
+    def __init__(self, results: Iterable[Result], names: Mapping[str, str]):
         kept: dict[str, list[pd.DataFrame]] = {}
+        self.notes: dict[str, str] = {}
         for result in results:
             table = result.table
             if "scope" not in table and "scope" in result.about:
                 table = table.assign(scope=result.about["scope"])
             kept.setdefault(result.name, []).append(table)
+            self.notes |= {result.name: result.about["nothing"]} if result.about.get("nothing") else {}
         self.tables = {name: pd.concat(parts, ignore_index=True) for name, parts in kept.items()}
-        self.ar, self.diffusion, self.change = ar, diffusion, f"{diffusion} − {ar}"
+        self.names = dict(names)
+        self.contrasts = contrasts(self.names)
 
     def rows(self, name: str, **where: object) -> pd.DataFrame:
         """The rows of a table in which columns have these values; none where there is no such table or column."""
@@ -67,67 +95,124 @@ class _Tables:
             table = table.loc[table[column] == value, :]
         return table
 
+    def why_not(self, name: str) -> str:
+        """Why a table says nothing: it says so itself, or nobody made it."""
+        return self.notes.get(name, f"needs {name}")
+
+    def with_controls(self, of_two: OfTwo, **beside: Evidence | None) -> Evidence | None:
+        """A figure of the twins, and beside it the same of every two roles that make a control."""
+        found = {part: of_two(*roles) for part, roles in self.contrasts.items()} | beside
+        return _beside(found)
+
+    def of_parts(self, of_part: Callable[[str], Evidence | None]) -> Evidence | None:
+        """The same of a table that has the controls' parts as rows."""
+        return _beside({part: of_part(part) for part in (*self.contrasts, "weights", "mask")})
+
+    # What the circuits say
+
     def retention(self, scope: str) -> Evidence | None:
-        where = {"measure": "retention", "subset": "all", "model": self.ar, "other": self.diffusion, "scope": scope}
-        rows = self.rows("circuit_overlap", **where)
-        return None if rows.empty else mean_of([end_by_end(part) for _, part in rows.groupby("task")])
+        return self.with_controls(lambda base, other: self._retention(base, other, scope))
 
-    def did(self, task: str) -> Evidence | None:
-        rows = self.rows("did", task=task, measure="Δ FLI")
-        if rows.empty:
+    def retention_gap(self) -> Evidence | None:
+        return self.with_controls(lambda *two: _less(*(self._retention(*two, scope) for scope in ("local", "global"))))
+
+    def _retention(self, base: str, other: str, scope: str) -> Evidence | None:
+        where = {"model": self.names[base], "other": self.names[other], "scope": scope}
+        rows = self.rows("circuit_overlap", measure="retention", subset="all", **where)
+        return _by_task(rows.dropna(subset=["estimate", "low", "high"]) if len(rows) else rows)
+
+    def shift(self, measure: str, scope: str | None = None) -> Evidence | None:
+        """A measure's change, the mean over tasks, and at other prompts and K."""
+        found = self.of_parts(lambda part: self._part(part, measure, scope))
+        said = self._settings(measure, lambda rows: _mean(_of_scope(rows, scope)))
+        return None if found is None else replace(found, settings=said)
+
+    def did(self, name: str, measure: str) -> Evidence | None:
+        """The change on global tasks less the change on local ones."""
+        found = self.of_parts(lambda part: self._did(part, measure, name))
+        said = self._settings(measure, _did_of) if name == "controls" else {}
+        return None if found is None else replace(found, settings=said)
+
+    def _part(self, part: str, measure: str, scope: str | None, name: str = "controls") -> Evidence | None:
+        name = "two_by_two" if part in ("weights", "mask") else name
+        return _mean(_of_scope(self.rows(name, part=part, measure=measure), scope))
+
+    def _did(self, part: str, measure: str, name: str) -> Evidence | None:
+        if name != "controls" and part in ("weights", "mask"):
             return None
-        controls = self.controls("FLI", "global") if task == "all global" else {}
-        return Evidence.of(rows.iloc[0], controls, self.settings("Δ FLI"))
+        return _less(*(self._part(part, measure, scope, name) for scope in ("global", "local")))
 
-    def spread(self, figure: str, level: str, control: str | None = None) -> Evidence | None:
-        rows = self.rows("specialization", figure=figure, level=level, part="all", model=self.change)
-        controls = self.controls(control) if control else {}
-        return _mean(rows, controls, self.settings(f"Δ {control}") if control else {})
+    def _settings(self, measure: str, of_setting: Callable[[pd.DataFrame], Evidence | None]) -> dict[str, int]:
+        """How many settings of the robustness grid say what of a figure above 0."""
+        rows = self.rows("robustness", measure=f"Δ {measure}")
+        if rows.empty or "scope" not in rows:
+            return {}
+        budget = rows.groupby("task")["K"].transform(lambda of: pd.factorize(of)[0])  # graphs differ in their K
+        cells = [of_setting(part) for _, part in rows.groupby([budget, "prompts", "steps"])]
+        count = Counter(answer(one.low, one.high, 1) for one in cells if one is not None)
+        return {verdict: count[verdict] for verdict in (SUPPORTED, CONTRADICTED, UNDECIDED)}
+
+    def lookahead(self) -> Evidence | None:
+        return _mean(self.rows("lookahead", measure="Δ FLI", scope="global"))
+
+    # What knock-outs say
 
     def knockout_area(self) -> Evidence | None:
-        return _mean(self.rows("knockout_curves", what="Δ area − random", model=self.change))
+        return self.with_controls(lambda *two: _mean(self._change("knockout_curves", *two, what="Δ area − random")))
+
+    def _change(self, name: str, base: str, other: str, **where: object) -> pd.DataFrame:
+        """The rows of one model less another, whichever way round the table has them."""
+        one, two = self.names[base], self.names[other]
+        rows = self.rows(name, model=f"{two} − {one}", **where)
+        if len(rows):
+            return rows
+        rows = self.rows(name, model=f"{one} − {two}", **where)
+        return rows.assign(estimate=-rows["estimate"], low=-rows["high"], high=-rows["low"]) if len(rows) else rows
 
     def early_knockouts(self) -> Evidence | None:
-        return _mean(self.rows("targeted_knockouts", comparison="early − random", model=self.diffusion, scope="global"))
+        """Of the twin alone; the other models' own figures stand beside it."""
+        roles = {"diffusion": TOTAL, "ar": "AR itself", "ar-cpt": "AR-CPT itself"}
+        return _beside({named: self._early_knockouts(role) for role, named in roles.items() if role in self.names})
+
+    def _early_knockouts(self, role: str) -> Evidence | None:
+        where = {"comparison": "early − random", "model": self.names[role], "scope": "global"}
+        return _mean(self.rows("targeted_knockouts", **where))
 
     def early_loss(self) -> Evidence | None:
-        """How much more the diffusion model loses than the AR one by a layer of the first third."""
-        sides = []
-        for model in (self.diffusion, self.ar):
-            rows = self.rows("causal_profile", model=model, window=1)
-            rows = rows.loc[(rows["layer"] >= 0) & (rows["depth"] < EARLY), :] if len(rows) else rows
-            if rows.empty:
-                return None
-            sides.append(mean_of([end_by_end(part) for _, part in rows.groupby("task")]))
-        return _less(*sides)
+        """How much more of the answer one model loses than another by a layer of the first third."""
+        return self.with_controls(lambda base, other: self._more_lost(base, other))
 
-    def cka(self) -> Evidence | None:
-        """Layer by layer with its like, over all kinds of tokens and tasks."""
-        rows = self.rows("cka", role="diffusion")
-        if rows.empty or not {"layer", "beside_layer"} <= set(rows.columns):
-            return None
-        return end_by_end(rows.loc[rows["layer"] == rows["beside_layer"], :])
+    def _more_lost(self, base: str, other: str) -> Evidence | None:
+        return _less(self._early_loss(other), self._early_loss(base), same_tasks=True)
+
+    def _early_loss(self, role: str) -> Evidence | None:
+        rows = self.rows("causal_profile", model=self.names[role], window=1)
+        return _by_task(rows.loc[(rows["layer"] >= 0) & (rows["depth"] < EARLY), :] if len(rows) else rows)
 
     def transfer(self) -> Evidence | None:
         """What the AR model's circuit does in the diffusion model, random circuits being 0 and its own being 1."""
         rows = self.rows("cross_faithfulness", measure="transfer", role="diffusion", circuit="ar")
-        rows = rows.dropna(subset=["estimate"]) if len(rows) else rows
-        return None if rows.empty else mean_of([end_by_end(part) for _, part in rows.groupby("task")])
+        return _by_task(rows.dropna(subset=["estimate"]) if len(rows) else rows)
 
-    def controls(self, measure: str, scope: str | None = None) -> dict[str, Evidence]:
-        """The control parts of a measure's change, each over tasks."""
-        found: dict[str, Evidence] = {}
-        for name in ("controls", "two_by_two"):
-            rows = self.rows(name, measure=measure, **({"scope": scope} if scope and name == "controls" else {}))
-            if rows.empty:
-                continue
-            parts = rows.loc[~rows["part"].str.endswith("mask") | (rows["part"] == "mask"), :].groupby("part")
-            found |= {str(part): mean_of([Evidence.of(row) for row in _each(of)]) for part, of in parts}
-        return found
+    # What layers and components hold
 
-    def settings(self, measure: str) -> Mapping[str, int]:
-        table = self.tables.get("robustness")
-        return {} if table is None else holds(table, measure)
+    def diffuse_output(self) -> Evidence | None:
+        where = {"measure": "Δ entropy (nats)"}
+        return self.of_parts(lambda part: _mean(self.rows("output_diffuseness", part=part, **where)))
+
+    def cka(self) -> Evidence | None:
+        """Layer by layer with its like, over all kinds of tokens and tasks; all beside the AR model."""
+        return self.with_controls(lambda base, other: self._cka(other) if base == "ar" else None)
+
+    def _cka(self, role: str) -> Evidence | None:
+        rows = self.rows("cka", role=role, beside="ar")
+        if rows.empty or not {"layer", "beside_layer"} <= set(rows.columns):
+            return None
+        same = rows.loc[rows["layer"] == rows["beside_layer"], :]
+        return _by_task(same.dropna(subset=["estimate", "low", "high"]))
+
+
+# Figures taken together
 
 
 def end_by_end(rows: pd.DataFrame) -> Evidence:
@@ -139,22 +224,41 @@ def end_by_end(rows: pd.DataFrame) -> Evidence:
 def mean_of(several: list[Evidence]) -> Evidence:
     """The mean of figures that share no examples."""
     found = combination([_estimate(one) for one in several], np.full(len(several), 1 / len(several)))
-    return Evidence.of(found)
+    return replace(Evidence.of(found), tasks=sum(one.tasks for one in several))
 
 
-def _mean(
-    rows: pd.DataFrame, controls: Mapping[str, Evidence] | None = None, settings: Mapping[str, int] | None = None
-) -> Evidence | None:
+def _by_task(rows: pd.DataFrame) -> Evidence | None:
     if rows.empty:
         return None
-    found = mean_of([Evidence.of(row) for row in _each(rows)])
-    return Evidence(found.estimate, found.low, found.high, found.n, controls or {}, settings or {})
+    if "task" not in rows:
+        return end_by_end(rows)
+    return mean_of([end_by_end(part) for _, part in rows.groupby("task")])
 
 
-def _less(one: Evidence | None, other: Evidence | None) -> Evidence | None:
+def _mean(rows: pd.DataFrame) -> Evidence | None:
+    return None if rows.empty else mean_of([Evidence.of(row) for row in _each(rows)])
+
+
+def _less(one: Evidence | None, other: Evidence | None, *, same_tasks: bool = False) -> Evidence | None:
     if one is None or other is None:
         return None
-    return Evidence.of(combination([_estimate(one), _estimate(other)], (1, -1)))
+    found = Evidence.of(combination([_estimate(one), _estimate(other)], (1, -1)))
+    return replace(found, tasks=one.tasks if same_tasks else one.tasks + other.tasks)
+
+
+def _did_of(rows: pd.DataFrame) -> Evidence | None:
+    return _less(*(_mean(_of_scope(rows, scope)) for scope in ("global", "local")))
+
+
+def _of_scope(rows: pd.DataFrame, scope: str | None) -> pd.DataFrame:
+    return rows if scope is None or rows.empty or "scope" not in rows else rows.loc[rows["scope"] == scope, :]
+
+
+def _beside(found: Mapping[str, Evidence | None]) -> Evidence | None:
+    """The total, with those of the other parts that were measured as its controls."""
+    total = found[TOTAL]
+    others = {part: one for part, one in found.items() if part != TOTAL and one is not None}
+    return None if total is None else replace(total, controls=others)
 
 
 def _estimate(one: Evidence) -> Estimate:

@@ -243,6 +243,27 @@ def _difference_in_differences(
     return {"task": "global − local", "measure": measure, "scope": "DiD", **total.row(p=True)}
 
 
+def lookahead(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, attention: str = "full") -> Result:
+    """FLI of one model where it sees the right context less FLI where it does not, on the same prompts."""
+    one, other = scores_of(prefix), scores_of(one_mask)
+    rows = [
+        {**label(one), "reading": name, "measure": "FLI", **measured(index_of, of).row(), "p": np.nan}
+        for name, of in (("prefix", one), ("one mask", other))
+    ]
+    found = change(index_of, one, other).row(p=True)
+    rows.append({**label(one), "reading": "one mask − prefix", "measure": "Δ FLI", **found, "null": 0.0})
+    blind = {"nothing": "it sees nothing to its right"} if attention == "causal" else {}
+    return Result(
+        name="lookahead",
+        table=pd.DataFrame([] if blind else rows, columns=list(rows[-1])),
+        title="Does the model compute earlier where it sees the right context?",
+        reads="FLI of one model under both readings, and their difference on the same prompts: right of 0, what is to "
+        "the right of the answer moves computation earlier.",
+        drawing="forest",
+        about={"axes": {"rows": ["reading"], "colour": "task", "facet": "measure"}, **blind},
+    )
+
+
 def spans(*circuits: Circuit, k: int | None = None) -> Result:
     """Edges by where they start and how far they reach: mass-weighted depth of the source, and span.
 

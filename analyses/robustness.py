@@ -71,7 +71,8 @@ def grid(cells: Iterable[Cell], measures: Mapping[str, Measure] = MEASURES, *, s
             found = change(make, *two).row(p=True)
             setting = {"prompts": cell.prompts, "K": _said(cell.k), "steps": _said(cell.steps)}
             verdict = answer(found["low"], found["high"], sign)
-            rows.append({"task": two[0].task, "measure": f"Δ {name}", **setting, **found, "verdict": verdict})
+            about = {"task": two[0].task, "scope": two[0].scope, "measure": f"Δ {name}"}
+            rows.append({**about, **setting, **found, "verdict": verdict})
     table = pd.DataFrame(rows)
     table["setting"] = table["prompts"] + " prompts, steps " + table["steps"]
     return Result(

@@ -4,14 +4,15 @@ Each is held against one figure with its interval, and answered
 
     supported      the whole interval lies on the claimed side of the threshold
     contradicted   the whole interval lies on the other side
-    undecided      neither; more prompts, seeds or models might tell
-    not asked      nobody measured it
+    undecided      neither, or q ≥ 0.05 over all claims (Benjamini-Hochberg); more prompts or seeds might tell
+    not measured   nobody measured it, and what would
 
-and beside the answer stands what else explains the figure: if AR-CPT shows it too, it is more training; if a second
-seed differs as much, it is chance; if the AR weights show it under the diffusion mask, it is the mask. A claim that is
-"supported, explained by more training" is not evidence about diffusion.
+and beside the answer stands the same figure of the controls, and which of them explains it: if AR-CPT shows it too and
+nothing is left beyond, it is more training; if a second seed differs as much, or a second twin does not show it again,
+it is chance; if the AR weights show it under the diffusion mask, it is the mask. A claim that is "supported, explained
+by more training" is not evidence about diffusion. Intervals are over prompts of these tasks: one pair of twins is one.
 
-The findings of others that point elsewhere are asked in the same way and in the same table (methods.md, section 2).
+The findings of others that point elsewhere are asked in the same way and in the same table.
 
     verdict({"did": Evidence.of(row), "spread": Evidence.of(row, controls)}).table
 """
@@ -24,12 +25,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr
 
 from analyses.result import Result
-from analyses.statistics import Estimate
+from analyses.statistics import Estimate, adjusted
 from probe.errors import ProbeError, nearest
 
-SUPPORTED, CONTRADICTED, UNDECIDED, NOT_ASKED = "supported", "contradicted", "undecided", "not asked"
+SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
+LEVEL = 0.05
 
 _SHIFT = "Mechanism Shift (2601.14758)"
 
@@ -61,8 +64,10 @@ HYPOTHESES = (
     Hypothesis("spread", "Components are less sharply specialised.", "ΔPR/n", 1),
     Hypothesis("spread within layers", "The same within layers, whatever the depth.", "ΔPR within layers", 1),
     Hypothesis("knock-out area", "No few components carry the answer any more.", "Δ(area − random)", 1),
-    Hypothesis("early knock-outs", "Early structures matter more than as many random ones.", "early − random", 1),
-    Hypothesis("diffuse output", "Components' outputs are more diffuse.", "Δ component lens entropy", 1),
+    Hypothesis(
+        "early knock-outs", "On global tasks early structures matter more than random ones.", "loss early − random", 1
+    ),
+    Hypothesis("diffuse output", "Components' outputs are more diffuse.", "Δ entropy of own outputs (nats)", 1),
     Hypothesis(
         "representations kept", "The representations stay AR-like.", "CKA", 1, 0.9, "Dream (2603.07475)", rival=True
     ),
@@ -71,8 +76,8 @@ HYPOTHESES = (
         0.0, "LLaDA (2605.06366)", rival=True,
     ),
     Hypothesis(
-        "same function", "Circuits that share few edges do the same thing.", "cross-faithfulness − random", 1, 0.0,
-        "2606.06267", rival=True,
+        "same function", "Circuits that share few edges do the same thing.", "transfer (random 0, own 1)", 1,
+        0.0, "2606.06267", rival=True,
     ),
     Hypothesis(
         "lookahead", "What moves computation earlier is sight of the right context.", "ΔFLI one mask − prefix", 1, 0.0,
@@ -85,7 +90,7 @@ HYPOTHESES = (
 class Evidence:
     """A figure with its interval, and the same figure's controls where they were measured.
 
-    Controls by name: "more training", "beyond training", "seed", "weights", "mask".
+    Controls by name: "more training", "beyond training", "seed (…)", "again (…)", "weights", "mask", "… itself".
     """
 
     estimate: float
@@ -94,6 +99,7 @@ class Evidence:
     n: int
     controls: Mapping[str, Evidence] = field(default_factory=dict)
     settings: Mapping[str, int] = field(default_factory=dict)  # how many settings of the robustness grid say what
+    tasks: int = 1
 
     @classmethod
     def of(
@@ -120,18 +126,22 @@ def answer(low: float, high: float, sign: int, threshold: float = 0.0) -> str:
 
 
 def explained(evidence: Evidence, hypothesis: Hypothesis) -> str:
-    """Which control accounts for a figure that was found; empty where none does."""
+    """Which controls account for a figure that was found; empty where none does."""
     verdict = answer(evidence.low, evidence.high, hypothesis.sign, hypothesis.threshold)
-    if verdict not in (SUPPORTED, CONTRADICTED) or hypothesis.threshold:
-        return ""  # controls are differences: they account for differences
-    side = 1 if evidence.low > 0 else -1
+    if verdict not in (SUPPORTED, CONTRADICTED):
+        return ""
+    controls, side = evidence.controls, 1 if evidence.low > hypothesis.threshold else -1
+    if hypothesis.threshold:  # a likeness: what it takes account of is that something was lost
+        more = controls.get("more training")
+        return "more training" if side < 0 and more is not None and more.high < hypothesis.threshold else ""
     return "; ".join(
         name
         for name, accounts in (
-            ("more training", _more_training(evidence.controls, side)),
-            ("seed", _seed(evidence)),
-            ("mask", _one_part(evidence.controls, "mask", "weights", side)),
-            ("weights", _one_part(evidence.controls, "weights", "mask", side)),
+            ("more training", _more_training(controls, side)),
+            ("seed", _seed(evidence, side)),
+            ("mask", _one_part(controls, "mask", "weights", side)),
+            ("weights", _one_part(controls, "weights", "mask", side)),
+            ("AR itself", any(name.endswith("itself") and _on(one, side) for name, one in controls.items())),
         )
         if accounts
     )
@@ -143,10 +153,11 @@ def _more_training(controls: Mapping[str, Evidence], side: int) -> bool:
     return more is not None and beyond is not None and _on(more, side) and not _on(beyond, side)
 
 
-def _seed(evidence: Evidence) -> bool:
-    """A second seed differs as much."""
+def _seed(evidence: Evidence, side: int) -> bool:
+    """A second seed differs as much, or a second twin does not show it again."""
     floors = [abs(one.estimate) for name, one in evidence.controls.items() if name.startswith("seed")]
-    return bool(floors) and max(floors) >= abs(evidence.estimate)
+    again = [one for name, one in evidence.controls.items() if name.startswith("again")]
+    return (bool(floors) and max(floors) >= abs(evidence.estimate)) or any(not _on(one, side) for one in again)
 
 
 def _one_part(controls: Mapping[str, Evidence], part: str, other: str, side: int) -> bool:
@@ -157,37 +168,65 @@ def _on(one: Evidence, side: int) -> bool:
     return one.low > 0 if side > 0 else one.high < 0
 
 
-def verdict(evidence: Mapping[str, Evidence], *, pair: str = "") -> Result:
-    """Every hypothesis and rival with its answer."""
+def verdict(evidence: Mapping[str, Evidence], *, pair: str = "", missing: Mapping[str, str] | None = None) -> Result:
+    """Every hypothesis and rival with its answer. `missing`: of those without evidence, why."""
     known = [one.name for one in HYPOTHESES]
     for name in evidence:
         if name not in known:
             raise ProbeError(
                 f"evidence for {name!r}", expected="a hypothesis", found=repr(name), remedy=nearest(name, known)
             )
-    table = pd.DataFrame([_row(one, evidence.get(one.name)) for one in HYPOTHESES])
+    rows = [_row(one, evidence.get(one.name), (missing or {}).get(one.name, "")) for one in HYPOTHESES]
+    table = _corrected(pd.DataFrame(rows))
     counts = table.loc[~table["rival"], "verdict"].value_counts()
     told = ", ".join(
-        f"{counts[answer]} {answer}" for answer in (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_ASKED) if answer in counts
+        f"{counts[answer]} {answer}"
+        for answer in (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED)
+        if answer in counts
     )
     return Result(
         name="verdict",
         table=table.assign(pair=pair),
         title=f"Mechanism Shift's claims{f', {pair}' if pair else ''}: {told}",
-        reads="Each claim's figure with its 95% interval; the tick is the threshold that was written down before. "
-        "'By' names a control that shows the same: then it is not diffusion's doing.",
+        reads="Each claim's figure with its 95% interval over prompts, right of the line if it is as claimed; every "
+        "line has a scale of its own, and its numbers beside it. Small marks are the same figure of the controls. "
+        "'Explained by' names a control that accounts for it: then it is not diffusion's doing.",
         drawing="verdict",
-        about={"counts": {str(name): int(count) for name, count in counts.items()}},
+        about={
+            "counts": {str(name): int(count) for name, count in counts.items()},
+            "beside": {name: _beside(found.controls) for name, found in evidence.items()},
+        },
     )
 
 
-def _row(one: Hypothesis, found: Evidence | None) -> dict[str, Any]:
+def _corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """An answer stands if it stands among all the claims that were measured."""
+    error = (table["high"] - table["low"]) / (2 * 1.959964)
+    away = (table["estimate"] - table["null"]).abs() / error.where(error > 0, np.nan)
+    q = adjusted(2 * ndtr(-away.to_numpy()))
+    decided = table["verdict"].isin([SUPPORTED, CONTRADICTED]).to_numpy()
+    table = table.assign(q=q)
+    table.loc[decided & (q >= LEVEL), ["verdict", "explained_by"]] = [UNDECIDED, ""]
+    return table
+
+
+def _beside(controls: Mapping[str, Evidence]) -> dict[str, list[float]]:
+    return {name: [one.estimate, one.low, one.high] for name, one in controls.items()}
+
+
+def _row(one: Hypothesis, found: Evidence | None, missing: str) -> dict[str, Any]:
     named = {"hypothesis": one.name, "claim": one.claim, "written": one.written, "sign": one.sign}
     named |= {"source": one.source, "rival": one.rival, "null": one.threshold}
+    texts = dict.fromkeys(("explained_by", "controls", "settings", "note"), "")
     if found is None:
         nothing = dict.fromkeys(("estimate", "low", "high"), np.nan)
-        return {**named, **nothing, "n": 0, "verdict": NOT_ASKED, "explained_by": "", "settings": ""}
-    settings = ", ".join(f"{count} {name}" for name, count in found.settings.items() if count)
-    verdict = answer(found.low, found.high, one.sign, one.threshold)
-    figures = {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n}
-    return {**named, **figures, "verdict": verdict, "explained_by": explained(found, one), "settings": settings}
+        return {**named, **nothing, "n": 0, "tasks": 0, "verdict": NOT_MEASURED, **texts, "note": missing}
+    figures = {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n, "tasks": found.tasks}
+    texts["explained_by"] = explained(found, one)
+    texts["controls"] = "; ".join(f"{name} {_shown(of)}" for name, of in found.controls.items())
+    texts["settings"] = ", ".join(f"{count} {name}" for name, count in found.settings.items() if count)
+    return {**named, **figures, "verdict": answer(found.low, found.high, one.sign, one.threshold), **texts}
+
+
+def _shown(one: Evidence) -> str:
+    return f"{one.estimate:+.3g} [{one.low:.3g}, {one.high:.3g}]"

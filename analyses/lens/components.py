@@ -53,7 +53,7 @@ def component_lens(
 ) -> Result:
     """Rank of the target, mass of the ten best tokens and entropy of every head's and MLP's own output."""
     asked = asked_of(models, batch, SITES, reading, asked, square)
-    table, _ = tabled(asked, _said)
+    table, _ = tabled(asked, said)
     table["layer"] = table["node"].map(layer_of)
     table["kind"] = table["node"].str[0].map({"a": "head", "m": "mlp"}.get)
     return Result(
@@ -68,7 +68,7 @@ def component_lens(
 
 
 @torch.no_grad()
-def _said(asked: Questions) -> PerExample:
+def said(asked: Questions) -> PerExample:
     unembedding = Unembedding.of(asked)
     nodes, found = [], []
     for names, written in writes(asked):

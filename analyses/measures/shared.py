@@ -68,6 +68,7 @@ def _knockouts(given: Inputs) -> dict[str, Result]:
     """Everything that is asked of components that are left out, of all models of the pair."""
     from analyses import depth
     from analyses.knockouts import Knockouts
+    from analyses.measures.declaring import TWINS
     from analyses.questions import roles
     from analyses.scores import scores_of
     from analyses.specialization.curves import curves
@@ -80,8 +81,10 @@ def _knockouts(given: Inputs) -> dict[str, Result]:
     }
     scored = [(run, scores_of(given["circuit"][role])) for role, run in runs.items()]
     resampled = {"resamples": given.setting("resamples")}
+    others = {role: run for role, run in runs.items() if role not in TWINS}
     return {
         "causal_profile": depth.causal_profile(runs.values()),
+        "causal_front_loading": depth.causal_front_loading(runs["ar"], runs["diffusion"], others),
         "targeted_knockouts": depth.targeted(scored, seed=given.seed),
         "knockout_curve": curves(scored, seed=given.seed, **resampled),
         "interaction": interaction(scored),
@@ -89,7 +92,7 @@ def _knockouts(given: Inputs) -> dict[str, Result]:
     }
 
 
-_ATTRIBUTION = {"method": "eap-ig", "steps": 5, "ablation": "corrupt", "directions": True, "example_edges": True}
+ATTRIBUTION = {"method": "eap-ig", "steps": 5, "ablation": "corrupt", "directions": True, "example_edges": True}
 
 SHARED = [
     Work(
@@ -99,7 +102,7 @@ SHARED = [
         CIRCUIT,
         axes=A_MODEL,
         needs=("check", "pool"),
-        knobs=_ATTRIBUTION,
+        knobs=ATTRIBUTION,
         passes=17.0,  # 5 forward, 5 backward, 2 more forward
         kept=60_000.0,
     ),
@@ -111,7 +114,7 @@ SHARED = [
         axes=A_PAIR,
         needs=("check", "pool"),
         roles=("ar", "diffusion"),
-        knobs=_ATTRIBUTION,
+        knobs=ATTRIBUTION,
         passes=17.0,
         kept=120_000.0,
     ),
@@ -146,6 +149,6 @@ SHARED = [
         needs=("pool", "circuit"),
         settings=("resamples",),
         knobs={"kind": "mean"},
-        passes=200.0,
+        passes=60.0,  # knock-outs, most of which begin midway
     ),
 ]

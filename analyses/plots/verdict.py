@@ -1,4 +1,8 @@
-"""The verdict as a forest: one claim a line, coloured by its answer, with the threshold it was held against."""
+"""The verdict as a forest: one claim a line, right of the middle if it came out as claimed.
+
+Claims are in units of their own (an overlap, an index, nats), so each line has its own scale: the middle is the
+threshold that was written down, and the line is as wide as what is drawn in it. The numbers stand at its end.
+"""
 
 from __future__ import annotations
 
@@ -21,38 +25,101 @@ _ANSWERS = {
     "supported": (PALETTE[2], "circle"),
     "contradicted": (PALETTE[1], "x"),
     "undecided": (PALETTE[0], "circle-open"),
-    "not asked": (NULL, "line-ew-open"),
+    "not measured": (NULL, "line-ew-open"),
 }
+# Which controls are drawn, by how their names begin.
+_CONTROLS = {
+    "more training": "diamond-open",
+    "AR-CPT itself": "diamond-open",
+    "AR itself": "pentagon-open",
+    "seed": "square-open",
+    "again": "star-triangle-up-open",
+}
+_TOLD = {"more training": "AR-CPT", "AR itself": "AR itself", "seed": "a second seed", "again": "a second twin"}
+_WIDEST = 1.15
 
 
 @drawing("verdict")
 def verdict(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     import plotly.graph_objects as go
 
-    table = table.assign(label=[_label(row) for row in table.to_dict("records")])
+    table = table.assign(line=range(len(table)), label=[_label(row) for row in table.to_dict("records")])
+    beside = _beside(table, about.get("beside", {}))
+    scale = _scales(table, beside)
     figure = go.Figure()
-    ticks = {"symbol": "line-ns-open", "size": 16, "color": NULL, "line": {"width": 2, "color": NULL}}
-    figure.add_trace(go.Scatter(x=table["null"], y=table["label"], mode="markers", marker=ticks, name="threshold"))
+    for name, symbol in _CONTROLS.items():
+        if len(mine := beside.loc[beside["control"].str.startswith(name), :]):
+            placed = _placed(mine, scale[mine["line"]])
+            marker = {"color": NULL, "symbol": symbol, "size": 7}
+            shown = {"name": _TOLD.get(name, name), "text": mine["told"], "legendgroup": symbol}
+            figure.add_trace(_points(placed, mine["line"] + 0.28, marker, **shown, showlegend=name in _TOLD))
     for answer, (colour, symbol) in _ANSWERS.items():
-        part = table.loc[table["verdict"] == answer, :]
-        if not len(part):
-            continue
-        reach = {"array": part["high"] - part["estimate"], "arrayminus": part["estimate"] - part["low"]}
-        points = go.Scatter(
-            x=part["estimate"].fillna(part["null"]),
-            y=part["label"],
-            error_x={"type": "data", "symmetric": False, "thickness": 2, "color": colour, **reach},
-            mode="markers",
-            marker={"color": colour, "symbol": symbol, "size": 10},
-            name=answer,
-            text=[_told(row) for row in part.to_dict("records")],
-            hoverinfo="text",
-        )
-        figure.add_trace(points)
+        if len(mine := table.loc[table["verdict"] == answer, :]):
+            placed = _placed(mine, scale[mine["line"]])
+            placed["x"] = placed["x"].fillna(0.0)
+            told = [_told(row) for row in mine.to_dict("records")]
+            figure.add_trace(
+                _points(placed, mine["line"], {"color": colour, "symbol": symbol, "size": 10}, answer, told)
+            )
+    for row in table.to_dict("records"):
+        right = {"x": 1.02, "xref": "paper", "xanchor": "left", "showarrow": False, "align": "left"}
+        figure.add_annotation(y=row["line"], text=_numbers(row), **right, font={"size": 11})
+    figure.add_vline(x=0, line={"color": NULL, "width": 1, "dash": "dot"})
+    if table["rival"].any() and not table["rival"].all():
+        figure.add_hline(y=float(np.flatnonzero(table["rival"])[0]) - 0.5, line={"color": NULL, "width": 0.5})
     figure.update_yaxes(
-        autorange="reversed", automargin=True, categoryorder="array", categoryarray=list(table["label"])
+        tickvals=table["line"],
+        ticktext=table["label"],
+        range=[len(table) - 0.4, -0.6],
+        automargin=True,
+        showgrid=False,
+        zeroline=False,
     )
-    return figure.update_layout(height=140 + 34 * len(table)).update_xaxes(title_text="figure (see the claim)")
+    figure.update_xaxes(
+        range=[-_WIDEST, _WIDEST], tickvals=[-0.6, 0.6], ticktext=["← against the claim", "as claimed →"],
+        showgrid=False, zeroline=False,
+    )  # fmt: skip
+    return figure.update_layout(height=130 + 44 * len(table), margin={"r": 250}, legend={"y": -0.07, "yanchor": "top"})
+
+
+def _beside(table: pd.DataFrame, controls: Mapping[str, Mapping[str, list[float]]]) -> pd.DataFrame:
+    """The controls' figures, a row each, on the lines of their claims."""
+    rows = [
+        {"line": row["line"], "sign": row["sign"], "null": row["null"], "control": name,
+         "told": f"{escape(name)}: {at[0]:.3g} [{at[1]:.3g}, {at[2]:.3g}]",
+         **dict(zip(("estimate", "low", "high"), at, strict=True))}
+        for row in table.to_dict("records")
+        for name, at in controls.get(row["hypothesis"], {}).items()
+        if name.startswith(tuple(_CONTROLS))
+    ]  # fmt: skip
+    columns = ["line", "sign", "null", "control", "told", "estimate", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).astype({"control": str})
+
+
+def _scales(table: pd.DataFrame, beside: pd.DataFrame) -> np.ndarray:
+    """How far each line reaches from its threshold, by what is drawn in it."""
+    every = pd.concat([table, beside], ignore_index=True)
+    ends = np.stack([np.abs(every[name] - every["null"]).to_numpy(float) for name in ("estimate", "low", "high")])
+    reach = pd.Series(np.nan_to_num(ends).max(0)).groupby(every["line"].to_numpy()).max().to_numpy()
+    return np.where(reach > 0, reach, 1.0)
+
+
+def _placed(rows: pd.DataFrame, scale: np.ndarray) -> dict[str, Any]:
+    """Where a figure and its interval stand: away from the threshold, right as claimed, in shares of the line."""
+    x, low, high = ((rows["sign"] * (rows[name] - rows["null"])) / scale for name in ("estimate", "low", "high"))
+    ends = pd.concat([low, high], axis=1)
+    return {"x": x, "reach": ends.max(axis=1) - x, "back": x - ends.min(axis=1)}
+
+
+def _points(placed: dict[str, Any], y: pd.Series, marker: dict[str, Any], name: str, text: Any, **how: Any):
+    import plotly.graph_objects as go
+
+    thickness = 2 if marker["size"] >= 10 else 1
+    reach = {"array": placed["reach"], "arrayminus": placed["back"], "symmetric": False}
+    return go.Scatter(
+        x=placed["x"], y=y, mode="markers", marker=marker, name=name, text=text, hoverinfo="text",
+        error_x={"type": "data", "color": marker["color"], "thickness": thickness, "width": 0, **reach}, **how,
+    )  # fmt: skip
 
 
 def _label(row: Mapping[Any, Any]) -> str:
@@ -60,11 +127,20 @@ def _label(row: Mapping[Any, Any]) -> str:
     return f"{mark}{escape(row['claim'])}<br><sup>{escape(row['written'])}</sup>"
 
 
+def _numbers(row: Mapping[Any, Any]) -> str:
+    if np.isnan(row["estimate"]):
+        return f"not measured<br><sup>{escape(row.get('note') or '')}</sup>"
+    by = f"; explained by {escape(row['explained_by'])}" if row["explained_by"] else ""
+    figures = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+    return f"{figures}<br><sup>{escape(row['verdict'])}{by}</sup>"
+
+
 def _told(row: Mapping[Any, Any]) -> str:
-    by = f"<br>by: {escape(row['explained_by'])}" if row["explained_by"] else ""
+    by = f"<br>explained by: {escape(row['explained_by'])}" if row["explained_by"] else ""
     settings = f"<br>settings: {escape(row['settings'])}" if row["settings"] else ""
-    figures = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}], n = {row['n']}"
-    return f"{escape(row['verdict'])}: {figures}{by}{settings}<br>{escape(row['source'])}"
+    figures = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}], n = {row['n']} × {row['tasks']} tasks"
+    beside = "".join(f"<br>{escape(one)}" for one in row["controls"].split("; ")) if row["controls"] else ""
+    return f"{escape(row['verdict'])}: {figures}{by}{settings}{beside}<br>{escape(row['source'])}"
 
 
 @drawing("robustness")

@@ -57,7 +57,7 @@ def cka(
         both = without_outliers(both) if drop_outliers else both
         for group in both.groups:
             found = similarity(both.of(group), minibatches, resamples, seed)
-            parts.append(found.assign(role=role, beside=first, tokens=group))
+            parts.append(found.assign(role=role, beside=first, tokens=group, task=batch.task))
     table = pd.concat(parts, ignore_index=True)
     table.insert(0, "panel", table["role"] + " beside " + table["beside"] + ", " + table["tokens"])
     titles = {"x_title": "layer of the AR model", "y_title": "layer", "z_title": "CKA"}

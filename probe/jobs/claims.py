@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = {"claim", "verdict"}
-ANSWERS = ("supported", "contradicted", "undecided", "not asked")
+ANSWERS = ("supported", "contradicted", "undecided", "not measured")
 
 
 @dataclass(frozen=True)

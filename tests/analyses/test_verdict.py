@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from analyses import front_loading, specialization
+from analyses import front_loading
 from analyses.controls import CELLS, decomposition, two_by_two
 from analyses.evidence import gather
+from analyses.result import Result
 from analyses.robustness import Cell, grid, over_budgets
-from analyses.verdict import CONTRADICTED, HYPOTHESES, NOT_ASKED, SUPPORTED, UNDECIDED, Evidence, answer, verdict
+from analyses.verdict import CONTRADICTED, HYPOTHESES, NOT_MEASURED, SUPPORTED, UNDECIDED, Evidence, answer, verdict
 from probe.errors import ProbeError
 from tests.analyses.test_front_loading import HEADS, LAYERS, scores_with
 
@@ -97,6 +99,7 @@ def test_a_control_explains_what_it_shows_too():
         "seed": {"seed (ar-seed2)": all_of_it},
         "mask": {"mask": half, "weights": none},
         "weights": {"mask": none, "weights": half},
+        "AR itself": {"AR itself": half},
     }
     for expected, controls in cases.items():
         judged = verdict({"did": replace(found, controls=controls)})
@@ -110,9 +113,11 @@ def test_thresholds_were_written_down():
     )
     assert row(judged, "local retention")["verdict"] == CONTRADICTED
     assert row(judged, "global retention")["verdict"] == SUPPORTED
-    assert row(judged, "did")["verdict"] == NOT_ASKED
+    assert row(judged, "did")["verdict"] == NOT_MEASURED
     assert len(judged.table) == len(HYPOTHESES)
-    assert {trace.name for trace in judged.figure().data} >= {SUPPORTED, CONTRADICTED, NOT_ASKED, "threshold"}
+    drawn = {trace.name: trace for trace in judged.figure().data}
+    assert drawn[SUPPORTED].x[0] > 0 > drawn[CONTRADICTED].x[0]  # right of the middle is as claimed
+    assert (np.asarray(drawn[NOT_MEASURED].x) == 0).all()
 
 
 def test_unknown_hypotheses_are_refused():
@@ -120,19 +125,82 @@ def test_unknown_hypotheses_are_refused():
         verdict({"didd": Evidence(0, 0, 0, 2)})
 
 
+def test_a_second_twin_has_to_show_it_again():
+    found, again, not_again = (Evidence(0.2, *ends, 50) for ends in ((0.1, 0.3), (0.05, 0.35), (-0.1, 0.5)))
+    for other, expected in ((again, ""), (not_again, "seed")):
+        judged = verdict({"did": replace(found, controls={"again (masked-seed2)": other})})
+        assert row(judged, "did")["explained_by"] == expected
+
+
+def test_what_more_training_loses_too_is_not_diffusions_loss():
+    lost, kept = Evidence(0.4, 0.3, 0.45, 50), Evidence(0.9, 0.8, 1.0, 50)
+    for control, expected in ((lost, "more training"), (kept, "")):
+        judged = verdict({"global retention": replace(lost, controls={"more training": control})})
+        assert row(judged, "global retention")["explained_by"] == expected
+
+
+def test_an_answer_has_to_stand_among_all_that_were_asked():
+    """One interval in fifteen that just leaves its threshold out is what chance would do."""
+    barely, nothing = Evidence(0.2, 0.001, 0.399, 50), Evidence(0.0, -0.2, 0.2, 50)
+    differences = [one.name for one in HYPOTHESES if not one.threshold]
+    assert row(verdict({"did": barely}), "did")["verdict"] == SUPPORTED
+    among = verdict(dict.fromkeys(differences, nothing) | {"did": barely})
+    assert row(among, "did")["verdict"] == UNDECIDED
+    clearly = verdict(dict.fromkeys(differences, nothing) | {"did": Evidence(0.2, 0.1, 0.3, 50)})
+    assert row(clearly, "did")["verdict"] == SUPPORTED
+
+
+NAMES = {"ar": "ar", "diffusion": "diffusion", "ar-cpt": "cpt", "masked-seed2": "again"}
+
+
 def test_evidence_is_gathered_from_tables():
     local = model(MEANS, "ar", 8, "local"), model(MEANS, "diffusion", 9, "local")
+    others = [model(EARLIER, "cpt", 5), model(EARLIER, "again", 6)]
+    beside = [model(MEANS, "cpt", 10, "local"), model(MEANS, "again", 11, "local")]
+    roles = ("ar-cpt", "masked-seed2")
     results = [
-        front_loading.did({"g": (AR, DIFFUSION), "l": local}),
-        specialization.spread(AR, DIFFUSION, parts=("all",), figures=("PR", "PR/n")),
-        specialization.spread(*local, parts=("all",), figures=("PR", "PR/n")),
-        decomposition(AR, DIFFUSION, {"ar-cpt": model(EARLIER, "cpt", 5)}),
+        decomposition(AR, DIFFUSION, dict(zip(roles, others, strict=True))),
+        decomposition(*local, dict(zip(roles, beside, strict=True))),
         grid([Cell(AR, DIFFUSION)]),
+        grid([Cell(*local)]),
     ]
-    judged = verdict(gather(results, ar="ar", diffusion="diffusion"))
+    found = gather(results, NAMES)
+    judged = verdict(found.evidence, missing=found.missing)
+    shift = {
+        scope: part(result, "total")["estimate"] for scope, result in zip(("global", "local"), results, strict=False)
+    }
+    assert row(judged, "did")["estimate"] == pytest.approx(shift["global"] - shift["local"])
     assert row(judged, "did")["verdict"] == SUPPORTED
-    assert row(judged, "global front-loading")["explained_by"] == "more training"
+    assert row(judged, "did")["explained_by"] == "more training"
+    assert row(judged, "did")["tasks"] == 2
+    assert set(found.evidence["did"].controls) == {
+        "more training", "beyond training", "seed (masked-seed2)", "again (masked-seed2)"
+    }  # fmt: skip
+    assert row(judged, "global front-loading")["estimate"] == pytest.approx(shift["global"])
+    assert row(judged, "global front-loading")["settings"] == "1 supported"
     assert row(judged, "did")["settings"] == "1 supported"
-    changes = [result.table.query("figure == 'Δ PR/n' and level == 'global'") for result in results[1:3]]
-    assert row(judged, "spread")["estimate"] == pytest.approx(np.mean([change["estimate"] for change in changes]))
-    assert row(judged, "local retention")["verdict"] == NOT_ASKED
+    assert row(judged, "spread")["tasks"] == 2
+    assert row(judged, "local retention")["verdict"] == NOT_MEASURED
+    assert row(judged, "local retention")["note"] == "needs overlap"
+
+
+def test_a_change_is_found_whichever_way_round_a_table_has_it():
+    columns = {"what": "Δ area − random", "task": "t", "n": 20}
+    table = pd.DataFrame([
+        {"model": "diffusion − ar", "estimate": 0.3, "low": 0.2, "high": 0.4, **columns},
+        {"model": "cpt − ar", "estimate": 0.1, "low": 0.0, "high": 0.2, **columns},
+        {"model": "cpt − diffusion", "estimate": -0.2, "low": -0.35, "high": -0.1, **columns},
+    ])  # fmt: skip
+    area = gather([Result("knockout_curves", table, "", "", "forest")], NAMES).evidence["knock-out area"]
+    assert area.estimate == pytest.approx(0.3)
+    beyond = area.controls["beyond training"]
+    assert beyond.estimate == pytest.approx(0.2)
+    assert beyond.low < 0.15 < beyond.high
+
+
+def test_a_model_that_cannot_see_the_right_context_is_not_asked_for_it():
+    blind = front_loading.lookahead(AR, DIFFUSION, attention="causal")
+    found = gather([blind], NAMES)
+    assert found.missing["lookahead"] == "it sees nothing to its right"
+    seeing = gather([front_loading.lookahead(AR, DIFFUSION)], NAMES).evidence["lookahead"]
+    assert seeing.low > 0

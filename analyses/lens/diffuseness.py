@@ -1,0 +1,56 @@
+"""How diffuse components' outputs are, in one figure a model: Mechanism Shift's claim about output space.
+
+The component lens says of every head and MLP how it would answer by itself. Here its entropy, the mass of its ten best
+tokens and the rank that it gives the target are averaged over all components of a model, example by example, and
+models are compared as in `analyses.controls`: what the twin changed, what more training did, what a seed does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from analyses import statistics
+from analyses.controls import contrasts
+from analyses.lens.components import MEASURES, SITES, said
+from analyses.questions import Questions, asked_of
+from analyses.result import Result
+from analyses.statistics import adjusted
+from probe.pairs import Pair
+from probe.readings import Reading
+from probe.tasks import Batch
+
+
+def diffuseness(
+    pair: Pair,
+    batch: Batch,
+    *,
+    reading: str | Reading = "prefix",
+    asked: Mapping[str, Questions] | None = None,
+) -> Result:
+    """Each model's mean over components, and the parts of its change."""
+    asked = asked_of(pair, batch, SITES, reading, asked)
+    means = {role: np.nanmean(said(one).values, axis=-2) for role, one in asked.items()}
+    about = {"task": batch.task, "scope": batch.scope}
+    rows = []
+    for at, measure in enumerate(MEASURES):
+        for role, values in means.items():
+            found = statistics.mean(values[:, at]).row()
+            rows.append({**about, "model": asked[role].model.name, "part": role, "measure": measure, **found})
+        for part, (base, other) in contrasts(means).items():
+            found = statistics.mean(means[other][:, at] - means[base][:, at]).row(p=True)
+            model = f"{asked[other].model.name} − {asked[base].model.name}"
+            rows.append({**about, "model": model, "part": part, "measure": f"Δ {measure}", **found, "null": 0.0})
+    table = pd.DataFrame(rows)
+    return Result(
+        name="output_diffuseness",
+        table=table.assign(q=adjusted(table["p"])),
+        title=f"How diffuse components' outputs are, {batch.task}",
+        reads="Means over all heads and MLPs, each unembedded by itself. More entropy, less mass on the ten best "
+        "tokens and a worse rank of the target are more diffuse. Total = more training + beyond training.",
+        drawing="forest",
+        about={"axes": {"rows": ["part"], "colour": "task", "facet": "measure"}, "reading": str(reading),
+               "reference": None},
+    )  # fmt: skip
