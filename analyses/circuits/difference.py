@@ -83,6 +83,7 @@ def diff(
             **asked(a),
             "n_layers": a.graph.n_layers,
             "n_heads": a.graph.n_heads,
+            "n_kv_heads": a.graph.n_kv_heads,
             "k": k,
             "rate": rate,
             "confidence": confidence,

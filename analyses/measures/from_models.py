@@ -121,7 +121,8 @@ def _faithfulness(given: Inputs) -> Result:
         )
         for role, (model, how) in roles(given.pair, given.reading).items()
     ]
-    return replace(found[0], table=pd.concat([one.table for one in found], ignore_index=True))
+    table = pd.concat([one.table for one in found], ignore_index=True)
+    return replace(found[0], table=table, title=f"Faithfulness of each model's circuit on {given.batch.task}")
 
 
 def _overlap(given: Inputs) -> Result:

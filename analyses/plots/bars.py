@@ -24,8 +24,10 @@ def bars(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         named = panel.table.groupby(axes.colour, sort=False) if axes.colour else [("", panel.table)]
         for name, part in named:
             _bar(figure, part, axes, str(name), fills[str(name)], panel.first, row=panel.row, col=panel.column)
-    figure.update_layout(barmode="group")
-    figure.update_xaxes(title_text=axes.x_title)
+    _name_the_null_once(figure)
+    below = {"yref": "container", "y": 0.01, "yanchor": "bottom"}
+    figure.update_layout(barmode="group", legend=below, margin_b=100)
+    figure.update_xaxes(title={"text": axes.x_title, "standoff": 6})
     return figure.update_yaxes(title_text=axes.y_title, col=1)
 
 
@@ -62,3 +64,9 @@ def _bar(figure: Figure, part: pd.DataFrame, axes: Axes, name: str, colour: str,
             ),
             **at,
         )
+
+
+def _name_the_null_once(figure: Figure) -> None:
+    traces: Any = figure.data
+    for trace in [trace for trace in traces if trace.legendgroup == "null"][1:]:
+        trace.showlegend = False

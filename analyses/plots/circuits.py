@@ -60,6 +60,8 @@ def circuit_graph(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """One graph a model, side by side, under one slider."""
     models = list(dict.fromkeys(table["model"]))
     stage = _stage(about, models)
+    for meaning, colour in (("helps the answer", HELPS), ("hurts it", HURTS)):
+        stage.add(_in_legend(meaning, colour), 1)
     ks = [int(k) for k in about["ks"]]
     for column, model in enumerate(models, start=1):
         part = table.loc[table["model"] == model, :].reset_index(drop=True)
@@ -74,27 +76,32 @@ def circuit_graph(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         for k in ks:
             _nodes(stage, column, part.loc[part["k"] <= k, :], {k})
     stage.slide(ks, max((k for k in ks if k <= _FIRST_SHOWN), default=ks[0]))
-    return stage.figure
+    above = {"x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "yref": "paper"}
+    return stage.figure.update_layout(showlegend=True, legend={**above, "y": 1 + 26 / stage.figure.layout.height})
 
 
 @drawing("circuit_diff")
 def circuit_diff(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """What one model kept, lost and gained of another's circuit; the legend shows and hides each."""
-    import plotly.graph_objects as go
-
     stage = _stage(about, [])
     _all_nodes(stage, 1)
     size = np.maximum(*(_relative(table[name].to_numpy()) for name in ("score", "other_score")))
     for status, colour in STATUS.items():
         here = table["status"].to_numpy() == status
-        group = {"legendgroup": status, "dash": "dot" if status == "undecided" else "solid"}
-        name = f"{status} ({here.sum()})"
-        stage.add(go.Scatter(x=[None], y=[None], mode="lines", line={"color": colour, "width": 3}, name=name,
-                             legendgroup=status), 1)  # fmt: skip
-        _edges(stage, 1, table.loc[here, :], size[here], colour, None, **group)
+        how = {"dash": "dot" if status == "undecided" else "solid", "bold": status in ("lost", "gained")}
+        stage.add(_in_legend(f"{status} ({here.sum()})", colour, legendgroup=status), 1)
+        _edges(stage, 1, table.loc[here, :], size[here], colour, None, legendgroup=status, **how)
         _hover(stage, 1, table.loc[here, :], _told_change, None, legendgroup=status)
-    _nodes(stage, 1, table.assign(score=table["estimate"]).loc[table["status"] != "undecided", :], None)
+    changed = table.assign(score=table["estimate"]).loc[table["status"] != "undecided", :]
+    _nodes(stage, 1, changed, None, rims=(STATUS["lost"], STATUS["gained"]), told="change of their share")
     return stage.figure.update_layout(showlegend=True)
+
+
+def _in_legend(name: str, colour: str, **how: Any) -> Any:
+    """A line that is nowhere but in the legend."""
+    import plotly.graph_objects as go
+
+    return go.Scatter(x=[0], y=[None], mode="lines", line={"color": colour, "width": 3}, name=name, **how)
 
 
 def _stage(about: Mapping[str, Any], titles: Sequence[str]) -> _Stage:
@@ -116,7 +123,7 @@ def _stage(about: Mapping[str, Any], titles: Sequence[str]) -> _Stage:
         tickvals=[2 * layer for layer in layers], ticktext=[str(layer) for layer in layers],
     )  # fmt: skip
     figure.update_yaxes(title_text="layer", col=1)
-    figure.update_layout(height=int(np.clip(230 + 62 * layout.n_layers, 480, 1500)), showlegend=False)
+    figure.update_layout(height=int(np.clip(230 + 84 * layout.n_layers, 480, 1800)), showlegend=False)
     return _Stage(figure, layout)
 
 
@@ -134,9 +141,9 @@ def _all_nodes(stage: _Stage, column: int) -> None:
 
 def _edges(
     stage: _Stage, column: int, part: pd.DataFrame, size: NDArray, colour: str, seen_at: set[int] | None,
-    *, dash: str = "solid", legendgroup: str | None = None,
+    *, dash: str = "solid", bold: bool = False, legendgroup: str | None = None,
 ) -> None:  # fmt: skip
-    """The lines of some edges, a trace for each width."""
+    """The lines of some edges, a trace for each width; bold ones are seen among many."""
     import plotly.graph_objects as go
 
     width = np.digitize(np.sqrt(size), np.linspace(0, 1, len(_WIDTHS) + 1)[1:-1])
@@ -144,11 +151,11 @@ def _edges(
         chosen = part.loc[width == turn, :]
         if chosen.empty:
             continue
-        line = {"color": colour, "width": pixels, "dash": dash}
+        line = {"color": colour, "width": max(pixels, 2.0) if bold else pixels, "dash": dash}
         x, y = _joined(stage.layout.lines(chosen["source"].tolist(), chosen["target"].tolist()))
         trace = go.Scatter(
-            x=x, y=y, mode="lines", line=line, opacity=0.4 + 0.12 * turn, hoverinfo="skip", showlegend=False,
-            legendgroup=legendgroup,
+            x=x, y=y, mode="lines", line=line, opacity=0.9 if bold else 0.4 + 0.12 * turn, hoverinfo="skip",
+            showlegend=False, legendgroup=legendgroup,
         )  # fmt: skip
         stage.add(trace, column, seen_at)
 
@@ -183,8 +190,11 @@ def _hover(
     stage.add(trace, column, seen_at)
 
 
-def _nodes(stage: _Stage, column: int, part: pd.DataFrame, seen_at: set[int] | None) -> None:
-    """The nodes that have edges, as large as these add up to."""
+def _nodes(
+    stage: _Stage, column: int, part: pd.DataFrame, seen_at: set[int] | None,
+    *, rims: tuple[str, str] = (HELPS, HURTS), told: str = "their score",
+) -> None:  # fmt: skip
+    """The nodes that have edges, as large as these add up to, and rimmed by the sign of that."""
     import plotly.graph_objects as go
 
     out, into = _sums(stage.layout, part)
@@ -193,14 +203,15 @@ def _nodes(stage: _Stage, column: int, part: pd.DataFrame, seen_at: set[int] | N
     total = np.array([out.get(name, 0.0) + into.get(name, 0.0) for name in names])
     size = 15 + 13 * np.sqrt(np.abs(total) / _largest(np.abs(total)))
     text = [
-        f"<b>{name}</b><br>edges add up to {sums:.4g}<br>out {out.get(name, 0):.4g}, in {into.get(name, 0):.4g}"
+        f"<b>{name}</b><br>{told} adds up to {sums:.4g}<br>out {out.get(name, 0):.4g}, in {into.get(name, 0):.4g}"
         for name, sums in zip(names, total, strict=True)
     ]
-    rim = {"color": [HELPS if sums < 0 else HURTS for sums in total], "width": 1.6}
+    rim = {"color": [rims[0] if sums < 0 else rims[1] for sums in total], "width": 1.6}
+    fills = [KINDS[_kind(name)] for name in names]
     trace = go.Scatter(
         x=[places[name][0] for name in names], y=[places[name][1] for name in names], mode="markers+text",
         text=[_short(name) for name in names], textfont={"size": 9}, hovertext=text, hoverinfo="text",
-        marker={"size": size, "color": [KINDS[_kind(name)] for name in names], "line": rim}, showlegend=False,
+        marker={"size": size, "color": fills, "opacity": 1, "line": rim}, showlegend=False,
     )  # fmt: skip
     stage.add(trace, column, seen_at)
 

@@ -37,7 +37,7 @@ def circuit_overlap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     specs = [[{"colspan": span} if at % span == 0 else None for at in range(12)] for span in (wide, narrow)]
     titles = [*map(_OVER_K.__getitem__, above), *map(_BY_KIND.__getitem__, below)]
     figure = make_subplots(
-        rows=2, cols=12, specs=specs, subplot_titles=titles, vertical_spacing=0.17, horizontal_spacing=0.015
+        rows=2, cols=12, specs=specs, subplot_titles=titles, vertical_spacing=0.17, horizontal_spacing=0.045
     )
     shade = colours([*table["model"], *table["other"]])
     for number, measure in enumerate(above):
@@ -77,7 +77,7 @@ def _over_k(figure: Figure, part: pd.DataFrame, name: str, colour: str, **at: An
     for what, (called, dash) in _BESIDE.items():
         if has(part, what):
             beside = {"line": {"dash": dash, "color": colour if what == "ceiling" else NULL, "width": 1.5}}
-            label = {"name": called, "legendgroup": called, "hoverinfo": "y+name"}
+            label = {"name": called, "legendgroup": called, "legendrank": 2000, "hoverinfo": "y+name"}
             figure.add_trace(go.Scatter(x=x, y=part[what], mode="lines", **beside, **label), **at)
 
 
@@ -108,7 +108,9 @@ def _by_kind(figure: Figure, part: pd.DataFrame, shade: Mapping[str, str], **at:
             hoverinfo="text",
         )
         figure.add_trace(points, **at)
-    figure.update_xaxes(tickvals=list(range(len(kinds))), ticktext=kinds, tickangle=-40, showgrid=False, **at)
+    figure.update_xaxes(
+        tickvals=list(range(len(kinds))), ticktext=kinds, tickangle=-40, showgrid=False, zeroline=False, **at
+    )
 
 
 def _name_each_once(figure: Figure) -> None:
@@ -124,22 +126,25 @@ def _name_each_once(figure: Figure) -> None:
 @drawing("circuit_heatmap")
 def circuit_heatmap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """Layer × head, the MLP in a column of its own, a panel a model, on one scale of colour."""
-    figure, each = panels(table, "model")
+    figure, each = panels(table, "model", vertical_spacing=0.16)
     heads = int(about["n_heads"])
     for panel in each:
         part = panel.table
         column = np.where(part["kind"] == "mlp", heads + 0.5, part["head"])
         _cells(figure, part.assign(column=column), row=panel.row, col=panel.column)
-    figure.update_layout(coloraxis=_scale(float(np.abs(table["estimate"].to_numpy()).max()) or 1.0))
+    metric = escape(str(about.get("metric", ""))).replace("_", "<br>")
+    figure.update_layout(coloraxis=_scale(float(np.abs(table["estimate"].to_numpy()).max()) or 1.0, metric))
     ticks = {"tickvals": [*range(heads), heads + 0.5], "ticktext": [*map(str, range(heads)), "MLP"]}
-    figure.update_xaxes(title_text="head", showgrid=False, **ticks)
-    return figure.update_yaxes(title_text="layer", showgrid=False, dtick=1)
+    figure.update_xaxes(title={"text": "head", "standoff": 4}, showgrid=False, **ticks)
+    figure.update_yaxes(showgrid=False, zeroline=False, dtick=1)
+    return figure.update_yaxes(title={"text": "layer", "standoff": 4}, col=1)
 
 
-def _scale(largest: float) -> dict[str, Any]:
+def _scale(largest: float, unit: str) -> dict[str, Any]:
     """Colours by the square root of |s(v)|, since a few nodes have most of it; labelled with s(v) itself."""
     labels = np.array([-1, -0.5, -0.1, 0, 0.1, 0.5, 1]) * largest
-    bar = {"title": {"text": "s(v)"}, "tickvals": _root(labels), "ticktext": [f"{label:.2g}" for label in labels]}
+    ticks = {"tickvals": _root(labels), "ticktext": [f"{label:.2g}" for label in labels]}
+    bar = {"title": {"text": f"s(v)<br>{unit}"}, **ticks}
     return {"colorscale": DIVERGING, "cmin": -(largest**0.5), "cmax": largest**0.5, "colorbar": bar}
 
 
@@ -175,7 +180,7 @@ def _cells(figure: Figure, part: pd.DataFrame, **at: Any) -> None:
 def faithfulness(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """f over the share of edges, a panel a model and a line a circuit, random circuits dotted in grey."""
     f = table.loc[table["measure"] == "f", :]
-    figure, each = panels(f, "model", height=380)
+    figure, each = panels(f, "model", height=380, vertical_spacing=0.17)
     circuits = list(dict.fromkeys(f["circuit"]))
     lines = colours(name for name in circuits if not _is_random(name))
     lines |= dict(zip(filter(_is_random, circuits), cycle(_GREYS), strict=False))
@@ -185,14 +190,15 @@ def faithfulness(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
             if part.empty:
                 continue
             dash = "dot" if _is_random(name) else "solid"
-            here = (table["model"] == part["model"].iloc[0]) & (table["circuit"] == name)
-            label = name + _areas(table.loc[here, :])
             at = {"row": panel.row, "col": panel.column}
-            _curve(figure, part, escape(label), name, lines[name], dash, first=panel.first, **at)
+            _curve(figure, part, escape(name), name, lines[name], dash, first=panel.first, **at)
+        _areas(figure, table.loc[table["model"] == panel.table["model"].iloc[0], :], row=panel.row, col=panel.column)
     figure.add_hline(y=1, line={"color": "#444", "width": 1, "dash": "dot"})
     ticks = sorted(set(f["share"].tolist()))
-    labels = [f"{100 * share:g}%" for share in ticks]
-    figure.update_xaxes(type="log", title_text="share of the edges", tickvals=ticks, ticktext=labels)
+    labelled = ticks if len(ticks) < 7 else [share for share in ticks if f"{share:.0e}"[0] == "1"]
+    labels = [f"{100 * share:g}%" if share in labelled else "" for share in ticks]
+    title = {"text": "share of the edges", "standoff": 4}
+    figure.update_xaxes(type="log", title=title, tickvals=ticks, ticktext=labels, tickangle=0)
     return figure.update_yaxes(title_text="faithfulness f", col=1)
 
 
@@ -200,11 +206,13 @@ def _is_random(circuit: str) -> bool:
     return circuit.startswith("random")
 
 
-def _areas(summary: pd.DataFrame) -> str:
-    """CPR and CMD, where a table has them."""
-    areas = summary.loc[summary["measure"].isin(["CPR", "CMD"]), :].to_dict("records")
-    told = ", ".join(f"{row['measure']} {row['estimate']:.2f}" for row in areas)
-    return f" ({told})" if told else ""
+def _areas(figure: Figure, of_model: pd.DataFrame, **at: Any) -> None:
+    """CPR and CMD of a model's own circuit, where a table has them, in the corner of its panel."""
+    rows = of_model.loc[of_model["measure"].isin(["CPR", "CMD"]) & ~of_model["circuit"].map(_is_random), :]
+    told = "<br>".join(f"{row['measure']} {row['estimate']:.2f}" for row in rows.to_dict("records"))
+    where = {"x": 0.03, "y": 0.9, "xref": "x domain", "yref": "y domain", "xanchor": "left", "yanchor": "top"}
+    if told:
+        figure.add_annotation(text=told, showarrow=False, align="left", **where, **at)
 
 
 def _curve(
