@@ -51,6 +51,7 @@ class Block:
     tally: Tally
     common: str  # what all rows are of
     headings: tuple[str, ...]
+    tested: str  # "q" where p-values are corrected for the table's many tests, else "p"
     rows: tuple[Row, ...]
     command: str
 
@@ -168,6 +169,7 @@ def _block(run: RunFolder, unit: Entry, saved: Saved, number: int) -> Block:
         tally=tally(judged),
         common=", ".join(f"{wording.heading(name).lower()} {wording.label(judged[name].iloc[0])}" for name in common),
         headings=tuple(labels),
+        tested="q" if _has(judged, "q") else "p",
         rows=tuple(_row(row, labels) for row in _telling(judged).to_dict("records")),
         command=_command(run, unit),
     )
@@ -200,14 +202,18 @@ def _telling(judged: pd.DataFrame) -> pd.DataFrame:
     return judged.iloc[np.lexsort([-far, ~says])[: min(MOST_ROWS, held.sum())]]
 
 
+def _has(judged: pd.DataFrame, name: str) -> bool:
+    return name in judged and bool(judged[name].notna().to_numpy().any())
+
+
 def _row(row: Mapping[str, Any], labels: Iterable[str]) -> Row:
     null = wording.shown(row.get("null"), row.get("null_low"), row.get("null_high"))
-    adjusted = wording.probability(row.get("q"))
+    corrected = wording.probability(row.get("q"))
     return Row(
         labels=tuple(wording.label(row[name]) for name in labels),
         value=wording.shown(row.get("estimate"), row.get("low"), row.get("high")),
         null=null,
-        p=adjusted if adjusted != wording.NOTHING else wording.probability(row.get("p")),
+        p=corrected if corrected != wording.NOTHING else wording.probability(row.get("p")),
         n=wording.label(row.get("n")),
         verdict=row["held"] if isinstance(row["held"], str) else None,
     )

@@ -73,8 +73,9 @@ def size(number_of_bytes: Any) -> str:
 
 
 def heading(name: str) -> str:
-    """A name of the code as a heading: front_loading, `Front loading`."""
+    """A name of the code as a heading: front_loading(draws=1), `Front loading (draws 1)`."""
     words = _ACRONYMS.get(name) or name.replace(".", ": ").replace("_", " ").strip()
+    words = words.replace("(", " (").replace("=", " ")
     return words[:1].upper() + words[1:]
 
 
