@@ -8,6 +8,8 @@ from analyses.forms import CIRCUIT, CIRCUITS, LENS, TABLES, TRACE
 from probe.jobs.works import A_MODEL, A_PAIR, Work
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from analyses.circuits.circuit import Circuit
     from analyses.lens.tuned import TunedLens
     from analyses.result import Result
@@ -92,6 +94,17 @@ def _knockouts(given: Inputs) -> dict[str, Result]:
     }
 
 
+def edge_bytes(shape: Mapping[str, int]) -> float:
+    """On disk, an example's edge scores: a number for each writer and each reader (a head reads three times)."""
+    layers, heads = shape["layers"], shape["heads"]
+    return 4.0 * (1 + layers * (heads + 1)) * (1 + layers * (3 * heads + 1))
+
+
+def _state_bytes(shape: Mapping[str, int]) -> float:
+    """On disk, what is recorded of an example: some four states a layer."""
+    return 17.0 * shape["layers"] * shape["width"]
+
+
 ATTRIBUTION = {"method": "eap-ig", "steps": 5, "ablation": "corrupt", "directions": True, "example_edges": True}
 
 SHARED = [
@@ -104,7 +117,7 @@ SHARED = [
         needs=("check", "pool"),
         knobs=ATTRIBUTION,
         passes=17.0,  # 5 forward, 5 backward, 2 more forward
-        kept=60_000.0,
+        kept=edge_bytes,
     ),
     Work(
         "square",
@@ -116,7 +129,7 @@ SHARED = [
         roles=("ar", "diffusion"),
         knobs=ATTRIBUTION,
         passes=17.0,
-        kept=120_000.0,
+        kept=lambda shape: 2 * edge_bytes(shape),
     ),
     Work(
         "trace",
@@ -126,7 +139,7 @@ SHARED = [
         axes=A_MODEL,
         needs=("check", "pool"),
         passes=1.0,
-        kept=100_000.0,
+        kept=_state_bytes,
         resumes=True,
     ),
     Work(

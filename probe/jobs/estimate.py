@@ -65,7 +65,8 @@ def _cost(plan: Plan, unit: Unit, speeds: _Speeds, past: Mapping[str, float], to
     rows = min(plan.spec.budget.batch or examples, examples)
     held = max((_held(twin, rows * length) for twin in loaded), default=0)
     memory = BYTES[plan.spec.dtype] * (sum(twin.parameters for twin in loaded) + held)
-    return Cost(past.get(unit.work, seconds), memory, TABLE + int(work.kept * examples))
+    kept = examples * max((work.kept(twin.shape) for twin in loaded), default=0.0)
+    return Cost(past.get(unit.work, seconds), memory, TABLE + int(kept))
 
 
 def _loaded(plan: Plan, unit: Unit, work: Work) -> list[Twin]:

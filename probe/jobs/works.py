@@ -61,7 +61,7 @@ class Work:
     roles      the models it loads where it has no axis `role`; None: every model of the pair, (): none
     knobs      its own settings, with their defaults; a spec can turn them
     passes     forward passes an example and model it takes (a backward pass is two), for estimates
-    kept       bytes an example on disk, for estimates
+    kept       bytes an example on disk, of a model of some shape (layers, heads, width), for estimates
     refuses    why it does not apply at a place (a mapping from axis to label) of a spec's grid, or None
     resumes    it goes on with what an interrupted attempt left in its folder
     """
@@ -77,7 +77,7 @@ class Work:
     knobs: Mapping[str, Any] = field(default_factory=dict)
     measure: bool = False
     passes: float = 0.0
-    kept: float = 0.0
+    kept: Callable[[Mapping[str, int]], float] = lambda shape: 0.0
     refuses: Callable[[Mapping[str, Any], Spec], str | None] = lambda place, spec: None
     resumes: bool = False
 
