@@ -28,12 +28,12 @@ def picture(*circuits: Circuit, ks: Sequence[int] = SHOWN, how: How = "top", by:
     `how` and `by` choose as in `select`, dead ends included: an edge that is there at K stays there.
     """
     edges = min(one.graph.n_edges for one in circuits)
-    models = " and ".join(one.about.model for one in circuits)
+    several, models = "s" * (len(circuits) > 1), " and ".join(one.about.model for one in circuits)
     ks = [k for k in ks if k <= edges] or [edges]
     return Result(
         name="circuit",
         table=pd.concat([_edges(one, ks, how, by) for one in circuits], ignore_index=True),
-        title=f"The circuit{'s' if len(circuits) > 1 else ''} of {models} on {circuits[0].about.task}",
+        title=f"The circuit{several} of {models} on {circuits[0].about.task}",
         reads="Each line is an edge of the circuit, from the node that writes to the one that reads, layers upward. "
         "Its width is |score|; blue helps the answer, vermilion hurts it. A node is as large as the sum of its edges.",
         drawing="circuit_graph",

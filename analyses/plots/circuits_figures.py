@@ -41,7 +41,7 @@ def circuit_overlap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     )
     shade = colours([*table["model"], *table["other"]])
     for number, measure in enumerate(above):
-        at = {"row": 1, "col": 1 + number * wide}
+        at: dict[str, Any] = {"row": 1, "col": 1 + number * wide}
         part = table.loc[(table["measure"] == measure) & (table["subset"] == "all"), :]
         for name, line in part.groupby("other", sort=False):
             _over_k(figure, line, str(name), shade[str(name)], **at)

@@ -61,7 +61,7 @@ ON_A_GPU = {
         num_key_value_heads=8,
     ),
 }
-NO_WORDS = {"bos_token_id": None, "eos_token_id": None}
+NO_WORDS: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}
 
 
 def main() -> None:

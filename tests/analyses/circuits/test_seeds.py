@@ -70,12 +70,12 @@ def without(model: Model, head: str) -> Model:
 
 def strongest_head(circuit: Circuit) -> str:
     nodes = circuit.importance()
-    heads = nodes[nodes["kind"] == "head"]
-    return str(heads.loc[heads["score"].abs().idxmax(), "node"])
+    heads = nodes.loc[nodes["kind"] == "head", :]
+    return str(heads["node"].to_numpy()[np.abs(heads["score"].to_numpy()).argmax()])
 
 
 def called(result: Result, *statuses: str) -> int:
-    return int(result.table["status"].isin(statuses).sum())
+    return int(np.isin(result.table["status"].to_numpy(str), statuses).sum())
 
 
 def test_they_have_learnt_it_and_are_not_alike(circuits):
