@@ -123,11 +123,14 @@ def _layer_rows(values: NDArray, cases: NDArray, seed: int) -> list[dict[str, An
     means = _left_out(lambda rows: selective(values[rows], cases[rows]).mean(), len(values))
     low, high = np.quantile(shuffled.mean(1), [0.025, 0.975])
     chance = {"null": shuffled.mean(), "null_low": low, "null_high": high}
-    share = float((adjusted(p) < 0.05).mean())
+    chosen = adjusted(p) < 0.05
+    # Which selectivity is beyond chance is settled by all examples; it is not drawn anew for each group left out.
+    beyond = found[chosen].min(initial=np.inf)
+    shares = _left_out(lambda rows: (selective(values[rows], cases[rows]) >= beyond).mean(), len(values))
     n = len(values)
     return [
         {"measure": "mean selectivity", **_about(float(found.mean()), means), "n": n, **chance},
-        {"measure": "share selective", "estimate": share, "low": np.nan, "high": np.nan, "n": n, "null": 0.0},
+        {"measure": "share selective", **_about(float(chosen.mean()), shares), "n": n, "null": 0.0},
     ]
 
 

@@ -134,6 +134,8 @@ def test_selectivity_of_noise_is_its_null():
     mean, share = neurons._layer_rows(values, neurons.one_hot(LABELS), seed=0)
     assert mean["low"] > mean["null_high"]
     assert share["estimate"] == pytest.approx(1 / 3, abs=0.03)
+    assert share["low"] <= 1 / 3 <= share["high"]
+    assert share["high"] - share["low"] < 0.3
 
 
 def test_overlap_of_the_same_and_of_other_neurons():
