@@ -255,7 +255,7 @@ def lookahead(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, attention
     blind = {"nothing": "it sees nothing to its right"} if attention == "causal" else {}
     return Result(
         name="lookahead",
-        table=pd.DataFrame([] if blind else rows, columns=list(rows[-1])),
+        table=pd.DataFrame(rows[:1] if blind else rows),
         title="Does the model compute earlier where it sees the right context?",
         reads="FLI of one model under both readings, and their difference on the same prompts: right of 0, what is to "
         "the right of the answer moves computation earlier.",

@@ -200,6 +200,7 @@ def test_a_change_is_found_whichever_way_round_a_table_has_it():
 
 def test_a_model_that_cannot_see_the_right_context_is_not_asked_for_it():
     blind = front_loading.lookahead(AR, DIFFUSION, attention="causal")
+    assert len(blind.figure().data) == 1  # its FLI under prefix is all that there is
     found = gather([blind], NAMES)
     assert found.missing["lookahead"] == "it sees nothing to its right"
     seeing = gather([front_loading.lookahead(AR, DIFFUSION)], NAMES).evidence["lookahead"]
