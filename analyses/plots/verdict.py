@@ -99,8 +99,10 @@ def _beside(table: pd.DataFrame, controls: Mapping[str, Mapping[str, list[float]
 def _scales(table: pd.DataFrame, beside: pd.DataFrame) -> np.ndarray:
     """How far each line reaches from its threshold, by what is drawn in it."""
     every = pd.concat([table, beside], ignore_index=True)
-    ends = np.stack([np.abs(every[name] - every["null"]).to_numpy(float) for name in ("estimate", "low", "high")])
-    reach = pd.Series(np.nan_to_num(ends).max(0)).groupby(every["line"].to_numpy()).max().to_numpy()
+    null = every["null"].to_numpy(float)
+    ends = np.stack([np.abs(every[name].to_numpy(float) - null) for name in ("estimate", "low", "high")])
+    reach = np.zeros(len(table))
+    np.maximum.at(reach, every["line"].to_numpy(int), np.nan_to_num(ends).max(0))
     return np.where(reach > 0, reach, 1.0)
 
 
