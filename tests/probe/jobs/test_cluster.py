@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 
 SMALLER = (
-    *("pairs=[zoo:masked]", "tasks=[ioi, greater_than]", "seeds=[0, 1]"),
+    *('pairs=[{pair: zoo:masked, controls: {ar-cpt: "zoo:ar-cpt"}}]', "tasks=[ioi, greater_than]"),
     *("measures=[front_loading, spread, heads, contributions]", "budget.examples=8", "budget.resamples=20"),
 )
 

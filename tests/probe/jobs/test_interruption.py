@@ -19,9 +19,10 @@ import pytest
 from probe.errors import ProbeError
 from probe.jobs.runner import run
 from probe.jobs.spec import Spec
-from tests.probe.jobs.asked import same, spec_of, tables, text_of
+from tests.probe.jobs.asked import PAIR, same, spec_of, tables, text_of
 
 KILLS = 22
+ALONE = {**PAIR, "controls": False}
 NEW_MOUNTS, NEW_USERS, AGAIN, RECURSIVELY, PRIVATE = 0x20000, 0x10000000, 0x20, 0x4000, 0x40000  # as Linux has them
 # A server that has imported what takes long, and from which jobs are forked in milliseconds.
 FORKED = get_context("forkserver")
@@ -43,14 +44,14 @@ def begun(spec: Spec):
 def test_after_sigkill_at_random_moments_the_tables_are_those_of_an_uninterrupted_run(stand_ins, tmp_path, monkeypatch):
     """The stand-ins and one real measure; each job is killed, begun again and killed, until it gets to its end."""
     monkeypatch.setenv("STAND_IN_PAUSE", "0.01")
-    wanted = {"measures": ["mean", "across", "heads"]}
+    wanted = {"pairs": [ALONE], "tasks": ["ioi"], "measures": ["mean", "across", "heads"]}
     clock = time.monotonic()
     whole = begun(spec_of(tmp_path / "whole", **wanted))
     whole.join()
     takes = time.monotonic() - clock
     assert whole.exitcode == 0
     expected = tables(tmp_path / "whole")
-    assert len(expected) == 2 * 2 + 1
+    assert len(expected) == 3
     moments, kills, finished = random.Random(0), 0, 0
     while kills < KILLS or finished == 0:
         process = begun(spec_of(tmp_path / "run", **wanted))
