@@ -114,7 +114,10 @@ class Tables:
         return self.with_controls(lambda base, other: self._retention(base, other, scope))
 
     def retention_gap(self) -> Evidence | None:
-        return self.with_controls(lambda *two: _less(*(self._retention(*two, scope) for scope in ("local", "global"))))
+        def gap(base: str, other: str) -> Evidence | None:
+            return _less(*(self._retention(base, other, scope) for scope in ("local", "global")))
+
+        return self.with_controls(gap)
 
     def _retention(self, base: str, other: str, scope: str) -> Evidence | None:
         where = {"model": self.names[base], "other": self.names[other], "scope": scope}

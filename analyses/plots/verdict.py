@@ -65,8 +65,9 @@ def verdict(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         right = {"x": 1.02, "xref": "paper", "xanchor": "left", "showarrow": False, "align": "left"}
         figure.add_annotation(y=row["line"], text=_numbers(row), **right, font={"size": 11})
     figure.add_vline(x=0, line={"color": NULL, "width": 1, "dash": "dot"})
-    if table["rival"].any() and not table["rival"].all():
-        figure.add_hline(y=float(np.flatnonzero(table["rival"])[0]) - 0.5, line={"color": NULL, "width": 0.5})
+    rivals = np.flatnonzero(table["rival"].to_numpy(bool))
+    if 0 < len(rivals) < len(table):
+        figure.add_hline(y=float(rivals[0]) - 0.5, line={"color": NULL, "width": 0.5})
     figure.update_yaxes(
         tickvals=table["line"],
         ticktext=table["label"],
