@@ -35,7 +35,7 @@ def interaction(runs: Iterable[tuple[Knockouts, Scores]], *, sizes: Sequence[int
         singles = run.drop(run.each()[order])
         named = {"model": run.model.name, "task": run.task, "scope": run.scope, "ablation": run.ablation.kind}
         for size in (size for size in sizes if size <= run.n_components):
-            joint = run.drop(run.each()[order[:size]].any(0, keepdims=True))[0]
+            joint = run.drop(first_gone(by_strength(scores), np.array([size])))[0]
             total = singles[:size].sum(0)
             for what, values in (("joint", joint), ("sum of singles", total), ("joint − sum", joint - total)):
                 found = statistics.ratio(values, whole).row(p=what == "joint − sum")
