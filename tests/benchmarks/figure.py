@@ -1,6 +1,6 @@
 """A result's figure as SVG, drawn by a headless Chromium, for a page that cannot run Plotly.
 
-    python tests/benchmarks/figure.py RUN/results/verdict__zoo-masked__prefix__0.parquet notebooks/verdict-masked.svg
+python tests/benchmarks/figure.py RUN/results/verdict__zoo-masked__prefix__0.parquet notebooks/verdict-masked.svg
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def test_after_sigkill_at_random_moments_the_tables_are_those_of_an_uninterrupte
     moments, kills, finished = random.Random(0), 0, 0
     while kills < KILLS or finished == 0:
         process = begun(spec_of(tmp_path / "run", **wanted))
-        process.join(moments.uniform(0.05, 0.6) * takes if kills < KILLS else None)
+        process.join(moments.uniform(0.02, 0.35) * takes if kills < KILLS else None)
         if process.exitcode is None:
             process.kill()
             process.join()
