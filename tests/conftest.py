@@ -1,12 +1,16 @@
-"""What tests of every room share: a real browser."""
+"""What tests of every room share: a real browser, and properties that are judged by what is true, not how soon."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="module")
