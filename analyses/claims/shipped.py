@@ -77,7 +77,7 @@ def _few_steps(*names: str, reference: str) -> Callable[[Zoo, int], Iterator[Res
 
 def _beyond(zoo: Zoo, n: int) -> Iterator[Result]:
     for name in TASKS:
-        yield beyond(*(zoo.model(each) for each in ("flow", "flow-map", "masked")), task(name), n)
+        yield beyond(zoo.model("flow"), zoo.model("flow-map"), zoo.model("masked"), task(name), n)
 
 
 def _distillations(zoo: Zoo, n: int) -> Iterator[Result]:

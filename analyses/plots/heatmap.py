@@ -27,22 +27,22 @@ def heatmap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     for panel in each:
         _cells(figure, panel.table, axes, row=panel.row, col=panel.column)
     figure.update_layout(coloraxis=_scale(table[axes.z].to_numpy(float), axes.z_title))
-    figure.update_xaxes(title_text=axes.x_title or axes.x, showgrid=False, **_kind(table[axes.x]))
-    figure.update_yaxes(showgrid=False, **_kind(table[axes.y]))
+    figure.update_xaxes(title_text=axes.x_title or axes.x, showgrid=False, type=_kind(table, axes.x))
+    figure.update_yaxes(showgrid=False, type=_kind(table, axes.y))
     if _alike(table, axes):  # the first column of panels speaks for the others
         figure.update_yaxes(showticklabels=False).update_yaxes(showticklabels=True, col=1)
     return figure.update_yaxes(title_text=axes.y_title or axes.y, col=1)
 
 
-def _kind(values: pd.Series) -> dict[str, str]:
+def _kind(table: pd.DataFrame, column: str) -> str:
     """Names stand side by side; so do numbers with a name among them, which Plotly would put along a line."""
-    return {} if pd.api.types.is_numeric_dtype(values) else {"type": "category"}
+    return "-" if pd.api.types.is_numeric_dtype(table[column]) else "category"  # "-": Plotly sees to it
 
 
-def _in_order(values: pd.Series) -> list[Any]:
+def _in_order(table: pd.DataFrame, column: str) -> list[Any]:
     """Numbers from the least to the most, names as they come."""
-    found = list(values.unique())
-    return sorted(found) if pd.api.types.is_numeric_dtype(values) else found
+    found = list(table[column].unique())
+    return sorted(found) if pd.api.types.is_numeric_dtype(table[column]) else found
 
 
 def _alike(table: pd.DataFrame, axes: Axes) -> bool:
@@ -64,9 +64,9 @@ def _cells(figure: Figure, part: pd.DataFrame, axes: Axes, **at: Any) -> None:
     import plotly.graph_objects as go
 
     told = part.assign(told=hover(part, [axes.y, axes.x]), mark=np.where(_stands_out(part), "·", ""))
-    along = {"index": _in_order(part[axes.y]), "columns": _in_order(part[axes.x])}
+    rows, columns = _in_order(part, axes.y), _in_order(part, axes.x)
     square = {
-        name: told.pivot(index=axes.y, columns=axes.x, values=name).reindex(**along)
+        name: told.pivot(index=axes.y, columns=axes.x, values=name).reindex(index=rows, columns=columns)
         for name in (axes.z, "told", "mark")
     }
     cells = go.Heatmap(

@@ -60,9 +60,8 @@ def _head(where: str, model: Model) -> str:
 
 
 def _answers(where: str, model: Model, n: int) -> str:
-    ar = model.entry.ar if model.entry else None
-    twin = model.paradigm.name != Autoregressive.name and ar is not None
-    pair = Pair(load(ar), model, name=where) if twin else None
+    ar = model.entry.ar if model.entry and model.paradigm.name != Autoregressive.name else None
+    pair = Pair(load(ar), model, name=where) if ar else None
     rows = [_row(model, pair, task(name), n) for name in TASKS]
     heads = ["task", "the whole answer right", "the asked token right", "a guess"]
     heads += [f"both twins, for a pool of {POOL}"] if pair else []
