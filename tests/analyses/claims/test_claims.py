@@ -23,7 +23,7 @@ TASK = probe.task("ioi")
 
 @pytest.fixture(scope="module")
 def models():
-    return {name: probe.load(f"zoo:tiny-{name}", selftest="off") for name in ("ar", "masked", "fluid")}
+    return {name: probe.load(f"zoo:{name}", selftest="off") for name in ("ar", "masked", "fluid")}
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
