@@ -30,7 +30,7 @@ def test_check_passes_on_a_shipped_model_and_prints_a_row_a_test():
     ("model", "declared", "test"),
     [
         ("masked", ("--no-shift",), "shift"),
-        ("ar", ("--paradigm", "masked"), "attention on text"),
+        ("fluid", ("--paradigm", "masked"), "attention on text"),
         ("ar", ("--mask-id", "5"), "mask token"),  # a number of the vocabulary: an ordinary token of text
     ],
 )
