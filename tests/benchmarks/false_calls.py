@@ -43,7 +43,8 @@ def main() -> None:
 def circuits_of(seeds: str, tasks: list[str], n: int) -> Twins:
     reading, *places = SEEDS[seeds]
     first, second = (probe.load(place) for place in places)
-    solvers = Pair(*(probe.load(place) for place in SEEDS["ar"][1:]), name="two seeds")
+    ar, ar_again = (probe.load(place) for place in SEEDS["ar"][1:])
+    solvers = Pair(ar, ar_again, name="two seeds")
     found = {}
     for name in tasks:
         batch = probe.task(name).batch(solvers, n, seed=0)
