@@ -7,7 +7,6 @@ of claims); here they are named, handed the models they ask for, and shown.
 from __future__ import annotations
 
 import json
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from probe.cli.screen import Json, app, out
 from probe.errors import ProbeError, nearest
+from probe.installed import entries
 
 GROUP = "twinprobe.claims"
 _SHOWN = ("model", "manner", "way", "task", "stride", "verified", "steps", "measure", "loss", "passes",
@@ -67,10 +67,8 @@ def claims(
 
 
 def _known() -> dict[str, Any]:
-    """Every claim that is installed, by name. All distributions are asked: of one installed twice (a checkout's
-    stale metadata beside the real one), the standard library would look at the first alone."""
-    entries = {entry for found in distributions() for entry in found.entry_points.select(group=GROUP)}
-    return {claim.name: claim for entry in entries for claim in entry.load()}
+    """Every claim that is installed, by name."""
+    return {claim.name: claim for entry in entries(GROUP) for claim in entry.load()}
 
 
 def _missing(claim: Any) -> list[str]:

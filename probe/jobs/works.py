@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, distributions
 from typing import TYPE_CHECKING, Any, Protocol
 
 from probe.errors import ProbeError, nearest
+from probe.installed import entries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +89,7 @@ def works() -> Mapping[str, Work]:
     from probe.jobs.pools import POOL
 
     found = [CHECK, POOL]
-    for entry in sorted(_entries(), key=lambda entry: entry.name):
+    for entry in sorted(entries(GROUP), key=lambda entry: entry.name):
         found += entry.load()
     found += _own(os.environ.get(VARIABLE, ""))
     by_name = {work.name: work for work in found}
@@ -103,12 +103,6 @@ def works() -> Mapping[str, Work]:
             remedy=f"Rename them where they are declared (entry points {GROUP!r}, {VARIABLE}).",
         )
     return by_name
-
-
-def _entries() -> set[EntryPoint]:
-    """The group's entries of every distribution: of one that was installed twice (a checkout's stale metadata beside
-    the real one), the standard library would look at the first alone."""
-    return {entry for found in distributions() for entry in found.entry_points.select(group=GROUP)}
 
 
 def measures() -> dict[str, Work]:
