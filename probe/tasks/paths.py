@@ -5,9 +5,9 @@
 The first step is asked: nothing near it tells it, one has to come back from the goal (Bachmann & Nagarajan, 2024).
 The corrupt prompt asks for another goal in the same graph, so chosen that another first step is the only right one.
 
-"star": `arms` arms of `distance` edges leave the start; the goal is the end of one of them. "random": two ways of
-`distance` edges leave the start, and further edges are thrown in at random, as long as both goals stay `distance`
-away and are reached by one first step each. Any path of that many edges is right.
+"random": two ways of `distance` edges leave the start, and further edges are thrown in at random, as long as both goals
+stay `distance` away and are reached by one first step each. Any path of that many edges is right. "star": `arms` arms
+of `distance` edges leave the start; the goal is the end of one of them.
 
 The splits never share a graph, whatever the order of its edges and the goal that is asked for. For random graphs this
 holds up to renaming the nodes; all stars of one shape are one graph when renamed, so with them names count.
@@ -32,6 +32,11 @@ Edge = tuple[str, str]
 TRIES = 20  # random edges tried for each that is wanted
 
 
+class Size(NamedTuple):
+    nodes: int
+    edges: int
+
+
 class Query(NamedTuple):
     """A graph, a way to the goal (start first), another goal, and the first step to that one."""
 
@@ -43,7 +48,8 @@ class Query(NamedTuple):
 
 @dataclass(frozen=True)
 class Paths(Task):
-    """`distance` edges lie between start and goal. A star has `arms`; a random graph has `nodes` and `edges`."""
+    """`distance` edges lie between start and goal. A star has `arms`. A random graph has `nodes` and `edges`; where they
+    are not given, three nodes and two edges more than its two ways take."""
 
     name = "paths"
     scope = "global"
@@ -51,27 +57,36 @@ class Paths(Task):
     because = "the first step is right only if the rest of the path reaches the goal"
     corrupts = ("goal",)
 
-    graph: str = "star"
+    graph: str = "random"
     distance: int = 2
     arms: int = 3
-    nodes: int = 8
-    edges: int = 9
+    nodes: int | None = None
+    edges: int | None = None
 
     def __post_init__(self) -> None:
         one_of(self, "graph", ("star", "random"))
         within(self, "distance", 2, 6)
         within(self, "arms", 2, 5)
-        within(self, "nodes", 2 * self.distance + 1 if self.graph == "random" else 2, len(LETTERS))
-        within(self, "edges", 2 * self.distance if self.graph == "random" else 1, 30)
+        if self.nodes is not None:
+            within(self, "nodes", 2 * self.distance + 1 if self.graph == "random" else 2, len(LETTERS))
+        if self.edges is not None:
+            within(self, "edges", 2 * self.distance if self.graph == "random" else 1, 30)
         if self.graph == "star" and self.arms * self.distance + 1 > len(LETTERS):
             raise knob_error(
                 self, "arms", f"a star of at most {len(LETTERS)} nodes", "Take fewer arms or a shorter way."
             )
-        if self.graph == "random" and self.edges > self.nodes * (self.nodes - 1) // 2:
-            raise knob_error(self, "edges", f"at most half of the edges that {self.nodes} nodes allow", "Take fewer.")
+        if self.graph == "random" and self._size.edges > self._size.nodes * (self._size.nodes - 1) // 2:
+            most = f"at most half of the edges that {self._size.nodes} nodes allow"
+            raise knob_error(self, "edges", most, "Take fewer.")
+
+    @property
+    def _size(self) -> Size:
+        """Of a random graph."""
+        ways = 2 * self.distance
+        return Size(ways + 4 if self.nodes is None else self.nodes, ways + 2 if self.edges is None else self.edges)
 
     def make(self, words: Words, draw: Draw) -> Iterator[Example | None]:
-        needed = self.arms * self.distance + 1 if self.graph == "star" else self.nodes
+        needed = self.arms * self.distance + 1 if self.graph == "star" else self._size.nodes
         letters = words.single(LETTERS, "letters", at_least=needed)
         labels = [letter.strip() for letter in letters]
         while True:
@@ -117,11 +132,12 @@ class Paths(Task):
 
     def _random(self, labels: Sequence[str], draw: Draw) -> Query | None:
         """A random graph with two ways planted in it, or None if so many edges always open a nearer or a second one."""
-        nodes = draw.sample(labels, self.nodes)
+        size = self._size
+        nodes = draw.sample(labels, size.nodes)
         start, one, other = nodes[0], nodes[1 : self.distance + 1], nodes[self.distance + 1 : 2 * self.distance + 1]
         edges = dict.fromkeys(edge for way in (one, other) for edge in zip([start, *way], way, strict=False))
-        for _ in range(TRIES * self.edges):
-            if len(edges) == self.edges:
+        for _ in range(TRIES * size.edges):
+            if len(edges) == size.edges:
                 return Query(list(edges), [start, *one], other[-1], other[0])
             a, b = draw.sample(nodes, 2)
             if (a, b) not in edges:

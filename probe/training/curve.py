@@ -46,7 +46,8 @@ class Examiner(TrainerCallback):
             return
         with at_rest(self.model), self.average.in_place() if self.average else nullcontext():
             found = {
-                name: score(self.model, task(name), EXAMINED, split="calibration").share for name in self.recipe.tasks
+                name: score(self.model, task(name, **knobs), EXAMINED, split="calibration").share
+                for name, knobs in self.recipe.plain_forms.items()
             }
         state.log_history.append({"step": step, **{_EXAM + name: share for name, share in found.items()}})
 

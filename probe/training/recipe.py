@@ -168,6 +168,14 @@ class Recipe(BaseModel):
             for portion in (given if isinstance(given, list) else [Portion(weight=given, answers=())])
         ]
 
+    @property
+    def plain_forms(self) -> dict[str, dict[str, Any]]:
+        """The knobs under which each task is examined: none if it is learnt so, else those of its last portion."""
+        forms: dict[str, list[dict[str, Any]]] = {}
+        for name, portion in self.portions:
+            forms.setdefault(name, []).append(portion.knobs)
+        return {name: {} if {} in learnt else learnt[-1] for name, learnt in forms.items()}
+
 
 def read_recipe(path: str | Path) -> Recipe:
     """A recipe from its file."""

@@ -10,10 +10,13 @@ import yaml
 import probe
 from probe.cli import main
 from probe.decoding.score import score
-from probe.tasks import TASKS
+from probe.models.tokenizers import load_tokenizer
+from probe.paradigms import named
+from probe.tasks import TASKS, vocabulary
 from probe.training import read_recipe
 from probe.training.curve import read_curve
-from probe.zoo import curve_folder, curves, shipped, snapshots, zoo_folder
+from probe.training.lessons import Lessons
+from probe.zoo import CHARACTERS, curve_folder, curves, shipped, snapshots, zoo_folder
 from probe.zoo.card import CARD, POOL
 
 TWINS = shipped()
@@ -47,6 +50,18 @@ def test_a_model_stands_beside_the_recipe_and_the_curve_of_its_making(name):
     curve = read_curve(curve_folder(name))
     assert curve["step"][-1] == recipe.steps
     assert curve["tokens"] == sorted(curve["tokens"])
+
+
+@pytest.mark.parametrize("name", curves())
+def test_a_curve_counts_the_tokens_of_its_recipes_lessons(name, monkeypatch, tmp_path):
+    """What a task is asked by default may change; the recipe beside the weights must go on saying what they learnt."""
+    monkeypatch.setattr("probe.training.lessons.EXAMPLES", 64)  # which texts are drawn does not change how long they are
+    recipe = read_recipe(curve_folder(name) / "recipe.yaml")
+    curve = read_curve(curve_folder(name))
+    words = vocabulary.shipped() if recipe.text is None else load_tokenizer(CHARACTERS, "")
+    lessons = Lessons(recipe, named(recipe.paradigm)(mask_id=0, **recipe.manner()), words, mask_id=0, cache=tmp_path)
+    logged = int(curve["step"][0])
+    assert sum(lessons[step].canvas.tokens.numel() for step in range(logged)) == curve["tokens"][0]
 
 
 @pytest.mark.parametrize("name", TWINS)

@@ -27,7 +27,7 @@ def test_so_many_edges_lie_between_start_and_goal(graph, distance):
 
 
 def test_a_star_has_its_arms_and_a_random_graph_its_edges():
-    made = examples("paths", arms=5, distance=2)
+    made = examples("paths", graph="star", arms=5, distance=2)
     edges, start, _ = truth.graph(question(made, 0))
     assert sum(a == start for a, _ in edges) == 5
     edges, _, _ = truth.graph(question(examples("paths", graph="random", edges=15, nodes=9), 0))
@@ -36,7 +36,20 @@ def test_a_star_has_its_arms_and_a_random_graph_its_edges():
 
 
 def test_a_dense_graph_is_found_too():
-    assert len(examples("paths", graph="random", edges=28)) == 40
+    assert len(examples("paths", nodes=8, edges=28)) == 40
+
+
+@pytest.mark.parametrize("distance", [2, 3, 6])
+def test_a_random_graph_grows_with_the_distance(distance):
+    edges, _, _ = truth.graph(question(examples("paths", distance=distance), 0))
+    assert len(edges) == 2 * distance + 2
+
+
+@pytest.mark.parametrize("people", [2, 3, 4])
+def test_so_many_people_have_two_things_each(people):
+    made = examples("infilling", people=people)
+    assert made.positions["decoys"].shape[1] == 2 * people - 1
+    assert all(question(made, row).count(" has the ") == people for row in range(40))
 
 
 @pytest.mark.parametrize("blanks", [4, 6, 12])
@@ -79,7 +92,7 @@ def test_a_list_is_so_long_and_repeats_so_much():
         ("paths", {"graph": "stars"}, "'graph'.*Did you mean 'star'"),
         ("paths", {"distance": 1}, "'distance'.*from 2 to 6"),
         ("paths", {"arms": 1}, "'arms'.*from 2 to 5"),
-        ("paths", {"arms": 5, "distance": 6}, "'arms'.*at most 26 nodes"),
+        ("paths", {"graph": "star", "arms": 5, "distance": 6}, "'arms'.*at most 26 nodes"),
         ("paths", {"graph": "random", "distance": 3, "nodes": 6}, "'nodes'.*from 7 to 26"),
         ("paths", {"graph": "random", "distance": 3, "edges": 5}, "'edges'.*from 6 to 30"),
         ("paths", {"graph": "random", "nodes": 7, "edges": 22}, "'edges'.*at most half"),

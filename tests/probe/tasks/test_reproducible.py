@@ -15,8 +15,8 @@ DIGESTS = {
     "induction": "d8b2884384388860",
     "countdown": "8a7d42a632699fd2",
     "sudoku": "507354d002229ab4",
-    "paths": "bc109597db0c3a58",
-    "infilling": "7eb9e8278f5cac88",
+    "paths": "364cfad8b675e8e9",
+    "infilling": "3419389aa94e2018",
     "ioi, swap": "073a0acb91dd3c6b",
     "countdown, operand": "4f31818bf18c6812",
     "countdown, all operators": "951b66788d4e62b0",
@@ -24,8 +24,10 @@ DIGESTS = {
     "sudoku, several": "e24cbb492a7888c2",
     "sudoku, direct": "02a57affb7ae3cd2",
     "paths, random": "13eba317af153731",
+    "paths, star": "bc109597db0c3a58",
     "paths, far": "6e51bd511bb44950",
-    "infilling, in place": "76546a9ec999c81c",
+    "infilling, in place": "cedcfe842d5210b0",
+    "infilling, two": "7eb9e8278f5cac88",
     "induction, one": "25c48b6925cf4353",
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from probe.errors import TaskError
 from probe.tasks import SHARES, TASKS, Draw, Words, split_of, task
@@ -71,7 +72,7 @@ def test_the_splits_have_their_shares(name):
     keys = {(name, *each.key) for each in itertools.islice(examples, 6000) if each is not None}
     dealt = [split_of(key) for key in keys]
     for split, share in SHARES.items():
-        assert abs(dealt.count(split) / len(dealt) - share) < (0.05 if name == "countdown" else 0.03)
+        assert binomtest(dealt.count(split), len(dealt), share).pvalue > 1e-3
 
 
 def test_every_split_has_its_own_sudoku_grids():

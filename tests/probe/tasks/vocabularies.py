@@ -26,9 +26,11 @@ ASKED: dict[str, tuple[str, dict]] = {
     "countdown, four": ("countdown", {"numbers": 4, "largest": 9}),
     "sudoku, several": ("sudoku", {"unique": False, "blanks": 10}),
     "sudoku, direct": ("sudoku", {"direct": True}),
-    "paths, random": ("paths", {"graph": "random", "distance": 3, "edges": 18}),
-    "paths, far": ("paths", {"distance": 5, "arms": 2}),
+    "paths, random": ("paths", {"distance": 3, "nodes": 8, "edges": 18}),
+    "paths, star": ("paths", {"graph": "star"}),
+    "paths, far": ("paths", {"graph": "star", "distance": 5, "arms": 2}),
     "infilling, in place": ("infilling", {"in_place": True}),
+    "infilling, two": ("infilling", {"people": 2}),
     "induction, one": ("induction", {"repeated": 1}),
 }
 
