@@ -6,7 +6,8 @@
     claims.foresight(model, prompts)         how far a stride goes against how open the text is
     claims.few_steps(models, task, …)        flows, flow maps and the discrete twin in 1, 2, 4, 8 steps; flow by flow
     claims.beyond(flow, map, masked, task)   flows against independent tokens, a map's one step against its flow's
-    claims.frontier(models, judge, texts)    on text: likelihood under the AR model against variety
+    claims.frontier(models, judge, texts)    on text: likelihood under the AR model against variety, and how far off
+    claims.beyond_text(flow, map, masked, …) the same as beyond, on running text
     claims.distillation(flow, texts)         what a lesson of each of the three targets costs
     claims.adaptation(curves)                steps to the same loss, from an AR model and from nothing
     claims.examined(curves)                  what trainings that differ in one thing had learnt in as many steps
@@ -20,12 +21,13 @@ from analyses.claims.curves import adaptation, examined
 from analyses.claims.distilling import distillation
 from analyses.claims.flows import beyond, few_steps
 from analyses.claims.strides import foresight, horizons
-from analyses.claims.text import frontier
+from analyses.claims.text import beyond_text, frontier
 from analyses.claims.twins import samplers, survival
 
 __all__ = [
     "adaptation",
     "beyond",
+    "beyond_text",
     "distillation",
     "examined",
     "few_steps",

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from analyses.claims.curves import adaptation, examined
+from analyses.claims.curves import adaptation
 from analyses.claims.distilling import distillation
-from analyses.claims.flows import beyond, few_steps
+from analyses.claims.flows import STEPS, beyond, few_steps
 from analyses.claims.strides import foresight, horizons
-from analyses.claims.text import frontier
+from analyses.claims.text import beyond_text, frontier
 from analyses.claims.twins import samplers, survival
 from analyses.result import Result
 from probe.tasks import TASKS, task
@@ -21,9 +21,12 @@ from probe.zoo.opened import Zoo
 
 TEACHING_TEXTS = 64
 OPENING = 4  # words of a text that is to be written on
-MAPS = ("flow-map", "flow-map-lagrangian", "flow-map-eulerian")  # the first by the semigroup target
-ABLATIONS = ("flow-short", "flow-squared", "flow-even")  # the last two differ from the first in one thing each
+JUDGE = "text-ar"
 WRITERS = ("text-ar", "text-masked", "text-flow", "text-flow-map")
+MAPS = ("text-flow-map", "text-flow-map-lagrangian", "text-flow-map-eulerian")  # the first by the semigroup target
+ABLATIONS = ("text-flow", "text-flow-squared", "text-flow-even")  # the last two differ from the first in one thing
+BEGINNINGS = ("text-flow-scratch", "text-flow")
+MANY = (1, 2, 4, 8, 32)  # steps of flows that nothing was distilled into
 
 
 @dataclass(frozen=True)
@@ -78,27 +81,33 @@ def _few_steps(*names: str, reference: str) -> Callable[[Zoo, int], Iterator[Res
 def _beyond(zoo: Zoo, n: int) -> Iterator[Result]:
     for name in TASKS:
         yield beyond(zoo.model("flow"), zoo.model("flow-map"), zoo.model("masked"), task(name), n)
+    _, masked, flow, flow_map = zoo.models(*WRITERS).values()
+    yield beyond_text(flow, flow_map, masked, zoo.held_out(JUDGE, n))
+
+
+def _written(zoo: Zoo, n: int, names: tuple[str, ...], reference: str | None, steps: tuple[int, ...]) -> Result:
+    texts = zoo.held_out(JUDGE, n)
+    return frontier(zoo.models(*names), zoo.model(JUDGE), texts, reference=reference, steps=steps)
 
 
 def _distillations(zoo: Zoo, n: int) -> Iterator[Result]:
-    for name in TASKS:
-        yield few_steps(zoo.models(*MAPS), task(name), n, reference=MAPS[0], steps=(1, 2, 4))
-    yield examined({name: zoo.curve(name) for name in MAPS})
-    flow = zoo.model("flow")
-    yield distillation(flow, task("sudoku").examples(flow, TEACHING_TEXTS).clean)
+    yield _written(zoo, n, MAPS, MAPS[0], (1, 2, 4))
+    yield distillation(zoo.model("text-flow"), zoo.held_out(JUDGE, TEACHING_TEXTS))
 
 
 def _from_ar(zoo: Zoo, n: int) -> Iterator[Result]:
-    yield adaptation({"flow": (zoo.curve("flow"), zoo.curve("flow-scratch"))}, start=zoo.curve("ar"))
+    pairs = {name: (zoo.curve(name), zoo.curve(f"{name}-scratch")) for name in ("text-flow", "flow")}
+    yield adaptation(pairs)
+    yield _written(zoo, n, BEGINNINGS, BEGINNINGS[0], MANY)
     yield from _few_steps("flow", "flow-scratch", reference="flow-scratch")(zoo, n)
 
 
-def _ablations(zoo: Zoo, _n: int) -> Iterator[Result]:
-    yield examined({name: zoo.curve(name) for name in ABLATIONS})
+def _ablations(zoo: Zoo, n: int) -> Iterator[Result]:
+    yield _written(zoo, n, ABLATIONS, ABLATIONS[0], MANY)
 
 
 def _frontier(zoo: Zoo, n: int) -> Iterator[Result]:
-    yield frontier(zoo.models(*WRITERS), zoo.model("text-ar"), zoo.held_out("text-ar", n))
+    yield _written(zoo, n, WRITERS, "text-masked", STEPS)
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -132,29 +141,27 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "beyond",
         "A flow in several steps beats independent tokens, and a flow map in one step beats the flow in one.",
-        ("flow", "flow-map", "masked"),
+        ("flow", "flow-map", "masked", *WRITERS),
         _beyond,
     ),
     Claim(
         "distillations",
         "The semigroup target distils best, and costs least.",
-        ("flow", *MAPS),
+        ("text-flow", *MAPS, JUDGE),
         _distillations,
-        MAPS,
     ),
     Claim(
         "from-ar",
         "A flow that begins with the AR weights learns faster than one from nothing.",
-        ("flow", "flow-scratch"),
+        ("flow", "flow-scratch", *BEGINNINGS, JUDGE),
         _from_ar,
-        ("ar", "flow", "flow-scratch"),
+        ("flow", "flow-scratch", *BEGINNINGS),
     ),
     Claim(
         "flow-ablations",
         "Cross-entropy beats squared error, and times even in what can be read beat times even in t.",
-        (),
+        (*ABLATIONS, JUDGE),
         _ablations,
-        ABLATIONS,
     ),
     Claim(
         "frontier",

@@ -13,12 +13,12 @@ import probe
 from analyses import claims
 from analyses.claims.distilling import _pupil
 from analyses.claims.flows import FACTORISED, UNIGRAM
-from analyses.claims.text import TEXT, _entropy
+from analyses.claims.text import TEXT, _entropy, _Off
 from analyses.claims.writing import exact_difference
 from probe.decoding import Flowing, Sampler
 from probe.errors import ProbeError
 from probe.models.model import Model
-from probe.paradigms import Autoregressive, Flow, FlowMap
+from probe.paradigms import Autoregressive, Flow, FlowMap, Masked
 from tests.analyses.claims.test_claims import survives_disk, wilson
 from tests.probe.tiny import MASK, backbone_of, model_of, tokens_of
 
@@ -122,6 +122,68 @@ def test_the_frontier_scores_what_is_written_and_text_alike(tmp_path):
     # Of all writers the judge itself must find its own texts the likeliest.
     assert table.loc[("ar", 7), "estimate"] < table.loc[(UNIGRAM, 1), "estimate"]
     survives_disk(result, tmp_path)
+
+
+CHAIN = torch.tensor([[0.0, 0.7, 0.3], [0.5, 0.0, 0.5], [0.9, 0.1, 0.0]])  # how often each token follows each
+
+
+def chained(n, length, seed):
+    """Texts of a Markov chain that has forgotten how it began."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = [torch.zeros(n, dtype=torch.long)]
+    for _ in range(length + 50):
+        tokens.append(torch.multinomial(CHAIN[tokens[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(tokens[-length:], 1)
+
+
+def stationary():
+    values, vectors = torch.linalg.eig(CHAIN.T)
+    found = vectors[:, values.real.argmax()].real
+    return found / found.sum()
+
+
+def test_text_of_its_kind_is_not_off_and_independent_tokens_are_as_far_off_as_the_chain_says():
+    texts, own = chained(400, 20, 0), stationary()
+    of_its_kind, itself = _Off(chained(400, 20, 1), texts), _Off(texts, texts)
+    assert of_its_kind.found.low < 0 < of_its_kind.found.high
+    assert itself.estimate == pytest.approx(0)
+    drawn = torch.multinomial(own, 400 * 20, replacement=True, generator=torch.Generator().manual_seed(2))
+    pairs = own[:, None] * CHAIN
+    truth = float(((pairs - own[:, None] * own) ** 2).sum() / (pairs**2).sum())
+    independent = _Off(drawn.view(400, 20), texts)
+    assert independent.found.low < truth < independent.found.high
+    assert independent.found.high - independent.found.low < 0.1
+
+
+def test_to_repeat_oneself_is_to_be_off():
+    texts = chained(200, 20, 0)
+    assert _Off(torch.zeros_like(texts), texts).found.low > 1  # further off than nothing at all
+
+
+def test_how_far_beyond_independent_tokens_on_text_is_the_difference_of_how_far_off(tmp_path):
+    judge = model_of("llama-gqa", Autoregressive(mask_id=MASK))
+    flow, flow_map = (model_of("llama-gqa", Flow(mask_id=MASK), seed=seed) for seed in (1, 2))
+    masked = model_of("llama-gqa", Masked(mask_id=MASK), seed=3)
+    texts = tokens_of(40, 12)
+    result = claims.beyond_text(flow, flow_map, masked, texts, steps=2, given=3, seed=4)
+    rows = result.table.set_index("model")
+    run = probe.decode(flow, texts[:, :3], 9, steps=2, seed=4)
+    off = _Off(run.tokens[:, 3:], texts[:, 3:]).estimate
+    assert set(rows["off"].iloc[:2]) == {off}
+    assert list(rows["estimate"]) == pytest.approx(list(rows["other"] - rows["off"]))
+    assert (rows["low"] <= rows["estimate"]).all()
+    assert (rows["estimate"] <= rows["high"]).all()
+    held = claims.frontier({"masked": masked, "flow": flow}, judge, texts, reference="masked", steps=(1, 2), given=3)
+    table = held.table.set_index(["model", "steps"])
+    assert table.loc[("flow", 2), "closer"] == pytest.approx(
+        table.loc[("masked", 2), "off"] - table.loc[("flow", 2), "off"]
+    )
+    assert math.isnan(table.loc[("masked", 2), "closer"])
+    assert math.isnan(table.loc[(TEXT, 0), "closer"])
+    with pytest.raises(ProbeError, match="one of the models"):
+        claims.frontier({"flow": flow}, judge, texts, reference="masked")
+    survives_disk(result, tmp_path)
+    survives_disk(held, tmp_path)
 
 
 # Cost
