@@ -12,9 +12,10 @@ With a = |s(v)| over n components and π = a/Σa,
 into few layers has a lower global PR without any layer being less distributed, and then depth, not spread, has changed.
 
 PR is a ratio of sums, from each of which noise can be taken out (see `analyses.statistics.magnitudes`); it is the one
-that verdicts rest on. The others have no such form. Their components within noise count as 0, and what noise is left
-in them is what the null shows: the figure of the same scores with every prompt's sign drawn at random, so that no
-component has any consistent effect.
+that verdicts rest on. The others have no such form, and what noise is left in them is what the null shows: the figure
+of the same scores with every prompt's sign drawn at random, so that no component has any consistent effect. Components
+within noise count as 0; to Gini, which ranks all of them, as far from 0 as they come out on either side: cut off at 0,
+a tenth of the pairs that do not differ would be called different (`python -m analyses.calibration`).
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ _FIGURES: dict[str, Callable[[NDArray, NDArray], NDArray]] = {
     "PR": lambda a, squared: participation(a.sum(-1), squared.sum(-1)),
     "PR/n": lambda a, squared: participation(a.sum(-1), squared.sum(-1)) / a.shape[-1],
     "entropy": lambda a, _: entropy(np.maximum(a, 0)),
-    "Gini": lambda a, _: gini(np.maximum(a, 0)),
+    "Gini": lambda a, _: gini(np.abs(a)),
     "max": lambda a, _: largest(np.maximum(a, 0)),
     "n_50": lambda a, _: fewest(np.maximum(a, 0), 0.5),
     "n_90": lambda a, _: fewest(np.maximum(a, 0), 0.9),

@@ -55,7 +55,7 @@ def test_a_model_stands_beside_the_recipe_and_the_curve_of_its_making(name):
 @pytest.mark.parametrize("name", curves())
 def test_a_curve_counts_the_tokens_of_its_recipes_lessons(name, monkeypatch, tmp_path):
     """What a task is asked by default may change; the recipe beside the weights must go on saying what they learnt."""
-    monkeypatch.setattr("probe.training.lessons.EXAMPLES", 64)  # which texts are drawn does not change how long they are
+    monkeypatch.setattr("probe.training.lessons.EXAMPLES", 64)  # enough: all are of one length
     recipe = read_recipe(curve_folder(name) / "recipe.yaml")
     curve = read_curve(curve_folder(name))
     words = vocabulary.shipped() if recipe.text is None else load_tokenizer(CHARACTERS, "")
