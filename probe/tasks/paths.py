@@ -48,8 +48,8 @@ class Query(NamedTuple):
 
 @dataclass(frozen=True)
 class Paths(Task):
-    """`distance` edges lie between start and goal. A star has `arms`. A random graph has `nodes` and `edges`; where they
-    are not given, three nodes and two edges more than its two ways take."""
+    """`distance` edges lie between start and goal. A star has `arms`. A random graph has `nodes` and `edges`; where
+    they are not given, three nodes and two edges more than its two ways take."""
 
     name = "paths"
     scope = "global"
