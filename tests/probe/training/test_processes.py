@@ -11,6 +11,16 @@ import pytest
 import yaml
 
 import probe
+from probe.training import read_recipe
+
+TINY = {
+    "name": "two",
+    "shape": {"layers": 1, "heads": 2, "kv_heads": 1, "d_model": 16, "d_mlp": 32},
+    "tasks": {"ioi": 1, "countdown": 1},
+    "steps": 3,
+    "batch": 4,
+    "learning_rate": 0.01,
+}
 
 # What each process does: train as `twinprobe adapt` does, and say what weights it ended with.
 RANK = """
@@ -32,11 +42,9 @@ with open(f"{sys.argv[2]}-{os.environ['RANK']}.json", "w") as file:
 """
 
 
-@pytest.mark.parametrize("paradigm", ["masked", "flow"])
+@pytest.mark.parametrize("paradigm", ["masked", "flow_map"])
 def test_two_processes_learn_together(paradigm, tmp_path):
-    shape = {"layers": 1, "heads": 2, "kv_heads": 1, "d_model": 16, "d_mlp": 32}
-    recipe = {"name": "two", "shape": shape, "paradigm": paradigm, "tasks": {"ioi": 1, "countdown": 1}, "steps": 3}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "batch": 4, "learning_rate": 0.01}))
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**TINY, "paradigm": paradigm}))
     (tmp_path / "rank.py").write_text(RANK)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     told = subprocess.run(
@@ -51,3 +59,17 @@ def test_two_processes_learn_together(paradigm, tmp_path):
     first, second = (json.loads((tmp_path / f"made-{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     assert probe.load(tmp_path / "made", selftest="off").paradigm.name == paradigm
+
+
+def test_a_flow_is_not_trained_in_pieces(tmp_path, monkeypatch):
+    module = sys.modules["probe.training.adapt"]
+
+    class Sharded(module.Teacher):
+        def __init__(self, *given, **how):
+            super().__init__(*given, **how)
+            self.is_fsdp_enabled = True  # what an FSDP configuration of accelerate's sets
+
+    monkeypatch.setattr(module, "Teacher", Sharded)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**TINY, "paradigm": "flow"}))
+    with pytest.raises(probe.ProbeError, match=r"flow trained under FSDP.*without FSDP"):
+        module.adapt(read_recipe(tmp_path / "recipe.yaml"), tmp_path / "made", quiet=True)
