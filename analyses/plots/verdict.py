@@ -77,10 +77,11 @@ def verdict(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         zeroline=False,
     )
     figure.update_xaxes(
-        range=[-_WIDEST, _WIDEST], tickvals=[-0.6, 0.6], ticktext=["← against the claim", "as claimed →"],
-        showgrid=False, zeroline=False,
+        range=[-_WIDEST, _WIDEST], tickvals=[-0.6, 0.6], ticktext=["← against<br>the claim", "as<br>claimed →"],
+        tickangle=0, showgrid=False, zeroline=False,
     )  # fmt: skip
-    return figure.update_layout(height=130 + 44 * len(table), margin={"r": 250}, legend={"y": -0.07, "yanchor": "top"})
+    beneath = {"y": -0.08, "yanchor": "top", "x": 0.0, "xanchor": "left"}
+    return figure.update_layout(height=130 + 44 * len(table), margin={"r": 250}, legend=beneath)
 
 
 def _beside(table: pd.DataFrame, controls: Mapping[str, Mapping[str, list[float]]]) -> pd.DataFrame:
