@@ -114,16 +114,26 @@ def _print(result: Any) -> None:
 
 
 def _cells(result: Any) -> tuple[list[str], list[list[str]]]:
-    """What a table shows of a result: its names, then its rows."""
-    shown = [name for name in _SHOWN if name in result.table]
-    rows = []
-    for row in result.table.to_dict("records"):
-        low, high = row.get("low", float("nan")), row.get("high", float("nan"))
-        interval = f"[{low:.3f}, {'unknown' if high != high else f'{high:.3f}'}]" if low == low else ""
-        named = [_cell(row[name]) for name in shown]
-        tested = [_chance(row["q"])] if "q" in row else []
-        rows.append([*named, _cell(row["estimate"]), interval, *tested, _cell(row.get("n", ""))])
-    return [*shown, "estimate", "95% interval", *(["q"] if "q" in result.table else []), "n"], rows
+    """What a table shows of a result: its names, then its rows. Each figure stands with its own interval."""
+    beside = [name for name in result.table if f"{name}_low" in result.table]
+    shown = [name for name in _SHOWN if name in result.table and name not in beside]
+    tested = [name for name in ("q",) if name in result.table]
+    rows = [
+        [
+            *(_cell(row[name]) for name in shown),
+            _cell(row["estimate"]),
+            _interval(row.get("low", float("nan")), row.get("high", float("nan"))),
+            *(f"{_cell(row[name])} {_interval(row[f'{name}_low'], row[f'{name}_high'])}".strip() for name in beside),
+            *(_chance(row[name]) for name in tested),
+            _cell(row.get("n", "")),
+        ]
+        for row in result.table.to_dict("records")
+    ]
+    return [*shown, "estimate", "95% interval", *beside, *tested, "n"], rows
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if low != low else f"[{low:.3f}, {'unknown' if high != high else f'{high:.3f}'}]"
 
 
 def _chance(q: float) -> str:
@@ -132,5 +142,6 @@ def _chance(q: float) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return "" if value != value else f"{value:.3f}".rstrip("0").rstrip(".")
+        shown = "" if value != value else f"{value:.3f}".rstrip("0").rstrip(".")
+        return "0" if shown == "-0" else shown
     return str(value)
