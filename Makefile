@@ -31,7 +31,7 @@ ZOO := ar ar-cpt ar-seed2 masked masked-seed2 masked-noshift masked-abrupt block
   text-flow-map text-flow-map-lagrangian text-flow-map-eulerian
 CURVES := masked-scratch fluid-scratch
 
-zoo: $(INSTALLED)  ## remake the shipped models from their recipes (three hours on one free core; no GPU was timed)
+zoo: $(INSTALLED)  ## remake the shipped models from their recipes (five hours on one free core; no GPU was timed)
 	for name in $(ZOO); do \
 	  rm -f probe/zoo/$$name/twinprobe.json && \
 	  $(BIN)/twinprobe adapt probe/zoo/$$name/recipe.yaml --out probe/zoo/$$name || exit 1; done

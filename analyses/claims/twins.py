@@ -18,6 +18,7 @@ from analyses.claims.writing import (
     exact_difference,
     share,
     strides_to_try,
+    told,
 )
 from analyses.result import Result
 from probe.decoding import ORDERS, Sampler, Strides, rule_for
@@ -60,7 +61,7 @@ def samplers(
     return Result(
         "claim_samplers",
         table,
-        f"Diffusion decoding against autoregression: {task.name}",
+        f"Diffusion decoding against autoregression: {told(task)}",
         "Up is right more often, left is in fewer forward passes; bands are 95% Wilson intervals. q is the exact "
         f"McNemar test of each against {reference}, corrected for all of them.",
         "profile",
@@ -129,7 +130,7 @@ def survival(
     return Result(
         "claim_survival",
         table,
-        f"What is left of the AR twin's answers: {task.name}",
+        f"What is left of the AR twin's answers: {told(task)}",
         "Each bar is the share of the AR twin's right answers that the adapted model has right, too, with its 95% "
         f"Wilson interval. q is the exact McNemar test against {reference} asked in the same manner.",
         "bars",

@@ -7,7 +7,7 @@ whether that is right. All models of a claim write for the same examples, so the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,13 @@ def answers(model: Model, task: Task, batch: Batch, rule: Rule = None, *, seed: 
     start, end = int(completion.min()), batch.clean.shape[1]
     written = write(model, batch.clean[:, :start], end - start, rule, seed=seed)
     return written, task.check(batch, written.tokens.gather(1, completion)).numpy()
+
+
+def told(task: Task) -> str:
+    """A task by its name, and by the knobs that are not as they come."""
+    turned = [field for field in fields(task) if getattr(task, field.name) != field.default]
+    knobs = ", ".join(f"{field.name} {getattr(task, field.name)}" for field in turned)
+    return f"{task.name} ({knobs})" if knobs else task.name
 
 
 def share(right: NDArray) -> dict[str, Any]:
