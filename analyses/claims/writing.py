@@ -78,7 +78,8 @@ def answers(model: Model, task: Task, batch: Batch, rule: Rule = None, *, seed: 
 
 def told(task: Task) -> str:
     """A task by its name, and by the knobs that are not as they come."""
-    turned = [field for field in fields(task) if getattr(task, field.name) != field.default]
+    known = fields(task)  # type: ignore[arg-type]  # every task is a dataclass
+    turned = [field for field in known if getattr(task, field.name) != field.default]
     knobs = ", ".join(f"{field.name} {getattr(task, field.name)}" for field in turned)
     return f"{task.name} ({knobs})" if knobs else task.name
 
