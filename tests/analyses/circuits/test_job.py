@@ -25,4 +25,4 @@ def test_the_job_asks_for_everything_of_every_twin():
     spec = read_spec("circuits")
     assert {pair.label for pair in spec.pairs} == twins
     assert {task.label for task in spec.tasks} == set(TASKS)
-    assert {measure.label for measure in spec.measures} >= FIGURES
+    assert {measure.measure for measure in spec.measures} >= FIGURES
