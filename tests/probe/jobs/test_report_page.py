@@ -125,9 +125,9 @@ def test_it_prints(opened):
 def test_a_page_that_turns_dark_has_light_ink_in_its_figures(opened):
     page = opened.page
     for scheme, ink, paper in (("dark", "#e6e2d9", "rgb(23, 24, 26)"), ("light", "#1f1d1a", "rgb(253, 252, 249)")):
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme)  # the page hears of it some time after this returns
+        page.wait_for_function("ink => document.querySelector('.plot')._fullLayout.font.color === ink", arg=ink)
         all_drawn(page)
-        assert page.evaluate("document.querySelector('.plot')._fullLayout.font.color") == ink
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == paper
 
 
