@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from analyses.claims.curves import adaptation
+from analyses.claims.curves import adaptation, examined
 from analyses.claims.distilling import distillation
 from analyses.claims.flows import STEPS, beyond, few_steps
 from analyses.claims.strides import foresight, horizons
@@ -97,8 +97,10 @@ def _distillations(zoo: Zoo, n: int) -> Iterator[Result]:
 
 
 def _from_ar(zoo: Zoo, n: int) -> Iterator[Result]:
-    pairs = {name: (zoo.curve(name), zoo.curve(f"{name}-scratch")) for name in ("text-flow", "flow")}
-    yield adaptation(pairs)
+    for name, start in (("text-flow", JUDGE), ("flow", "ar")):  # either from its own AR model, whose steps count
+        yield adaptation({name: (zoo.curve(name), zoo.curve(f"{name}-scratch"))}, start=zoo.curve(start))
+    flows = {name: zoo.curve(name) for name in ("flow", "flow-scratch")}
+    yield examined(flows, at=int(flows["flow-scratch"]["step"][-1]))
     yield _written(zoo, n, BEGINNINGS, BEGINNINGS[0], MANY)
     yield from _few_steps("flow", "flow-scratch", reference="flow-scratch")(zoo, n)
 
@@ -156,7 +158,7 @@ CLAIMS: tuple[Claim, ...] = (
         "A flow that begins with the AR weights learns faster than one from nothing.",
         ("flow", "flow-scratch", *BEGINNINGS, JUDGE),
         _from_ar,
-        ("flow", "flow-scratch", *BEGINNINGS),
+        ("ar", "flow", "flow-scratch", JUDGE, *BEGINNINGS),
     ),
     Claim(
         "flow-ablations",
