@@ -80,6 +80,6 @@ def _restored(block: nn.Module):
         if own is None:
             del block.forward
         else:
-            block.forward = own  # type: ignore[method-assign]
+            block.forward = own  # type: ignore[method-assign]  # what it had of its own
 
     return restore

@@ -98,7 +98,7 @@ def said(table: pd.DataFrame) -> list[str]:
     """For each task and measure, in words: what is found, and where it is not."""
     return [
         f"{task}, {measure}: {_in_words(part)}"
-        for (task, measure), part in table.groupby(["task", "measure"], sort=False)  # type: ignore[misc]
+        for (task, measure), part in table.groupby(["task", "measure"], sort=False)  # type: ignore[misc]  # a pair
     ]
 
 

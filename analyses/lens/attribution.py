@@ -76,4 +76,4 @@ def _attention_biases(model: Model) -> Tensor:
     """What the output projections write whatever the heads do, all layers together."""
     outputs = [model.layout.of_block(block, "output") for block in model.blocks]
     biases = [output.bias for output in outputs if getattr(output, "bias", None) is not None]
-    return sum(biases, torch.zeros(model.d_model, device=model.device))  # type: ignore[arg-type]
+    return sum(biases, torch.zeros(model.d_model, device=model.device))  # type: ignore[arg-type]  # biases are Tensors

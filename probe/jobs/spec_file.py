@@ -223,7 +223,7 @@ def _override(data: dict[str, Any], written: str) -> Place:
             elif isinstance(into, dict):
                 into = into.setdefault(step, {})
             else:
-                into = into[step]  # type: ignore[index]
+                into = into[step]  # type: ignore[index]  # what does not fit raises
         except (TypeError, IndexError):
             found = f"{type(into).__name__} at {_dotted(tuple(place[:-1])) or 'the top'}"
             remedy = "Set the whole of it: --set tasks=[ioi, countdown]."

@@ -95,7 +95,7 @@ def _offered(thing: str, answer: str) -> Piece:
     return Piece(thing, "source" if thing == answer else "decoys")
 
 
-def known_uses(words: Words, things: int = 2) -> Uses:
+def known_uses(words: Words, things: int) -> Uses:
     """The uses that are one token and have at least so many things of one token each; refuses too few."""
     single = set(words.single(dict.fromkeys(word for riddle in RIDDLES for word in riddle), "words", at_least=12))
     uses: Uses = {}
