@@ -22,10 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from analyses import statistics
-from analyses.claims.writing import Rule, answers, exact_difference, share
+from analyses.claims.writing import Rule, answers, exact_difference, refuse_without, share
 from analyses.result import Result
 from probe.decoding import Flowing, Sampler
-from probe.errors import ProbeError, nearest
 from probe.models.model import Model
 from probe.paradigms import Flow, Masked
 from probe.tasks import Batch
@@ -50,10 +49,7 @@ def few_steps(
     All models write the same examples. `ahead` is the model's share less the reference's in as many steps, paired by
     example, with its interval; `p` the exact McNemar test of the same.
     """
-    if reference not in models:
-        raise ProbeError(
-            "reference", expected="one of the models", found=repr(reference), remedy=nearest(reference, models)
-        )
+    refuse_without(reference, models)
     batch = task.examples(models[reference], n, seed=seed, split=split, fewer=True)
     right = {
         (name, count): answers(model, task, batch, _in_steps(model, count), seed=seed)[1]

@@ -23,11 +23,10 @@ from torch import Tensor
 
 from analyses import statistics
 from analyses.claims.flows import FACTORISED, STEPS, UNIGRAM
-from analyses.claims.writing import ROWS, Rule, as_autoregression, write
+from analyses.claims.writing import ROWS, Rule, as_autoregression, refuse_without, write
 from analyses.result import Result
 from analyses.statistics.magnitudes import squares
 from probe.decoding import Flowing, Sampler
-from probe.errors import ProbeError, nearest
 from probe.models.model import Model
 from probe.paradigms import Flow
 
@@ -51,10 +50,8 @@ def frontier(
     say where real text lies. Every model draws: a masked one its tokens, a flow its noise, an AR model left to right.
     With a `reference`, one of the models, `closer` is by how much less each is off than that one in as many steps.
     """
-    if reference is not None and reference not in models:
-        raise ProbeError(
-            "reference", expected="one of the models", found=repr(reference), remedy=nearest(reference, models)
-        )
+    if reference is not None:
+        refuse_without(reference, models)
     length = texts.shape[1] - given
     written = {
         (name, count): write(model, texts[:, :given], length, _drawing(model, count), seed=seed).tokens

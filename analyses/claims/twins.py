@@ -16,6 +16,7 @@ from analyses.claims.writing import (
     answers,
     as_autoregression,
     exact_difference,
+    refuse_without,
     share,
     strides_to_try,
     told,
@@ -44,7 +45,7 @@ def samplers(
     A masked model is asked in every order at one, a half, a quarter of the passes that one a token would take, and all
     at once; and with two thresholds. `p` is the exact McNemar test against the reference's answers.
     """
-    _refuse_without(reference, models)
+    refuse_without(reference, models)
     batch = task.examples(models[reference], n, seed=seed, split=split, fewer=True)
     length = batch.clean.shape[1] - int(batch.positions["completion"].min())
     _, known = answers(models[reference], task, batch, seed=seed)
@@ -107,7 +108,7 @@ def survival(
     what is left in the weights of what they could do before. `p` is the exact McNemar test against `reference`, the
     bidirectionally adapted one, asked in the same manner. The models should have been trained for equal steps.
     """
-    _refuse_without(reference, adapted)
+    refuse_without(reference, adapted)
     batch = task.examples(ar, n, seed=seed, split=split, fewer=True)
     _, known = answers(ar, task, batch, seed=seed)
     if not known.any():
@@ -148,13 +149,3 @@ def _p(right: Mapping[tuple[str, str], NDArray], name: str, reference: str, mann
     if name == reference:
         return np.nan
     return exact_difference(right[name, manner], right[reference, manner])
-
-
-def _refuse_without(reference: str, models: Mapping[str, Model]) -> None:
-    if reference not in models:
-        raise ProbeError(
-            f"reference {reference!r}",
-            expected="the name of one of the models",
-            found=", ".join(models) or "no models",
-            remedy="Name one of them.",
-        )

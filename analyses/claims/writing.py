@@ -6,7 +6,7 @@ whether that is right. All models of a claim write for the same examples, so the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 import probe
 from probe.decoding import ELASTIC, Flowing, Sampler, Strides, Trajectory
+from probe.errors import ProbeError, nearest
 from probe.models.model import Model
 from probe.paradigms import Autoregressive
 from probe.readings import Accuracy
@@ -119,3 +120,14 @@ def strides_to_try(model: Model) -> list[Strides]:
     """Fixed strides of several lengths, and elastic ones if the model has learnt its horizon; verified and not."""
     lengths = [*FIXED, *([ELASTIC] if "horizon" in model.attachments else [])]
     return [Strides(length, verify=verify) for length in lengths for verify in (True, False)]
+
+
+def refuse_without(reference: str, models: Mapping[str, Model]) -> None:
+    """Refuse a model to hold the others to that is none of them."""
+    if reference not in models:
+        raise ProbeError(
+            f"reference {reference!r}",
+            expected="the name of one of the models",
+            found=", ".join(models) or "no models",
+            remedy=nearest(reference, models),
+        )
