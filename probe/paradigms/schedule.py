@@ -106,7 +106,9 @@ def log_unread(times: Tensor, vocabulary: int) -> Tensor:
         wrong = -torch.expm1((vocabulary - 1) * torch.special.log_ndtr(nodes + part[:, None]))
         chunks.append(wrong @ weights / weights.sum())
     error = torch.cat(chunks)
-    return torch.log(error * (vocabulary / (vocabulary - 1))).clamp(max=0)
+    unread = torch.log(error * (vocabulary / (vocabulary - 1))).clamp(max=0)
+    # At t = 0 every token is equally likely to be the largest; the sum says so only up to a processor's rounding.
+    return torch.where(times == 0, 0.0, unread)
 
 
 def _on_lines(at: Tensor, x: Tensor, y: Tensor) -> Tensor:
