@@ -51,7 +51,7 @@ class Result:
     def figure(self) -> Figure:
         from analyses import plots
 
-        return plots.draw(self)
+        return plots.draw(self.drawing, self.table, self.about, self.title)
 
     def save(self, folder: str | Path) -> Path:
         """Write `folder/NAME.parquet`, words and all."""

@@ -21,12 +21,12 @@ import pandas as pd
 import streamlit as st
 
 from probe.errors import ProbeError
-from probe.jobs import wording
-from probe.jobs.contents import Block, Contents, contents
-from probe.jobs.provenance import provenance
-from probe.jobs.report import MARKS
+from probe.jobs.report import formatting
+from probe.jobs.report.contents import Block, Contents, contents
+from probe.jobs.report.provenance import provenance
+from probe.jobs.report.render import MARKS
+from probe.jobs.report.significance import judge
 from probe.jobs.run_folder import MANIFEST, RunFolder, nearby, open_run
-from probe.jobs.verdict import judge
 
 VARIABLE = "TWINPROBE_RUN"
 EVERY = "every one"
@@ -132,15 +132,15 @@ def claims_table(said: Contents) -> pd.DataFrame:
 
 def answered(answer: object) -> str:
     if answer is None:
-        return wording.NOTHING
+        return formatting.NOTHING
     by = f" (by {answer.explained_by})" if answer.explained_by else ""
-    return f"{answer.verdict}{by}" + ("" if answer.value == wording.NOTHING else f"  {answer.value}")
+    return f"{answer.verdict}{by}" + ("" if answer.value == formatting.NOTHING else f"  {answer.value}")
 
 
 def grid_table(said: Contents) -> pd.DataFrame:
     rows = []
     for line in said.grid:
-        named = {"measure": line.measure, "pair": line.pair, "reading": line.reading or wording.NOTHING}
+        named = {"measure": line.measure, "pair": line.pair, "reading": line.reading or formatting.NOTHING}
         cells = {
             task or "no task": "; ".join(f"{MARKS.get(cell.verdict or '', '')} {cell.text}".strip() for cell in found)
             for task, found in zip(said.tasks, line.cells, strict=True)

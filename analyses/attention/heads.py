@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from analyses.attention.watching import MEASURES, Watch, watched
-from analyses.per_example import PerExample
-from analyses.questions import DIFFERENCE, roles
 from analyses.result import Result
 from analyses.statistics import adjusted
+from analyses.statistics.contrasts import DIFFERENCE
+from analyses.statistics.per_example import PerExample
 from probe.errors import AttentionError
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.paradigms.canvas import Canvas
 from probe.readings import Reading, TrajectoryReading
+from probe.readings.by_role import roles
 from probe.tasks import Batch
 
 COLUMNS = ("previous", "next", "same", "induction", "reverse_induction", "sink", "entropy", "duplicate", "offset",

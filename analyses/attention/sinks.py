@@ -12,9 +12,9 @@ from torch import Tensor
 from analyses.attention.heads import SLOTS_AT_ONCE
 from analyses.attention.watching import MEASURES as SCORES
 from analyses.attention.watching import watched
-from analyses.per_example import PerExample
 from analyses.result import Result
 from analyses.statistics import RESAMPLES
+from analyses.statistics.per_example import PerExample
 from probe.decoding import Trajectory
 from probe.models.model import Model
 from probe.tracing.runs import replay

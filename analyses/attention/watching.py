@@ -23,9 +23,9 @@ from torch import Tensor
 from analyses.attention.marks import MARKS, Words
 from probe.models.model import Model
 from probe.paradigms.canvas import Canvas
-from probe.tracing.hook_tracer import attached
 from probe.tracing.selection import Asked
 from probe.tracing.sites import Site
+from probe.tracing.tracers.hooks import attached
 
 MEASURES = (*MARKS, "entropy", "sink", "sink_place", "sink_masked")
 _AT_ONCE = 2**24  # numbers of a block of queries' marks or pattern

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.scores import Scores
+from analyses.components.scores import Scores
 
 LAYERS, HEADS = 6, 8
 REGIMES = ("all matter", "few matter")

@@ -12,9 +12,19 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from analyses.calibration.populations import REGIMES, Population, hardness
-from analyses.front_loading import early_of, front_loading, index_of, shares
+from analyses.components.scores import (
+    Measure,
+    change,
+    contrast,
+    measured,
+)
+from analyses.front_loading.statistic import (
+    early_of,
+    front_loading,
+    index_of,
+    shares,
+)
 from analyses.result import Result
-from analyses.scores import Measure, change, contrast, measured
 from analyses.specialization.curves import area, grid, normalised
 from analyses.specialization.spread import figure_of, participation, participation_ratio
 from analyses.statistics import (

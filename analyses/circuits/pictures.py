@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analyses import statistics
 from analyses.circuits.circuit import By, Circuit
-from analyses.circuits.comparison import asked
+from analyses.circuits.comparison.compare import asked
 from analyses.circuits.selection import How, select
 from analyses.result import Result
 

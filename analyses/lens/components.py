@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from analyses.activations.answer_states import Questions, asked_of, tabled
 from analyses.lens.unembedding import Unembedding, rank_of
-from analyses.per_example import PerExample
-from analyses.questions import Questions, asked_of, tabled
 from analyses.result import Result
+from analyses.statistics.per_example import PerExample
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.readings import Reading

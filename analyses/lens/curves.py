@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
+from analyses.activations.answer_states import Questions
 from analyses.lens.tuned import TunedLens
 from analyses.lens.unembedding import Unembedding, rank_of
-from analyses.questions import Questions
 
 LENS_SITES = ("resid_pre", "final_norm")
 

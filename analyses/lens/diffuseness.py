@@ -2,7 +2,8 @@
 
 The component lens says of every head and MLP how it would answer by itself. Here its entropy, the mass of its ten best
 tokens and the rank that it gives the target are averaged over all components of a model, example by example, and
-models are compared as in `analyses.controls`: what the twin changed, what more training did, what a seed does.
+models are compared as in `analyses.hypotheses.controls`: what the twin changed, what more training did, what a seed
+does.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from analyses import statistics
-from analyses.controls import contrasts
+from analyses.activations.answer_states import Questions, asked_of
 from analyses.lens.components import MEASURES, SITES, said
-from analyses.questions import Questions, asked_of
 from analyses.result import Result
 from analyses.statistics import adjusted
+from analyses.statistics.contrasts import contrasts
 from probe.pairs import Pair
 from probe.readings import Reading
 from probe.tasks import Batch

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from analyses.activations.answer_states import Questions, asked_of, tabled
 from analyses.lens.curves import LENS_SITES, Curves, curves
 from analyses.lens.tuned import TunedLens
-from analyses.per_example import PerExample
-from analyses.questions import Questions, asked_of, tabled
 from analyses.result import Result
+from analyses.statistics.per_example import PerExample
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.readings import Reading

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from analyses.questions import Questions
+from analyses.activations.answer_states import Questions
 from probe.models.model import Model
 from probe.readings import comparable
 

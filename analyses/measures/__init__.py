@@ -11,7 +11,7 @@ each is a line or two. Functions are imported where they are called: a plan is m
 
 from __future__ import annotations
 
-from analyses.measures import conclusion, from_circuits, from_models
-from analyses.measures.shared import SHARED
+from analyses.measures import from_circuits, from_models, hypotheses
+from analyses.measures.shared_stages import SHARED
 
-MEASURES = [*SHARED, *from_circuits.MEASURES, *from_models.MEASURES, *conclusion.MEASURES]
+MEASURES = [*SHARED, *from_circuits.MEASURES, *from_models.MEASURES, *hypotheses.MEASURES]

@@ -5,41 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from analyses.measures.declaring import TWINS, in_order, measure, of_circuits
-from analyses.measures.strangers import needs_twins
+from analyses.measures.applicability import needs_twins
+from analyses.measures.declare import (
+    TWINS,
+    in_order,
+    measure,
+    of_circuits,
+)
 
 if TYPE_CHECKING:
     from analyses.result import Result
-    from probe.jobs.inputs import Inputs
-    from probe.jobs.spec import Spec
+    from probe.jobs.spec.model import Spec
+    from probe.jobs.stages.stage import Inputs
 
 ALL_TASKS = ("pair", "reading", "seed")  # one unit looks at all tasks
 
 
 def _front_loading(given: Inputs) -> Result:
-    from analyses import front_loading
+    from analyses.front_loading import tables
 
-    return front_loading.index(*in_order(given["circuit"]), seed=given.seed)
+    return tables.index(*in_order(given["circuit"]), seed=given.seed)
 
 
 def _attribution_profile(given: Inputs) -> Result:
-    from analyses import front_loading
+    from analyses.front_loading import tables
 
-    return front_loading.profile(*in_order(given["circuit"]))
+    return tables.profile(*in_order(given["circuit"]))
 
 
 def _spans(given: Inputs) -> Result:
-    from analyses import front_loading
+    from analyses.front_loading import tables
 
-    return front_loading.spans(*in_order(given["circuit"]))
+    return tables.spans(*in_order(given["circuit"]))
 
 
 def _did(given: Inputs) -> Result:
-    from analyses import front_loading
+    from analyses.front_loading import tables
 
     circuits = given["circuit"]
     tasks = dict.fromkeys(task for _, task in circuits)
-    return front_loading.did({task: (circuits["ar", task], circuits["diffusion", task]) for task in tasks})
+    return tables.did({task: (circuits["ar", task], circuits["diffusion", task]) for task in tasks})
 
 
 def _spread(given: Inputs) -> Result:
@@ -49,7 +54,7 @@ def _spread(given: Inputs) -> Result:
 
 
 def _robustness(given: Inputs) -> Result:
-    from analyses.robustness import grid, over_budgets
+    from analyses.hypotheses.robustness import grid, over_budgets
 
     circuits = given["circuit"]
     edges = circuits["ar"].graph.n_edges
@@ -58,7 +63,7 @@ def _robustness(given: Inputs) -> Result:
 
 
 def _two_by_two(given: Inputs) -> Result:
-    from analyses.controls import two_by_two
+    from analyses.hypotheses.controls import two_by_two
 
     circuits, others = given["circuit"], given["square"]
     cells = {("ar", "causal"): circuits["ar"], ("ar", "native"): others["ar-native"]}
@@ -67,7 +72,7 @@ def _two_by_two(given: Inputs) -> Result:
 
 
 def _controls(given: Inputs) -> Result:
-    from analyses.controls import decomposition
+    from analyses.hypotheses.controls import decomposition
 
     circuits = given["circuit"]
     others = {role: of for role, of in circuits.items() if role not in TWINS}
@@ -87,14 +92,14 @@ def _circuit_graph(given: Inputs) -> Result:
 
 
 def _edge_kinds(given: Inputs) -> Result:
-    from analyses.circuits.comparison import mass
+    from analyses.circuits.comparison.compare import mass
 
     return mass(*in_order(given["circuit"]), resamples=min(given.setting("resamples"), 1000), seed=given.seed)
 
 
 def _circuit_diff(given: Inputs) -> Result:
-    from analyses.circuits.difference import diff
-    from analyses.controls import BASES
+    from analyses.circuits.comparison.diff import diff
+    from analyses.statistics.contrasts import BASES
 
     circuits = given["circuit"]
     null = [(circuits[base], circuits[role]) for role, base in BASES.items() if role in circuits]

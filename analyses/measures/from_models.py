@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from analyses.measures.declaring import TWINS, in_order, measure
-from analyses.measures.strangers import needs_twins
+from analyses.measures.applicability import needs_twins
+from analyses.measures.declare import TWINS, in_order, measure
 
 if TYPE_CHECKING:
+    from analyses.activations.answer_states import Questions
     from analyses.lens.tuned import TunedLens
-    from analyses.questions import Questions
     from analyses.result import Result
-    from probe.jobs.inputs import Inputs
+    from probe.jobs.stages.stage import Inputs
 
 
 def _asked(given: Inputs) -> dict[str, Questions]:
     """The questions to each model, from the traces that were recorded of them."""
-    from analyses.questions import questions, roles
+    from analyses.activations.answer_states import questions
+    from probe.readings.by_role import roles
 
     pair = given.pair
     return {
@@ -55,9 +56,9 @@ def _component_lens(given: Inputs) -> Result:
 
 
 def _contributions(given: Inputs) -> Result:
-    from analyses import residual
+    from analyses.activations import residual_contributions
 
-    return residual.contributions(given.pair, given.batch, reading=given.reading, asked=_asked(given))
+    return residual_contributions.contributions(given.pair, given.batch, reading=given.reading, asked=_asked(given))
 
 
 def _probes(given: Inputs) -> Result:
@@ -67,9 +68,9 @@ def _probes(given: Inputs) -> Result:
 
 
 def _skip_effects(given: Inputs) -> Result:
-    from analyses import skipping
+    from analyses.depth import layer_skipping
 
-    return skipping.effects(given.pair, given.batch, reading=given.reading)
+    return layer_skipping.effects(given.pair, given.batch, reading=given.reading)
 
 
 def _heads(given: Inputs) -> Result:
@@ -112,8 +113,8 @@ def _selectivity(given: Inputs) -> Result:
 def _faithfulness(given: Inputs) -> Result:
     import pandas as pd
 
-    from analyses.circuits.curve import faithfulness
-    from analyses.questions import roles
+    from analyses.circuits.evaluation.faithfulness import faithfulness
+    from probe.readings.by_role import roles
 
     found = [
         faithfulness(
@@ -129,9 +130,9 @@ def _overlap(given: Inputs) -> Result:
     """With f at every K, of each circuit in its own model."""
     import pandas as pd
 
-    from analyses.circuits.comparison import budgets, compare
-    from analyses.circuits.curve import at_sizes
-    from analyses.questions import roles
+    from analyses.circuits.comparison.compare import budgets, compare
+    from analyses.circuits.evaluation.faithfulness import at_sizes
+    from probe.readings.by_role import roles
 
     circuits, resamples = given["circuit"], min(given.setting("resamples"), 400)
     ks = budgets(circuits["ar"].graph.n_edges)
@@ -145,7 +146,7 @@ def _overlap(given: Inputs) -> Result:
 
 
 def _cross_faithfulness(given: Inputs) -> Result:
-    from analyses.circuits.crossing import cross
+    from analyses.circuits.evaluation.cross_faithfulness import cross
 
     circuits = {role: given["circuit"][role] for role in TWINS}
     rows = {"rows": given.rows} if given.rows else {}

@@ -17,8 +17,6 @@ from probe.errors import ProbeError, nearest
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from analyses.result import Result
-
 Drawing = Callable[[pd.DataFrame, Mapping[str, Any]], "Figure"]
 _DRAWINGS: dict[str, Drawing] = {}
 
@@ -39,18 +37,17 @@ def known() -> list[str]:
     return sorted(_DRAWINGS)
 
 
-def draw(result: Result) -> Figure:
-    """The figure of a result, from its table and what it says about it."""
+def draw(name: str, table: pd.DataFrame, about: Mapping[str, Any], title: str) -> Figure:
+    """The drawing of that name, made of a table and of what is said about its columns."""
     _import_all()
-    if result.drawing not in _DRAWINGS:
+    if name not in _DRAWINGS:
         raise ProbeError(
-            f"the figure of {result.name!r}",
+            f"the figure {title!r}",
             expected="a drawing that there is",
-            found=repr(result.drawing),
-            remedy=nearest(result.drawing, _DRAWINGS),
+            found=repr(name),
+            remedy=nearest(name, _DRAWINGS),
         )
-    figure = _DRAWINGS[result.drawing](result.table, result.about)
-    return figure.update_layout(title=escape(result.title), template=template())
+    return _DRAWINGS[name](table, about).update_layout(title=escape(title), template=template())
 
 
 @cache

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.per_example import PerExample
 from analyses.representation.outliers import TIMES, without_outliers
 from analyses.representation.states import Beside, in_pairs, traces_of
 from analyses.result import Result
+from analyses.statistics.per_example import PerExample
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.readings import Reading

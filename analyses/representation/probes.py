@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.per_example import PerExample
-from analyses.questions import Questions, asked_of
+from analyses.activations.answer_states import Questions, asked_of
 from analyses.result import Result
 from analyses.statistics import adjusted
+from analyses.statistics.per_example import PerExample
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.pairs import Pair

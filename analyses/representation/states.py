@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analyses.questions import roles
 from probe.errors import TraceError
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.readings import Reading
+from probe.readings.by_role import roles
 from probe.tasks import Batch
 from probe.tracing import record
 

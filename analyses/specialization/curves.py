@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.knockouts import Knockouts, Masks
+from analyses.components.knockouts import Knockouts, Masks
+from analyses.components.scores import Scores
 from analyses.result import Result
-from analyses.scores import Scores
 from analyses.statistics import Statistic, bootstrap
 
 POINTS = 12

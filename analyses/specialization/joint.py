@@ -17,9 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analyses import statistics
-from analyses.knockouts import Knockouts
+from analyses.components.knockouts import Knockouts
+from analyses.components.scores import Scores
 from analyses.result import Result
-from analyses.scores import Scores
 from analyses.specialization.curves import POINTS, by_strength, first_gone, grid
 from analyses.statistics import bootstrap
 

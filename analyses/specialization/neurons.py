@@ -25,11 +25,11 @@ from scipy.stats import rankdata
 
 from analyses.result import Result
 from analyses.statistics import adjusted
+from probe.batch import Batch
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.readings import AR, Reading, named
-from probe.tasks.batch import Batch
 from probe.tracing import record
 
 FEWEST = 5  # examples of a case

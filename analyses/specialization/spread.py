@@ -30,9 +30,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analyses.circuits.circuit import Circuit
-from analyses.front_loading import shares
+from analyses.components.scores import (
+    PARTS,
+    Measure,
+    Scores,
+    label,
+    scores_of,
+    side_by_side,
+)
+from analyses.front_loading.statistic import shares
 from analyses.result import Result
-from analyses.scores import PARTS, Measure, Scores, label, scores_of, side_by_side
 from analyses.statistics import Statistic, adjusted
 
 _NULL_DRAWS = 200

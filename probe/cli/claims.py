@@ -33,7 +33,7 @@ def claims(
     as_json: Json = False,
 ) -> None:
     """Test what the systems claim of themselves on the shipped twins; whatever comes out is what is written."""
-    from probe.zoo.opened import Zoo
+    from probe.training.trained_models import Zoo
 
     known = _known()
     for name in names or ():
@@ -88,7 +88,7 @@ def _keep(result: Any, folder: Path, name: str) -> None:
 
 def _print_markdown(result: Any) -> None:
     """The same table, for a page that stands beside the models."""
-    from probe.jobs.markdown import escaped
+    from probe.jobs.report.markdown import escaped
 
     head, rows = _cells(result)
     print(f"**{escaped(result.title)}.** {escaped(result.reads)}\n")

@@ -17,14 +17,14 @@ from rich.text import Text
 
 from probe.cli.screen import FAILED, Json, app, out
 from probe.errors import ProbeError, nearest
-from probe.jobs.shipped import shipped, text_of
+from probe.jobs.spec.shipped import shipped, text_of
 
 if TYPE_CHECKING:
-    from probe.jobs.estimate import Cost
-    from probe.jobs.execute import Outcome
-    from probe.jobs.plan import Plan
-    from probe.jobs.runner import Summary
-    from probe.jobs.unit import Unit
+    from probe.jobs.run.cost import Cost
+    from probe.jobs.run.execute import Outcome
+    from probe.jobs.run.plan import Plan
+    from probe.jobs.run.runner import Summary
+    from probe.jobs.run.unit import Unit
 
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a key of the spec, as key=value; repeatable.")]
 Workers = Annotated[
@@ -43,7 +43,7 @@ def init(
     slurm: Annotated[bool, typer.Option("--slurm", help="Also write slurm.sh, which runs it on a cluster.")] = False,
 ) -> None:
     """Write a commented spec, and the schema that lets an editor complete and check it."""
-    from probe.jobs.init import write_slurm, write_template
+    from probe.jobs.spec.template import write_slurm, write_template
 
     for file in [*write_template(spec, pair, like=like), *([write_slurm(spec)] if slurm else [])]:
         out.print(Text(f"wrote {file}"))
@@ -92,7 +92,7 @@ def run(
     Exits with 0 when all is done, 1 when something failed or was left out, 2 when the spec cannot be used, and 130 when
     it was interrupted.
     """
-    from probe.jobs.spec_file import read_spec
+    from probe.jobs.spec.file import read_spec
 
     if on not in PLACES:
         raise ProbeError("--on", expected=" or ".join(PLACES), found=repr(on), remedy=nearest(on, PLACES))
@@ -123,7 +123,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """The shipped twins, all analyses, and a report: a job like any other, in a few minutes."""
-    from probe.jobs.spec_file import parse_spec
+    from probe.jobs.spec.file import parse_spec
 
     read = parse_spec(text_of("demo"), "the shipped spec demo", [*_output(folder), *(override or ())])
     _run(read, _again("demo", folder, override), as_json, workers=workers)
@@ -137,7 +137,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check a run: every file by its hash, the weights, and a sample of its measures made again."""
-    from probe.jobs.verify import verify as checked
+    from probe.jobs.run.verify import verify as checked
 
     findings = checked(folder, sample=sample, seed=seed, tell=lambda words: _whisper(words, as_json))
     troubled = [finding for finding in findings if finding.trouble]
@@ -171,7 +171,7 @@ def _whisper(words: str, as_json: bool) -> None:
 
 
 def _run(spec: Any, command: str, as_json: bool, **how: Any) -> None:
-    from probe.jobs.runner import run as carry_out
+    from probe.jobs.run.runner import run as carry_out
 
     summary = carry_out(spec, command=command, watcher=_Progress(quiet=as_json), **how)
     if as_json:
@@ -240,9 +240,9 @@ class _Progress:
 
 
 def _show_plan(spec: Any, as_json: bool) -> None:
-    from probe.jobs.estimate import estimates, lengths
-    from probe.jobs.plan import plan_of
-    from probe.jobs.store import Store
+    from probe.jobs.run.cost import estimates, lengths
+    from probe.jobs.run.plan import plan_of
+    from probe.jobs.run.store import Store
 
     store, plan = Store(spec.output), plan_of(spec)
     costs = estimates(plan, store, lengths(plan))
@@ -265,10 +265,10 @@ def _show_plan(spec: Any, as_json: bool) -> None:
 
 
 def _plan_table(plan: Plan, left: list[Unit], costs: dict[str, Cost]) -> Table:
-    """One row a work: how often, and about what it takes."""
+    """One row a stage: how often, and about what it takes."""
     table = Table(box=box.SIMPLE)
-    for heading in ("work", "units", "to do", "time", "memory", "disk"):
-        table.add_column(heading, justify="left" if heading == "work" else "right")
+    for heading in ("stage", "units", "to do", "time", "memory", "disk"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
     for label in dict.fromkeys(unit.label for unit in plan):
         mine = [unit for unit in plan if unit.label == label]
         undone = [unit for unit in left if unit.label == label]

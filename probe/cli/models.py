@@ -98,9 +98,9 @@ def card(
     write: Annotated[bool, typer.Option("--write", help="Put it into the model's folder as README.md.")] = False,
 ) -> None:
     """A model's card: what it is, how it was made, and how well it answers, measured now."""
-    from probe.models.loading import resolve
-    from probe.zoo.card import CARD
-    from probe.zoo.card import card as made
+    from probe.models.source import resolve
+    from probe.training.card import CARD
+    from probe.training.card import card as made
 
     text = made(where, n)
     if not write:

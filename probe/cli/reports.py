@@ -14,7 +14,7 @@ from rich.text import Text
 from probe.cli.screen import Json, app, out
 
 if TYPE_CHECKING:
-    from probe.jobs.compare import Comparison
+    from probe.jobs.report.compare_runs import Comparison
 
 Run = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 _CHANGE_STYLES = {"apart": "bold red", "moved": "yellow"}
@@ -24,7 +24,7 @@ _MOST_SHOWN = 20
 @app.command(epilog="Example: [cyan]twinprobe report runs/demo[/]")
 def report(run: Run) -> None:
     """Write a run's report anew: report.html, report.md and report.parquet in its folder."""
-    from probe.jobs.report import write_report
+    from probe.jobs.report.render import write_report
 
     out.print(Text(str(write_report(run))))
 
@@ -42,7 +42,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """What changed between two runs: estimates, units, and what made them."""
-    from probe.jobs.compare import compare as side_by_side
+    from probe.jobs.report.compare_runs import compare as side_by_side
 
     found = side_by_side(one, two)
     page = found.save(folder) if folder else None

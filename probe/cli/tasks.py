@@ -91,7 +91,7 @@ def _knob(written: str) -> tuple[str, Any]:
 
 def _tokenizer(where: str | None) -> Any:
     from probe.models.checkpoint import read_json
-    from probe.models.loading import resolve
+    from probe.models.source import resolve
     from probe.models.tokenizers import load_tokenizer
     from probe.tasks import vocabulary
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from probe.decoding.decode import decode, rule_for
-from probe.decoding.flowing import Flowing
-from probe.decoding.sampler import ORDERS, Sampler
-from probe.decoding.strides import ELASTIC, Strides
+from probe.decoding.flow import Flowing
+from probe.decoding.fluid import ELASTIC, Strides
 from probe.decoding.trajectory import StridesTaken, Trajectory
+from probe.paradigms.sampler import ORDERS, Sampler
 
 __all__ = ["ELASTIC", "ORDERS", "Flowing", "Sampler", "Strides", "StridesTaken", "Trajectory", "decode", "rule_for"]

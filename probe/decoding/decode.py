@@ -14,17 +14,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from probe.decoding.flowing import Flowing, flow_to_text
-from probe.decoding.in_order import continue_text
-from probe.decoding.passes import passes_of
-from probe.decoding.run import Forward, OnStep, OnStride, Run
-from probe.decoding.sampler import Sampler
-from probe.decoding.strides import ELASTIC, Strides, stride
+from probe.decoding.autoregressive import continue_text
+from probe.decoding.flow import Flowing, flow_to_text
+from probe.decoding.fluid import ELASTIC, Strides, stride
+from probe.decoding.masked import unmask
+from probe.decoding.passes import (
+    Forward,
+    OnStep,
+    OnStride,
+    Run,
+    passes_of,
+)
 from probe.decoding.trajectory import Trajectory
-from probe.decoding.unmasking import unmask
 from probe.errors import ProbeError, TokenError
 from probe.paradigms.flow import Flow
 from probe.paradigms.fluid import Fluid
+from probe.paradigms.sampler import Sampler
 
 if TYPE_CHECKING:
     from probe.models.model import Model

@@ -21,7 +21,7 @@ Where someone listens to the passes (edits, a tracer), they are made by `Foreign
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,13 +30,17 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicLayer
 
-from probe.decoding.run import Forward
 from probe.errors import ProbeError
 from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas
 
 if TYPE_CHECKING:
+    from probe.decoding.trajectory import StridesTaken
     from probe.models.model import Model
+
+Forward = Callable[[Canvas], Tensor]  # runs the model: a canvas to its logits
+OnStep = Callable[[int, Tensor, Tensor], None]  # told of every forward pass: step, state, and where it wrote
+OnStride = Callable[["StridesTaken"], None]  # told of the strides that ended with a pass
 
 NEVER = -1  # stands for a token that was not shown
 
@@ -239,3 +243,13 @@ def _window(values: Tensor, first: Tensor, width: int) -> Tensor:
         return values
     at = first[:, None, None] + torch.arange(width, device=values.device)[:, None]
     return values.gather(1, at.expand(-1, -1, values.shape[2]).to(values.device))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a decoder is handed besides its model, its prompt and its rule."""
+
+    passes: Passes
+    seed: int
+    on_step: OnStep
+    on_stride: OnStride

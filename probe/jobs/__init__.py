@@ -11,22 +11,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from probe.jobs.plan import Plan, plan_of
+    from probe.jobs.run.plan import Plan, plan_of
+    from probe.jobs.run.runner import Summary, run
+    from probe.jobs.run.verify import verify
     from probe.jobs.run_folder import RunFolder, open_run
-    from probe.jobs.runner import Summary, run
-    from probe.jobs.spec import Spec
-    from probe.jobs.spec_file import parse_spec, read_spec
-    from probe.jobs.verify import verify
-    from probe.jobs.works import Work
+    from probe.jobs.spec.file import parse_spec, read_spec
+    from probe.jobs.spec.model import Spec
+    from probe.jobs.stages.stage import Stage
 
 _HOMES = {
-    **dict.fromkeys(("Plan", "plan_of"), "plan"),
+    **dict.fromkeys(("Plan", "plan_of"), "run.plan"),
     **dict.fromkeys(("RunFolder", "open_run"), "run_folder"),
-    **dict.fromkeys(("Summary", "run"), "runner"),
-    **dict.fromkeys(("parse_spec", "read_spec"), "spec_file"),
-    "Spec": "spec",
-    "verify": "verify",
-    "Work": "works",
+    **dict.fromkeys(("Summary", "run"), "run.runner"),
+    **dict.fromkeys(("parse_spec", "read_spec"), "spec.file"),
+    "Spec": "spec.model",
+    "verify": "run.verify",
+    "Stage": "stages.stage",
 }
 
 __all__ = [  # noqa: RUF022  (in the order in which they are used)
@@ -40,7 +40,7 @@ __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "open_run",
     "RunFolder",
     "verify",
-    "Work",
+    "Stage",
 ]
 
 

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from probe.decoding.sampler import Sampler
 from probe.errors import CheckpointError
 from probe.paradigms import Paradigm, named
+from probe.paradigms.sampler import Sampler
 from probe.paradigms.visibility import refuse_unknown
 
 OWN_ENTRY = "twinprobe.json"  # the name of a folder's own entry

@@ -49,7 +49,7 @@ class Model:
         self.entry = entry
         self.published = published or {}  # config.json as its publisher wrote it
         self.selftests: SelfTests | None = None
-        self.attachments: dict[str, nn.Module] = {}  # what it has besides the backbone (probe.models.attachments)
+        self.attachments: dict[str, nn.Module] = {}  # what it has besides the backbone (probe.paradigms.attachments)
         # Two openings for edits: who is told what each forward pass is about to see, and the name of an attention
         # function registered with transformers that replaces the stock ones while a pattern is edited.
         self.before_run: list[Callable[[Canvas], None]] = []

@@ -28,14 +28,14 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import ProbeError, nearest
-from probe.models.time_embedding import TimeEmbedding, input_scale
 from probe.paradigms.canvas import Canvas
 from probe.paradigms.paradigm import NO_LABEL, Lesson, Paradigm
 from probe.paradigms.schedule import Clock, clock_of, tau_of, time_of
 from probe.paradigms.soft import Soft
+from probe.paradigms.time_embedding import TimeEmbedding, input_scale
 
 if TYPE_CHECKING:
-    from probe.models.model import Model
+    from probe.paradigms.protocols import ModelLike
 
 __all__ = ["Flow", "antithetic", "tau_of", "time_of"]
 
@@ -52,7 +52,9 @@ class Flow(Paradigm):
     sees_mask: ClassVar[bool] = False
     owns_loss: ClassVar[bool] = True
     inpaints: ClassVar[bool] = True
-    attaches: ClassVar[Mapping[str, Callable[[Model], nn.Module]]] = MappingProxyType({"time": TimeEmbedding.beside})
+    attaches: ClassVar[Mapping[str, Callable[[ModelLike], nn.Module]]] = MappingProxyType(
+        {"time": TimeEmbedding.beside}
+    )
     needs: ClassVar[tuple[str, ...]] = ("time",)
     usual_steps: ClassVar[int] = 32
     # How often lessons hold text given: all but the completion, random places, nothing; or give each place its time.
@@ -77,11 +79,11 @@ class Flow(Paradigm):
                 remedy="Leave shift out, or set it to false.",
             )
 
-    def clock_of(self, model: Model) -> Clock:
+    def clock_of(self, model: ModelLike) -> Clock:
         """The clock by which this flow's times run: that of the tokens that a text can hold, the mask being none."""
         return clock_of(model.vocabulary - 1, even=self.clock == "t")
 
-    def state(self, model: Model, tokens: Tensor, soft: Soft) -> Tensor:
+    def state(self, model: ModelLike, tokens: Tensor, soft: Soft) -> Tensor:
         """z, the state itself (batch, slots, vocabulary)."""
         return soft.mixed(tokens, model.vocabulary, self.clock_of(model), self.given_mask())
 
@@ -95,11 +97,11 @@ class Flow(Paradigm):
         tau = (tokens != self.given_mask()).float()
         return Soft(tau, torch.ones_like(tau), draw=torch.zeros(1, dtype=torch.long, device=tokens.device))
 
-    def shown(self, model: Model, canvas: Canvas) -> dict[str, Tensor]:
+    def shown(self, model: ModelLike, canvas: Canvas) -> dict[str, Tensor]:
         soft = canvas.soft or self.still(canvas.tokens).map(lambda part: part.to(canvas.tokens.device))
         return {"inputs_embeds": self.embedded(model, canvas.tokens, soft)}
 
-    def embedded(self, model: Model, tokens: Tensor, soft: Soft) -> Tensor:
+    def embedded(self, model: ModelLike, tokens: Tensor, soft: Soft) -> Tensor:
         """The input of a soft state (see `models.time_embedding`)."""
         clock, table = self.clock_of(model), model.embedding.weight
         mixed = self.state(model, tokens, soft).to(table.dtype)
@@ -142,7 +144,7 @@ class Flow(Paradigm):
         rows_own, places_own = antithetic(rows, generator, tokens.device), torch.rand(tokens.shape, **draws)
         return torch.where(kind == 3, places_own, rows_own[:, None]).masked_fill(given, 1.0)
 
-    def loss(self, model: Model, lesson: Lesson) -> Tensor:
+    def loss(self, model: ModelLike, lesson: Lesson) -> Tensor:
         """The error of D at the open places, per place."""
         logits = model.run(lesson.canvas, eager=model.device.type == "cpu")  # quicker there on short texts
         if self.error == "cross_entropy":

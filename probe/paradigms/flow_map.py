@@ -33,13 +33,13 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import ProbeError, nearest
-from probe.models.time_embedding import TimeEmbedding
 from probe.paradigms.flow import Flow, antithetic
 from probe.paradigms.paradigm import NO_LABEL, Lesson
 from probe.paradigms.soft import Soft, ratio, step
+from probe.paradigms.time_embedding import TimeEmbedding
 
 if TYPE_CHECKING:
-    from probe.models.model import Model
+    from probe.paradigms.protocols import ModelLike
 
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """δ_{s,t}(x): x and the result have the vocabulary as last axis, the times the axes before it."""
@@ -87,7 +87,7 @@ class FlowMap(Flow):
     """A flow that is told where it is to go. `teacher` is the frozen flow that a distillation learns from."""
 
     name: ClassVar[str] = "flow_map"
-    attaches: ClassVar[Mapping[str, Callable[[Model], nn.Module]]] = MappingProxyType(
+    attaches: ClassVar[Mapping[str, Callable[[ModelLike], nn.Module]]] = MappingProxyType(
         {"time": TimeEmbedding.beside, "until": TimeEmbedding.beside}
     )
     needs: ClassVar[tuple[str, ...]] = ("time", "until")
@@ -96,7 +96,7 @@ class FlowMap(Flow):
     kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"prompt": 0.55, "some": 0.2, "nothing": 0.25})
 
     target: str = "semigroup"
-    teacher: Model | None = field(default=None, repr=False, compare=False)
+    teacher: ModelLike | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,7 +123,7 @@ class FlowMap(Flow):
         until = until.clamp(max=latest).maximum(soft.tau)
         return replace(lesson, canvas=replace(lesson.canvas, soft=replace(soft, until=until)))
 
-    def loss(self, model: Model, lesson: Lesson) -> Tensor:
+    def loss(self, model: ModelLike, lesson: Lesson) -> Tensor:
         """KL to the target of the step from s to t, and to D at t, per open place."""
         view = _View(self, model, lesson)
         with torch.no_grad(), _open_attention(model):
@@ -148,7 +148,7 @@ class FlowMap(Flow):
 class _View:
     """One lesson as the maths sees it: a state, its times, and the model and its teacher as functions of them."""
 
-    def __init__(self, paradigm: FlowMap, model: Model, lesson: Lesson):
+    def __init__(self, paradigm: FlowMap, model: ModelLike, lesson: Lesson):
         soft = lesson.canvas.soft
         assert soft is not None  # a flow's lesson has one
         self._paradigm, self._model, self._canvas = paradigm, model, lesson.canvas
@@ -165,7 +165,7 @@ class _View:
         """u, half way on the flow's clock."""
         return self._clock.time_of((self.tau + self.until) / 2)
 
-    def logits(self, x: Tensor, tau: Tensor, until: Tensor, model: Model | None = None) -> Tensor:
+    def logits(self, x: Tensor, tau: Tensor, until: Tensor, model: ModelLike | None = None) -> Tensor:
         soft = Soft(tau, until, draw=tau.new_zeros(1, dtype=torch.long), z=x)
         found = (model or self._model).run(replace(self._canvas, soft=soft), eager=True).float()
         return found.index_fill(-1, self._mask, torch.finfo(found.dtype).min)
@@ -194,7 +194,7 @@ class _View:
 
 
 @contextmanager
-def _open_attention(model: Model) -> Iterator[None]:
+def _open_attention(model: ModelLike) -> Iterator[None]:
     """Attention computed openly, whatever a training chose: forward derivatives go through no other."""
     chosen = model.attention_override
     model.attention_override = "eager"

@@ -14,7 +14,7 @@ So a stride of k tokens takes k - 1 inserted masks to be learnt from. Where the 
 most what is left of it.
 
 τ is in nats a token. The paper's 2.8 is for a 7B model of natural text; a small model of a small world needs a small
-one. `horizon_loss` is what is minimised over `model.attachments["horizon"]` (see probe.training.horizon).
+one. `horizon_loss` is what is minimised over `model.attachments["horizon"]` (see probe.training.horizon_stage).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from probe.models.attachments import attached
+from probe.paradigms.attachments import attached
 from probe.paradigms.inserted import ANCHOR_RATE, LONGEST_BLOCK, insert
 
 if TYPE_CHECKING:
-    from probe.models.model import Model
+    from probe.paradigms.protocols import ModelLike
 
 WIDTH = 1.5  # standard deviation of the target, in tokens
 
@@ -49,7 +49,7 @@ class Horizon(nn.Module):
         return self(hidden).argmax(-1) + 1
 
 
-def new_horizon(model: Model, seed: int = 0) -> Horizon:
+def new_horizon(model: ModelLike, seed: int = 0) -> Horizon:
     """An untrained head for a model, as its attachment; the seed is its own, whatever was drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -66,7 +66,7 @@ def draw_anchors(tokens: Tensor, generator: torch.Generator, given: Tensor | Non
     return anchors if given is None else anchors & ~given.roll(-1, dims=1)
 
 
-def horizon_loss(model: Model, tokens: Tensor, anchors: Tensor, tau: float) -> Tensor:
+def horizon_loss(model: ModelLike, tokens: Tensor, anchors: Tensor, tau: float) -> Tensor:
     """The loss of a model's horizon head at the anchors of clean text. Only the head learns from it."""
     losses, hidden = stride_losses(model, tokens, anchors)
     said = attached(model, "horizon")(hidden)
@@ -74,7 +74,7 @@ def horizon_loss(model: Model, tokens: Tensor, anchors: Tensor, tau: float) -> T
 
 
 @torch.no_grad()
-def stride_losses(model: Model, tokens: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+def stride_losses(model: ModelLike, tokens: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
     """CE_j (anchors × 16, inf behind the end of the text) and the last hidden states (anchors × d), of every token
     where `anchors` (batch × length) is True, row by row."""
     length, longest = tokens.shape[1], LONGEST_BLOCK

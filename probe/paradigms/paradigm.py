@@ -22,7 +22,7 @@ from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas, places_of
 
 if TYPE_CHECKING:
-    from probe.models.model import Model
+    from probe.paradigms.protocols import ModelLike
 
 NO_LABEL = -100  # the label that cross-entropy leaves out, in torch and in transformers alike
 
@@ -61,8 +61,8 @@ class Paradigm(ABC):
 
     name: ClassVar[str]
     in_order: ClassVar[bool] = False  # whether it can only predict the token next to what is written
-    # What a model may have besides its backbone, by name, and what builds it for one (probe.models.attachments).
-    attaches: ClassVar[Mapping[str, Callable[[Model], nn.Module]]] = MappingProxyType({})
+    # What a model may have besides its backbone, by name, and what builds it for one (probe.paradigms.attachments).
+    attaches: ClassVar[Mapping[str, Callable[[ModelLike], nn.Module]]] = MappingProxyType({})
     needs: ClassVar[tuple[str, ...]] = ()  # those of them without which a trained model is not whole
     sees_mask: ClassVar[bool] = True  # whether open places hold the mask's embedding (a flow sees noise there)
     owns_loss: ClassVar[bool] = False  # whether its loss is more than a lesson's over the logits of its canvas
@@ -99,7 +99,7 @@ class Paradigm(ABC):
             shifted = torch.where(clean, self.clean_shift, shifted)
         return places - shifted.long()
 
-    def shown(self, model: Model, canvas: Canvas) -> dict[str, Tensor]:
+    def shown(self, model: ModelLike, canvas: Canvas) -> dict[str, Tensor]:
         """What the backbone takes in for a canvas."""
         if canvas.soft is not None:
             raise ProbeError(
@@ -128,7 +128,7 @@ class Paradigm(ABC):
         Tokens that are `given` (boolean, of the tokens' shape) are a question: they stay whole, and the rest is noised.
         """
 
-    def loss(self, model: Model, lesson: Lesson) -> Tensor:
+    def loss(self, model: ModelLike, lesson: Lesson) -> Tensor:
         """What a lesson teaches a model."""
         return lesson.loss(model.run(lesson.canvas))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from probe.readings.by_role import roles
 from probe.readings.noise import Noise
-from probe.readings.pool import Accuracy, pool, right
 from probe.readings.reading import Asked, Reading, View, answers, comparable
 from probe.readings.registry import READINGS, named
 from probe.readings.right_context import gain_from_right
@@ -14,7 +14,6 @@ from probe.readings.two_by_two import two_by_two
 __all__ = [
     "AR",
     "READINGS",
-    "Accuracy",
     "Asked",
     "Noise",
     "OneMask",
@@ -28,8 +27,7 @@ __all__ = [
     "comparable",
     "gain_from_right",
     "named",
-    "pool",
-    "right",
+    "roles",
     "two_by_two",
     "view_of",
 ]

@@ -18,12 +18,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from probe.batch import Batch
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.paradigms.soft import Soft
 from probe.readings.reading import Reading, View
 from probe.readings.still import Ratio, places_among, question_seed
-from probe.tasks.batch import Batch
 
 ANSWERS = ("open", "noised")
 

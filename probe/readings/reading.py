@@ -27,11 +27,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from probe.batch import Batch
 from probe.errors import TaskError
 from probe.models.model import Model
 from probe.paradigms.canvas import Canvas
 from probe.paradigms.soft import Soft
-from probe.tasks.batch import Batch
 
 ROWS = 128  # canvases a forward pass, where nobody says otherwise
 

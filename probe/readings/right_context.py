@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
+from probe.batch import Batch
 from probe.models.model import Model
 from probe.readings.reading import answers, comparable
 from probe.readings.still import OneMask, Prefix
-from probe.tasks.batch import Batch
 
 
 def gain_from_right(model: Model, batch: Batch, which: str = "clean", *, vocabulary: int | None = None) -> Tensor:

@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from probe.batch import Batch
 from probe.errors import ProbeError, TaskError
 from probe.models.model import Model
 from probe.readings.reading import Reading, View
-from probe.tasks.batch import Batch
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from probe.batch import Batch
 from probe.decoding import Flowing, Sampler, Strides, Trajectory, decode, rule_for
-from probe.decoding.flowing import state_at
+from probe.decoding.flow import state_at
 from probe.decoding.trajectory import UNWRITTEN
 from probe.errors import ProbeError, TaskError, nearest
 from probe.models.model import Model
 from probe.paradigms.soft import Soft
 from probe.readings.reading import Reading, View
 from probe.readings.still import written_span
-from probe.tasks.batch import Batch
 
 RULES = ("commit", "first", "mean")
 

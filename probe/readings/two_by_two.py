@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from probe.batch import Batch
 from probe.pairs import Pair
 from probe.readings.reading import Reading, View
 from probe.readings.registry import named
-from probe.tasks.batch import Batch
 
 
 def two_by_two(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from probe.batch import Batch
 from probe.errors import TaskError, nearest
-from probe.tasks.batch import Batch
 from probe.tasks.countdown import Countdown
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece

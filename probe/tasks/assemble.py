@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from probe.batch import Batch
 from probe.errors import TaskError
-from probe.tasks.batch import Batch
 from probe.tasks.example import Example, Piece, Spelling
 from probe.tasks.words import Words
 

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
-from probe.tasks.pools import EVENTS
 from probe.tasks.task import Task
+from probe.tasks.word_lists import EVENTS
 from probe.tasks.words import Words
 
 CENTURIES = range(10, 21)

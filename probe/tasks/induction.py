@@ -12,11 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from probe.tasks.batch import Batch
+from probe.batch import Batch
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
-from probe.tasks.pools import EVENTS, NAMES, OBJECTS, PLACES
 from probe.tasks.task import Task, within
+from probe.tasks.word_lists import (
+    EVENTS,
+    NAMES,
+    OBJECTS,
+    PLACES,
+)
 from probe.tasks.words import Words
 
 

@@ -17,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from probe.tasks.batch import Batch
+from probe.batch import Batch
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
-from probe.tasks.pools import NAMES, RIDDLES
 from probe.tasks.task import Task, switch, within
+from probe.tasks.word_lists import NAMES, RIDDLES
 from probe.tasks.words import Words
 
 Uses = dict[str, list[str]]  # a use, and the things that have it

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from probe.tasks.batch import Batch
+from probe.batch import Batch
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
-from probe.tasks.pools import NAMES, OBJECTS, PLACES
 from probe.tasks.task import Task, one_of
+from probe.tasks.word_lists import NAMES, OBJECTS, PLACES
 from probe.tasks.words import Words
 
 # The opening word; what the two did; what the one does. Templates of unequal token length are dropped per tokenizer.

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from probe.tasks.batch import Batch
+from probe.batch import Batch
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece, piece
-from probe.tasks.pools import LETTERS
 from probe.tasks.splits import Key
 from probe.tasks.task import Task, knob_error, one_of, within
+from probe.tasks.word_lists import LETTERS
 from probe.tasks.words import Words
 
 Edge = tuple[str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from probe.tasks.batch import Batch
+from probe.batch import Batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

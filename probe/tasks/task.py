@@ -40,9 +40,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from probe.batch import Batch
 from probe.errors import TaskError, nearest
 from probe.tasks.assemble import Row, assemble, lay_out
-from probe.tasks.batch import Batch
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example
 from probe.tasks.show import Shown, show
@@ -111,7 +111,8 @@ class Task(ABC):
     ) -> Batch:
         """`n` examples that the model (or both twins of a pair) answers right under the reading, with the share that
         was selected and each model's accuracy before selection."""
-        from probe.readings import named, pool
+        from probe.readings import named
+        from probe.tasks.solved import pool
 
         return pool(self, models, n, reading=named(reading), seed=seed, split=split)
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from probe.tasks import greater_than, ioi, pools
+from probe.tasks import greater_than, ioi, word_lists
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -41,8 +41,16 @@ def tokens() -> list[str]:
     numbers = [*map(str, range(100)), *(f"{number:02}" for number in range(10))]
     templates = [*FRAMES, *(part for template in ioi.TEMPLATES for part in template), *greater_than.VERBS]
     framing = [token for text in templates for token in re.findall(TOKEN, text)]
-    riddles = [word for riddle in pools.RIDDLES for word in riddle]
-    words = [*pools.LETTERS, *framing, *pools.NAMES, *pools.PLACES, *pools.OBJECTS, *pools.EVENTS, *riddles]
+    riddles = [word for riddle in word_lists.RIDDLES for word in riddle]
+    words = [
+        *word_lists.LETTERS,
+        *framing,
+        *word_lists.NAMES,
+        *word_lists.PLACES,
+        *word_lists.OBJECTS,
+        *word_lists.EVENTS,
+        *riddles,
+    ]
     return list(dict.fromkeys([*SPECIAL.values(), *numbers, *SIGNS, *words]))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from probe.tracing.editing import edit
 from probe.tracing.edits import Edit, Skip, freeze, mean, patch, resample, skip, zero
-from probe.tracing.interchange import from_activation_cache, to_activation_cache
-from probe.tracing.recording import record
+from probe.tracing.record import record
 from probe.tracing.sites import SITES
 from probe.tracing.store import open_trace
+from probe.tracing.tracers.activation_cache import from_activation_cache, to_activation_cache
 
 __all__ = [
     "SITES",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probe.errors import TraceError
-from probe.tracing.recorder import recorded_dtype
+from probe.tracing.frames import recorded_dtype
 from probe.tracing.runs import Run
 from probe.tracing.selection import Asked
 

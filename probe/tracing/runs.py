@@ -121,7 +121,7 @@ class Replay(Run):
         return part
 
     def _play_flow(self, model: Model, part: Trajectory, see: See) -> Trajectory:
-        from probe.decoding.flowing import state_at
+        from probe.decoding.flow import state_at
 
         for step in self.chosen:
             see(replace(model.canvas(part.states[:, step], self.attention), soft=state_at(part, step)), step)
@@ -163,7 +163,7 @@ class Live(Run):
 
     def times(self, model: Model) -> dict[str, Tensor]:
         from probe.decoding import Flowing, rule_for
-        from probe.decoding.flowing import times_of
+        from probe.decoding.flow import times_of
 
         rule = rule_for(model, self.options.get("sampler"), self.options.get("steps"))
         if not isinstance(rule, Flowing):

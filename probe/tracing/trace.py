@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from probe.paradigms.canvas import Canvas
-from probe.tracing.recorder import Frame
+from probe.tracing.frames import Frame
 from probe.tracing.selection import ABSENT, Asked, is_text
 from probe.tracing.sites import SITES
 

@@ -20,17 +20,23 @@ from accelerate import PartialState
 from probe.errors import ProbeError
 from probe.models.catalog import OWN_ENTRY
 from probe.models.model import Model
-from probe.training.average import Average
-from probe.training.beginning import beginning
+from probe.training.batches import Lessons
 from probe.training.checkpoints import last_whole
 from probe.training.curve import Examiner, write_curve
-from probe.training.horizon import learn_horizon
-from probe.training.joined import joined
-from probe.training.keeping import CHECKPOINTS, Snapshots, keep
-from probe.training.lessons import Lessons
-from probe.training.low_rank import Adapters
+from probe.training.ema import Average
+from probe.training.horizon_stage import learn_horizon
+from probe.training.initial_model import beginning
+from probe.training.lora import Adapters
 from probe.training.recipe import Foresight, Recipe, read_recipe
-from probe.training.teacher import Teacher, arguments, arithmetic, taken_apart, whole
+from probe.training.saving import CHECKPOINTS, Snapshots, keep
+from probe.training.trainable_attachments import joined
+from probe.training.trainer import (
+    Teacher,
+    arguments,
+    arithmetic,
+    taken_apart,
+    whole,
+)
 
 RECIPE = "recipe.yaml"
 

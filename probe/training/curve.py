@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
-from probe.decoding.score import score
 from probe.tasks import task
+from probe.tasks.score import score
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from probe.models.model import Model
-    from probe.training.average import Average
+    from probe.training.ema import Average
     from probe.training.recipe import Recipe
 
 CURVE = "curve.csv"

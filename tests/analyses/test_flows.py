@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import probe
-from analyses import attention, lens, representation, skipping
+from analyses import attention, lens, representation
+from analyses.activations.answer_states import questions
 from analyses.attention.marks import hidden_slots
-from analyses.questions import questions
+from analyses.depth import layer_skipping
 from probe.decoding import Flowing
 from probe.models.model import Model
 from probe.pairs import Pair
@@ -39,7 +40,7 @@ def test_a_flow_and_its_twin_are_measured_alike(reading):
         lens.logit_lens(PAIR, BATCH, reading=reading),
         lens.direct(PAIR, BATCH, reading=reading),
         attention.heads(PAIR, BATCH, reading=reading, resamples=50),
-        skipping.effects(PAIR, BATCH, reading=reading),
+        layer_skipping.effects(PAIR, BATCH, reading=reading),
     ):
         assert {"ar", "diffusion", "diffusion − ar"} == set(result.table["role"])
     groups = representation.cosine(PAIR, BATCH, reading="prefix").table["tokens"]
@@ -50,7 +51,7 @@ def test_a_flow_is_skipped_under_its_own_noise():
     """Variants of a text see the noise of that text."""
     asked = NOISE.ask(PAIR.diffusion, BATCH)
     canvas = asked.canvas[:3]
-    found = skipping.effect(PAIR.diffusion, canvas, asked.slots[:3])
+    found = layer_skipping.effect(PAIR.diffusion, canvas, asked.slots[:3])
     trace = probe.record(PAIR.diffusion, canvas, ["resid_pre", "resid_post"])
     with probe.edit(PAIR.diffusion, probe.skip(0)):
         other = probe.record(PAIR.diffusion, canvas, ["resid_pre", "resid_post"])

@@ -11,9 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import wasserstein_distance
 
-from analyses import circuits, front_loading
-from analyses.front_loading import centre, early, shares, wasserstein
-from analyses.scores import Scores, depths, paired, scores_of
+from analyses import circuits
+from analyses.components.scores import (
+    Scores,
+    depths,
+    paired,
+    scores_of,
+)
+from analyses.front_loading import tables
+from analyses.front_loading.statistic import (
+    centre,
+    early,
+    shares,
+    wasserstein,
+)
 from probe.errors import ProbeError
 from tests.analyses.planted import permuted_heads, relay
 
@@ -50,7 +61,7 @@ def figure(result, measure: str, **where) -> pd.Series:
 
 @pytest.mark.parametrize(("layer", "expected"), [(0, 1 - 1 / LAYERS), (LAYERS - 1, 1 / LAYERS - 1)])
 def test_all_in_one_layer(layer, expected):
-    table = front_loading.index(scores_with(in_layer(layer)), scores_with(in_layer(layer)), parts=("all",))
+    table = tables.index(scores_with(in_layer(layer)), scores_with(in_layer(layer)), parts=("all",))
     row = table.table.query("measure == 'FLI'").iloc[0]
     assert row["estimate"] == pytest.approx(expected)
     assert row["high"] - row["low"] == pytest.approx(0, abs=1e-9)
@@ -58,7 +69,7 @@ def test_all_in_one_layer(layer, expected):
 
 def test_even_is_0_and_signs_do_not_matter():
     signs = np.where(np.arange(LAYERS * HEADS).reshape(LAYERS, HEADS) % 3, 1.0, -1.0)
-    result = front_loading.index(scores_with(signs), scores_with(-signs), parts=("all",))
+    result = tables.index(scores_with(signs), scores_with(-signs), parts=("all",))
     assert result.table.query("measure == 'FLI'")["estimate"].to_numpy() == pytest.approx([0, 0])
     assert result.table.query("measure == 'early mass'")["estimate"].to_numpy() == pytest.approx([1 / 3, 1 / 3])
 
@@ -73,13 +84,13 @@ def test_wasserstein_is_scipys(a, b):
 @given(arrays(float, 9, elements=st.floats(0, 1)))
 def test_bounds(mass):
     profile = shares(mass + 1e-3)
-    assert -1 < front_loading.front_loading(profile) < 1
+    assert -1 < tables.front_loading(profile) < 1
     assert 0 <= early(profile) <= 1
 
 
 def test_the_same_model_twice_has_not_moved():
     one = scores_with(np.random.default_rng(0).normal(size=(LAYERS, HEADS)), noise=0.5)
-    result = front_loading.index(one, one)
+    result = tables.index(one, one)
     for measure in ("Δ FLI", "Δ early mass", "W₁"):
         row = figure(result, measure, part="all")
         assert (row["estimate"], row["p"]) == (0, 1)
@@ -89,11 +100,11 @@ def test_a_change_is_found_and_its_sign_is_right():
     means = np.random.default_rng(0).exponential(size=(LAYERS, HEADS))
     earlier = means * np.exp(-0.5 * np.arange(LAYERS))[:, None]
     two = scores_with(means, noise=0.3), scores_with(earlier, noise=0.3, seed=1, model="diffusion")
-    result = front_loading.index(*two, parts=("all",))
+    result = tables.index(*two, parts=("all",))
     change = figure(result, "Δ FLI")
     assert change["low"] > 0
     assert figure(result, "W₁")["estimate"] > figure(result, "W₁")["null_high"]
-    back = figure(front_loading.index(*two[::-1], parts=("all",)), "Δ FLI")
+    back = figure(tables.index(*two[::-1], parts=("all",)), "Δ FLI")
     assert back["estimate"] == pytest.approx(-change["estimate"])
 
 
@@ -105,7 +116,7 @@ def test_did_is_the_global_change_less_the_local_one():
         scores_with(means, noise=0.3, seed=3, scope="global"),
         scores_with(earlier, noise=0.3, seed=4, scope="global"),
     )
-    result = front_loading.did({"ioi": stays, "paths": moves})
+    result = tables.did({"ioi": stays, "paths": moves})
     row = figure(result, "Δ FLI", task="global − local")
     parts = [figure(result, "Δ FLI", task=task)["estimate"] for task in ("paths", "ioi")]
     assert row["estimate"] == pytest.approx(parts[0] - parts[1])
@@ -136,7 +147,7 @@ def found():
 
 
 def index_of(circuit) -> float:
-    return float(front_loading.index_of(scores_of(circuit))(np.full((1, circuit.n), 1 / circuit.n))[0])
+    return float(tables.index_of(scores_of(circuit))(np.full((1, circuit.n), 1 / circuit.n))[0])
 
 
 def test_planted_early_before_late(found):
@@ -173,7 +184,7 @@ def test_edges_start_early_and_reach_far_where_they_were_planted_so():
         )
         for depth in ("early", "late")
     )
-    table = front_loading.spans(early_one, late_one, k=40).table
+    table = tables.spans(early_one, late_one, k=40).table
     depth, span = (table[table["measure"] == name]["estimate"].to_numpy() for name in ("source depth", "span"))
     assert depth[0] < 0.4 < 0.6 < depth[1]
     assert span[0] > span[1]

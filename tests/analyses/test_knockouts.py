@@ -13,10 +13,11 @@ import torch
 from torch.nn.functional import pad
 
 import probe
-from analyses import circuits, depth, specialization
-from analyses.knockouts import Knockouts
-from analyses.midway import Whole
-from analyses.scores import Scores, scores_of
+from analyses import circuits, specialization
+from analyses.components.knockouts import Knockouts
+from analyses.components.partial_forward import Whole
+from analyses.components.scores import Scores, scores_of
+from analyses.depth import knockout_profile
 from analyses.specialization.curves import area, first_gone, grid
 from analyses.specialization.joint import least
 from probe.paradigms import Masked
@@ -169,7 +170,7 @@ def runs():
 def test_the_causal_profile_finds_the_layers(runs):
     for where, layers in (("early", [0, 1]), ("late", [4, 5])):
         run, _ = runs[where, "concentrated"]
-        table = depth.causal_profile([run]).table
+        table = knockout_profile.causal_profile([run]).table
         by_layer = table[table["layer"] >= 0].set_index("layer")["estimate"]
         assert by_layer[layers].min() > 0.5
         assert by_layer.drop(layers).abs().max() < 0.2
@@ -179,7 +180,7 @@ def test_the_causal_profile_finds_the_layers(runs):
 
 def test_windows_cover_their_layers(runs):
     run, _ = runs["early", "concentrated"]
-    table = depth.causal_profile([run], windows=(1, 2)).table
+    table = knockout_profile.causal_profile([run], windows=(1, 2)).table
     wide = table[(table["window"] == 2) & (table["layer"] >= 0)]
     assert len(wide) == 5
     np.testing.assert_allclose(wide["depth"], (np.arange(5) + 1) / 6)
@@ -187,7 +188,7 @@ def test_windows_cover_their_layers(runs):
 
 def test_targeted_knock_outs_tell_early_from_late(runs):
     for where in ("early", "late"):
-        table = depth.targeted([runs[where, "concentrated"]], size=2).table.set_index("comparison")
+        table = knockout_profile.targeted([runs[where, "concentrated"]], size=2).table.set_index("comparison")
         other = "late" if where == "early" else "early"
         assert table.loc[where, "estimate"] > 0.5
         assert abs(table.loc[other, "estimate"]) < 0.2
@@ -199,22 +200,22 @@ def test_matched_sets_match():
     kinds, norms = np.array((["head"] * 8 + ["mlp"]) * 6), generator.uniform(0.5, 2, 54)
     mask = np.zeros(54, dtype=bool)
     mask[[0, 3, 8]] = True
-    found, ratio = depth.matched(mask, kinds, norms, 16)
+    found, ratio = knockout_profile.matched(mask, kinds, norms, 16)
     assert len(found) == 16
     assert not (found & mask).any()
     assert (found[:, kinds == "head"].sum(1) == 2).all()
     assert (found[:, kinds == "mlp"].sum(1) == 1).all()
     np.testing.assert_allclose(ratio, 1, atol=0.1)
     norms[mask] = 100.0
-    assert len(depth.matched(mask, kinds, norms, 16)[0]) == 0  # nothing as big: no match
+    assert len(knockout_profile.matched(mask, kinds, norms, 16)[0]) == 0  # nothing as big: no match
 
 
 def test_every_example_meets_as_many_sets_and_every_set_as_many_examples():
-    found = depth.met(16, 48)
+    found = knockout_profile.met(16, 48)
     assert found.shape == (4, 48)
     assert (np.bincount(found.ravel(), minlength=16) == 12).all()
     assert all(len(set(column)) == 4 for column in found.T)
-    assert depth.met(2, 10).shape == (2, 10)
+    assert knockout_profile.met(2, 10).shape == (2, 10)
 
 
 def test_curves_begin_at_one_and_end_at_zero(runs):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from analyses import statistics
-from analyses.per_example import FEWEST, PerExample
-from analyses.questions import compared
+from analyses.statistics.contrasts import compared
+from analyses.statistics.per_example import FEWEST, PerExample
 
 
 def test_means_are_over_the_examples_that_have_a_figure():
@@ -26,7 +26,7 @@ def test_means_are_over_the_examples_that_have_a_figure():
 
 
 def test_whole_tables_have_the_intervals_of_the_statistics_room(monkeypatch):
-    from analyses import per_example
+    from analyses.statistics import per_example
 
     values = np.random.default_rng(1).normal(size=(30, 2, 3))
     expected = statistics.mean(values)

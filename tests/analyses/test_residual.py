@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import probe
-from analyses import residual
-from analyses.questions import questions
+from analyses.activations import residual_contributions
+from analyses.activations.answer_states import questions
 from probe.paradigms import Masked
 from tests.analyses.planted import batch_of, relay
 from tests.probe.tiny import MASK, model_of
@@ -24,7 +24,7 @@ ALONG, ACROSS = torch.tensor([3.0, 4.0]), torch.tensor([-4.0, 3.0])
     ],
 )
 def test_sizes_and_directions(a, m, expected):
-    found = residual.sizes_and_directions(ALONG[None], a[None], m[None])
+    found = residual_contributions.sizes_and_directions(ALONG[None], a[None], m[None])
     assert found[0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
@@ -42,7 +42,7 @@ def test_they_are_of_the_slot_that_answers(variant, shift):
     model, batch = model_of(variant, Masked(mask_id=MASK, shift=shift)), texts()
     trace = probe.record(model, batch, ["resid_pre", "attn_out", "mlp_out"], reading="prefix")
     h, a, m = (torch.tensor(trace[name].values)[:, :, 5 - shift] for name in ("resid_pre", "attn_out", "mlp_out"))
-    table = residual.contributions(model, batch).table.set_index(["measure", "layer"])["estimate"]
+    table = residual_contributions.contributions(model, batch).table.set_index(["measure", "layer"])["estimate"]
     for layer in range(model.n_layers):
         size = (m[:, layer].norm(dim=-1) / (h + a)[:, layer].norm(dim=-1)).double().mean()
         assert table["‖m‖/‖h+a‖", layer] == pytest.approx(size.item(), rel=1e-5)
@@ -54,15 +54,17 @@ def test_a_layer_that_is_left_out_contributes_nothing():
     model, batch = model_of("llama-gqa", Masked(mask_id=MASK)), texts()
     with probe.edit(model, probe.skip(1)):
         asked = questions(model, batch)
-    table = residual.contributions(model, batch, asked=asked).table.set_index(["measure", "layer"])["estimate"]
+    table = residual_contributions.contributions(model, batch, asked=asked).table.set_index(["measure", "layer"])[
+        "estimate"
+    ]
     assert table["‖a+m‖/‖h‖", 1] == 0
     assert table["‖a+m‖/‖h‖", 0] > 0.1
 
 
 def test_only_the_layers_of_a_planted_circuit_contribute():
     planted = relay(n_layers=6, first=2)
-    table = residual.contributions(planted.model, planted.batch, reading="ar").table
+    table = residual_contributions.contributions(planted.model, planted.batch, reading="ar").table
     sizes = table[table["measure"] == "‖a+m‖/‖h‖"].set_index("layer")["estimate"]
     assert sizes.drop([2, 3]).max() < 1e-6
     assert sizes[3] > 0.5
-    assert residual.contributions(planted.model, planted.batch, reading="ar").figure().data
+    assert residual_contributions.contributions(planted.model, planted.batch, reading="ar").figure().data

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import probe
-from analyses import skipping
+from analyses.depth import layer_skipping
 from probe.paradigms import Autoregressive, Masked
 from tests.analyses.planted import relay
 from tests.probe.tiny import MASK, model_of, tokens_of
@@ -25,7 +25,7 @@ def test_it_is_what_skipping_layers_one_by_one_gives(variant, paradigm):
     model = model_of(variant, paradigm)
     canvas = model.canvas(tokens_of(3, SLOTS, masked=0.2))
     at = torch.tensor([[4], [1], [8]])
-    found = skipping.effect(model, canvas, at)
+    found = layer_skipping.effect(model, canvas, at)
     whole = updates(model, canvas)
     for skipped in range(model.n_layers):
         with probe.edit(model, probe.skip(skipped)):
@@ -43,7 +43,7 @@ def test_it_is_what_skipping_layers_one_by_one_gives(variant, paradigm):
 def test_what_flows_across_a_border_is_what_skipping_one_side_does_to_the_other():
     model = model_of("llama-gqa", Masked(mask_id=MASK))
     canvas = model.canvas(tokens_of(2, SLOTS))
-    found = skipping.flow(model, canvas, torch.full((2, 1), 4))
+    found = layer_skipping.flow(model, canvas, torch.full((2, 1), 4))
     whole = updates(model, canvas)
     sides = {0: (range(4, SLOTS), slice(0, 4)), 1: (range(4), slice(4, SLOTS))}
     for skipped in range(model.n_layers):
@@ -58,13 +58,13 @@ def test_what_flows_across_a_border_is_what_skipping_one_side_does_to_the_other(
 
 def test_nothing_flows_left_under_a_causal_mask_and_nothing_back_in_depth():
     canvas = model_of("llama-gqa").canvas(tokens_of(4, SLOTS))
-    causal = skipping.flow(model_of("llama-gqa"), canvas, torch.full((4, 1), 4))
+    causal = layer_skipping.flow(model_of("llama-gqa"), canvas, torch.full((4, 1), 4))
     assert not causal[..., 0].any()
     assert bool((causal[:, 0, 1, 1] > 0).all())
     full = model_of("llama-gqa", Masked(mask_id=MASK))
-    both = skipping.flow(full, full.canvas(tokens_of(4, SLOTS)), torch.full((4, 1), 4))
+    both = layer_skipping.flow(full, full.canvas(tokens_of(4, SLOTS)), torch.full((4, 1), 4))
     assert bool((both[:, 0, 1] > 0).all())
-    everywhere = skipping.effect(full, full.canvas(tokens_of(4, SLOTS)), torch.full((4, 1), 4))
+    everywhere = layer_skipping.effect(full, full.canvas(tokens_of(4, SLOTS)), torch.full((4, 1), 4))
     assert not everywhere[:, 1, 0].any()  # layer 1 left out changes nothing in layer 0
     assert bool((everywhere[:, 1, 1, 0] == 1).all())  # and all of itself
 
@@ -72,14 +72,14 @@ def test_nothing_flows_left_under_a_causal_mask_and_nothing_back_in_depth():
 def test_pieces_change_nothing(monkeypatch):
     model = model_of("qwen2", Masked(mask_id=MASK))
     canvas = model.canvas(tokens_of(5, SLOTS))
-    whole = skipping.effect(model, canvas, torch.full((5, 1), 4))
-    monkeypatch.setattr(skipping, "SLOTS_AT_ONCE", 2 * SLOTS)  # one row beside one variant
-    torch.testing.assert_close(skipping.effect(model, canvas, torch.full((5, 1), 4)), whole, atol=1e-5, rtol=1e-4)
+    whole = layer_skipping.effect(model, canvas, torch.full((5, 1), 4))
+    monkeypatch.setattr(layer_skipping, "SLOTS_AT_ONCE", 2 * SLOTS)  # one row beside one variant
+    torch.testing.assert_close(layer_skipping.effect(model, canvas, torch.full((5, 1), 4)), whole, atol=1e-5, rtol=1e-4)
 
 
 def test_a_planted_circuit_has_one_strong_cell_and_the_rest_none():
     planted = relay(n_layers=6, first=1)
-    table = skipping.effects(planted.model, planted.batch, reading="ar").table
+    table = layer_skipping.effects(planted.model, planted.batch, reading="ar").table
     later = table[(table["side"] == "all") & (table["layer"] > table["skipped"])].set_index(["skipped", "layer"])
     assert later["estimate"].idxmax() == (1, 2)
     assert later.loc[(1, 2), "low"] > 0.5
@@ -89,7 +89,7 @@ def test_a_planted_circuit_has_one_strong_cell_and_the_rest_none():
 def test_a_pair_stands_in_one_table_with_its_differences():
     pair = probe.load_pair("zoo:masked", controls=False)
     batch = probe.task("ioi").examples(pair, 8, seed=0)
-    result = skipping.effects(pair, batch, flows=True)
+    result = layer_skipping.effects(pair, batch, flows=True)
     table = result.table
     assert set(table["role"]) == {"ar", "diffusion", "diffusion − ar"}
     assert set(table["side"]) == {"all", "left", "right", "←", "→"}

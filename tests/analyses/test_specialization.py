@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from analyses import circuits, specialization
-from analyses.scores import measured, scores_of
+from analyses.components.scores import measured, scores_of
 from analyses.specialization import neurons
 from analyses.specialization.spread import entropy, fewest, figure_of, gini, largest, participation, participation_ratio
 from analyses.statistics import uniform

@@ -9,14 +9,14 @@ import pytest
 import probe
 from analyses import attention, representation
 from analyses.circuits import attribute
-from analyses.circuits.comparison import compare
-from analyses.circuits.crossing import cross
-from analyses.circuits.difference import diff
-from analyses.measures.strangers import needs_twins
+from analyses.circuits.comparison.compare import compare
+from analyses.circuits.comparison.diff import diff
+from analyses.circuits.evaluation.cross_faithfulness import cross
+from analyses.measures.applicability import needs_twins
 from probe.errors import ProbeError
-from probe.jobs.plan import plan_of
-from probe.jobs.spec_file import parse_spec
-from probe.jobs.twins import Weighed
+from probe.jobs.run.model_identity import Weighed
+from probe.jobs.run.plan import plan_of
+from probe.jobs.spec.file import parse_spec
 from probe.models.catalog import OWN_ENTRY, Entry
 from probe.models.model import Model
 from probe.pairs import Pair
@@ -83,7 +83,7 @@ def test_a_job_leaves_them_out_and_says_why(tmp_path):
     plan = plan_of(spec, Weighed())
     assert {name.split("/")[0] for name in plan.skipped} == PART_BY_PART
     assert all("no twin" in why and "from nothing" in name for name, why in plan.skipped.items())
-    done = {(unit.work, unit.place["pair"]) for unit in plan if unit.measure}
+    done = {(unit.stage, unit.place["pair"]) for unit in plan if unit.measure}
     assert ("front_loading", "from nothing") in done
     assert {("zoo:masked", name) for name in PART_BY_PART} <= {(pair, name) for name, pair in done}
     assert needs_twins({"pair": "zoo:masked"}, spec) is None

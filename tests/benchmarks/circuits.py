@@ -33,9 +33,9 @@ import transformers
 from rich.console import Console
 from rich.table import Table
 
-from analyses.circuits import gradients
-from analyses.circuits.cost import random_attribution
-from analyses.circuits.gradients import Attribution
+from analyses.circuits.attribution import gradients
+from analyses.circuits.attribution.cost import random_attribution
+from analyses.circuits.attribution.gradients import Attribution
 from probe.models.model import Model
 from probe.paradigms import Masked
 

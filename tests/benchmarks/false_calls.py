@@ -16,7 +16,7 @@ import numpy as np
 import probe
 from analyses import circuits
 from analyses.circuits.circuit import Circuit
-from analyses.circuits.difference import diff
+from analyses.circuits.comparison.diff import diff
 from probe.pairs import Pair
 from probe.tasks import TASKS
 

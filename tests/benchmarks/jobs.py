@@ -26,8 +26,8 @@ def directly() -> None:
     """The analyses, as a script calls them."""
     import probe
     from analyses import circuits
-    from analyses.circuits.curve import faithfulness
-    from analyses.questions import roles
+    from analyses.circuits.evaluation.faithfulness import faithfulness
+    from probe.readings.by_role import roles
 
     pair = probe.load_pair("zoo:masked")
     for name in ("ioi", "greater_than"):
@@ -41,7 +41,8 @@ def as_job(folder: Path, *, faces: bool = True) -> None:
     """The same as a job; without `faces`, no figure is drawn and no report written."""
     from unittest.mock import patch
 
-    from probe.jobs import parse_spec, runner
+    from probe.jobs import parse_spec
+    from probe.jobs.run import runner
 
     text = f"""
         pairs: [zoo:masked]
@@ -78,14 +79,15 @@ def timed(call) -> float:
 
 def scaling() -> None:
     """Wall time of units that compute, by number of processes; the first unit of each process pays for its start."""
-    from probe.jobs import parse_spec, run, works
+    from probe.jobs import parse_spec, run
+    from probe.jobs.stages import registry
 
     root = str(Path(__file__).parents[2])
     sys.path.insert(0, root)
     os.environ["PYTHONPATH"] = root
-    os.environ[works.VARIABLE] = "tests.probe.jobs.stand_ins:WORKS"
+    os.environ[registry.VARIABLE] = "tests.probe.jobs.stand_ins:WORKS"
     os.environ["STAND_IN_PAUSE"] = str(SECONDS)
-    works.works.cache_clear()
+    registry.stages.cache_clear()
     seeds = list(range(UNITS))
     for workers in (1, 2, 4, 8):
         folder = Path(tempfile.mkdtemp())

@@ -14,8 +14,8 @@ import torch
 
 import probe
 from analyses import lens
+from analyses.activations.answer_states import questions
 from analyses.lens.curves import curves
-from analyses.questions import questions
 from probe.tasks import TASKS
 
 TAUGHT, ASKED = 160, 100

@@ -34,8 +34,8 @@ from rich.table import Table
 from probe.models.model import Model
 from probe.paradigms import Masked, visibility
 from probe.tracing import record
-from probe.tracing.bridge_tracer import boot
-from probe.tracing.twin_tree import twin_tree
+from probe.tracing.tracers.module_view import twin_tree
+from probe.tracing.tracers.transformer_lens import boot
 
 SHAPES = {
     "GPT-2 small": transformers.GPT2Config(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 import probe
-from probe.decoding.score import score
+from probe.tasks.score import score
 from probe.training import read_recipe
 from probe.zoo import shipped, zoo_folder
 

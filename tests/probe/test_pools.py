@@ -10,12 +10,14 @@ from math import sqrt
 import pytest
 import torch
 
+from probe.accuracy import Accuracy
 from probe.errors import TaskError
 from probe.pairs import Pair
 from probe.paradigms import Autoregressive, Masked
-from probe.readings import READINGS, Accuracy, OneMask, Ratio, TrajectoryReading, named, right
+from probe.readings import READINGS, OneMask, Ratio, TrajectoryReading, named
 from probe.tasks import Draw, Example, Piece, Task, Words, task, vocabulary
-from probe.tasks.pools import NAMES
+from probe.tasks.solved import right
+from probe.tasks.word_lists import NAMES
 from tests.probe.readings.asking import MASK, batch_of, model_of
 from tests.probe.readings.handmade import constant, reads
 

@@ -10,16 +10,16 @@ from scipy.stats import binomtest
 
 import probe
 from probe.cli import main
-from probe.decoding.score import score
 from probe.models.tokenizers import load_tokenizer
 from probe.paradigms import named
 from probe.tasks import TASKS, vocabulary
+from probe.tasks.score import score
 from probe.training import read_recipe
+from probe.training.batches import Lessons
+from probe.training.card import CARD, POOL
 from probe.training.curve import read_curve
-from probe.training.lessons import Lessons
+from probe.training.trained_models import Zoo
 from probe.zoo import CHARACTERS, curve_folder, curves, shipped, snapshots, zoo_folder
-from probe.zoo.card import CARD, POOL
-from probe.zoo.opened import Zoo
 
 TWINS = shipped()
 RECIPES = {name: read_recipe(zoo_folder(name) / "recipe.yaml") for name in TWINS}
@@ -69,7 +69,7 @@ def test_a_model_stands_beside_the_recipe_and_the_curve_of_its_making(name):
 @pytest.mark.parametrize("name", curves())
 def test_a_curve_counts_the_tokens_of_its_recipes_lessons(name, monkeypatch, tmp_path):
     """What a task is asked by default may change; the recipe beside the weights must go on saying what they learnt."""
-    monkeypatch.setattr("probe.training.lessons.EXAMPLES", 64)  # enough: all are of one length
+    monkeypatch.setattr("probe.training.batches.EXAMPLES", 64)  # enough: all are of one length
     recipe = read_recipe(curve_folder(name) / "recipe.yaml")
     curve = read_curve(curve_folder(name))
     words = vocabulary.shipped() if recipe.text is None else load_tokenizer(CHARACTERS, "")

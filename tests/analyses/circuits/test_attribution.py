@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from analyses.circuits import Circuit, attribute, attribute_by_step
-from analyses.circuits.ablation import Ablation
-from analyses.circuits.questions import Questions
+from analyses.circuits.attribution.ablation import Ablation
+from analyses.circuits.attribution.prompts import Questions
 from probe.errors import ProbeError
 from probe.readings import named
 from tests.analyses.circuits import textbook

@@ -10,10 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from analyses.circuits.comparison import budgets, compare, mass, subsets
+from analyses.circuits.comparison.compare import (
+    budgets,
+    compare,
+    mass,
+    subsets,
+)
+from analyses.circuits.comparison.overlap import (
+    Ranked,
+    chance,
+    jaccard,
+    spearman,
+    weighted_jaccard,
+)
+from analyses.circuits.comparison.resampling import halves
 from analyses.circuits.graph import Graph
-from analyses.circuits.overlap import Ranked, chance, jaccard, spearman, weighted_jaccard
-from analyses.circuits.resampling import halves
 from analyses.result import Result
 from probe.errors import ProbeError
 from tests.analyses.circuits.synthetic import DIRECTED, SMALL, circuit_of, heavy, random_circuit

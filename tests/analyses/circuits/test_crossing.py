@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analyses.circuits.attribution import attribute
-from analyses.circuits.crossing import RANDOM, cross, reading_of
+from analyses.circuits.attribution.attribute import attribute
+from analyses.circuits.evaluation.cross_faithfulness import RANDOM, cross, reading_of
 from analyses.result import Result
 from probe.errors import ProbeError
 from probe.pairs import Pair

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analyses.circuits.attribution import attribute
+from analyses.circuits.attribution.attribute import attribute
 from analyses.circuits.circuit import Circuit
-from analyses.circuits.difference import diff
+from analyses.circuits.comparison.diff import diff
 from analyses.circuits.graph import Graph
 from probe.errors import ProbeError
 from tests.analyses.circuits.synthetic import SMALL, heavy, random_circuit

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from analyses.circuits import cost, estimate
-from analyses.circuits.cost import Shape, random_attribution
-from analyses.circuits.reads import HELD
+from analyses.circuits import estimate
+from analyses.circuits.attribution import cost
+from analyses.circuits.attribution.cost import Shape, random_attribution
+from analyses.circuits.attribution.input_gradients import HELD
 from tests.analyses.circuits.asking import model_of
 from tests.probe import tiny
 

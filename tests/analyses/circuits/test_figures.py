@@ -7,11 +7,11 @@ from html import escape
 import numpy as np
 import pytest
 
-from analyses.circuits.comparison import compare, mass
-from analyses.circuits.difference import diff
+from analyses.circuits.comparison.compare import compare, mass
+from analyses.circuits.comparison.diff import diff
 from analyses.circuits.graph import Graph
 from analyses.circuits.pictures import importance, picture
-from analyses.plots.circuits_layout import Layout
+from analyses.plots.circuit_layout import Layout
 from analyses.result import Result
 from tests.analyses.circuits.synthetic import DIRECTED, GROUPED, SMALL, circuit_of, random_circuit
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from analyses.circuits import attribute
-from analyses.circuits.interchange import read_json, write_json
+from analyses.circuits.eap_ig_format import read_json, write_json
 from analyses.circuits.selection import select
 from probe.errors import ProbeError
 from tests.analyses.circuits.asking import agree, batch_of, model_of

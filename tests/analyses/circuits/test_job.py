@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from probe.jobs.spec_file import read_spec
+from probe.jobs.spec.file import read_spec
 from probe.tasks import TASKS
 from probe.training import read_recipe
 from probe.zoo import shipped, zoo_folder

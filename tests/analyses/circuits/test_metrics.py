@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from analyses.circuits import attribute
-from analyses.circuits.metrics import METRICS, metric_of
-from analyses.circuits.questions import Truth
+from analyses.circuits.attribution.metrics import METRICS, metric_of
+from analyses.circuits.attribution.prompts import Truth
 from probe.errors import ProbeError
 from tests.analyses.circuits.asking import batch_of, model_of
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from analyses.circuits.attribution import attribute
+from analyses.circuits.attribution.attribute import attribute
 from analyses.circuits.circuit import Circuit
-from analyses.circuits.comparison import compare
+from analyses.circuits.comparison.compare import compare
 from analyses.circuits.selection import select
 from probe.paradigms import Masked
 from probe.readings import named

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 import probe
-from analyses.circuits.attribution import attribute
+from analyses.circuits.attribution.attribute import attribute
 from analyses.circuits.circuit import Circuit
-from analyses.circuits.difference import diff
+from analyses.circuits.comparison.diff import diff
 from analyses.result import Result
 from probe.models.model import Model
 from probe.pairs import Pair

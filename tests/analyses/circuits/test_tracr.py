@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from analyses.circuits.attribution import attribute
+from analyses.circuits.attribution.attribute import attribute
 from tests.analyses.circuits.test_planted import auroc
 from tests.analyses.tracr import CIRCUITS, UpToHere, program, questions
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import probe
-from analyses import claims
-from analyses.claims.strides import _binned, _entropy_ahead
-from analyses.claims.writing import exact_difference
+from analyses import replications
+from analyses.replications.fluid_horizons import _binned, _entropy_ahead
+from analyses.replications.written_answers import exact_difference
 from analyses.result import Result
 from probe.decoding import ELASTIC, Sampler, Strides
 from probe.errors import ProbeError
@@ -41,7 +41,7 @@ def survives_disk(result: Result, folder) -> None:
 def test_samplers_count_passes_and_right_answers(models, tmp_path):
     greater = probe.task("greater_than")
     rules = {"masked": [Sampler(steps=1), Sampler("random", steps=2)], "fluid": [Strides(4)]}
-    found = claims.samplers(models, greater, n=80, rules=rules)
+    found = replications.samplers(models, greater, n=80, rules=rules)
     table = found.table.set_index(["model", "sampler"])
     batch = greater.examples(models["ar"], 80)
     completion = batch.positions["completion"]
@@ -64,7 +64,7 @@ def test_samplers_count_passes_and_right_answers(models, tmp_path):
 
 
 def test_what_is_tried_covers_orders_steps_thresholds_and_strides(models):
-    found = claims.samplers(models, TASK, n=4).table
+    found = replications.samplers(models, TASK, n=4).table
     ways = set(found["way"])
     for order in ("confidence", "margin", "entropy", "random", "left_to_right", "threshold"):
         assert f"masked, {order}" in ways
@@ -85,7 +85,7 @@ def test_what_survives_of_the_same_weights_is_everything_and_of_broken_ones_noth
     for number, weight in enumerate(broken.backbone.parameters()):
         weight.normal_(std=0.5, generator=torch.Generator().manual_seed(number))
     adapted = {"masked": models["ar"], "broken": broken, "really": models["masked"]}
-    found = claims.survival(models["ar"], adapted, TASK, n=60)
+    found = replications.survival(models["ar"], adapted, TASK, n=60)
     table = found.table.set_index(["model", "manner"])
     for manner in ("its own way", "as autoregression"):
         assert table.loc[("masked", manner), "estimate"] == 1
@@ -105,7 +105,7 @@ def test_elastic_strides_that_always_say_four_are_fixed_strides_of_four(models, 
         head.layers[-1].bias[3] = 1
     try:
         rules = [Strides(k, 0.1, verify) for k in (1, 4, ELASTIC) for verify in (True, False)]
-        found = claims.horizons(model, probe.task("infilling"), n=50, rules=rules)
+        found = replications.horizons(model, probe.task("infilling"), n=50, rules=rules)
     finally:
         model.attachments.clear()
     table = found.table.set_index(["stride", "verified", "measure"]).sort_index()
@@ -152,14 +152,14 @@ def test_a_planted_relation_of_strides_to_entropy_is_found():
 def test_foresight_reads_whole_strides_alone(models, tmp_path):
     model = models["fluid"]
     prompts = TASK.examples(model, 60).clean[:, :3]
-    found = claims.foresight(model, prompts, 12, rules=[Strides(3, 0.5)])
+    found = replications.foresight(model, prompts, 12, rules=[Strides(3, 0.5)])
     run = probe.decode(model, prompts, 12, sampler=Strides(3, 0.5))
     assert found.table["n"].sum() == int((run.strides.start + 3 <= 15).sum())
     survives_disk(found, tmp_path)
     with pytest.raises(ProbeError, match="verified"):
-        claims.foresight(model, prompts, 12, rules=[Strides(3, verify=False)])
+        replications.foresight(model, prompts, 12, rules=[Strides(3, verify=False)])
     with pytest.raises(ProbeError, match="FLUID"):
-        claims.foresight(models["ar"], prompts, 12)
+        replications.foresight(models["ar"], prompts, 12)
 
 
 def curve(rate: float, steps: int, noise: float = 0.0) -> dict[str, list[float]]:
@@ -171,7 +171,7 @@ def curve(rate: float, steps: int, noise: float = 0.0) -> dict[str, list[float]]
 
 def test_adaptation_ten_times_as_fast_takes_a_tenth_of_the_steps(tmp_path):
     pairs = {"masked": (curve(200, 2000), curve(2000, 20000)), "fluid": (curve(200, 2000), curve(2000, 3000))}
-    found = claims.adaptation(pairs, start=curve(1000, 4000))
+    found = replications.adaptation(pairs, start=curve(1000, 4000))
     table = found.table[found.table["loss"].between(1.2, 4.0)]
     masked = table[table["model"] == "masked"]
     assert len(masked) > 4
@@ -188,7 +188,8 @@ def test_adaptation_ten_times_as_fast_takes_a_tenth_of_the_steps(tmp_path):
 
 def test_a_noisy_curve_has_a_wider_crossing():
     clean, noisy = (
-        claims.adaptation({"m": (curve(200, 2000, noise), curve(2000, 20000, noise))}).table for noise in (0.0, 0.2)
+        replications.adaptation({"m": (curve(200, 2000, noise), curve(2000, 20000, noise))}).table
+        for noise in (0.0, 0.2)
     )
     wide, narrow = ((t["high"] - t["low"])[t["loss"].between(2, 4)].mean() for t in (noisy, clean))
     assert wide > 1.5 * narrow
@@ -196,4 +197,4 @@ def test_a_noisy_curve_has_a_wider_crossing():
 
 def test_a_curve_of_few_points_is_refused():
     with pytest.raises(ProbeError, match="Log more often"):
-        claims.adaptation({"m": (curve(200, 100), curve(200, 2000))})
+        replications.adaptation({"m": (curve(200, 100), curve(200, 2000))})

@@ -10,11 +10,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import probe
-from analyses import claims
-from analyses.claims.distilling import _pupil
-from analyses.claims.flows import FACTORISED, UNIGRAM
-from analyses.claims.text import TEXT, _entropy, _Off
-from analyses.claims.writing import exact_difference
+from analyses import replications
+from analyses.replications.distillation_cost import _pupil
+from analyses.replications.flows import FACTORISED, UNIGRAM
+from analyses.replications.text_frontier import TEXT, _entropy, _Off
+from analyses.replications.written_answers import exact_difference
 from probe.decoding import Flowing, Sampler
 from probe.errors import ProbeError
 from probe.models.model import Model
@@ -34,7 +34,7 @@ def models():
 
 @pytest.fixture(scope="module")
 def compared(models):
-    return claims.few_steps(models, TASK, 80, reference="masked", steps=(1, 2), seed=3)
+    return replications.few_steps(models, TASK, 80, reference="masked", steps=(1, 2), seed=3)
 
 
 def by_hand(model, rule, n=80):
@@ -71,15 +71,15 @@ def test_baselines_stand_beside_them(models, compared):
 
 
 def test_without_a_discrete_twin_there_is_no_factorised_baseline_and_a_reference_must_be_there(models):
-    alone = claims.few_steps({"flow": models["flow"]}, TASK, 10, reference="flow", steps=(1,)).table
+    alone = replications.few_steps({"flow": models["flow"]}, TASK, 10, reference="flow", steps=(1,)).table
     assert set(alone["model"]) == {"flow", UNIGRAM}
     with pytest.raises(ProbeError, match="masked"):
-        claims.few_steps(models, TASK, 10, reference="maskd")
+        replications.few_steps(models, TASK, 10, reference="maskd")
 
 
 def test_how_far_beyond_independent_tokens_is_what_the_answers_say(models, tmp_path):
     masked, flow = models["masked"], models["flow"]
-    result = claims.beyond(flow, masked, masked, TASK, 80, steps=2, seed=3)
+    result = replications.beyond(flow, masked, masked, TASK, 80, steps=2, seed=3)
     several, one, mapped = by_hand(flow, Flowing(2)), by_hand(flow, Flowing(1)), by_hand(masked, Sampler(steps=1))
     drawn = by_hand(masked, Sampler(steps=1, temperature=1.0))
     table = result.table.set_index("model")
@@ -108,7 +108,7 @@ def test_the_frontier_scores_what_is_written_and_text_alike(tmp_path):
     judge = model_of("llama-gqa", Autoregressive(mask_id=MASK))
     writers = {"ar": judge, "flow": model_of("llama-gqa", Flow(mask_id=MASK), seed=1)}
     texts = tokens_of(12, 10)
-    result = claims.frontier(writers, judge, texts, given=3, steps=(1, 2), seed=4)
+    result = replications.frontier(writers, judge, texts, given=3, steps=(1, 2), seed=4)
     table = result.table.set_index(["model", "steps"])
     logits = judge.logits(texts)
     logits[..., MASK] = -torch.inf
@@ -165,7 +165,7 @@ def test_how_far_beyond_independent_tokens_on_text_is_the_difference_of_how_far_
     flow, flow_map = (model_of("llama-gqa", Flow(mask_id=MASK), seed=seed) for seed in (1, 2))
     masked = model_of("llama-gqa", Masked(mask_id=MASK), seed=3)
     texts = tokens_of(40, 12)
-    result = claims.beyond_text(flow, flow_map, masked, texts, steps=2, given=3, seed=4)
+    result = replications.beyond_text(flow, flow_map, masked, texts, steps=2, given=3, seed=4)
     rows = result.table.set_index("model")
     run = probe.decode(flow, texts[:, :3], 9, steps=2, seed=4)
     off = _Off(run.tokens[:, 3:], texts[:, 3:]).estimate
@@ -173,7 +173,9 @@ def test_how_far_beyond_independent_tokens_on_text_is_the_difference_of_how_far_
     assert list(rows["estimate"]) == pytest.approx(list(rows["other"] - rows["off"]))
     assert (rows["low"] <= rows["estimate"]).all()
     assert (rows["estimate"] <= rows["high"]).all()
-    held = claims.frontier({"masked": masked, "flow": flow}, judge, texts, reference="masked", steps=(1, 2), given=3)
+    held = replications.frontier(
+        {"masked": masked, "flow": flow}, judge, texts, reference="masked", steps=(1, 2), given=3
+    )
     table = held.table.set_index(["model", "steps"])
     assert table.loc[("flow", 2), "closer"] == pytest.approx(
         table.loc[("masked", 2), "off"] - table.loc[("flow", 2), "off"]
@@ -181,7 +183,7 @@ def test_how_far_beyond_independent_tokens_on_text_is_the_difference_of_how_far_
     assert math.isnan(table.loc[("masked", 2), "closer"])
     assert math.isnan(table.loc[(TEXT, 0), "closer"])
     with pytest.raises(ProbeError, match="one of the models"):
-        claims.frontier({"flow": flow}, judge, texts, reference="masked")
+        replications.frontier({"flow": flow}, judge, texts, reference="masked")
     survives_disk(result, tmp_path)
     survives_disk(held, tmp_path)
 
@@ -192,7 +194,7 @@ def test_how_far_beyond_independent_tokens_on_text_is_the_difference_of_how_far_
 def test_the_cost_of_a_lesson_is_told_in_lessons_of_the_flow_which_stays_as_it_was(tmp_path):
     flow = Model(backbone_of("llama"), Flow(mask_id=MASK), name="flow")
     before = {name: value.clone() for name, value in flow.backbone.state_dict().items()}
-    result = claims.distillation(flow, tokens_of(4, 6), repeats=3)
+    result = replications.distillation(flow, tokens_of(4, 6), repeats=3)
     table = result.table.set_index(["measure", "model"])["estimate"]
     time, operations = table["time"], table["operations"]
     assert list(time.index) == list(operations.index) == ["flow", "semigroup", "lagrangian", "eulerian"]
@@ -206,7 +208,7 @@ def test_the_cost_of_a_lesson_is_told_in_lessons_of_the_flow_which_stays_as_it_w
 
 def test_operations_are_those_of_the_passes_that_a_lesson_makes():
     flow, texts = Model(backbone_of("llama"), Flow(mask_id=MASK), name="flow"), tokens_of(4, 6)
-    table = claims.distillation(flow, texts, repeats=2).table
+    table = replications.distillation(flow, texts, repeats=2).table
     found = table[table["measure"] == "operations"].set_index("model")["lesson"]
     with _pupil(flow) as pupil:
         pupil.paradigm = FlowMap(mask_id=MASK)
@@ -224,8 +226,10 @@ def counted(work):
 
 def test_only_a_flow_is_distilled():
     with pytest.raises(ProbeError, match="a flow"):
-        claims.distillation(model_of("llama-gqa"), tokens_of(2, 4))
-    assert claims.distillation(model_of("llama-gqa", FlowMap(mask_id=MASK)), tokens_of(2, 4), repeats=2).table.shape[0]
+        replications.distillation(model_of("llama-gqa"), tokens_of(2, 4))
+    assert replications.distillation(
+        model_of("llama-gqa", FlowMap(mask_id=MASK)), tokens_of(2, 4), repeats=2
+    ).table.shape[0]
 
 
 # Curves
@@ -244,12 +248,12 @@ def curve_of(step, **shares):
 
 def test_what_trainings_had_learnt_is_their_last_examination(tmp_path):
     curves = {"short": curve_of(400, ioi=0.75, paths=0.5), "squared": curve_of(400, ioi=0.25, paths=0.0)}
-    result = claims.examined(curves)
+    result = replications.examined(curves)
     table = result.table.set_index(["model", "task"])
     found = table.loc[("short", "ioi")]
     assert (found["estimate"], found["steps"], found["operations"]) == (0.75, 400, 90)
     assert (found["low"], found["high"]) == pytest.approx(wilson(96, 128))
-    assert claims.examined(curves, at=300).table["estimate"].tolist() == [0.0] * 4
+    assert replications.examined(curves, at=300).table["estimate"].tolist() == [0.0] * 4
     with pytest.raises(ProbeError, match="at step 77"):
-        claims.examined(curves, at=77)
+        replications.examined(curves, at=77)
     survives_disk(result, tmp_path)

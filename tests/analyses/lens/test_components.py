@@ -7,8 +7,8 @@ import torch
 
 import probe
 from analyses import lens
+from analyses.activations.answer_states import questions
 from analyses.lens.attribution import margin_by_node
-from analyses.questions import questions
 from analyses.result import Result
 from probe.paradigms import Masked
 from tests.analyses.planted import batch_of, permuted_heads, relay

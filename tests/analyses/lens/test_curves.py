@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import probe
-from analyses import lens, residual
+from analyses import lens
+from analyses.activations import residual_contributions
+from analyses.activations.answer_states import READ_SITES, Questions, questions
 from analyses.lens.curves import crossing, curves
-from analyses.questions import READ_SITES, Questions, questions
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.paradigms import Masked
@@ -141,7 +142,13 @@ def test_one_forward_pass_serves_them_all(masked):
     passes = []
     masked.model.before_run.append(lambda canvas: passes.append(1))
     try:
-        for measure in (lens.logit_lens, lens.depth, lens.component_lens, lens.direct, residual.contributions):
+        for measure in (
+            lens.logit_lens,
+            lens.depth,
+            lens.component_lens,
+            lens.direct,
+            residual_contributions.contributions,
+        ):
             measure(masked.model, masked.batch, asked=masked)
     finally:
         masked.model.before_run.clear()

@@ -7,10 +7,10 @@ import torch
 
 import probe
 from analyses import lens
+from analyses.activations.answer_states import questions
 from analyses.lens.curves import curves
 from analyses.lens.training import answering, readings_of
 from analyses.lens.tuned import FILE
-from analyses.questions import questions
 from probe.paradigms import Masked
 from probe.readings import READINGS, named
 from tests.probe.tiny import MASK, model_of

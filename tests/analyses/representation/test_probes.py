@@ -8,7 +8,7 @@ import torch
 
 import probe
 from analyses import representation
-from analyses.questions import Questions, questions
+from analyses.activations.answer_states import Questions, questions
 from analyses.representation.probes import control_labels, kinds_of, mask_count, one_hot, predicted
 from probe.readings import TrajectoryReading
 from tests.probe.readings import asking

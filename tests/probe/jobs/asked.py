@@ -1,4 +1,4 @@
-"""Jobs of stand-in works on a shipped pair, and what they left."""
+"""Jobs of stand-in stages on a shipped pair, and what they left."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from probe.jobs.spec import Spec
-from probe.jobs.spec_file import parse_spec
+from probe.jobs.spec.file import parse_spec
+from probe.jobs.spec.model import Spec
 
 PAIR = {"ar": "zoo:ar", "diffusion": "zoo:masked", "controls": {"ar-cpt": "zoo:ar-cpt"}, "name": "zoo:masked"}
 SMALL = {"examples": 4, "resamples": 5, "workers": 0}

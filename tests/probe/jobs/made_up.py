@@ -57,7 +57,7 @@ def heads(seed: int) -> Result:
 
 def answered(shift: float) -> Result:
     """A verdict on three claims of a paper and a rival's: one came out as claimed, one was not asked."""
-    from analyses.verdict import Evidence, verdict
+    from analyses.hypotheses.decision import Evidence, verdict
 
     difference = Evidence(shift, shift - 0.03, shift + 0.03, 256)
     more_training = Evidence(0.05, 0.02, 0.08, 256)

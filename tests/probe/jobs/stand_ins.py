@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analyses.forms import TABLE
+from analyses.measures.storage import TABLE
 from analyses.result import Result
-from probe.jobs.works import A_MODEL, A_PAIR, Work
+from probe.jobs.stages.stage import A_MODEL, A_PAIR, Stage
 
 PAUSE, COUNTS = "STAND_IN_PAUSE", "STAND_IN_COUNTS"
 NAMED = "tests.probe.jobs.stand_ins:WORKS"
@@ -104,12 +104,12 @@ def _undrawable(given) -> Result:
     return Result("undrawable", table, "No figure", "", "no_such_drawing", {})
 
 
-def _measure(name: str, make, *, axes=A_PAIR, **how) -> Work:
-    return Work(name, f"a stand-in: {name}", make, TABLE, axes=axes, measure=True, roles=(), **how)
+def _measure(name: str, make, *, axes=A_PAIR, **how) -> Stage:
+    return Stage(name, f"a stand-in: {name}", make, TABLE, axes=axes, measure=True, roles=(), **how)
 
 
 WORKS = [
-    Work("numbers", "a stand-in for shared work", _shared, Numbers(), axes=A_MODEL, needs=("pool",)),
+    Stage("numbers", "a stand-in for a shared stage", _shared, Numbers(), axes=A_MODEL, needs=("pool",)),
     _measure("mean", _mean, needs=("numbers",), settings=("resamples",)),
     _measure("across", _across, axes=("pair", "reading", "seed"), needs=("numbers",), settings=("resamples",)),
     _measure("waits", _waits, settings=("resamples",)),

@@ -12,9 +12,9 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from probe.jobs.runner import run
-from probe.jobs.spec import Spec
-from probe.jobs.spec_file import read_spec
+from probe.jobs.run.runner import run
+from probe.jobs.spec.file import read_spec
+from probe.jobs.spec.model import Spec
 from tests.probe.jobs.asked import same, tables
 
 ROOT = Path(__file__).parents[3]

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from analyses.result import Result
-from probe.jobs.compare import compare
+from probe.jobs.report.compare_runs import compare
 from tests.probe.jobs.made_up import write_run, write_unit
 
 

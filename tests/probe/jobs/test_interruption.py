@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from probe.errors import ProbeError
-from probe.jobs.runner import run
-from probe.jobs.spec import Spec
+from probe.jobs.run.runner import run
+from probe.jobs.spec.model import Spec
 from tests.probe.jobs.asked import PAIR, same, spec_of, tables, text_of
 
 KILLS = 22
@@ -26,7 +26,9 @@ ALONE = {**PAIR, "controls": False}
 NEW_MOUNTS, NEW_USERS, AGAIN, RECURSIVELY, PRIVATE = 0x20000, 0x10000000, 0x20, 0x4000, 0x40000  # as Linux has them
 # A server that has imported what takes long, and from which jobs are forked in milliseconds.
 FORKED = get_context("forkserver")
-FORKED.set_forkserver_preload(["probe.jobs.runner", "probe.models.loading", "analyses.measures", "plotly", __name__])
+FORKED.set_forkserver_preload(
+    ["probe.jobs.run.runner", "probe.models.loading", "analyses.measures", "plotly", __name__]
+)
 
 
 def job(spec: Spec, environment: dict[str, str]) -> None:

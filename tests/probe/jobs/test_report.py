@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from probe.jobs import markdown
-from probe.jobs.contents import contents
-from probe.jobs.report import write_report
+from probe.jobs.report import markdown
+from probe.jobs.report.contents import contents
+from probe.jobs.report.render import write_report
 from probe.jobs.run_folder import open_run
 from tests.probe.jobs.made_up import QUESTION, write_run
 

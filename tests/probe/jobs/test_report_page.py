@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from analyses.result import Result
-from probe.jobs.report import write_report
+from probe.jobs.report.render import write_report
 from tests.probe.jobs.made_up import depth, index, write_run, write_unit
 
 pytestmark = pytest.mark.xdist_group("browser")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from probe.errors import ProbeError
-from probe.jobs.runner import run
-from probe.jobs.store import Store
-from probe.jobs.verify import verify
+from probe.jobs.run.runner import run
+from probe.jobs.run.store import Store
+from probe.jobs.run.verify import verify
 from tests.probe.jobs.asked import same, spec_of, tables
 
 
@@ -184,7 +184,7 @@ def test_verify_tells_a_forged_number(stand_ins, tmp_path):
     record = store.record(digest)
     forged = np.load(path / "numbers.npy")
     np.save(path / "numbers.npy", forged + 1)
-    from probe.jobs.plan import plan_of
+    from probe.jobs.run.plan import plan_of
 
     unit = plan_of(spec).units[digest]
     store.commit(path, unit, {key: record[key] for key in ("seconds", "started", "notes", "measure")})
@@ -228,13 +228,13 @@ def test_a_folder_with_other_things_is_left_alone(stand_ins, tmp_path):
 
 
 def test_a_work_cannot_read_what_its_name_does_not_tell(stand_ins, tmp_path):
-    from probe.jobs.inputs import Bench, Inputs
-    from probe.jobs.plan import plan_of
-    from probe.jobs.works import known_work
+    from probe.jobs.run.plan import plan_of
+    from probe.jobs.run.stage_inputs import Bench, Inputs
+    from probe.jobs.stages.registry import known_stage
 
     plan = plan_of(spec_of(tmp_path / "run"))
-    unit = next(unit for unit in plan if unit.work == "mean")
-    given = Inputs(Bench(plan, tmp_path), unit, known_work("mean"), tmp_path)
+    unit = next(unit for unit in plan if unit.stage == "mean")
+    given = Inputs(Bench(plan, tmp_path), unit, known_stage("mean"), tmp_path)
     with pytest.raises(LookupError, match="examples"):
         given.setting("examples")
     with pytest.raises(LookupError, match="pool"):

@@ -13,10 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from probe.errors import ProbeError
-from probe.jobs.init import template, write_template
-from probe.jobs.plan import plan_of
-from probe.jobs.shipped import shipped
-from probe.jobs.spec_file import SpecError, as_yaml, parse_spec, read_spec, schema
+from probe.jobs.run.plan import plan_of
+from probe.jobs.spec.file import (
+    SpecError,
+    as_yaml,
+    parse_spec,
+    read_spec,
+    schema,
+)
+from probe.jobs.spec.shipped import shipped
+from probe.jobs.spec.template import template, write_template
 
 GOOD = """\
 name: a job

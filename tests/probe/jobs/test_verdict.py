@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.jobs.verdict import judge, tally
+from probe.jobs.report.significance import judge, tally
 
 NOTHING = math.nan
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.jobs import wording
+from probe.jobs.report import formatting
 
 
 @pytest.mark.parametrize(
@@ -25,12 +25,12 @@ from probe.jobs import wording
     ],
 )
 def test_an_estimate_has_the_digits_that_its_interval_bears_out(numbers, written):
-    assert wording.shown(*numbers) == written
+    assert formatting.shown(*numbers) == written
 
 
 @given(st.floats(-1000, 1000), st.floats(0.001, 100), st.floats(0.001, 100))
 def test_what_is_written_is_the_number_within_a_tenth_of_the_interval(estimate, below, above):
-    written = wording.shown(estimate, estimate - below, estimate + above)
+    written = formatting.shown(estimate, estimate - below, estimate + above)
     read = float(written.split(" [")[0].replace("−", "-").replace(",", ""))
     assert abs(read - estimate) <= (below + above) / 2 / 10 + 1e-6
 
@@ -39,9 +39,9 @@ def test_what_is_written_is_the_number_within_a_tenth_of_the_interval(estimate, 
     ("seconds", "written"), [(0.25, "0.2 s"), (59.94, "59.9 s"), (754, "13 min"), (3725, "1 h 02 min"), (None, "–")]
 )
 def test_times_are_written_for_people(seconds, written):
-    assert wording.duration(seconds) == written
+    assert formatting.duration(seconds) == written
 
 
 @pytest.mark.parametrize(("value", "written"), [(3, "3"), (3.0, "3"), (0.25, "0.25"), ("a3.h1", "a3.h1"), (None, "–")])
 def test_labels_are_words(value, written):
-    assert wording.label(value) == written
+    assert formatting.label(value) == written

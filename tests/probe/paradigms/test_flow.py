@@ -14,13 +14,13 @@ from scipy.stats import norm
 
 import probe
 from probe.errors import ProbeError
-from probe.models.time_embedding import TimeEmbedding, input_scale
 from probe.paradigms import Autoregressive, Flow
 from probe.paradigms.flow import antithetic
 from probe.paradigms.paradigm import NO_LABEL
 from probe.paradigms.schedule import clock_of, tau_of, time_of
 from probe.paradigms.soft import Soft, noise, ratio
 from probe.paradigms.soft import step as carried
+from probe.paradigms.time_embedding import TimeEmbedding, input_scale
 from tests.probe.tiny import MASK, VARIANTS, VOCABULARY, model_of, stock_logits, tokens_of
 
 FLOW = Flow(mask_id=MASK)

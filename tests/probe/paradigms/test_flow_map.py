@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probe.errors import ProbeError
-from probe.models.time_embedding import TimeEmbedding
 from probe.paradigms import Flow, FlowMap
 from probe.paradigms.flow_map import TARGETS, _View, eulerian, lagrangian, on_simplex, semigroup
 from probe.paradigms.paradigm import NO_LABEL
 from probe.paradigms.soft import step
+from probe.paradigms.time_embedding import TimeEmbedding
 from tests.probe.paradigms.finite_flow import carried, heading, posterior, state, times
 from tests.probe.tiny import MASK, model_of, tokens_of
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe.errors import CheckpointError, ProbeError
-from probe.models.attachments import attached, load_attachments, save_attachments
 from probe.paradigms import Autoregressive, Fluid
+from probe.paradigms.attachments import attached, load_attachments, save_attachments
 from probe.paradigms.horizon import (
     Horizon,
     competence,

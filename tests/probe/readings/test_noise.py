@@ -188,7 +188,7 @@ def test_nnsight_sees_the_same_and_the_bridge_refuses():
 
 
 def test_a_map_is_told_where_it_goes():
-    from probe.models.time_embedding import TimeEmbedding
+    from probe.paradigms.time_embedding import TimeEmbedding
 
     model = model_of("llama-gqa", FlowMap(mask_id=47))
     for name in ("time", "until"):

@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from probe.tasks.pools import RIDDLES
+from probe.tasks.word_lists import RIDDLES
 from tests.probe.tasks import truth
 from tests.probe.tasks.test_checkers import question, spelt
 from tests.probe.tasks.vocabularies import ASKED, NAMES, batch, tokenizer

@@ -136,9 +136,9 @@ def test_a_vocabulary_of_other_words_is_refused(name):
 
 
 def test_years_in_letters_are_refused():
-    from probe.tasks import greater_than, pools
+    from probe.tasks import greater_than, word_lists
 
-    words = whole_words("a the 1 The from the year to " + " ".join((*pools.EVENTS, *greater_than.VERBS)))
+    words = whole_words("a the 1 The from the year to " + " ".join((*word_lists.EVENTS, *greater_than.VERBS)))
     with pytest.raises(TaskError, match="unknown tokens"):
         task("greater_than").examples(words, 5)
 

@@ -10,7 +10,7 @@ import ast
 import itertools
 import re
 
-from probe.tasks.pools import RIDDLES
+from probe.tasks.word_lists import RIDDLES
 
 
 def countdown(prompt: str, written: str) -> bool:

@@ -14,14 +14,14 @@ import torch
 import yaml
 
 import probe
-from probe.decoding.score import score
 from probe.paradigms import named
 from probe.paradigms.paradigm import NO_LABEL, weighted_loss
 from probe.tasks import vocabulary
+from probe.tasks.score import score
 from probe.training import Recipe, adapt, read_recipe
+from probe.training.batches import Lessons
 from probe.training.checkpoints import last_whole
 from probe.training.curve import EXAMINED, figure, read_curve
-from probe.training.lessons import Lessons
 
 SHAPE = {"model_type": "llama", "layers": 2, "heads": 2, "kv_heads": 1, "d_model": 16, "d_mlp": 32}
 
@@ -98,7 +98,7 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_the_last_checkpoint(tm
         return weighted_loss(logits, labels, counts) * (torch.nan if broken.calls == 4 else 1)
 
     broken.calls = 0
-    monkeypatch.setattr(sys.modules["probe.training.teacher"], "weighted_loss", broken)
+    monkeypatch.setattr(sys.modules["probe.training.trainer"], "weighted_loss", broken)
     with pytest.raises(probe.ProbeError, match=r"training step 3.*seed 0.*checkpoint-2"):
         adapt(recipe(steps=6, save_every=2), tmp_path / "broken", quiet=True)
 
@@ -109,8 +109,8 @@ def test_a_loss_that_leaves_its_lowest_mean_far_below_stops(tmp_path, monkeypatc
         return weighted_loss(logits, labels, counts) * (1 if climbing.calls <= 10 else 3)
 
     climbing.calls = 0
-    monkeypatch.setattr(sys.modules["probe.training.teacher"], "weighted_loss", climbing)
-    monkeypatch.setattr(sys.modules["probe.training.teacher"], "WINDOW", 5)
+    monkeypatch.setattr(sys.modules["probe.training.trainer"], "weighted_loss", climbing)
+    monkeypatch.setattr(sys.modules["probe.training.trainer"], "WINDOW", 5)
     with pytest.raises(probe.ProbeError, match=r"training step 14.*mean loss near.*seed 0, step 14.*checkpoint-10"):
         adapt(recipe(steps=30, save_every=10), tmp_path / "climbing", quiet=True)
 
@@ -142,7 +142,7 @@ def test_low_rank_training_resumes_to_the_same_weights(tmp_path, monkeypatch):
 
     cut.calls = 0
     with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["probe.training.teacher"], "weighted_loss", cut)
+        patched.setattr(sys.modules["probe.training.trainer"], "weighted_loss", cut)
         with pytest.raises(probe.ProbeError, match="checkpoint-4"):
             adapt(plan, tmp_path / "cut", quiet=True)
     assert same(weights(adapt(plan, tmp_path / "cut", quiet=True)), whole)

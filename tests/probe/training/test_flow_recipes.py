@@ -10,7 +10,7 @@ import probe
 from probe.errors import ProbeError
 from probe.models.selftests import NOT_RUN, run_selftests
 from probe.training import Recipe, adapt
-from probe.training.average import Average
+from probe.training.ema import Average
 from tests.probe.training.test_adapt import recipe, same, weights
 
 

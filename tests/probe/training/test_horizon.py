@@ -35,7 +35,7 @@ def test_stage_two_adds_a_head_and_changes_no_weight(tmp_path):
 
 def test_interrupted_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     whole = head_of(made(tmp_path / "whole", horizon=STAGE_TWO))
-    stage = sys.modules["probe.training.horizon"]
+    stage = sys.modules["probe.training.horizon_stage"]
     true_loss, calls = stage.horizon_loss, []
 
     def breaks_once(*args):

@@ -11,10 +11,10 @@ from probe.paradigms import named
 from probe.paradigms.paradigm import NO_LABEL
 from probe.tasks import vocabulary
 from probe.training import Recipe, adapt
-from probe.training.lessons import Lessons
+from probe.training.batches import Lessons
+from probe.training.card import card
 from probe.training.recipe import Text
 from probe.training.text import Pieces, held_out
-from probe.zoo.card import card
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""Residual contributions: how much each layer writes, for what is already there, and in which direction.
+
+With h what enters a layer, a what its attention writes and m what its MLP writes, at the slot that answers:
+
+    ‖a‖/‖h‖   ‖m‖/‖h+a‖   ‖a+m‖/‖h‖        the sizes
+    cos(a, h)   cos(m, h+a)   cos(a+m, h)    the directions: above 0 a layer amplifies what it finds, below 0 it erases
+
+A layer that writes little for what is there, or along it, could be left out with little harm; a profile of these is
+cheap, but it is no causal claim (see `analyses.depth.layer_skipping`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from analyses.activations.answer_states import Questions, asked_of, tabled
+from analyses.result import Result
+from analyses.statistics.per_example import PerExample
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings import Reading
+from probe.tasks import Batch
+
+SITES = ("resid_pre", "attn_out", "mlp_out")
+MEASURES = ("‖a‖/‖h‖", "‖m‖/‖h+a‖", "‖a+m‖/‖h‖", "cos(a, h)", "cos(m, h+a)", "cos(a+m, h)")
+
+
+def contributions(
+    models: Model | Pair,
+    batch: Batch,
+    *,
+    reading: str | Reading = "prefix",
+    asked: Mapping[str, Questions] | Questions | None = None,
+    square: bool = False,
+) -> Result:
+    """Relative size and direction of attention's and the MLP's writes, layer by layer."""
+    asked = asked_of(models, batch, SITES, reading, asked, square)
+    table, _ = tabled(asked, _written)
+    layers = next(iter(asked.values())).model.n_layers
+    table = table.assign(depth=(table["layer"] + 0.5) / layers)
+    axes = {"x": "depth", "colour": "role", "facet": "measure", "x_title": "depth (l + ½)/L"}
+    return Result(
+        "residual_contributions",
+        table,
+        f"What each layer writes, {batch.task}",
+        "h enters a layer, a is attention's write and m the MLP's, at the slot that answers. Sizes are relative to "
+        "what is already there; a cosine above 0 says that a write goes along it, below 0 against it.",
+        "by_depth",
+        {"axes": axes, "reading": str(reading)},
+    )
+
+
+def _written(asked: Questions) -> PerExample:
+    h, a, m = (asked.at(site) for site in SITES)
+    found = sizes_and_directions(h, a, m)
+    return asked.per_example(found, layer=range(h.shape[1]), measure=MEASURES)
+
+
+def sizes_and_directions(h: Tensor, a: Tensor, m: Tensor) -> Tensor:
+    """… × MEASURES, of tensors … × feature."""
+    pairs = ((a, h), (m, h + a), (a + m, h))
+    sizes = [write.norm(dim=-1) / there.norm(dim=-1) for write, there in pairs]
+    return torch.stack([*sizes, *(cosine_similarity(write, there, dim=-1) for write, there in pairs)], -1)

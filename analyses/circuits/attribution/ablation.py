@@ -1,0 +1,82 @@
+"""What stands in place of a source's write when it is taken out.
+
+corrupt    what it writes on the example's corrupt twin
+zero       nothing
+mean       its mean over all clean rows, slot by slot
+resample   what it writes on the clean row of another example (at the same step), drawn once by a seed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from analyses.circuits.attribution.node_outputs import Writes, writes_of
+from probe.errors import ProbeError, nearest
+
+if TYPE_CHECKING:
+    from analyses.circuits.attribution.prompts import Questions
+
+ABLATIONS = ("corrupt", "zero", "mean", "resample")
+
+
+@dataclass
+class Ablation:
+    """One way of taking sources out, for all rows of some questions."""
+
+    questions: Questions
+    kind: str = "corrupt"
+    seed: int = 0
+    neurons: bool = False
+    _mean: Writes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ABLATIONS:
+            raise ProbeError(
+                f"ablation {self.kind!r}",
+                expected="one of " + ", ".join(ABLATIONS),
+                found=repr(self.kind),
+                remedy=nearest(str(self.kind), ABLATIONS),
+            )
+
+    def prepare(self, rows: int) -> None:
+        """What needs a pass over all rows (the means), in chunks of `rows`."""
+        if self.kind != "mean" or self._mean is not None:
+            return
+        total = None
+        for start in range(0, len(self.questions), rows):
+            canvas = self.questions.canvas()[start : start + rows]
+            part = writes_of(self.questions.model, canvas, neurons=self.neurons)[0].map(lambda found: found.sum(0))
+            total = part if total is None else total.less_(part.map(torch.neg))
+        assert total is not None
+        self._mean = total.map(lambda sums: sums / len(self.questions))
+
+    def instead(self, rows: slice, like: Writes) -> tuple[Writes, Tensor | None]:
+        """The writes that replace those of some rows (`like`), and the final norm's output of the run that made
+        them, if one did."""
+        if self.kind == "zero":
+            return like.map(torch.zeros_like), None
+        if self.kind == "mean":
+            self.prepare(rows.stop - rows.start)
+            assert self._mean is not None
+            count = len(like.embed)
+            return self._mean.map(lambda mean: mean.expand(count, *mean.shape).clone()), None
+        if self.kind == "resample":
+            canvas = self.questions.canvas()[self.partners[rows]]
+        else:
+            canvas = self.questions.canvas("corrupt")[rows]
+        return writes_of(self.questions.model, canvas, neurons=self.neurons)
+
+    @property
+    def partners(self) -> Tensor:
+        """For each row, the row of another example at the same step; its own where there is no other."""
+        generator = torch.Generator().manual_seed(self.seed)
+        partner = torch.empty(len(self.questions), dtype=torch.long)
+        for step in self.questions.step.unique():
+            rows = (self.questions.step == step).nonzero()[:, 0]
+            rows = rows[torch.randperm(len(rows), generator=generator)]
+            partner[rows] = rows.roll(1)
+        return partner

@@ -1,0 +1,110 @@
+"""What each chunk of rows contributes to a circuit, how the circuit is made of that, and where it is kept until then.
+
+A part is arrays, so on disk it is an .npz without pickle, named by its rows. A folder belongs to one attribution: a
+fingerprint of the model, the questions and the settings stands beside the parts, and another one is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyses.circuits.attribution.prompts import Questions
+from analyses.circuits.circuit import Circuit, Provenance
+from analyses.circuits.graph import Graph
+from probe.errors import ProbeError
+
+_ABOUT = "attribution.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Sums of the scores of some rows, and what is known of each."""
+
+    edges: NDArray  # (rows or 1, sources, targets)
+    nodes: NDArray  # (rows, nodes)
+    clean: NDArray  # (rows), the metric
+    corrupt: NDArray  # (rows)
+    neurons: NDArray | None = None  # (rows, layers, neurons)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Parts on disk; without a path nothing is kept."""
+
+    path: Path | None
+
+    @classmethod
+    def open(cls, path: str | Path | None, fingerprint_of: Callable[[], str]) -> Folder:
+        if path is None:
+            return cls(None)
+        about, fingerprint = Path(path) / _ABOUT, fingerprint_of()
+        if about.exists() and json.loads(about.read_text())["fingerprint"] != fingerprint:
+            raise ProbeError(
+                f"folder {str(path)!r}",
+                expected="parts of this very attribution",
+                found="those of another model, other questions or other settings",
+                remedy="Give another folder, or delete this one.",
+            )
+        about.parent.mkdir(parents=True, exist_ok=True)
+        about.write_text(json.dumps({"fingerprint": fingerprint}))
+        return cls(Path(path))
+
+    def parts(self) -> Iterator[tuple[slice, Part]]:
+        """What is there, from the first row on and without gaps."""
+        start = 0
+        while self.path is not None and (found := sorted(self.path.glob(f"{start:08}-*.npz"))):
+            stop = int(found[0].stem.partition("-")[2])
+            with np.load(found[0], allow_pickle=False) as arrays:
+                yield slice(start, stop), Part(**dict(arrays))
+            start = stop
+
+    def keep(self, rows: slice, part: Part) -> None:
+        if self.path is None:
+            return
+        found = {one.name: getattr(part, one.name) for one in fields(part) if getattr(part, one.name) is not None}
+        path = self.path / f"{rows.start:08}-{rows.stop:08}.npz"
+        unfinished = path.with_suffix(".unfinished")
+        with unfinished.open("wb") as file:
+            np.savez(file, **found)
+        unfinished.rename(path)
+
+
+class Sums:
+    """Parts put together: means over examples, and the figures of each example."""
+
+    def __init__(self, graph: Graph, questions: Questions, *, by_example: bool):
+        self.graph, self.n = graph, questions.examples
+        self.example, self.weight = questions.example.numpy(), questions.weight.numpy()
+        self.edges = np.zeros(graph.shape)
+        self.nodes = np.zeros((self.n, len(graph.sources) + 1))
+        self.metric = np.zeros(2)  # clean, corrupt
+        self.example_edges = np.zeros((self.n, *graph.shape), np.float32) if by_example else None
+        self.neurons: NDArray | None = None
+
+    def add(self, rows: slice, part: Part) -> None:
+        example, weight = self.example[rows], self.weight[rows]
+        self.edges += part.edges.sum(0, dtype=np.float64)
+        self.metric += [weight @ part.clean, weight @ part.corrupt]
+        np.add.at(self.nodes, example, part.nodes)
+        if self.example_edges is not None:
+            np.add.at(self.example_edges, example, part.edges)
+        if part.neurons is not None:
+            self.neurons = np.zeros((self.n, *part.neurons.shape[1:])) if self.neurons is None else self.neurons
+            np.add.at(self.neurons, example, part.neurons)
+
+    def circuit(self, about: Provenance) -> Circuit:
+        clean, corrupt = (float(total) for total in self.metric / self.n)
+        return Circuit(
+            graph=self.graph,
+            scores=self.edges / self.n * self.graph.valid,
+            per_example=self.nodes,
+            about=replace(about, clean=clean, corrupt=corrupt),
+            example_edges=self.example_edges,
+            neurons=self.neurons,
+        )

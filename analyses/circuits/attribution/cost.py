@@ -1,0 +1,268 @@
+"""What an attribution will take, said before it begins, and without the weights.
+
+    estimate(config, n=256, length=32)      # for a transformers configuration: memory and time on the device at hand
+    Llama 7B shape, 256 prompts × 32 tokens, m = 5: 31.2 GB (14.5 GB of it weights), 48 rows at a time, 2 min 10 s
+
+Memory is counted: what autograd saves of a pass, what the attribution keeps (`writes`, `reads`), the weights. Time is
+measured where it can be and counted where it must be: a model of the same shape with one layer, and one with three,
+random and thin in vocabulary, are really attributed, which gives the time of a layer on this device with everything
+that a count of FLOPs leaves out. Only the product of writes and reads grows with the square of the layers; its FLOPs
+are known, and its speed is timed by itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from analyses.circuits.attribution.batching import free_memory, rows_that_fit
+from analyses.circuits.attribution.input_gradients import HELD
+from analyses.circuits.graph import Graph
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from analyses.circuits.attribution.gradients import Attribution
+    from probe.models.model import Model
+
+_DEPTHS = (1, 3)  # layers of the models that are timed
+_WORDS = 512  # their vocabulary
+_FLOAT = 4  # bytes of what the attribution keeps
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The numbers that decide what a pass takes."""
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_model: int
+    d_mlp: int
+    vocabulary: int
+    gated: bool
+    itemsize: int
+
+    @classmethod
+    def of(cls, model: Model) -> Shape:
+        return cls.of_config(model.config, model.dtype)
+
+    @classmethod
+    def of_config(cls, config: PretrainedConfig, dtype: torch.dtype = torch.float32) -> Shape:
+        from probe.models.layout import layout_of
+
+        heads = config.num_attention_heads
+        width = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * config.hidden_size
+        return cls(
+            n_layers=config.num_hidden_layers,
+            n_heads=heads,
+            n_kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+            d_head=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            d_model=config.hidden_size,
+            d_mlp=width,
+            vocabulary=config.vocab_size,
+            gated=layout_of(config).mlp_gate is not None,
+            itemsize=dtype.itemsize,
+        )
+
+    @property
+    def graph(self) -> Graph:
+        return Graph(self.n_layers, self.n_heads, self.n_kv_heads)
+
+    @property
+    def projections(self) -> int:
+        """How wide queries, keys and values are together."""
+        return (self.n_heads + 2 * self.n_kv_heads) * self.d_head
+
+    @property
+    def saved(self) -> int:
+        """Bytes that autograd saves of a layer and position, no parameter wanting a gradient."""
+        heads = self.n_heads * self.d_head
+        attention = 4 * heads  # queries, keys and values (repeated for every head), and their mix
+        mlp = (3 if self.gated else 4) * self.d_mlp
+        norms = 2 * self.d_model * (self.itemsize + (_FLOAT if self.itemsize < _FLOAT else 0))
+        return (attention + mlp) * self.itemsize + norms
+
+    @property
+    def kept(self) -> int:
+        """Bytes that the attribution keeps of a layer and position."""
+        narrow = self.n_heads * self.d_head + 2 * self.d_model + self.projections
+        held = HELD * (self.d_model * self.itemsize + (self.n_heads + 2 * self.n_kv_heads) * _FLOAT)
+        return narrow * _FLOAT + self.projections * self.itemsize + held
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the weights, an untied unembedding counted."""
+        heads = self.n_heads * self.d_head
+        layer = self.d_model * (self.projections + heads + (3 if self.gated else 2) * self.d_mlp)
+        return self.itemsize * (self.n_layers * layer + 2 * self.vocabulary * self.d_model)
+
+    def row(self, slots: int, *, neurons: bool = False) -> int:
+        """Bytes that one row of an attribution takes."""
+        extra = 2 * self.d_mlp * _FLOAT if neurons else 0
+        stream = 6 * self.d_model * _FLOAT
+        answer = 6 * self.vocabulary * _FLOAT
+        return slots * (self.n_layers * (self.saved + self.kept + extra) + stream) + answer + 8 * slots**2
+
+    def patched_row(self, slots: int) -> int:
+        """Bytes that one row of a circuit run alone takes."""
+        streams = len(self.graph.sources) + 3 * self.graph.reads_per_layer + 12
+        return slots * streams * self.d_model * _FLOAT + 6 * self.vocabulary * _FLOAT + 8 * slots**2
+
+    def pair_flops(self, tokens: int) -> int:
+        """FLOPs of writes times reads, over all layers."""
+        return 2 * tokens * self.d_model * self.graph.n_edges
+
+
+def bytes_a_row(model: Model, slots: int, *, neurons: bool = False) -> int:
+    return Shape.of(model).row(slots, neurons=neurons)
+
+
+def bytes_a_patched_row(model: Model, slots: int) -> int:
+    return Shape.of(model).patched_row(slots)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes and seconds of one attribution."""
+
+    shape: Shape
+    rows: int
+    at_once: int
+    length: int
+    steps: int
+    memory: int
+    seconds: float
+    free: int
+    device: str
+
+    @property
+    def fits(self) -> bool:
+        return self.memory <= self.free
+
+    def __str__(self) -> str:
+        from probe.tracing.estimate import readable
+
+        shape = f"{self.shape.n_layers} layers, d {self.shape.d_model}"
+        weights, whole = readable(self.shape.weights), readable(self.memory)
+        verdict = "fits" if self.fits else "does not fit"
+        return (
+            f"{shape}, {self.rows} rows × {self.length} tokens, m = {self.steps}, on {self.device}: {whole} "
+            f"({weights} of it weights; {verdict} in {readable(self.free)}), {self.at_once} rows at a time, "
+            f"{_readable_time(self.seconds)}"
+        )
+
+
+def estimate(
+    config: PretrainedConfig,
+    *,
+    n: int,
+    length: int,
+    steps: int = 5,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    at_once: int | None = None,
+) -> Estimate:
+    """What EAP-IG takes for a model of this configuration: `n` rows of `length` tokens. Twice that for a pair."""
+    from probe.models.backbone import usable_device
+
+    place = usable_device(device)
+    shape = Shape.of_config(config, dtype)
+    free = free_memory(place)
+    beside = max(0, free - shape.weights)
+    at_once = min(n, at_once or rows_that_fit(place, shape.row(length), free=beside))
+    seconds = _seconds(config, shape, n, length, steps, place, dtype, at_once)
+    memory = shape.weights + at_once * shape.row(length)
+    return Estimate(shape, n, at_once, length, steps, memory, seconds, free, str(place))
+
+
+def _seconds(
+    config: PretrainedConfig, shape: Shape, n: int, length: int, steps: int, place, dtype: torch.dtype, at_once: int
+) -> float:
+    speed = _product_speed(shape, place)
+    thin = [replace(shape, n_layers=depth) for depth in _DEPTHS]
+    timed = [_timed(config, depth, at_once, length, steps, place, dtype) for depth in _DEPTHS]
+    tokens = at_once * length
+    linear = [took - one.pair_flops(tokens) / speed for took, one in zip(timed, thin, strict=True)]
+    layer = max(0.0, (linear[1] - linear[0]) / (_DEPTHS[1] - _DEPTHS[0]))
+    chunk = linear[0] + layer * (shape.n_layers - _DEPTHS[0]) + shape.pair_flops(tokens) / speed
+    return chunk * n / at_once
+
+
+def _timed(config, depth: int, rows: int, length: int, steps: int, place, dtype: torch.dtype) -> float:
+    """Seconds that a chunk of rows takes in a model of so many layers."""
+    from analyses.circuits.attribution import gradients
+
+    work = random_attribution(_thin(config, depth, place, dtype), rows, length, steps)
+    gradients.along_inputs(work, slice(0, rows))  # once to get warm
+    return _clock(lambda: gradients.along_inputs(work, slice(0, rows)), place)
+
+
+def _thin(config, depth: int, place, dtype: torch.dtype) -> Model:
+    """A model of a configuration's shape, with fewer layers and words and random weights."""
+    from probe.models.layout import layout_of, stock_class
+    from probe.models.model import Model
+    from probe.paradigms import Masked
+
+    fields: dict[str, Any] = copy.deepcopy(config.to_dict())
+    for name in ("layer_types", "quantization_config", "torch_dtype", "dtype"):
+        fields.pop(name, None)
+    layers = "n_layer" if "n_layer" in fields else "num_hidden_layers"
+    special = {name: None for name in fields if name.endswith("_token_id")}
+    thin = type(config)(**{**fields, layers: depth, "vocab_size": _WORDS, **special})
+    with torch.device(place):
+        backbone = stock_class(layout_of(thin))._from_config(thin, dtype=dtype)
+    return Model(backbone, Masked(attention="full", mask_id=0), name="a thin one")
+
+
+def random_attribution(model: Model, rows: int, length: int, steps: int) -> Attribution:
+    """An attribution of random questions, for its cost."""
+    from analyses.circuits.attribution.ablation import Ablation
+    from analyses.circuits.attribution.gradients import Attribution
+    from analyses.circuits.attribution.metrics import logit_difference
+    from analyses.circuits.attribution.prompts import Questions, Truth
+    from probe.readings.reading import Asked, View
+
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(1, min(_WORDS, model.vocabulary), (2, rows, length), generator=generator).to(model.device)
+    view = View.still(torch.zeros(rows, length, dtype=torch.bool))
+    slots = torch.full((rows, 1), length - 1)
+    clean, corrupt = (Asked(model.canvas(one), slots, view) for one in tokens)
+    words = torch.arange(rows, device=model.device) % 2 + 1
+    truth = Truth(words, 3 - words, words[:0], words[:, None] < 0, words[:, None] < 0)
+    questions = Questions(model, clean, corrupt, truth, view.example, view.step, torch.ones(rows), list(range(rows)))
+    return Attribution(model, questions, Graph.of(model), logit_difference, Ablation(questions), steps)
+
+
+def _product_speed(shape: Shape, place: torch.device) -> float:
+    """FLOPs a second of writes times reads, in float32, half the sources by one layer's targets."""
+    sources, targets = len(shape.graph.sources) // 2 + 1, shape.graph.reads_per_layer
+    wide = max(1, (1 << 26) // (4 * (sources + targets)))
+    writes, reads = torch.randn(sources, wide, device=place), torch.randn(targets, wide, device=place)
+    return 2 * sources * targets * wide / _clock(lambda: writes @ reads.T, place, times=5)
+
+
+def _clock(work: Callable[[], Any], place: torch.device, times: int = 1) -> float:
+    def now() -> float:
+        if place.type == "cuda":
+            torch.cuda.synchronize(place)
+        return time.perf_counter()
+
+    start = now()
+    for _ in range(times):
+        work()
+    return (now() - start) / times
+
+
+def _readable_time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

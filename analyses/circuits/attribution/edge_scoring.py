@@ -1,0 +1,149 @@
+"""Edge scores: writes times reads, summed over positions, a few positions at a time.
+
+Both sides are kept narrow (`writes`, `reads`), and are spread to the width of the residual stream for one tile of
+positions after the other. A tile's size is a number of bytes, so memory does not grow with rows, heads or layers. All
+sources before a layer are multiplied by all of that layer's targets in one matrix product over position × feature.
+
+A tile never mixes what is to be told apart: roles of positions, and, where the scores of single examples are wanted,
+examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analyses.circuits.attribution.input_gradients import Reads
+from analyses.circuits.attribution.norms import Norm
+from analyses.circuits.graph import Graph
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+TILE = {"cpu": 96 << 20, "cuda": 512 << 20}  # bytes
+WIDE = 48  # targets in one product, at least
+
+Point = tuple[int, Tensor, Tensor]  # a layer, its stream x and its r c, at one point of the path
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """Positions (numbers into rows × slots) that are multiplied together, and where their scores go."""
+
+    tokens: slice | Tensor
+    role: int
+    row: int  # of the rows at hand; 0 where they are summed
+
+
+@dataclass(eq=False)
+class Scoring:
+    """Scores of some rows in the making: (rows or 1, sources, roles, targets before roles)."""
+
+    graph: Graph
+    model: Model
+    roles: Tensor | None  # (rows, slots), the role of each position
+    rows: int
+    slots: int
+    by_row: bool = False
+    sources: slice | None = None  # which of them; None is all
+
+    def __post_init__(self) -> None:
+        self.chosen = self.sources or slice(0, len(self.graph.sources))
+        self.start, self.count = self.chosen.start, self.chosen.stop - self.chosen.start
+        shape = (self.rows if self.by_row else 1, self.count, max(1, len(self.graph.roles)), self.width)
+        self.scores = torch.zeros(shape, dtype=torch.float32, device=self.model.device)
+
+    @property
+    def width(self) -> int:
+        return len(self.graph.layer_targets)
+
+    def take_up(self, reads: Reads, *, last: bool) -> None:
+        """Add what the points of the path that are held contribute; with the last of them, what is kept of them all."""
+        held, reads.held = reads.held, []
+        points = [(layer, x, bend) for point in held for layer, (x, bend) in point.items()]
+        for tile in self.tiles():
+            writes = reads.delta.spread(self.model, tile.tokens, self.chosen)
+            into = self.scores[tile.row, :, tile.role]
+            if points:
+                self._bend(into, writes, points, tile, reads.readers[0].norm)
+            if last:
+                self._straighten(into, writes, reads, tile)
+        if last:
+            self.scores *= torch.as_tensor(self._valid, device=self.scores.device)
+
+    def _bend(self, into: Tensor, writes: Tensor, points: list[Point], tile: Tile, norm: Norm) -> None:
+        """The second term of the norms (see `reads`), at several points of the path in one product."""
+        streams = torch.stack([_flat(x)[tile.tokens].float() for _, x, _ in points], dim=-1)
+        along = torch.bmm(writes.transpose(0, 1), norm.centre_(streams, dim=1))  # (tokens, sources, points)
+        for at, (layer, _, bend) in enumerate(points):
+            before = self._before(layer)
+            into[:before, self.graph.reads(layer)] -= along[:, :before, at].T @ _flat(bend)[tile.tokens]
+
+    def _straighten(self, into: Tensor, writes: Tensor, reads: Reads, tile: Tile) -> None:
+        """The first term, and MLPs and logits, of the whole path: several layers' targets in one product.
+
+        Their cells that are no edges are cleared at the end.
+        """
+        for layers in self._groups():
+            before = self._before(layers[-1], mlp=True)
+            columns = slice(self.graph.reads(layers[0]).start, self.graph.read_of_mlp(layers[-1]) + 1)
+            wide = writes.new_empty(columns.stop - columns.start, *writes.shape[1:])
+            for layer in layers:
+                first = self.graph.reads(layer).start - columns.start
+                reads.readers[layer].widen(_flat(reads.heads[layer])[tile.tokens], wide[first:])
+                wide[self.graph.read_of_mlp(layer) - columns.start] = _flat(reads.mlps[layer])[tile.tokens]
+            into[:before, columns] += _product(writes[:before], wide)
+        into[:, -1:] += _product(writes, _flat(reads.logits)[tile.tokens][None])
+
+    def _groups(self) -> list[range]:
+        """Neighbouring layers, as many as make a product wide enough to be fast."""
+        size = -(-WIDE // (self.graph.reads_per_layer + 1))
+        layers = range(self.model.n_layers)
+        return [layers[start : start + size] for start in range(0, len(layers), size)]
+
+    @property
+    def _valid(self) -> NDArray:
+        """The graph's edges, before roles: (sources, 1, targets)."""
+        return self.graph.valid[self.chosen, None, : self.width]
+
+    def tiles(self) -> Iterator[Tile]:
+        """Every position once."""
+        size = self._tokens_of_a_tile()
+        whole = torch.arange(self.rows * self.slots)
+        role_of = None if self.roles is None else self.roles.flatten().cpu()
+        groups = whole.view(self.rows, self.slots) if self.by_row else whole[None]
+        for row, tokens in enumerate(groups):
+            for role in range(max(1, len(self.graph.roles))):
+                mine = tokens if role_of is None else tokens[role_of[tokens] == role]
+                for part in mine.split(size):
+                    yield Tile(_as_slice(part, self.model.device), role, row)
+
+    def _before(self, layer: int, *, mlp: bool = False) -> int:
+        """How many of the sources at hand come before a layer's attention, or before its MLP."""
+        writes = self.graph.writes(layer)
+        return min(max((writes.stop if mlp else writes.start) - self.start, 0), self.count)
+
+    def _tokens_of_a_tile(self) -> int:
+        width = self.model.d_model * (self.count + WIDE + self.graph.reads_per_layer)
+        return max(1, TILE.get(self.model.device.type, TILE["cpu"]) // (4 * width))
+
+
+def _product(writes: Tensor, reads: Tensor) -> Tensor:
+    """(sources, targets) from (sources, tokens, feature) and (targets, tokens, feature)."""
+    return writes.flatten(1) @ reads.flatten(1).T
+
+
+def _flat(found: Tensor) -> Tensor:
+    return found.flatten(0, 1)
+
+
+def _as_slice(tokens: Tensor, device: torch.device) -> slice | Tensor:
+    """Neighbours as a slice, which copies nothing."""
+    if len(tokens) and bool((tokens.diff() == 1).all()):
+        return slice(int(tokens[0]), int(tokens[-1]) + 1)
+    return tokens.to(device)

@@ -1,0 +1,109 @@
+"""Exact patching: every node, or every edge, by itself, and how much the metric really changes.
+
+    nodes   the model runs with one node's write replaced, at all positions, and everything after it follows
+    edges   one target alone reads the replaced write; what it then writes, everything after it follows
+
+Nothing is linear here, and nothing approximated: a forward pass a node or an edge. This is the ground truth that
+gradients are held against, for models small enough. Several nodes or edges share a pass, each with a copy of the rows.
+The edges of exact-nodes are 0; exact-edges gives the nodes too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from analyses.circuits.attribution.accumulation import Part
+from analyses.circuits.attribution.node_outputs import Writes
+from analyses.circuits.attribution.patching import alone
+from probe.tracing.sites import site
+
+if TYPE_CHECKING:
+    from analyses.circuits.attribution.gradients import Attribution, Compared
+
+
+@torch.no_grad()
+def nodes(work: Attribution, rows: slice) -> Part:
+    """Every node's effect on some rows; the logits' is the effect of all edges into them."""
+    found = work.compared(rows, change=False)
+    edges = torch.zeros(rows.stop - rows.start if work.by_row else 1, *work.graph.shape)
+    return found.part(edges, _node_effects(work, found, rows))
+
+
+@torch.no_grad()
+def edges(work: Attribution, rows: slice) -> Part:
+    """Every edge's effect on some rows, and every node's."""
+    found, graph = work.compared(rows, change=False), work.graph
+    cells = torch.as_tensor(graph.valid).nonzero()
+    cells = cells[cells[:, 1].argsort(stable=True)]  # a target's edges together: layers before it are left alone
+    effects = torch.zeros(rows.stop - rows.start, *graph.shape)
+    for some in cells.split(work.copies(rows)):
+        kept = torch.ones(len(some), *graph.shape, dtype=torch.bool)
+        kept[torch.arange(len(some)), some[:, 0], some[:, 1]] = False
+        effects[:, some[:, 0], some[:, 1]] = (alone_values(work, found, rows, kept) - found.clean).T.cpu()
+    effects *= found.questions.weight[:, None, None]
+    return found.part(effects if work.by_row else effects.sum(0, keepdim=True), _node_effects(work, found, rows))
+
+
+def alone_values(work: Attribution, found: Compared, rows: slice, kept: Tensor) -> Tensor:
+    """The metric (circuits, rows) of circuits that run alone on some rows. `found` holds what stands instead."""
+    roles = None if work.roles is None else work.roles[rows]
+    hidden = alone(work.model, work.graph, found.questions.canvas(), found.other, kept, roles)
+    return _each_copy(work, found, hidden)
+
+
+def _each_copy(work: Attribution, found: Compared, hidden: Tensor) -> Tensor:
+    """The metric (copies, rows) from the final norm's output of the rows several times over."""
+    logits = found.questions.answers(hidden)
+    return torch.stack([work.metric(copy, found.questions.truth) for copy in logits.split(len(found.questions))])
+
+
+def _node_effects(work: Attribution, found: Compared, rows: slice) -> Tensor:
+    """(rows, nodes), weighted."""
+    canvas = found.questions.canvas()
+    values = []
+    for some in torch.arange(len(work.graph.sources)).split(work.copies(rows)):
+        copies = torch.arange(len(canvas), device=canvas.tokens.device).repeat(len(some))
+        with _replaced(work, found.other, some.tolist()):
+            values.append(_each_copy(work, found, work.model.run_trunk(canvas[copies])))
+    nothing = torch.zeros(1, *work.graph.shape, dtype=torch.bool)
+    values.append(alone_values(work, found, rows, nothing))
+    return (torch.cat(values) - found.clean).T.cpu() * found.questions.weight[:, None]
+
+
+@contextmanager
+def _replaced(work: Attribution, instead: Writes, sources: list[int]) -> Iterator[None]:
+    """In copy i of the rows, the write of source i is replaced."""
+    graph, model = work.graph, work.model
+
+    def put(found: Tensor, copies: list[int], value: Tensor, columns: slice = slice(None)) -> Tensor:
+        changed = found.clone().unflatten(0, (len(sources), -1))
+        changed[copies, ..., columns] = value[..., columns].to(found)
+        return changed.flatten(0, 1)
+
+    with ExitStack() as hooks:
+        for copy, source in enumerate(sources):
+            kind, layer = graph.source_kinds[source], int(graph.source_layers[source])
+            if kind == "head":
+                head = source - graph.writes(layer).start
+                columns = slice(head * model.d_head, (head + 1) * model.d_head)
+                hook = _taken(partial(put, copies=[copy], value=instead.heads[layer], columns=columns))
+                hooks.callback(site("z").module(model, layer).register_forward_pre_hook(hook).remove)
+                continue
+            module = model.embedding if kind == "input" else site("mlp_out").module(model, layer)
+            value = instead.embed if kind == "input" else instead.mlps[layer]
+            hooks.callback(module.register_forward_hook(_given(partial(put, copies=[copy], value=value))).remove)
+        yield
+
+
+def _taken(change: Callable[[Tensor], Tensor]):
+    return lambda _module, taken: (change(taken[0]), *taken[1:])
+
+
+def _given(change: Callable[[Tensor], Tensor]):
+    return lambda _module, _taken, found: change(found)

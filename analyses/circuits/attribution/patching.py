@@ -1,0 +1,201 @@
+"""Runs in which some edges carry what they would carry in another run.
+
+A circuit runs alone when every edge outside of it is patched: what a target v reads is then
+
+    in_v  =  x  -  Σ_{u → v outside} (z_u - z'_u)
+
+with x the stream of this very run, z_u what u writes in it, and z'_u what stands instead (the corrupt write, or another
+ablation's). So the run is the model's own, and only the sum is added: before an MLP's norm and the final norm, and for
+each head's query, key and value before a norm of its own. All targets of a layer are one matrix product of the mask of
+what is outside with the differences so far. A target that has nothing outside is left to the model.
+
+Many circuits run in one pass, each with a copy of the rows: the masks have an axis for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from analyses.circuits.attribution import key_directions
+from analyses.circuits.attribution.node_outputs import Writes
+from analyses.circuits.attribution.qkv_projections import Piece, Reader
+from analyses.circuits.graph import Graph
+from probe.paradigms.canvas import Canvas
+from probe.tracing.sites import output_weight, site
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+
+@torch.no_grad()
+def alone(model: Model, graph: Graph, canvas: Canvas, instead: Writes, kept: Tensor, roles: Tensor | None) -> Tensor:
+    """The final norm's output (circuits · rows, slots, feature) of circuits that run alone.
+
+    `kept` is (circuits, sources, targets); `roles` the role of each position (rows, slots) where the graph has roles.
+    """
+    circuits, rows = len(kept), len(canvas)
+    run = _Run(model, graph, instead, kept, roles)
+    with run.patched(), run.parted(canvas):
+        return model.run_trunk(canvas[torch.arange(rows, device=canvas.tokens.device).repeat(circuits)])
+
+
+class _Run:
+    """One pass: who is patched where, and what has been written so far."""
+
+    def __init__(self, model: Model, graph: Graph, instead: Writes, kept: Tensor, roles: Tensor | None):
+        self.model, self.graph, self.instead = model, graph, instead
+        rows, self.slots, self.width = instead.embed.shape
+        self.tokens = rows * self.slots
+        outside = ~kept.to(instead.embed.device) & torch.as_tensor(graph.valid, device=instead.embed.device)
+        self.outside = outside.unflatten(-1, (max(1, len(graph.roles)), -1)).float()  # circuit, source, role, target
+        self.roles = None if roles is None else roles.flatten().to(instead.embed.device)
+        self.patched_targets = outside.unflatten(-1, (max(1, len(graph.roles)), -1)).any(2).any(1).any(0).cpu()
+        wanted = outside.any(2).any(0).cpu()
+        self.wanted = wanted.nonzero()[:, 0].tolist()  # sources that have an edge outside, which alone are kept
+        self.differences = instead.embed.new_zeros(len(kept), len(self.wanted), self.tokens, self.width)
+        self.place = {source: at for at, source in enumerate(self.wanted)}
+        self.outside = self.outside[:, self.wanted]
+        self.projected: dict[int, Tensor] = {}
+        self.readers = [Reader.of(model, layer, directions=graph.directions) for layer in range(model.n_layers)]
+
+    @contextmanager
+    def patched(self) -> Iterator[None]:
+        model, layout = self.model, self.model.layout
+        with ExitStack() as hooks:
+
+            def before(module: nn.Module, hook) -> None:
+                hooks.callback(module.register_forward_pre_hook(hook).remove)
+
+            def after(module: nn.Module, hook) -> None:
+                hooks.callback(module.register_forward_hook(hook).remove)
+
+            after(model.embedding, self._embedded)
+            for layer, block in enumerate(model.blocks):
+                if self.patched_targets[self.graph.reads(layer)].any():
+                    reader = self.readers[layer]
+                    before(layout.of_block(block, "attention_norm"), self._project(layer, reader))
+                    for module in reader.modules:
+                        after(module, self._hand_out(layer, reader.of_module(module)))
+                before(site("z").module(model, layer), self._heads_written(layer))
+                before(layout.of_block(block, "mlp_norm"), self._shift(self.graph.read_of_mlp(layer)))
+                after(site("mlp_out").module(model, layer), self._mlp_written(layer))
+            before(layout.part(model.backbone, "final_norm"), self._shift(len(self.patched_targets) - 1))
+            yield
+
+    def _missing(self, targets: slice) -> Tensor:
+        """What targets are to read less: (circuits, targets, tokens, feature)."""
+        before = int(self.graph.before[targets.start])
+        known = sum(source < before for source in self.wanted)
+        differences = self.differences[:, :known]
+        circuits, count = len(differences), targets.stop - targets.start
+        missing = differences.new_zeros(circuits, count, self.tokens, self.width)
+        for role in range(self.outside.shape[2]):
+            share = self.outside[:, :known, role, targets].transpose(1, 2)
+            if self.roles is None:
+                torch.bmm(share, differences.flatten(2), out=missing.flatten(2))
+                continue
+            mine = (self.roles == role).nonzero()[:, 0]
+            missing[:, :, mine] = torch.bmm(share, differences[:, :, mine].flatten(2)).unflatten(-1, (-1, self.width))
+        return missing
+
+    def _project(self, layer: int, reader: Reader):
+        """Queries, keys and values, each from what its own target reads."""
+
+        def hook(norm: nn.Module, taken: tuple) -> None:
+            stream = taken[0]
+            missing = self._missing(self.graph.reads(layer))
+            read = stream.view(len(missing), 1, self.tokens, -1).to(missing) - missing
+            seen = norm.forward(read.to(stream.dtype)).transpose(0, 1).flatten(1, 2)  # target, circuits · tokens, …
+            columns = []
+            for piece in reader.pieces:
+                weight = piece.weight.unflatten(1, (-1, reader.d_head)).transpose(0, 1)
+                found = torch.bmm(seen[piece.heads(reader.d_head)], weight).transpose(0, 1).flatten(1)
+                bias: Tensor | None = piece.module.bias  # type: ignore[assignment]  # a Linear's or a Conv1D's
+                columns.append(found if bias is None else found + bias[piece.columns])
+            self.projected[layer] = torch.cat(columns, dim=-1).view(*stream.shape[:2], -1)
+
+        return hook
+
+    def _hand_out(self, layer: int, pieces: list[Piece]):
+        """What a projection is made to put out; of GPT-2's, the copies go straight to the attention."""
+        handed = [piece.part for piece in pieces if not (piece.copy and self.model.layout.fused)]
+
+        def hook(_module, _taken, _found) -> Tensor:
+            return torch.cat([self.projected[layer][..., part] for part in handed], dim=-1)
+
+        return hook
+
+    @contextmanager
+    def parted(self, canvas: Canvas) -> Iterator[None]:
+        """Where the graph has directions, keys and values in two copies."""
+        if not self.graph.directions:
+            yield
+            return
+        with key_directions.parted(self.model, canvas, copies=len(self.differences)) as sides, ExitStack() as hooks:
+            for layer, side in enumerate(sides):
+                if side.split is not None and self.patched_targets[self.graph.reads(layer)].any():
+                    side.split = partial(self._split, layer)
+                elif side.split is None and not self.patched_targets[self.graph.reads(layer)].any():
+                    for name in ("key", "value"):  # nobody patches them: the copies are alike
+                        module = self.model.layout.of_block(self.model.blocks[layer], name)
+                        hooks.callback(module.register_forward_hook(_twice).remove)
+            yield
+
+    def _split(self, layer: int, key: Tensor, value: Tensor) -> tuple[key_directions.Copies, key_directions.Copies]:
+        copies = [piece for piece in self.readers[layer].pieces if piece.copy]
+        right = self.projected[layer][..., copies[0].part].unflatten(-1, (2, *key.shape[1::2])).permute(2, 0, 3, 1, 4)
+        return (key, right[0]), (value, right[1])
+
+    def _shift(self, target: int):
+        """An MLP's or the logits' read, less what is missing."""
+
+        def hook(_module, taken: tuple) -> tuple | None:
+            if not self.patched_targets[target]:
+                return None
+            missing = self._missing(slice(target, target + 1))[:, 0].view(taken[0].shape)
+            return ((taken[0].to(missing) - missing).to(taken[0].dtype), *taken[1:])
+
+        return hook
+
+    def _embedded(self, _module, _taken, found: Tensor) -> None:
+        if 0 in self.place:
+            self.differences[:, self.place[0]] = self._difference(found, self.instead.embed)
+
+    def _mlp_written(self, layer: int):
+        source = self.graph.writes(layer).stop
+
+        def hook(_module, _taken, found: Tensor) -> None:
+            if source in self.place:
+                self.differences[:, self.place[source]] = self._difference(found, self.instead.mlps[layer])
+
+        return hook
+
+    def _heads_written(self, layer: int):
+        at = self.graph.writes(layer)
+        heads = [source - at.start for source in self.wanted if at.start <= source < at.stop]
+
+        def hook(_module, taken: tuple) -> None:
+            self.projected.pop(layer, None)
+            if not heads:
+                return
+            change = self._difference(taken[0], self.instead.heads[layer]).unflatten(-1, (self.model.n_heads, -1))
+            weight = output_weight(self.model, layer)[heads].to(change)
+            first = self.place[at.start + heads[0]]
+            into = self.differences[:, first : first + len(heads)]
+            into.copy_(torch.einsum("cthf,hfd->chtd", change[:, :, heads], weight))
+
+        return hook
+
+    def _difference(self, found: Tensor, instead: Tensor) -> Tensor:
+        """(circuits, tokens, …): what a source writes here, less what stands instead."""
+        return found.float().view(-1, self.tokens, found.shape[-1]) - instead.flatten(0, 1)
+
+
+def _twice(_module, _taken, found: Tensor) -> Tensor:
+    return torch.cat([found, found], dim=-1)

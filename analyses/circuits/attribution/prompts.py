@@ -1,0 +1,141 @@
+"""What a circuit is asked about: the rows of a reading, clean and corrupt, and how much each of them counts.
+
+A reading turns an example into one question or into several (draws of a mask, steps of a decoding run), and has a rule
+for making one figure of them. Attribution is linear in the metric, so the rule becomes a weight: with `weight` the
+scores of the rows add up to the mean over examples, and rows without weight (all but the last step, say) are not
+computed at all. `at_step` asks about one step alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probe.errors import ProbeError
+from probe.paradigms.canvas import Canvas
+from probe.readings import Reading, View, aggregated, comparable
+from probe.readings.reading import Asked
+
+if TYPE_CHECKING:
+    from probe.batch import Batch
+    from probe.models.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What is right in each row, as a metric needs to know it; on the model's device."""
+
+    target: Tensor  # (rows)
+    distractor: Tensor  # (rows)
+    choices: Tensor  # (choices)
+    right: Tensor  # (rows, choices)
+    wrong: Tensor  # (rows, choices)
+    clean: Tensor | None = None  # (rows, vocabulary), the model's logits on the clean questions
+
+    def __getitem__(self, rows: slice | Tensor) -> Truth:
+        clean = None if self.clean is None else self.clean[rows]
+        return Truth(self.target[rows], self.distractor[rows], self.choices, self.right[rows], self.wrong[rows], clean)
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """Rows to be attributed. Indexing gives some of them."""
+
+    model: Model
+    clean: Asked
+    corrupt: Asked
+    truth: Truth
+    example: Tensor  # (rows), which example a row is about, counted from 0
+    step: Tensor  # (rows)
+    weight: Tensor  # (rows); those of one example add up to 1
+    kept: list[int]  # the batch's examples that are asked about, by the number that `example` gives them
+
+    @classmethod
+    def of(cls, model: Model, batch: Batch, reading: Reading, *, step: int | None = None) -> Questions:
+        """The rows of a reading that count under its rule, or all of one step's."""
+        return cls.seen(model, batch, reading, reading.view(model, batch), step=step)
+
+    @classmethod
+    def seen(cls, model: Model, batch: Batch, reading: Reading, view: View, *, step: int | None = None) -> Questions:
+        """The same of a view that was made already: a trajectory is decoded each time that one is made."""
+        weight = _weights(view, reading.rule) if step is None else (view.step == step).float()
+        rows = weight.nonzero()[:, 0].cpu()
+        kept, example = view.example[rows].unique(return_inverse=True)
+        if not len(rows):
+            raise ProbeError(
+                f"step {step}",
+                expected="a step at which an answer was still open",
+                found="none",
+                remedy=f"The steps are {sorted(set(view.step.tolist()))}.",
+            )
+        shown = View(
+            view.hidden[rows],
+            view.example[rows],
+            view.step[rows],
+            view.ratio[rows],
+            None if view.written is None else view.written[rows],
+        )
+        clean, corrupt = (reading.ask(model, batch, which, shown) for which in ("clean", "corrupt"))
+        truth = _truth(batch.to(model.device), shown.example.to(model.device))
+        return cls(model, clean, corrupt, truth, example, shown.step, weight[rows], kept.tolist())
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+    def __getitem__(self, rows: slice | Tensor) -> Questions:
+        cut = {
+            which: Asked(asked.canvas[rows], asked.slots[rows], asked.view)
+            for which, asked in (("clean", self.clean), ("corrupt", self.corrupt))
+        }
+        return replace(
+            self,
+            **cut,
+            truth=self.truth[rows],
+            example=self.example[rows],
+            step=self.step[rows],
+            weight=self.weight[rows],
+        )
+
+    @property
+    def examples(self) -> int:
+        return len(self.kept)
+
+    @property
+    def slots(self) -> int:
+        return self.clean.canvas.slots
+
+    def canvas(self, which: str = "clean") -> Canvas:
+        return getattr(self, which).canvas
+
+    def answers(self, hidden: Tensor) -> Tensor:
+        """The answers' logits (rows, vocabulary) in float32, without the mask, from the final norm's output.
+
+        `hidden` may hold the rows several times over.
+        """
+        slots = self.clean.slots.to(hidden.device).repeat(len(hidden) // len(self), 1)
+        unembed = self.model.layout.part(self.model.backbone, "unembed")
+        read = hidden.gather(1, slots[..., None].expand(-1, -1, hidden.shape[-1]))[:, 0]
+        return comparable(unembed(read).float(), self.model)
+
+    def knowing(self, clean: Tensor) -> Questions:
+        """The same rows, with the model's logits on the clean questions."""
+        return replace(self, truth=replace(self.truth, clean=clean))
+
+
+def _weights(view: View, rule: str) -> Tensor:
+    """How much each row counts in its example's figure: what the rule makes of rows that are 1 in one place."""
+    ones = torch.ones(len(view.example))
+    if rule == "mean":
+        return ones / torch.bincount(view.example)[view.example].float()
+    kept = aggregated(view.step.float(), view, rule)  # the step that the rule keeps
+    alike = view.step.float() == kept[view.example]
+    return alike.float()
+
+
+def _truth(batch: Batch, example: Tensor) -> Truth:
+    return Truth(
+        batch.target[example], batch.distractor[example], batch.choices, batch.right[example], batch.wrong[example]
+    )

@@ -1,0 +1,272 @@
+"""Comparison: how much of one model's circuit is found again in another's, between chance and the best there could be.
+
+    compare(ar, diffusion).table                # one row a figure
+    compare(ar, diffusion, cpt, second_seed)    # the first against each of the others
+
+An overlap by itself says nothing. Two random sets of K of N edges share K/(2N-K) (`null`); and one model does not even
+agree with itself when the prompts are others, so the best to be hoped for is the overlap between the circuits of two
+disjoint halves of the prompts *in one model* (`ceiling`, the mean of both models over many ways to halve).
+
+    retention R = (J - J₀) / (J_split - J₀)
+
+has both taken out: 0 is chance, 1 is as alike as prompts allow. Its J, too, is taken between halves (one model's
+circuit on one half, the other's on the other), since a ceiling of half the prompts is no ceiling for a J of all of
+them. So two models of the same weights have R = 1, not more. Where the ceiling is not above chance there is no R (NaN).
+
+Figures, each for all edges and for kinds of edges, of which the same share is taken as of all:
+
+    jaccard            the strongest K of each; over several K
+    retention          as above
+    spearman           rank correlation of |scores|
+    weighted_jaccard   Σ min / Σ max of |scores| that add up to 1; no K
+
+Kinds: `into q`, `from heads` and so on; and where circuits were attributed with directions, `causal` (what an AR model
+has as well) and `right to left` (attention to later positions, which it has not).
+
+Prompts are resampled for intervals, the same ones in both models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analyses import statistics
+from analyses.circuits.circuit import Circuit
+from analyses.circuits.comparison.overlap import (
+    SCALARS,
+    Ranked,
+    chance,
+    shares,
+    similarity,
+    weighted_jaccard,
+)
+from analyses.circuits.comparison.resampling import (
+    Strengths,
+    about_estimate,
+    halves,
+    in_chunks,
+    refuse_unlike,
+)
+from analyses.circuits.graph import Graph
+from analyses.result import Result
+
+KS = (100, 200, 500, 1000, 2000, 5000)
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)  # where a graph is small for these
+FEWEST = 5  # edges of a kind, below which an overlap is a coincidence
+
+Columns = dict[str, NDArray]  # of the table, each (subsets × figures)
+
+
+def compare(
+    circuit: Circuit,
+    *others: Circuit,
+    ks: Sequence[int] | None = None,
+    resamples: int = 400,
+    splits: int = 20,
+    seed: int = 0,
+) -> Result:
+    """The overlap of a circuit with each of the others, with chance, ceiling and interval."""
+    for other in others:
+        refuse_unlike(circuit, other)
+    ks = tuple(ks or budgets(circuit.graph.n_edges))
+    parts = [_compared(Sides(circuit, other, ks, seed), resamples, splits) for other in others]
+    return Result(
+        name="circuit_overlap",
+        table=pd.concat(parts, ignore_index=True),
+        title=f"Circuit overlap with {circuit.about.model} on {circuit.about.task}",
+        reads="How much the strongest K edges have in common. Dotted: chance. Dashed: the same model on other prompts, "
+        "the best there could be. Retention says where between the two the overlap lies: 0 is chance, 1 as alike as "
+        "prompts allow. Bands are 95% intervals over prompts.",
+        drawing="circuit_overlap",
+        about={**asked(circuit), "resamples": resamples, "splits": splits, "seed": seed},
+    )
+
+
+def mass(*circuits: Circuit, resamples: int = 1000, seed: int = 0) -> Result:
+    """Which share of a circuit's attribution each kind of edge has, right-to-left attention among them."""
+    parts = []
+    for one in circuits:
+        kinds, strengths = subsets(one.graph), Strengths(one)
+        masks = np.stack(list(kinds.values()), axis=1).astype(np.float32)
+        whole = (shares(strengths.whole) @ masks)[0]
+        low = high = np.full_like(whole, np.nan)
+        if strengths.known:
+            weights = statistics.resamples(one.n, resamples, seed=seed)
+            low, high = about_estimate(whole, _masses(strengths, masks, weights), most=1.0)
+        figures = {"estimate": whole, "low": low, "high": high, "n": one.n, "null": masks.mean(0)}
+        labels = {"model": one.about.model, "task": one.about.task, "subset": list(kinds)}
+        parts.append(pd.DataFrame({**labels, **figures, "unit": "share of |score|"}).query("subset != 'all'"))
+    axes = {"x": "subset", "colour": "model", "x_title": "kind of edge", "y_title": "share of |score|"}
+    return Result(
+        name="circuit_mass",
+        table=pd.concat(parts, ignore_index=True),
+        title=f"Where the attribution is, on {circuits[0].about.task}",
+        reads="The share of all |edge scores| that each kind of edge has; grey, its share of the edges. Kinds overlap.",
+        drawing="bars",
+        about={**asked(circuits[0]), "resamples": resamples, "seed": seed, "axes": axes},
+    )
+
+
+def _masses(strengths: Strengths, masks: NDArray, weights: NDArray) -> NDArray:
+    return in_chunks(lambda w: shares(strengths.under(w)) @ masks, len(masks), weights)
+
+
+def budgets(edges: int) -> list[int]:
+    """The K at which circuits of a graph are compared: 100 to 5000, or shares of a graph that is small for these."""
+    fit = [k for k in KS if k <= edges / 2]
+    return fit if len(fit) >= 4 else sorted({max(1, round(share * edges)) for share in SHARES})
+
+
+def subsets(graph: Graph) -> dict[str, NDArray[np.bool_]]:
+    """Kinds of edges by name, as masks of the edges (in the order of the matrix)."""
+    source, target = np.nonzero(graph.valid)
+    kinds = np.array([one.kind for one in graph.target_values])[target]
+    from_right = np.array([one.from_right for one in graph.target_values])[target]
+    sources = graph.source_kinds[source]
+    found = {"all": np.ones(len(source), dtype=bool)}
+    if graph.directions:
+        found |= {"causal": ~from_right, "right to left": from_right}
+    found |= {f"into {kind}": kinds == kind for kind in ("q", "k", "v", "mlp", "logits")}
+    names = {"input": "input", "head": "heads", "mlp": "MLPs"}
+    return found | {f"from {name}": sources == kind for kind, name in names.items()}
+
+
+def asked(circuit: Circuit) -> dict[str, Any]:
+    """What a circuit is of, for the `about` of a result."""
+    said = ("task", "reading", "method", "steps", "metric", "ablation", "scope")
+    return {**{name: getattr(circuit.about, name) for name in said}, "edges": circuit.graph.n_edges}
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Two circuits and the figures they are compared by: for each kind of edge, Jaccard at every k and two without."""
+
+    a: Circuit
+    b: Circuit
+    ks: tuple[int, ...]
+    seed: int
+
+    @cached_property
+    def subsets(self) -> dict[str, NDArray[np.bool_]]:
+        return subsets(self.a.graph)
+
+    @cached_property
+    def strengths(self) -> tuple[Strengths, Strengths]:
+        return Strengths(self.a), Strengths(self.b)
+
+    @property
+    def known(self) -> bool:
+        return all(each.known for each in self.strengths)
+
+    @property
+    def edges(self) -> int:
+        return self.a.graph.n_edges
+
+    def ks_of(self, subset: NDArray) -> list[int]:
+        """The same shares of a subset as of all edges."""
+        return [max(1, round(k * subset.mean())) for k in self.ks]
+
+    def ranked(self, strength: NDArray) -> list[Ranked]:
+        """Strengths in order, one subset after the other."""
+        return [Ranked(strength[:, of]) for of in self.subsets.values()]
+
+    def figures(self, a: list[Ranked], b: list[Ranked]) -> NDArray:
+        """(draws × subsets × figures)"""
+        each = zip(a, b, self.subsets.values(), strict=True)
+        return np.stack([similarity(one, two, self.ks_of(of)) for one, two, of in each], axis=1)
+
+    def whole(self) -> NDArray:
+        one, two = (self.ranked(each.whole) for each in self.strengths)
+        return self.figures(one, two)[0]
+
+    def resampled(self, weights: NDArray) -> NDArray:
+        def both(w: NDArray) -> NDArray:
+            one, two = (self.ranked(each.under(w)) for each in self.strengths)
+            return self.figures(one, two)
+
+        return in_chunks(both, self.edges, weights)
+
+    def halved(self, first: NDArray, second: NDArray) -> tuple[NDArray, NDArray]:
+        """The figures within each model (their mean) and across the two, between the halves that weights say."""
+
+        def four(w: NDArray, v: NDArray) -> NDArray:
+            a1, a2, b1, b2 = (self.ranked(each.under(half)) for each in self.strengths for half in (w, v))
+            within = (self.figures(a1, a2) + self.figures(b1, b2)) / 2
+            return np.stack([within, (self.figures(a1, b2) + self.figures(b1, a2)) / 2], axis=1)
+
+        found = in_chunks(four, self.edges, first, second)
+        return found[:, 0], found[:, 1]
+
+    def nulls(self, draws: int = 20) -> NDArray:
+        """(subsets × figures): chance for Jaccard, 0 for Spearman, and the weighted one between strengths that are
+        mixed among the edges.
+        """
+        generator = np.random.default_rng(self.seed)
+        rows = []
+        for of in self.subsets.values():
+            one, two = (each.whole[:, of] for each in self.strengths)
+            mixed = Ranked(generator.permuted(np.repeat(two, draws, axis=0), axis=1))
+            weighted = weighted_jaccard(Ranked(np.repeat(one, draws, axis=0)), mixed).mean()
+            rows.append([*chance(Ranked(one), Ranked(two), self.ks_of(of))[0], 0.0, weighted])
+        return np.array(rows)
+
+
+def _compared(sides: Sides, resamples: int, splits: int) -> pd.DataFrame:
+    """The table of two circuits."""
+    n, seed = sides.a.n, sides.seed
+    whole, nulls = sides.whole(), sides.nulls()
+    if not sides.known:
+        nowhere = np.full_like(whole, np.nan)
+        return _table(sides, _columns(whole, (nowhere, nowhere), nulls, nowhere))
+    interval = about_estimate(whole, sides.resampled(statistics.resamples(n, resamples, seed=seed)), most=1.0)
+    within, across = (each.mean(0) for each in sides.halved(*halves(n, splits, seed=seed)))
+    retained = _retention(across, within, nulls)
+    around = about_estimate(retained, _resampled_retention(sides, nulls, resamples // 4))
+    return _table(
+        sides,
+        _columns(whole, interval, nulls, within),
+        _columns(retained, around, np.zeros_like(whole), np.ones_like(whole)),
+    )
+
+
+def _columns(estimate: NDArray, interval: tuple[NDArray, NDArray], null: NDArray, ceiling: NDArray) -> Columns:
+    return {"estimate": estimate, "low": interval[0], "high": interval[1], "null": null, "ceiling": ceiling}
+
+
+def _retention(across: NDArray, within: NDArray, nulls: NDArray) -> NDArray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(within > nulls + 1e-9, (across - nulls) / (within - nulls), np.nan)
+
+
+def _resampled_retention(sides: Sides, nulls: NDArray, count: int, each: int = 2) -> NDArray:
+    """Retention of resampled prompts, each resample halved in a few ways."""
+    drawn = np.repeat(statistics.resamples(sides.a.n, max(count, 2), seed=sides.seed + 1), each, axis=0)
+    first, second = halves(sides.a.n, len(drawn), seed=sides.seed + 2, drawn=drawn)
+    within, across = (part.reshape(-1, each, *part.shape[1:]).mean(1) for part in sides.halved(first, second))
+    return _retention(across, within, nulls)
+
+
+def _table(sides: Sides, overlaps: Columns, retained: Columns | None = None) -> pd.DataFrame:
+    a, b = sides.a.about, sides.b.about
+    rows = []
+    for number, (kind, of) in enumerate(sides.subsets.items()):
+        names = {"model": a.model, "other": b.model, "task": a.task, "subset": kind, "edges": int(of.sum())}
+        for at, k in enumerate(sides.ks_of(of)):
+            where = {**names, "k": k, "share": sides.ks[at] / sides.edges}
+            for measure, columns in {"jaccard": overlaps, "retention": retained}.items():
+                if columns is not None and (k >= FEWEST or kind == "all"):
+                    rows.append({**where, "measure": measure, **_cell(columns, number, at)})
+        for at, measure in enumerate(SCALARS, start=len(sides.ks)):
+            rows.append({**names, "k": 0, "share": np.nan, "measure": measure, **_cell(overlaps, number, at)})
+    return pd.DataFrame(rows).assign(n=sides.a.n)
+
+
+def _cell(columns: Columns, *at: int) -> dict[str, float]:
+    return {name: float(values[at]) for name, values in columns.items()}

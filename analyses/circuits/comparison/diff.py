@@ -1,0 +1,213 @@
+"""The circuit diff: which edges the second model kept, lost and gained, held against what a new seed would change.
+
+    diff(ar, diffusion, null=[(ar, ar_seed2), (diffusion, diffusion_seed2)]).table
+
+An edge is of a model's circuit if it is among its strongest K. One that is in the first circuit only *may* be lost, and
+one in the second only gained; but sets differ for two reasons that mean nothing. Other prompts would have drawn other
+edges over the line: prompts are resampled, the same in both models, and `confidence` is the share of resamples in which
+the edge is on the same two sides. And another seed would have trained another circuit: `p` says how common such a loss
+is between two models that differ in their seed alone.
+
+For that an edge's strength is its share of all |scores|, and a loss is how little is left of it in the other model,
+
+    ratio = strength in the other model / strength in the model whose circuit it is of.
+
+The ratios of a pair of seeds, both ways, are a null: p = (1 + those no larger) / (1 + all). Where there are several
+pairs (an AR model's seeds, trained apart from the first step, and its twin's, adapted from one model) p is the largest
+of theirs: a change is one only if neither kind of chance explains it. An edge is called lost or gained where p ≤ `rate`
+and its confidence is high enough; otherwise it stays `undecided`. So if the second model were nothing but another seed
+of either kind, no more than `rate` of a circuit's edges would be called, on average over seeds. One pair of seeds may
+lie further apart than the next, so each that is added makes that safer. (`q` corrects for the number of edges.) Seeds
+that have little in common call little: it takes an edge of which nothing is left.
+
+Without a second seed the null is the same model on other prompts (disjoint halves, of both models): less than it ought
+to be, and the result says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analyses import statistics
+from analyses.circuits.circuit import Circuit
+from analyses.circuits.comparison.compare import asked
+from analyses.circuits.comparison.overlap import Ranked, shares
+from analyses.circuits.comparison.resampling import (
+    Strengths,
+    about_estimate,
+    halves,
+    in_chunks,
+    refuse_unlike,
+)
+from analyses.result import Result
+from probe.errors import ProbeError
+
+STATUSES = ("kept", "lost", "gained", "undecided")
+_SPLITS = 10  # ways to halve the prompts, where there is no second seed
+
+
+def diff(
+    a: Circuit,
+    b: Circuit,
+    *,
+    null: Sequence[tuple[Circuit, Circuit]] = (),
+    k: int | None = None,
+    rate: float = 0.05,
+    confidence: float = 0.95,
+    resamples: int = 400,
+    seed: int = 0,
+) -> Result:
+    """What b kept, lost and gained of a's circuit of k edges (200, or a tenth of a small graph).
+
+    `null` are pairs of circuits of models that differ in their seed alone. `rate` is how many edges may be called
+    falsely, `confidence` what the prompts must agree to.
+    """
+    for one, other in ((a, b), *((a, one) for pair in null for one in pair)):
+        refuse_unlike(one, other)
+    k = min(200, round(0.1 * a.graph.n_edges)) if k is None else k
+    a.mask(k)  # refuses a k that there is not
+    found = _Found.of(a, b, k)
+    table = _table(a, b, found, _nulls(a, b, null, k, seed), confidence, rate, resamples, seed)
+    count = {status: int(np.count_nonzero(table["status"].to_numpy() == status)) for status in STATUSES}
+    against = [f"{one.about.model} ~ {other.about.model}" for one, other in null] or ["other prompts of the same model"]
+    return Result(
+        name="circuit_diff",
+        table=table,
+        title=f"{b.about.model} against {a.about.model} on {a.about.task}: "
+        + ", ".join(f"{number} {status}" for status, number in count.items()),
+        reads=f"Edges among the strongest {k} of either model. Lost or gained: less is left of it than of "
+        f"{1 - rate:.0%} of edges between {', and between '.join(against)}; and {confidence:.0%} of resampled prompts "
+        f"agree. Were there no more to it than that, at most {rate * k:.1f} edges of each model would be called.",
+        drawing="circuit_diff",
+        about={
+            **asked(a),
+            "n_layers": a.graph.n_layers,
+            "n_heads": a.graph.n_heads,
+            "n_kv_heads": a.graph.n_kv_heads,
+            "k": k,
+            "rate": rate,
+            "confidence": confidence,
+            "null": against,
+            "counts": count,
+            "resamples": resamples,
+            "seed": seed,
+        },
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The edges among the strongest k of either circuit: where they stand, and in which they are."""
+
+    edges: NDArray[np.int_]  # among the edges of the graph
+    in_a: NDArray[np.bool_]
+    in_b: NDArray[np.bool_]
+    share_a: NDArray
+    share_b: NDArray
+    k: int
+
+    @classmethod
+    def of(cls, a: Circuit, b: Circuit, k: int) -> _Found:
+        strength = [Strengths(one).whole for one in (a, b)]
+        inside = [Ranked(each).places[0] < k for each in strength]
+        edges = np.flatnonzero(inside[0] | inside[1])
+        share = [shares(each)[0, edges] for each in strength]
+        return cls(edges, inside[0][edges], inside[1][edges], share[0], share[1], k)
+
+    @property
+    def ratio(self) -> NDArray:
+        """What is left of an edge in the other model; between the two where it is in both."""
+        least, most = np.minimum(self.share_a, self.share_b), np.maximum(self.share_a, self.share_b)
+        own, other = np.where(self.in_a, self.share_a, self.share_b), np.where(self.in_a, self.share_b, self.share_a)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(self.in_a & self.in_b, least / most, other / own)
+
+
+def _nulls(a: Circuit, b: Circuit, pairs: Sequence[tuple[Circuit, Circuit]], k: int, seed: int) -> list[NDArray]:
+    """The ratios, in order, of each pair of models that differ in their seed alone; or else of each model's halves."""
+    if pairs:
+        return [np.sort(_ratios(Strengths(one).whole, Strengths(other).whole, k)) for one, other in pairs]
+    if not (Strengths(a).known and Strengths(b).known):
+        raise ProbeError(
+            f"the diff of {a.about.model!r} and {b.about.model!r}",
+            expected="something to hold it against: a second seed, or edge scores of single examples",
+            found="neither",
+            remedy="Pass null=[(one, its second seed)], or attribute with example_edges=True.",
+        )
+    first, second = halves(a.n, _SPLITS, seed=seed)
+    return [np.sort(_ratios(one.under(first), one.under(second), k)) for one in (Strengths(a), Strengths(b))]
+
+
+def _ratios(one: NDArray, other: NDArray, k: int) -> NDArray:
+    """What is left in the other of the strongest k of each."""
+    own = [shares(strength) for strength in (one, other)]
+    inside = [Ranked(strength).places < k for strength in (one, other)]
+    return np.concatenate([own[1][inside[0]] / own[0][inside[0]], own[0][inside[1]] / own[1][inside[1]]])
+
+
+def _table(
+    a: Circuit,
+    b: Circuit,
+    found: _Found,
+    nulls: list[NDArray],
+    confidence: float,
+    rate: float,
+    resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    change = found.share_b - found.share_a
+    agreed, low, high = _resampled(a, b, found, resamples, seed)
+    changed_sides = found.in_a ^ found.in_b
+    by_null = [(1 + np.searchsorted(null, found.ratio, side="right")) / (1 + len(null)) for null in nulls]
+    p = np.where(changed_sides, np.max(by_null, axis=0), np.nan)
+    sure = changed_sides & (p <= rate) & ~(agreed < confidence)  # not known is not against
+    status = np.select([~changed_sides, ~sure, found.in_a], ["kept", "undecided", "lost"], "gained")
+    valid = a.graph.valid
+    named = a.graph.frame().iloc[found.edges].reset_index(drop=True)
+    table = named.assign(
+        status=status,
+        score=a.scores[valid][found.edges],
+        other_score=b.scores[valid][found.edges],
+        estimate=change,
+        low=low,
+        high=high,
+        n=a.n,
+        unit="share of |score|",
+        ratio=found.ratio,
+        confidence=agreed,
+        p=p,
+        q=statistics.adjusted(p),
+    )
+    for place, (name, label) in enumerate(_names(a, b).items()):
+        table.insert(place, name, label)
+    order = np.argsort(-np.maximum(found.share_a, found.share_b), kind="stable")
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _resampled(a: Circuit, b: Circuit, found: _Found, count: int, seed: int) -> tuple[NDArray, NDArray, NDArray]:
+    """For each edge, the share of resamples that put it on the same sides, and the interval of its change."""
+    both = Strengths(a), Strengths(b)
+    change = found.share_b - found.share_a
+    if not (both[0].known and both[1].known):
+        unknown = np.full(len(change), np.nan)
+        return unknown, unknown, unknown
+
+    def one(weights: NDArray) -> NDArray:
+        strength = [each.under(weights) for each in both]
+        inside = [Ranked(each).places[:, found.edges] < found.k for each in strength]
+        same = (inside[0] == found.in_a) & (inside[1] == found.in_b)
+        share = [shares(each)[:, found.edges] for each in strength]
+        return np.stack([same, share[1] - share[0]], axis=1)
+
+    drawn = in_chunks(one, a.graph.n_edges, statistics.resamples(a.n, count, seed=seed))
+    return drawn[:, 0].mean(0), *about_estimate(change, drawn[:, 1])
+
+
+def _names(a: Circuit, b: Circuit) -> dict[str, Any]:
+    return {"model": b.about.model, "other": a.about.model, "task": a.about.task}

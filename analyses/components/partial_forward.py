@@ -1,0 +1,85 @@
+"""A forward pass that begins midway: at a layer, from the stream that a first, whole pass left there.
+
+What changes in layer l changes nothing before it, so a thousand knock-outs need not compute the layers below theirs a
+thousand times:
+
+    whole = Whole.of(model, canvas)              # one pass: what enters each layer, and what every source writes
+    with whole.begun(layer, rows):               # passes in here begin at `layer`, with these rows of what entered it
+        hidden = model.run_trunk(canvas[rows])
+
+Blocks below are passed by: they hand on what they are given, and what enters the block at `layer` is put in its place.
+Everything else (positions, masks, hooks of edits) is the model's own, so this serves every architecture alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from analyses.circuits.attribution.node_outputs import Writes, writes_of
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+    from probe.paradigms.canvas import Canvas
+
+
+@dataclass(eq=False)
+class Whole:
+    """What a whole pass over a canvas left: `entering`, a stream a layer, and the sources' writes."""
+
+    model: Model
+    entering: list[Tensor]  # per layer (rows, slots, feature)
+    tupled: list[bool]  # per layer: whether the block hands on a tuple
+    writes: Writes
+
+    @classmethod
+    def of(cls, model: Model, canvas: Canvas) -> Whole:
+        entering: list[Tensor] = []
+        tupled: list[bool] = []
+
+        def keep(_block: nn.Module, taken: tuple, given: Tensor | tuple) -> None:
+            entering.append(taken[0].detach())
+            tupled.append(isinstance(given, tuple))
+
+        with ExitStack() as hooks:
+            for block in model.blocks:
+                hooks.callback(block.register_forward_hook(keep).remove)
+            writes, _ = writes_of(model, canvas)
+        return cls(model, entering, tupled, writes)
+
+    @contextmanager
+    def begun(self, layer: int, rows: Tensor) -> Iterator[None]:
+        """Passes of `rows` inside begin at `layer`."""
+        stream = self.entering[layer][rows.to(self.entering[layer].device)]
+        below, first = self.model.blocks[:layer], self.model.blocks[layer]
+        with ExitStack() as undo:
+            for block, tupled in zip(below, self.tupled, strict=False):
+                undo.callback(_restored(block))
+                block.forward = _passed_by(tupled)  # type: ignore[method-assign]  # hooks stay, the work is left out
+            if layer:
+                undo.callback(first.register_forward_pre_hook(lambda _, taken: (stream, *taken[1:])).remove)
+            yield
+
+
+def _passed_by(tupled: bool):
+    def forward(stream: Tensor, *_given: object, **_named: object) -> Tensor | tuple[Tensor]:
+        return (stream,) if tupled else stream
+
+    return forward
+
+
+def _restored(block: nn.Module):
+    """Undoes a replaced `forward`, be it the class's own or one that was put there before (accelerate does)."""
+    own = vars(block).get("forward")
+
+    def restore() -> None:
+        if own is None:
+            del block.forward
+        else:
+            block.forward = own  # type: ignore[method-assign]  # what it had of its own
+
+    return restore

@@ -1,0 +1,162 @@
+"""The skip-effect matrix: how much later layers change what they write when an earlier one is left out.
+
+    E[s, l] = max over positions of ‖Δ_l − Δ_l^{without s}‖ / ‖Δ_l‖,     Δ_l = what layer l adds to the residual stream
+
+A model that computes in stages has strong effects below the diagonal; one whose layers all add to the same guess has
+weak ones. *Where* the effect shows tells which way it travels, so left and right stand apart, in two ways:
+
+    left, right   the layer is left out everywhere; the effect is looked for left and right of the slot that answers
+    ←, →          the layer is left out on one side of a border only, and looked for on the other: what flows across.
+                  Under a causal mask nothing flows left, and ← is exactly 0
+
+The text with nothing left out and its variants, each without one layer, are rows of one batch, so both updates of a
+layer are at hand at the same moment: nothing is kept from one layer to the next, and 32 layers over 2,048 tokens take
+no more memory than the forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from analyses.result import Result
+from analyses.statistics.contrasts import compared
+from analyses.statistics.per_example import PerExample
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.paradigms.canvas import Canvas
+from probe.readings import Asked, Reading, TrajectoryReading
+from probe.readings.by_role import roles
+from probe.tasks import Batch
+
+SIDES = ("all", "left", "right")
+FLOWS = ("←", "→")
+SLOTS_AT_ONCE = 8192
+
+
+def effects(
+    models: Model | Pair,
+    batch: Batch,
+    *,
+    reading: str | Reading = "prefix",
+    flows: bool = False,
+    border: int | None = None,
+    square: bool = False,
+) -> Result:
+    """E[skipped, layer] of each model, on all positions and on each side of the slot that answers.
+
+    `flows` adds what crosses a border (a place; the middle of the text unless given), at three times the cost.
+    """
+    made, names = {}, {}
+    for role, (model, how) in roles(models, reading, square=square).items():
+        made[role], names[role] = _of_model(model, how.ask(model, batch), how, len(batch), flows, border), model.name
+    titles = {"x_title": "layer left out", "y_title": "layer whose update changes", "z_title": "E"}
+    axes = {"x": "skipped", "y": "layer", "facet": "panel", **titles}
+    return Result(
+        "skip_effects",
+        compared(made, names, batch.task),
+        f"What leaving a layer out does to the others, {batch.task}",
+        "A cell is the largest relative change in what a layer writes when another one is left out. Left and right: "
+        "looked for on that side of the slot that answers. Arrows: left out on one side of a border and looked for "
+        "across it; nothing flows left under a causal mask.",
+        "skip_effects",
+        {"axes": axes, "reading": str(reading), "border": border},
+    )
+
+
+def _of_model(model: Model, asked: Asked, reading: Reading, n: int, flows: bool, border: int | None) -> PerExample:
+    slots = asked.canvas.slots
+    found = effect(model, asked.canvas, asked.slots.cpu())
+    if flows:
+        cut = torch.full((len(asked.canvas), 1), slots // 2 if border is None else border)
+        found = torch.cat([found, flow(model, asked.canvas, cut)], -1)
+    layers, step = range(model.n_layers), asked.view.step if isinstance(reading, TrajectoryReading) else None
+    axes = {"skipped": layers, "layer": layers, "side": [*SIDES, *(FLOWS if flows else ())]}
+    return PerExample.from_questions(found, asked.view.example, n, step=step, **axes)
+
+
+def effect(model: Model, canvas: Canvas, at: Tensor) -> Tensor:
+    """E of each row (row × skipped × layer × SIDES), a layer being left out everywhere; sides of the slots `at`."""
+    slot = torch.arange(canvas.slots)
+    everywhere = torch.ones(len(canvas), canvas.slots, dtype=torch.bool)
+    sides = torch.stack([everywhere, slot < at, slot > at], 1)
+    return _measured(model, canvas, everywhere, sides)
+
+
+def flow(model: Model, canvas: Canvas, border: Tensor) -> Tensor:
+    """E across a border (row × skipped × layer × FLOWS): left out from it on and seen before it, and the reverse."""
+    left = torch.arange(canvas.slots) < border
+    leftwards = _measured(model, canvas, ~left, left[:, None])
+    return torch.cat([leftwards, _measured(model, canvas, left, ~left[:, None])], -1)
+
+
+@torch.no_grad()
+def _measured(model: Model, canvas: Canvas, skipped_at: Tensor, sides: Tensor) -> Tensor:
+    """row × skipped × layer × side. `skipped_at` (row × slot): where layers are left out; `sides` (row × side × slot):
+    where the effect is looked for."""
+    per_pass = max(1, min(model.n_layers, SLOTS_AT_ONCE // canvas.slots - 1))  # variants beside the whole one
+    rows_at_once = max(1, SLOTS_AT_ONCE // (canvas.slots * (per_pass + 1)))
+    found = torch.zeros(len(canvas), model.n_layers, model.n_layers, sides.shape[1])
+    for start in range(0, len(canvas), rows_at_once):
+        rows = slice(start, start + rows_at_once)
+        for first in range(0, model.n_layers, per_pass):
+            layers = range(first, min(first + per_pass, model.n_layers))
+            variants = _Variants(model, layers, skipped_at[rows], sides[rows])
+            with variants.attached():
+                model.run_trunk(_repeated(canvas[rows], 1 + len(layers)))
+            found[rows, first : layers.stop] = torch.stack(variants.found, 2).cpu()
+    return found
+
+
+@dataclass
+class _Variants:
+    """One pass over rows and their variants: the rows as they are first, then all of them without each of `layers`."""
+
+    model: Model
+    layers: range
+    skipped_at: Tensor
+    sides: Tensor
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        self.found: list[Tensor] = []  # a layer at a time: row × skipped × side
+        where = self.skipped_at.to(self.model.device)[..., None]
+        sides = self.sides.to(self.model.device)
+
+        def after(layer: int):
+            def hook(_, taken: tuple, given: Tensor | tuple) -> Tensor | tuple:
+                before, out = taken[0], given[0] if isinstance(given, tuple) else given
+                if layer in self.layers:
+                    mine = slice(len(where) * (turn := 1 + layer - self.layers.start), len(where) * (turn + 1))
+                    out = out.clone()
+                    out[mine] = torch.where(where, before[mine], out[mine])
+                self.found.append(_change(out - before, sides))
+                return (out, *given[1:]) if isinstance(given, tuple) else out
+
+            return hook
+
+        with ExitStack() as hooks:
+            for layer, block in enumerate(self.model.blocks):
+                hooks.callback(block.register_forward_hook(after(layer)).remove)
+            yield
+
+
+def _change(update: Tensor, sides: Tensor) -> Tensor:
+    """Row × variant × side: the largest relative change of the variants' updates, NaN where a side has no slot."""
+    whole, *others = update.unflatten(0, (-1, len(sides)))
+    change = torch.stack([(other - whole).norm(dim=-1) for other in others], 1)
+    relative = torch.where(change == 0, 0.0, change / whole.norm(dim=-1)[:, None])  # a layer may write nothing at all
+    most = torch.where(sides[:, None], relative[:, :, None], -1.0).amax(-1)
+    return most.masked_fill(~sides.any(-1)[:, None], torch.nan)
+
+
+def _repeated(canvas: Canvas, times: int) -> Canvas:
+    def repeated(part: Tensor) -> Tensor:
+        return part if len(part) == 1 and len(canvas) != 1 else part.repeat(times, *[1] * (part.dim() - 1))
+
+    parts = {name: repeated(getattr(canvas, name)) for name in ("tokens", "allowed", "places", "block")}
+    return replace(canvas, **parts, soft=None if canvas.soft is None else canvas.soft.map(repeated))

@@ -1,0 +1,182 @@
+"""The verdict: Mechanism Shift's claims, as hypotheses whose sign was written down before anything was measured.
+
+Each is held against one figure with its interval, and answered
+
+    supported      the whole interval lies on the claimed side of the threshold
+    contradicted   the whole interval lies on the other side
+    undecided      neither, or q ≥ 0.05 over all claims (Benjamini-Hochberg); more prompts or seeds might tell
+    not measured   nobody measured it, and what would
+
+and beside the answer stands the same figure of the controls, and which of them explains it: if AR-CPT shows it too and
+nothing is left beyond, it is more training; if a second seed differs as much, or a second twin does not show it again,
+it is chance; if the AR weights show it under the diffusion mask, it is the mask. A claim that is "supported, explained
+by more training" is not evidence about diffusion. Intervals are over prompts of these tasks: one pair of twins is one.
+
+The findings of others that point elsewhere are asked in the same way and in the same table.
+
+    verdict({"did": Evidence.of(row), "spread": Evidence.of(row, controls)}).table
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr
+
+from analyses.hypotheses.preregistered import HYPOTHESES, Hypothesis
+from analyses.result import Result
+from analyses.statistics import Estimate, adjusted
+from probe.errors import ProbeError, nearest
+
+SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A figure with its interval, and the same figure's controls where they were measured.
+
+    Controls by name: "more training", "beyond training", "seed (…)", "again (…)", "weights", "mask", "… itself".
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    controls: Mapping[str, Evidence] = field(default_factory=dict)
+    settings: Mapping[str, int] = field(default_factory=dict)  # how many settings of the robustness grid say what
+    tasks: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        row: Mapping[str, Any] | pd.Series | Estimate,
+        controls: Mapping[str, Any] | None = None,
+        settings: Mapping[str, int] | None = None,
+    ) -> Evidence:
+        """From an Estimate of one figure, or a row of any Result's table."""
+        found: Mapping[Any, Any] = row.row() if isinstance(row, Estimate) else dict(row)
+        beside = {name: one if isinstance(one, Evidence) else cls.of(one) for name, one in (controls or {}).items()}
+        estimate, low, high, n = (float(found[name]) for name in ("estimate", "low", "high", "n"))
+        return cls(estimate, low, high, int(n), beside, settings or {})
+
+
+def answer(low: float, high: float, sign: int, threshold: float = 0.0) -> str:
+    """What an interval says of a claimed side of a threshold."""
+    if np.isnan(low) or np.isnan(high):
+        return UNDECIDED
+    below, above = high < threshold, low > threshold
+    if not (below or above):
+        return UNDECIDED
+    return SUPPORTED if above == (sign > 0) else CONTRADICTED
+
+
+def explained(evidence: Evidence, hypothesis: Hypothesis) -> str:
+    """Which controls account for a figure that was found; empty where none does."""
+    verdict = answer(evidence.low, evidence.high, hypothesis.sign, hypothesis.threshold)
+    if verdict not in (SUPPORTED, CONTRADICTED):
+        return ""
+    controls, side = evidence.controls, 1 if evidence.low > hypothesis.threshold else -1
+    if hypothesis.threshold:  # a likeness: what it takes account of is that something was lost
+        more = controls.get("more training")
+        return "more training" if side < 0 and more is not None and more.high < hypothesis.threshold else ""
+    return "; ".join(
+        name
+        for name, accounts in (
+            ("more training", _more_training(controls, side)),
+            ("seed", _seed(evidence, side)),
+            ("mask", _one_part(controls, "mask", "weights", side)),
+            ("weights", _one_part(controls, "weights", "mask", side)),
+            ("AR itself", any(name.endswith("itself") and _on(one, side) for name, one in controls.items())),
+        )
+        if accounts
+    )
+
+
+def _more_training(controls: Mapping[str, Evidence], side: int) -> bool:
+    """AR-CPT shows it as well, and beyond AR-CPT nothing of that side is left."""
+    more, beyond = controls.get("more training"), controls.get("beyond training")
+    return more is not None and beyond is not None and _on(more, side) and not _on(beyond, side)
+
+
+def _seed(evidence: Evidence, side: int) -> bool:
+    """A second seed differs as much, or a second twin does not show it again."""
+    floors = [abs(one.estimate) for name, one in evidence.controls.items() if name.startswith("seed")]
+    again = [one for name, one in evidence.controls.items() if name.startswith("again")]
+    return (bool(floors) and max(floors) >= abs(evidence.estimate)) or any(not _on(one, side) for one in again)
+
+
+def _one_part(controls: Mapping[str, Evidence], part: str, other: str, side: int) -> bool:
+    return part in controls and other in controls and _on(controls[part], side) and not _on(controls[other], side)
+
+
+def _on(one: Evidence, side: int) -> bool:
+    return one.low > 0 if side > 0 else one.high < 0
+
+
+def verdict(evidence: Mapping[str, Evidence], *, pair: str = "", missing: Mapping[str, str] | None = None) -> Result:
+    """Every hypothesis and rival with its answer. `missing`: of those without evidence, why."""
+    known = [one.name for one in HYPOTHESES]
+    for name in evidence:
+        if name not in known:
+            raise ProbeError(
+                f"evidence for {name!r}", expected="a hypothesis", found=repr(name), remedy=nearest(name, known)
+            )
+    rows = [_row(one, evidence.get(one.name), (missing or {}).get(one.name, "")) for one in HYPOTHESES]
+    table = _corrected(pd.DataFrame(rows))
+    counts = table.loc[~table["rival"], "verdict"].value_counts()
+    told = ", ".join(
+        f"{counts[answer]} {answer}"
+        for answer in (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED)
+        if answer in counts
+    )
+    return Result(
+        name="verdict",
+        table=table.assign(pair=pair),
+        title=f"Mechanism Shift's claims{f', {pair}' if pair else ''}: {told}",
+        reads="Each claim's figure with its 95% interval over prompts, right of the line if it is as claimed; every "
+        "line has a scale of its own, and its numbers beside it. Small marks are the same figure of the controls. "
+        "'Explained by' names a control that accounts for it: then it is not diffusion's doing.",
+        drawing="verdict",
+        about={
+            "counts": {str(name): int(count) for name, count in counts.items()},
+            "beside": {name: _beside(found.controls) for name, found in evidence.items()},
+        },
+    )
+
+
+def _corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """An answer stands if it stands among all the claims that were measured."""
+    error = (table["high"] - table["low"]) / (2 * 1.959964)
+    away = (table["estimate"] - table["null"]).abs() / error.where(error > 0, np.nan)
+    q = adjusted(2 * ndtr(-away.to_numpy()))
+    decided = table["verdict"].isin([SUPPORTED, CONTRADICTED]).to_numpy()
+    table = table.assign(q=q)
+    table.loc[decided & (q >= LEVEL), ["verdict", "explained_by"]] = [UNDECIDED, ""]
+    return table
+
+
+def _beside(controls: Mapping[str, Evidence]) -> dict[str, list[float]]:
+    return {name: [one.estimate, one.low, one.high] for name, one in controls.items()}
+
+
+def _row(one: Hypothesis, found: Evidence | None, missing: str) -> dict[str, Any]:
+    named = {"hypothesis": one.name, "claim": one.claim, "written": one.written, "sign": one.sign}
+    named |= {"source": one.source, "rival": one.rival, "null": one.threshold}
+    texts = dict.fromkeys(("explained_by", "controls", "settings", "note"), "")
+    if found is None:
+        nothing = dict.fromkeys(("estimate", "low", "high"), np.nan)
+        return {**named, **nothing, "n": 0, "tasks": 0, "verdict": NOT_MEASURED, **texts, "note": missing}
+    figures = {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n, "tasks": found.tasks}
+    texts["explained_by"] = explained(found, one)
+    texts["controls"] = "; ".join(f"{name} {_shown(of)}" for name, of in found.controls.items())
+    texts["settings"] = ", ".join(f"{count} {name}" for name, count in found.settings.items() if count)
+    return {**named, **figures, "verdict": answer(found.low, found.high, one.sign, one.threshold), **texts}
+
+
+def _shown(one: Evidence) -> str:
+    return f"{one.estimate:+.3g} [{one.low:.3g}, {one.high:.3g}]"

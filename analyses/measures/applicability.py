@@ -1,0 +1,21 @@
+"""Which pairs are no twins: a flow from nothing is comparable with an AR model in what it does, not part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from probe.jobs.spec.model import Spec
+
+
+def needs_twins(place: Mapping[str, Any], spec: Spec) -> str | None:
+    """Why a measure that lays weights, edges or axes of both models side by side does not apply to a pair."""
+    from probe.models.source import look
+
+    pair = spec.labelled["pair"][place["pair"]]
+    where = str(pair.pair or pair.diffusion)
+    _, _, entry = look(where, spec.catalog, paradigm=pair.paradigm, mask_id=pair.mask_id)
+    if entry is None or entry.ar is not None:
+        return None
+    return f"no twin: {where} was trained from nothing, so no part of it is the same part as in the AR model"

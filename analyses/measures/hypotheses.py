@@ -1,0 +1,94 @@
+"""The verdict on a pair: what its results, taken together, say of each claim; and what only the verdict asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from analyses.measures.declare import TWINS, measure
+from analyses.measures.shared_stages import ATTRIBUTION
+from analyses.measures.storage import CIRCUIT
+from probe.jobs.stages.stage import A_PAIR, Stage
+
+if TYPE_CHECKING:
+    from analyses.circuits.circuit import Circuit
+    from analyses.result import Result
+    from probe.jobs.spec.model import Spec
+    from probe.jobs.stages.stage import Inputs
+
+EVIDENCE = (
+    *("overlap", "robustness", "controls?", "two_by_two", "lookahead?", "cross_faithfulness"),
+    *("knockout_curve", "targeted_knockouts", "causal_profile", "causal_front_loading", "output_diffuseness", "cka"),
+)
+
+
+def _verdict(given: Inputs) -> Result:
+    from analyses.hypotheses.decision import verdict
+    from analyses.hypotheses.evidence import gather
+
+    results: list[Result] = []
+    for need in given.unit.needs:
+        found = given[need]
+        results += found.values() if isinstance(found, Mapping) else [found]
+    gathered = gather(results, given.names)
+    return verdict(gathered.evidence, pair=str(given.unit.place["pair"]), missing=gathered.missing)
+
+
+def _sighted(given: Inputs) -> Circuit:
+    """The diffusion model's circuit where it sees what stands right of the answer."""
+    from analyses import circuits
+
+    return circuits.attribute(given.pair.diffusion, given.batch, reading="one_mask", rows=given.rows, **given.knobs)
+
+
+def _lookahead(given: Inputs) -> Result:
+    from analyses.front_loading.tables import lookahead
+
+    pair = given.pair
+    return lookahead(given["circuit"]["diffusion"], given["sighted"], attention=pair.diffusion.paradigm.attention)
+
+
+def _output_diffuseness(given: Inputs) -> Result:
+    from analyses.lens.diffuseness import diffuseness
+    from analyses.measures.from_models import _asked
+
+    return diffuseness(given.pair, given.batch, reading=given.reading, asked=_asked(given))
+
+
+def _causal_front_loading(given: Inputs) -> Result:
+    return given["knockouts"]["causal_front_loading"]
+
+
+def _needs_prefix(place: Mapping[str, Any], spec: Spec) -> str | None:
+    reading = str(spec.labelled["reading"][place["reading"]].made())
+    return None if reading == "prefix" else f"it holds one mask against prefix, and here is {reading}"
+
+
+MEASURES = [
+    Stage(
+        "sighted",
+        "the diffusion model's circuit where it sees the right context",
+        _sighted,
+        CIRCUIT,
+        axes=A_PAIR,
+        needs=("check", "pool"),
+        roles=TWINS,
+        knobs={**ATTRIBUTION, "example_edges": False},
+        passes=17.0,
+        kept=lambda shape: 40.0 * shape["layers"] * (1 + shape["heads"]),  # of nodes alone
+        refuses=_needs_prefix,
+    ),
+    measure(
+        "lookahead", "earlier where the right context is seen?", _lookahead, "circuit", "sighted", roles=("diffusion",)
+    ),
+    measure("output_diffuseness", "components' own outputs, in one figure", _output_diffuseness, "pool", "trace"),
+    measure("causal_front_loading", "how early, by knock-outs", _causal_front_loading, "knockouts", roles=()),
+    measure(
+        "verdict",
+        "the claims: supported, contradicted or undecided, and what else explains it",
+        _verdict,
+        *EVIDENCE,
+        axes=("pair", "reading", "seed"),
+        roles=(),
+    ),
+]

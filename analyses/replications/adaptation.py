@@ -1,0 +1,151 @@
+"""Claims about what adaptation buys and what it costs: decoding in fewer passes, and answers that are kept or lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analyses import statistics
+from analyses.replications.written_answers import (
+    Rule,
+    Written,
+    answers,
+    as_autoregression,
+    exact_difference,
+    refuse_without,
+    share,
+    strides_to_try,
+    told,
+)
+from analyses.result import Result
+from probe.decoding import ORDERS, Sampler, Strides, rule_for
+from probe.errors import ProbeError
+from probe.models.model import Model
+from probe.tasks.task import Task
+
+THRESHOLDS = (0.5, 0.9)
+
+
+def samplers(
+    models: Mapping[str, Model],
+    task: Task,
+    n: int = 500,
+    *,
+    rules: Mapping[str, Sequence[Rule]] | None = None,
+    reference: str = "ar",
+    seed: int = 0,
+    split: str = "test",
+) -> Result:
+    """Accuracy and forward passes of every model under each of its rules (by the model's name), held to a reference.
+
+    A masked model is asked in every order at one, a half, a quarter of the passes that one a token would take, and all
+    at once; and with two thresholds. `p` is the exact McNemar test against the reference's answers.
+    """
+    refuse_without(reference, models)
+    batch = task.examples(models[reference], n, seed=seed, split=split, fewer=True)
+    length = batch.clean.shape[1] - int(batch.positions["completion"].min())
+    _, known = answers(models[reference], task, batch, seed=seed)
+    rows = []
+    for name, model in models.items():
+        asked = (rules or {}).get(name) or _rules_of(model, length)
+        for rule in asked:
+            written, right = answers(model, task, batch, rule, seed=seed)
+            p = np.nan if name == reference else exact_difference(right, known)
+            rows.append({"model": name, "task": batch.task, **_how(name, rule, written), **share(right), "p": p})
+    table = pd.DataFrame(rows).assign(q=lambda found: statistics.adjusted(found["p"]), unit="share right")
+    axes = {"x": "passes", "colour": "way", "facet": "task"}
+    titles = {"x_title": "forward passes an answer", "y_title": "answers right"}
+    return Result(
+        "claim_samplers",
+        table,
+        f"Diffusion decoding against autoregression: {told(task)}",
+        "Up is right more often, left is in fewer forward passes; bands are 95% Wilson intervals. q is the exact "
+        f"McNemar test of each against {reference}, corrected for all of them.",
+        "profile",
+        {"axes": {**axes, **titles}, "reference": reference, "length": length, "seed": seed, "split": split},
+    )
+
+
+def _how(name: str, rule: Rule, written: Written) -> dict[str, Any]:
+    """By which rule, in how many passes; `way` is what rules that differ in their number of passes alone share."""
+    way = name
+    if isinstance(rule, Sampler) and (rule.threshold is not None or rule.steps is not None):
+        way = f"{name}, {'threshold' if rule.threshold is not None else rule.order}"
+    elif isinstance(rule, Strides):
+        way = f"{name}, {'elastic' if rule.elastic else 'strides'}, {'' if rule.verify else 'un'}verified"
+    passes = float(written.passes.mean())
+    return {"way": way, "sampler": written.sampler, "passes": passes, "tokens_per_pass": written.tokens_per_pass}
+
+
+def _rules_of(model: Model, length: int) -> list[Rule]:
+    """The rules that are tried of a paradigm, for answers of a length."""
+    if isinstance(rule_for(model), Strides):
+        return list(strides_to_try(model))
+    if model.paradigm.in_order:
+        return [None]
+    steps = sorted({max(1, length // part) for part in (1, 2, 4, length)}, reverse=True)
+    orders: list[Rule] = [Sampler(order, steps=passes) for order in ORDERS for passes in steps]
+    return orders + [Sampler(threshold=threshold) for threshold in THRESHOLDS]
+
+
+def survival(
+    ar: Model,
+    adapted: Mapping[str, Model],
+    task: Task,
+    n: int = 500,
+    *,
+    reference: str = "masked",
+    seed: int = 0,
+    split: str = "test",
+) -> Result:
+    """Of the questions that the AR twin answers right, the share that each adapted model still does.
+
+    Each writes in its own way, and once more as an autoregressive model (causal attention, left to right), which asks
+    what is left in the weights of what they could do before. `p` is the exact McNemar test against `reference`, the
+    bidirectionally adapted one, asked in the same manner. The models should have been trained for equal steps.
+    """
+    refuse_without(reference, adapted)
+    batch = task.examples(ar, n, seed=seed, split=split, fewer=True)
+    _, known = answers(ar, task, batch, seed=seed)
+    if not known.any():
+        raise ProbeError(
+            f"survival on the task {task.name!r}",
+            expected="questions that the AR twin answers right",
+            found=f"none of {len(batch)}",
+            remedy="Ask an easier task.",
+        )
+    right = {
+        (name, manner): answers(asked, task, batch, seed=seed)[1][known]
+        for name, model in adapted.items()
+        for manner, asked in (("its own way", model), ("as autoregression", as_autoregression(model)))
+    }
+    rows = [
+        {"model": name, "task": batch.task, "manner": manner, **share(of), "p": _p(right, name, reference, manner)}
+        for (name, manner), of in right.items()
+    ]
+    table = pd.DataFrame(rows).assign(q=lambda found: statistics.adjusted(found["p"]), unit="share kept")
+    return Result(
+        "claim_survival",
+        table,
+        f"What is left of the AR twin's answers: {told(task)}",
+        "Each bar is the share of the AR twin's right answers that the adapted model has right, too, with its 95% "
+        f"Wilson interval. q is the exact McNemar test against {reference} asked in the same manner.",
+        "bars",
+        {
+            "axes": {"x": "model", "colour": "manner", "facet": "task", "y_title": "of the AR twin's right answers"},
+            "accuracy_ar": float(known.mean()),
+            "reference": reference,
+            "seed": seed,
+            "split": split,
+        },
+    )
+
+
+def _p(right: Mapping[tuple[str, str], NDArray], name: str, reference: str, manner: str) -> float:
+    if name == reference:
+        return np.nan
+    return exact_difference(right[name, manner], right[reference, manner])

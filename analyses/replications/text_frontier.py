@@ -1,0 +1,221 @@
+"""On text: what flows write, against the discrete twin, independent tokens, and the text itself.
+
+    frontier       how likely an AR model finds what each writes, against how varied that is; and how far off it is
+    beyond_text    by how much a flow comes closer to the text than independent tokens do, and its map in one step than
+                   the flow in one
+
+Likelihood alone can be gamed: text that repeats itself is likely. So each way of writing is a point of two figures, and
+only one that is likelier AND no less varied than another is better. `off` says both in one: the squared distance of the
+frequencies of pairs of neighbours from those of the text, in units of what writing nothing would be off. Noise is taken
+out of it, so text of the same kind is 0 off, and may come out below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analyses import statistics
+from analyses.replications.flows import FACTORISED, STEPS, UNIGRAM
+from analyses.replications.written_answers import (
+    ROWS,
+    Rule,
+    as_autoregression,
+    refuse_without,
+    write,
+)
+from analyses.result import Result
+from analyses.statistics.magnitudes import squares
+from probe.decoding import Flowing, Sampler
+from probe.models.model import Model
+from probe.paradigms import Flow
+
+TEXT = "text itself"
+GIVEN = 8  # tokens of a text that are the prompt
+
+
+def frontier(
+    models: Mapping[str, Model],
+    judge: Model,
+    texts: Tensor,
+    *,
+    reference: str | None = None,
+    given: int = GIVEN,
+    steps: Sequence[int] = STEPS,
+    seed: int = 0,
+) -> Result:
+    """How likely an AR model finds what each model writes, how varied that is, and how far from the text it is.
+
+    `texts` (n × length) are held-out: their first `given` tokens are the prompts, and they themselves, scored alike,
+    say where real text lies. Every model draws: a masked one its tokens, a flow its noise, an AR model left to right.
+    With a `reference`, one of the models, `closer` is by how much less each is off than that one in as many steps.
+    """
+    if reference is not None:
+        refuse_without(reference, models)
+    length = texts.shape[1] - given
+    written = {
+        (name, count): write(model, texts[:, :given], length, _drawing(model, count), seed=seed).tokens
+        for name, model in models.items()
+        for count in (steps if not model.paradigm.in_order else (length,))
+    }
+    written |= {(TEXT, 0): texts, (UNIGRAM, 1): _shuffled(texts, given, seed)}
+    off = {which: _Off(tokens[:, given:], texts[:, given:]) for which, tokens in written.items()}
+    rows = [
+        {"model": name, "steps": count, **_scored(judge, tokens, given), **off[name, count].columns()}
+        | _closer(off[name, count], off.get((reference or "", count)), name == reference)
+        for (name, count), tokens in written.items()
+    ]
+    return Result(
+        "claim_frontier",
+        pd.DataFrame(rows).assign(unit="nats a token", q=lambda found: statistics.adjusted(found["p"])),
+        "What the flows write: likelihood and variety",
+        "Down is what the AR model finds likelier, right is more varied; text that repeats itself is likely and of low "
+        "entropy, so only what lies below AND not left of another is better. Bands: 95% bootstrap over texts. `off`: "
+        "squared distance of pairs of neighbours from the text's (0: like it; 1: like nothing at all)."
+        + (f" `closer`, q: how much less off than {reference} in as many steps." if reference else ""),
+        "profile",
+        {
+            "axes": {
+                "x": "entropy",
+                "colour": "model",
+                "x_title": "unigram entropy of a text (nats)",
+                "y_title": "NLL under the AR model (nats a token)",
+            },
+            "judge": judge.name,
+            "reference": reference,
+            "given": given,
+            "seed": seed,
+        },
+    )
+
+
+def beyond_text(
+    flow: Model,
+    flow_map: Model,
+    masked: Model,
+    texts: Tensor,
+    *,
+    steps: int = STEPS[-1],
+    given: int = GIVEN,
+    seed: int = 0,
+) -> Result:
+    """By how much closer to the text a flow in several steps comes than texts of independent tokens, and its map in one
+    step than the flow in one. All write on from the same held-out `texts`; differences are paired."""
+
+    def off(model: Model, count: int) -> _Off:
+        tokens = write(model, texts[:, :given], texts.shape[1] - given, _drawing(model, count), seed=seed).tokens
+        return _Off(tokens[:, given:], texts[:, given:])
+
+    several, one, mapped, factorised = off(flow, steps), off(flow, 1), off(flow_map, 1), off(masked, 1)
+    unigram = _Off(_shuffled(texts, given, seed)[:, given:], texts[:, given:])
+    held = {
+        f"flow, {steps} steps, over {UNIGRAM}": (several, unigram),
+        f"flow, {steps} steps, over {FACTORISED}": (several, factorised),
+        "flow map, 1 step, over flow, 1 step": (mapped, one),
+    }
+    rows = []
+    for name, (ours, theirs) in held.items():
+        found = statistics.recentred(_less_off, ours.scores, theirs.scores, seed=seed).row(p=True)
+        rows.append({"model": name, **found, "off": ours.estimate, "other": theirs.estimate})
+    return Result(
+        "claim_beyond_text",
+        pd.DataFrame(rows).assign(unit="share of off", q=lambda found: statistics.adjusted(found["p"])),
+        "Closer to the text than independent tokens, and than the flow in one step",
+        "How much less the first is off than the second, with its 95% interval over texts. Off: the squared distance "
+        "of the frequencies of pairs of neighbours from the text's, 0 for text of its kind, 1 for nothing at all.",
+        "forest",
+        {"axes": {"rows": ["model"], "x_title": "difference in how far off"}, "seed": seed, "given": given},
+    )
+
+
+class _Off:
+    """How far what is written is from the text, by the frequencies of pairs of neighbours.
+
+    `scores` are n × pairs: how much more often each pair stands in what was written for a prompt than in the text that
+    stood there, as a share of the length of all the text's frequencies, so that their mean's square is the figure.
+    """
+
+    def __init__(self, written: Tensor, texts: Tensor):
+        ours, theirs = _pairs(written.cpu(), texts.cpu())
+        self.scores = (ours - theirs) / np.sqrt((theirs.mean(0) ** 2).sum())
+        self.found = statistics.recentred(_sum_of_squares, self.scores)
+        self.estimate = float(self.found.estimate)
+
+    def columns(self) -> dict[str, float]:
+        row = self.found.row()
+        return {"off": row["estimate"], "off_low": row["low"], "off_high": row["high"]}
+
+
+def _pairs(*texts: Tensor) -> list[NDArray]:
+    """The frequencies (n × pairs) of pairs of neighbours, in columns that all share."""
+    size = int(max(each.max() for each in texts)) + 1
+    codes = [(each[:, :-1] * size + each[:, 1:]).numpy() for each in texts]
+    known = np.unique(np.concatenate([each.ravel() for each in codes]))
+    found = []
+    for each in codes:
+        at = np.searchsorted(known, each) + len(known) * np.arange(len(each))[:, None]
+        counts = np.bincount(at.ravel(), minlength=len(known) * len(each)).reshape(len(each), len(known))
+        found.append(counts / each.shape[1])
+    return found
+
+
+def _sum_of_squares(scores: NDArray) -> Callable[[NDArray], NDArray]:
+    return lambda weights: squares(weights, scores).sum(1)
+
+
+def _less_off(ours: NDArray, theirs: NDArray) -> Callable[[NDArray], NDArray]:
+    return lambda weights: squares(weights, theirs).sum(1) - squares(weights, ours).sum(1)
+
+
+def _closer(ours: _Off, reference: _Off | None, same: bool) -> dict[str, float]:
+    if reference is None or same:
+        return dict.fromkeys(("closer", "closer_low", "closer_high", "p"), np.nan)
+    found = statistics.recentred(_less_off, ours.scores, reference.scores).row(p=True)
+    names = {"closer": "estimate", "closer_low": "low", "closer_high": "high", "p": "p"}
+    return {name: found[column] for name, column in names.items()}
+
+
+def _drawing(model: Model, steps: int) -> Rule:
+    if isinstance(model.paradigm, Flow):
+        return Flowing(steps)
+    return Sampler(temperature=1.0) if model.paradigm.in_order else Sampler("random", steps=steps, temperature=1.0)
+
+
+def _scored(judge: Model, tokens: Tensor, given: int) -> dict[str, Any]:
+    """The mean NLL of what stands behind the prompts, and its mean entropy, each with its interval."""
+    likely = statistics.mean(_nll(judge, tokens, given)).row()
+    varied = statistics.mean(_entropy(tokens[:, given:])).row()
+    return {**likely, "entropy": varied["estimate"], "entropy_low": varied["low"], "entropy_high": varied["high"]}
+
+
+@torch.no_grad()
+def _nll(judge: Model, tokens: Tensor, given: int) -> NDArray:
+    """The mean NLL (n) of the tokens behind the first `given`."""
+    asked, found = as_autoregression(judge), []
+    for part in tokens.split(ROWS):
+        logits = asked.logits(part)[:, given - 1 : -1].float()
+        if judge.mask_id is not None:
+            logits[..., judge.mask_id] = -torch.inf
+        truth = part[:, given:].to(logits.device)
+        found.append(torch.nn.functional.cross_entropy(logits.transpose(1, 2), truth, reduction="none").mean(1).cpu())
+    return torch.cat(found).double().numpy()
+
+
+def _entropy(tokens: Tensor) -> NDArray:
+    """The entropy (n) of each text's own frequencies of tokens."""
+    same = (tokens[:, :, None] == tokens[:, None, :]).double().mean(2)  # the frequency of the token at each place
+    return same.log().neg().mean(1).cpu().numpy()
+
+
+def _shuffled(texts: Tensor, given: int, seed: int) -> Tensor:
+    """Behind each prompt, tokens drawn from the frequencies of all texts."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(texts), texts.shape[1] - given)
+    drawn = texts.flatten()[torch.randint(texts.numel(), shape, generator=generator)]
+    return torch.cat([texts[:, :given], drawn], 1)

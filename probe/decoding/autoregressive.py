@@ -1,0 +1,38 @@
+"""Autoregression: one token a step, left to right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probe.decoding.passes import Run
+from probe.decoding.trajectory import UNWRITTEN, Log, Trajectory
+from probe.paradigms.sampler import Sampler, choose
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+
+def continue_text(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
+    """The best token behind the text, or a draw at the sampler's temperature, again and again."""
+    generator = torch.Generator().manual_seed(run.seed)
+    start, end = prompt.shape[1], prompt.shape[1] + length
+    tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), UNWRITTEN)], 1)
+    place = torch.arange(end, device=tokens.device).expand_as(tokens)
+    log = Log(tokens, place >= start)
+    for at in range(start, end):
+        last = tokens.new_full((len(tokens),), at - 1)
+        logits = run.passes(tokens[:, :at], last, 1).logits[:, 0]
+        if model.mask_id is not None:
+            logits[:, model.mask_id] = -torch.inf  # a mask is never an answer
+        written = place == at
+        sure = torch.zeros_like(tokens, dtype=torch.float32).masked_fill(~written, torch.nan)
+        sure[:, at] = logits.softmax(-1).amax(-1)
+        state = tokens.clone()
+        tokens[:, at] = choose(logits, rule.temperature, generator)
+        log.step(state, sure, written)
+        run.on_step(at - start, tokens, written)
+    how = "left_to_right" + (f", T {rule.temperature:g}" if rule.temperature else "")
+    return log.finish(tokens, how, run.seed, run.passes.slots)

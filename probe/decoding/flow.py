@@ -1,0 +1,106 @@
+"""Flows: noise is carried to text, all open places at once, in any number of steps.
+
+The way from noise to text is cut into steps that are even on the flow's own clock. One step goes from time s to t:
+
+    z ← (1-t)/(1-s)·z + (t-s)/(1-s)·D
+
+For a flow D is what it takes the text to be at s, and the step is Euler's; for a flow map it is δ_{s,t}, made for this
+very step, so that few steps (or one) suffice. The last step ends at t = 1, where z is D, and the text its best tokens.
+
+What is given stays there: the prompt at its one-hots, τ = 1, through all steps. Open are the places to be written, and
+the mask token within a prompt, so that the same call fills blanks. A place is called committed from the step on from
+which its best token stays what it is in the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probe.decoding.passes import Run
+from probe.decoding.trajectory import GIVEN, Log, Trajectory
+from probe.errors import ProbeError
+from probe.paradigms.flow import MOST, Flow
+from probe.paradigms.soft import Soft, noise
+from probe.paradigms.soft import step as carried
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+
+@dataclass(frozen=True)
+class Flowing:
+    """`steps` from noise to text (None: the paradigm's usual number); `keep` holds every state z in the trajectory."""
+
+    steps: int | None = None
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and (isinstance(self.steps, bool) or self.steps < 1):
+            raise ProbeError(
+                "steps of a flow", expected="a whole number of at least 1", found=repr(self.steps), remedy="Take 1."
+            )
+
+    def __str__(self) -> str:
+        return f"{self.steps} {'step' if self.steps == 1 else 'steps'} of a flow"
+
+
+def flow_to_text(model: Model, prompt: Tensor, length: int, rule: Flowing, run: Run) -> Trajectory:
+    """From noise to text in `rule.steps` steps."""
+    flow, mask = _flow_of(model), model.paradigm.given_mask()
+    tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), mask)], 1)
+    is_open = tokens == mask
+    tau, t = times_of(model, rule)
+    steps, grid = len(tau), torch.cat([tau, torch.ones(1)]).to(tokens.device)
+    clock = flow.clock_of(model)
+    draw = torch.randint(MOST, (len(tokens),), generator=torch.Generator().manual_seed(run.seed))
+    z = noise(draw, tokens.shape[1], model.vocabulary, mask).to(tokens.device)
+    log, best, kept = Log(tokens, is_open), torch.full_like(tokens, -1), []
+    for step in range(steps):
+        now, then = (grid[at].where(is_open, 1.0) for at in (step, step + 1))
+        soft = Soft(now, then, draw, z)
+        state = tokens.where(~is_open, z.argmax(-1))
+        logits = run.passes.whole(replace(model.canvas(state), soft=soft))
+        logits[..., mask] = -torch.inf  # a mask is never an answer
+        denoised = logits.softmax(-1)
+        if rule.keep:
+            kept.append(flow.state(model, state, soft))
+        z = carried(z, clock.time_of(now), clock.time_of(then), denoised)
+        before, best = best, denoised.argmax(-1)
+        changed = is_open & (best != before)
+        log.step(state, denoised.amax(-1), changed, reopened=is_open, busy=is_open.any(1))
+        tokens = tokens.where(~is_open, best)
+        run.on_step(step, tokens, changed)
+    told = log.finish(tokens, str(replace(rule, steps=steps)), run.seed, run.passes.slots)
+    return replace(told, tau=tau, t=t, z=torch.stack(kept, 1) if kept else None)
+
+
+def times_of(model: Model, rule: Flowing) -> tuple[Tensor, Tensor]:
+    """Where each step starts, on the flow's clock and in the interpolant's time."""
+    flow = _flow_of(model)
+    steps = rule.steps or flow.usual_steps
+    tau = torch.arange(steps) / steps
+    return tau, flow.clock_of(model).time_of(tau)
+
+
+def state_at(run: Trajectory, step: int) -> Soft:
+    """What the model saw at a step of a flow's run that kept its states."""
+    if run.z is None or run.tau is None:
+        raise ProbeError(
+            "a flow's trajectory",
+            expected="one that holds its states: z has a number for every token at every place and step",
+            found="one that was told to keep none",
+            remedy="Decode with sampler=probe.decoding.Flowing(steps, keep=True).",
+        )
+    is_open = run.committed_at != GIVEN
+    times = torch.cat([run.tau, torch.ones(1)]).to(is_open.device)
+    now, then = (times[at].where(is_open, 1.0) for at in (step, step + 1))
+    return Soft(now, then, draw=torch.zeros(len(now), dtype=torch.long, device=now.device), z=run.z[:, step])
+
+
+def _flow_of(model: Model) -> Flow:
+    assert isinstance(model.paradigm, Flow)
+    return model.paradigm

@@ -1,0 +1,183 @@
+"""FLUID: strides of masks behind the text, filled by causal diffusion and checked by one causal pass.
+
+A stride appends K masks. At every pass its first open slot takes the best token, and so does every later one that is
+surer than γ. When a stride is full, the same causal pass that would go on predicting shows what autoregression would
+have written there: the stride is kept up to the first token that differs, which is replaced, and the rest is masked
+again. So with verification the text is that of greedy autoregression from the same weights, in fewer passes when the
+drafts are good; without, it is what diffusion alone writes.
+
+K is fixed, or elastic: the model's horizon head (probe.paradigms.horizon) says at the last token of the text how far it
+can see from there. Its hidden state is made by the very pass that drafts first, which therefore shows as many masks as
+the longest stride has; attention being causal, those behind the stride change nothing in it.
+
+For the same reason masks appended to the text and a block inserted behind its last token are one and the same, and
+rows of a batch that are at different points of their strides share every pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probe.decoding.passes import Run, Seen
+from probe.decoding.trajectory import Log, StridesTaken, Trajectory
+from probe.errors import ProbeError
+from probe.paradigms.attachments import attached
+from probe.paradigms.inserted import LONGEST_BLOCK
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+    from probe.paradigms.horizon import Horizon
+
+ELASTIC = "elastic"
+
+
+@dataclass(frozen=True)
+class Strides:
+    """Strides of `length` masks, or "elastic" ones of at least `least`; `threshold` is γ; `verify` checks each stride
+    against autoregression."""
+
+    length: int | str = 8
+    threshold: float = 0.9
+    verify: bool = True
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        fits = self.length == ELASTIC or (isinstance(self.length, int) and self.length >= 1)
+        if not fits or not 0 <= self.threshold <= 1 or not 1 <= self.least <= LONGEST_BLOCK:
+            raise ProbeError(
+                "strides",
+                expected=f"a length from 1 or 'elastic', a threshold from 0 to 1, a least from 1 to {LONGEST_BLOCK}",
+                found=f"length {self.length}, threshold {self.threshold}, least {self.least}",
+                remedy="For example Strides(length=8, threshold=0.9).",
+            )
+
+    def __str__(self) -> str:
+        least = f" from {self.least}" if self.elastic and self.least > 1 else ""
+        how = f"elastic strides{least}" if self.elastic else f"strides of {self.length}"
+        return f"{how}, γ {self.threshold:g}" + (", verified" if self.verify else "")
+
+    @property
+    def elastic(self) -> bool:
+        return self.length == ELASTIC
+
+    @property
+    def longest(self) -> int:
+        """No stride has more masks."""
+        return LONGEST_BLOCK if self.elastic else int(self.length)
+
+
+def stride(model: Model, prompt: Tensor, length: int, rule: Strides, run: Run) -> Trajectory:
+    """Write in strides. Nothing is drawn, so the seed only goes into the record."""
+    mask = model.paradigm.given_mask()
+    model.refuse_mask_in(prompt)
+    tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), mask)], 1)
+    log = Log(tokens, torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens) >= prompt.shape[1])
+    head: Horizon | None = attached(model, "horizon") if rule.elastic else None  # type: ignore[assignment]
+    writer = _Writer(tokens, prompt.shape[1], mask, rule, head, run, log)
+    while writer.busy.any():
+        writer.step()
+    return log.finish(writer.tokens, str(rule), run.seed, run.passes.slots)
+
+
+class _Writer:
+    """The strides of every row. `front` (batch × 1) is where the text ends that stands for good, `limit` where the
+    stride at hand ends; between strides the two are one."""
+
+    def __init__(self, tokens: Tensor, start: int, mask: int, rule: Strides, head: Horizon | None, run: Run, log: Log):
+        self.tokens, self._mask, self._rule, self._head, self._run, self._log = tokens, mask, rule, head, run, log
+        self._place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        self._end = tokens.shape[1]
+        self._front = torch.full((len(tokens), 1), start, device=tokens.device)
+        self._limit = self._front.clone()
+        self._predicted = torch.zeros_like(self._front)
+        self._began = torch.zeros_like(self._front)
+        self._steps = 0
+
+    @property
+    def busy(self) -> Tensor:
+        """Which rows (batch × 1) have text to write or to check."""
+        return self._front < self._end
+
+    def step(self) -> None:
+        """One forward pass: rows without a stride begin one and draft, the others draft on, or are checked."""
+        busy, fresh = self.busy, self.busy & (self._limit == self._front)
+        seen, begin = self._look(fresh)
+        if fresh.any():
+            self._begin_strides(fresh, seen, begin)
+        sure, best = self._answers(seen, begin)
+        inside = (self._place >= self._front) & (self._place < self._limit)
+        is_open = inside & (self.tokens == self._mask)
+        drafting = is_open.any(1, keepdim=True)
+        first_open = self._earliest(is_open)
+        drafted = is_open & ((self._place == first_open) | (sure > self._rule.threshold))
+        checked = inside & ~drafting
+        first_wrong = self._earliest(checked & (self.tokens != best))
+        written = drafted | (checked & (self._place == first_wrong))
+        reopened = checked & (self._place > first_wrong)
+        state = self.tokens
+        self.tokens = torch.where(written, best, state).masked_fill(reopened, self._mask)
+        self._log.step(state, sure.masked_fill(~inside, torch.nan), written, reopened=reopened, busy=busy[:, 0])
+        self._run.on_step(self._steps, self.tokens, written)
+        full = ~(is_open & ~drafted).any(1, keepdim=True)
+        self._end_strides(busy & (~drafting if self._rule.verify else full), first_wrong)
+        self._steps += 1
+
+    def _look(self, fresh: Tensor) -> tuple[Seen, Tensor]:
+        """One pass over the places that matter, and the place (batch × 1) that it begins at: a stride's first while
+        nothing is drafted or all of it is, else its first open one."""
+        is_open = (self.tokens == self._mask) & (self._place < self._limit)
+        first_open = self._earliest(is_open)
+        begin = torch.where(first_open < self._limit, first_open, self._front)
+        limit = torch.where(fresh, (self._front + self._rule.longest).clamp(max=self._end), self._limit)
+        width = int((limit - begin).max())
+        begin = begin.clamp(max=self._end - width)
+        return self._run.passes(self.tokens, begin[:, 0] - 1, width), begin
+
+    def _begin_strides(self, fresh: Tensor, seen: Seen, begin: Tensor) -> None:
+        if self._head is None:
+            horizon = torch.full_like(self._front, self._rule.longest)
+        else:
+            assert seen.hidden is not None  # passes were told that the head reads it
+            anchor = (self._front - begin).clamp(min=0, max=seen.hidden.shape[1] - 1)
+            hidden = seen.hidden.gather(1, anchor[..., None].expand(-1, -1, seen.hidden.shape[2]))
+            said = self._head.stride(hidden)
+            self._predicted = torch.where(fresh, said, self._predicted)
+            horizon = said.clamp(min=self._rule.least)
+        self._limit = torch.where(fresh, (self._front + horizon).clamp(max=self._end), self._limit)
+        self._began = self._began.masked_fill(fresh, self._steps)
+
+    def _answers(self, seen: Seen, begin: Tensor) -> tuple[Tensor, Tensor]:
+        """How sure, and of which token, at every place that the pass answered for (NaN and the mask at the others)."""
+        logits = seen.logits
+        logits[..., self._mask] = -torch.inf  # a mask is never an answer
+        sure, best = logits.softmax(-1).max(-1)
+        at = begin + torch.arange(sure.shape[1], device=sure.device)
+        nowhere = torch.full(self._place.shape, torch.nan, device=sure.device)
+        return nowhere.scatter(1, at, sure), torch.full_like(self._place, self._mask).scatter(1, at, best)
+
+    def _earliest(self, where: Tensor) -> Tensor:
+        """The first place (batch × 1) of each row where it is so; the end of the text where it is nowhere."""
+        return torch.where(where, self._place, self._end).amin(1, keepdim=True)
+
+    def _end_strides(self, ended: Tensor, first_wrong: Tensor) -> None:
+        if not ended.any():
+            return
+        rows = ended[:, 0]
+        right = first_wrong.minimum(self._limit)  # the drafts before it stand
+        parts = {
+            "example": rows.nonzero()[:, 0],
+            "start": self._front[rows, 0],
+            "predicted": self._predicted[rows, 0],
+            "proposed": (self._limit - self._front)[rows, 0],
+            "accepted": (right - self._front)[rows, 0],
+            "passes": (self._steps + 1 - self._began)[rows, 0],
+        }
+        taken = StridesTaken(**parts, ended_at=torch.full_like(parts["example"], self._steps))
+        self._log.stride(taken)
+        self._run.on_stride(taken)
+        self._front = torch.where(ended, (right + 1).minimum(self._limit), self._front)
+        self._limit = torch.where(ended, self._front, self._limit)

@@ -1,0 +1,104 @@
+"""Masked and block diffusion: open places are predicted together, and the sampler says which are written.
+
+A block model is asked for its current block alone: nothing in it depends on the blocks behind. Any other model is asked
+for the whole answer. Rows of a batch may be in different blocks; each is asked for its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probe.decoding.passes import Run
+from probe.decoding.trajectory import Log, Trajectory
+from probe.paradigms.block import Block
+from probe.paradigms.sampler import (
+    Sampler,
+    choose,
+    first,
+    order_scores,
+)
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+
+def unmask(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
+    """From all masks to text, writing where the sampler says, until nothing is open."""
+    mask = model.paradigm.given_mask()
+    model.refuse_mask_in(prompt)
+    generator = torch.Generator().manual_seed(run.seed)
+    start, end = prompt.shape[1], prompt.shape[1] + length
+    tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), mask)], 1)
+    place = torch.arange(end, device=tokens.device).expand_as(tokens)
+    still_open = place >= start
+    size = model.paradigm.size if isinstance(model.paradigm, Block) else None
+    stretch = place // size if size else torch.zeros_like(place)  # what is asked for together
+    width = min(size or length, length)
+    block = _blocks(size, rule, place, start)
+    steps = rule.steps or length
+    log = Log(tokens, still_open)
+    step = 0
+    while still_open.any():
+        current = _first(stretch, still_open)
+        begin = (current * (size or 0)).clamp(min=start, max=end - width)
+        at = begin + torch.arange(width, device=tokens.device)  # the places that are asked for (batch × width)
+        logits = run.passes(tokens, (begin[:, 0] - int(model.shift)).clamp(min=0), width).logits
+        logits[..., mask] = -torch.inf  # a mask is never an answer
+        probabilities = logits.softmax(-1)
+        chosen = choose(logits, rule.temperature, generator)
+        eligible = still_open & (block == _first(block, still_open))
+        now = _written(rule, probabilities, eligible.gather(1, at), still_open, max(steps - step, 1), generator)
+        state, written = tokens, torch.zeros_like(still_open).scatter(1, at, now)
+        tokens = torch.where(written, tokens.scatter(1, at, chosen), tokens)
+        sure = torch.full(place.shape, torch.nan, device=place.device).scatter(1, at, probabilities.amax(-1))
+        log.step(state, sure.masked_fill(stretch != current, torch.nan), written)
+        run.on_step(step, tokens, written)
+        still_open = still_open & ~written
+        step += 1
+    return log.finish(tokens, str(rule), run.seed, run.passes.slots)
+
+
+def _first(number: Tensor, still_open: Tensor) -> Tensor:
+    """The number (batch × 1) of the first stretch or block that has an open place; of none, the last."""
+    return number.masked_fill(~still_open, number.max()).amin(1, keepdim=True)
+
+
+def _blocks(size: int | None, rule: Sampler, place: Tensor, start: int) -> Tensor:
+    """The number of the block that each place is written in; blocks are written in order.
+
+    A sampler's blocks are parts of the model's own blocks, where it has them, and else of the answer.
+    """
+    if size is None:
+        return (place - start).clamp(min=0) // rule.block if rule.block else torch.zeros_like(place)
+    part = min(rule.block or size, size)
+    return place // size * -(-size // part) + place % size // part
+
+
+def _written(
+    rule: Sampler,
+    probabilities: Tensor,
+    eligible: Tensor,
+    still_open: Tensor,
+    steps_left: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Which of the places asked for are written now, among those that are eligible."""
+    steps_here = _steps_here(eligible.sum(1), still_open.sum(1), steps_left)
+    if rule.order == "random" and rule.threshold is None:
+        reveal = torch.rand(eligible.shape, generator=generator).to(eligible.device) < 1 / steps_here[:, None]
+        return eligible & reveal
+    scores = order_scores(rule.order, probabilities, generator)
+    if rule.threshold is None:
+        return first(scores, eligible, (eligible.sum(1) / steps_here).ceil().long())
+    at_least = torch.ones_like(steps_here)
+    return first(scores, eligible, at_least) | (eligible & (probabilities.amax(-1) > rule.threshold))
+
+
+def _steps_here(here: Tensor, in_all: Tensor, steps_left: int) -> Tensor:
+    """The steps that the current block gets (batch) of those left: its share by open places, and at least one."""
+    later = in_all - here
+    for_later = (steps_left * later / in_all.clamp(min=1)).round().long().maximum((later > 0).long())
+    return (steps_left - for_later).clamp(min=1)

@@ -1,0 +1,167 @@
+"""The report: a run as one file to read, to send, and to print.
+
+Someone who was not there when a job ran asks three things: what came out, can I believe it, how do I get it again. So
+the report begins with the question and the verdict, shows each figure with how to read it and each number with its
+interval, its null and its command, keeps what failed in sight, and ends with what made it. It is
+
+    report.html       one page that needs nothing else: Plotly and the figures are inside, and no network is asked
+    report.md         the same words and numbers as Markdown
+    report.parquet    every estimate of the run in one tidy table
+
+Figures are drawn when they come near the window, the rest while the reader reads, so a page of a hundred opens at once.
+Every word of a run is escaped: both settings escape what is put into them unless this package made it.
+
+    write_report("runs/demo")      # runs/demo/report.html
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from probe.errors import ProbeError
+from probe.jobs.report import formatting
+from probe.jobs.report.contents import Block, Contents, contents
+from probe.jobs.report.inline_figures import (
+    packed,
+    packed_plotly,
+    plotly_code,
+    policy,
+    without_title_and_template,
+)
+from probe.jobs.report.markdown import code, escaped
+from probe.jobs.report.provenance import provenance
+from probe.jobs.report.significance import counted
+from probe.jobs.run_folder import RunFolder, open_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LARGEST = 10_000_000  # bytes of the page; figures that would go beyond are left to the app, and said to be
+ROOM_FOR_WORDS = 15_000  # bytes of a unit beside its figure: its numbers, as a table
+MARKS = {"above": "▲", "below": "▼", "within": "○", "same": "=", "mixed": "◆"}
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A figure as the page carries it, and the height that is kept free for it."""
+
+    data: str
+    height: int
+
+
+def write_report(run: RunFolder | str | Path) -> Path:
+    """Write the report of a run into its folder, and say where."""
+    run = run if isinstance(run, RunFolder) else open_run(run)
+    said = contents(run)
+    page = run.folder / "report.html"
+    write_whole(page, html(said))
+    write_whole(run.folder / "report.md", markdown(said))
+    estimates(run).to_parquet(run.folder / "report.parquet", index=False)
+    return page
+
+
+def html(said: Contents) -> str:
+    """The report as one page."""
+    figures, template, left_out = _embedded(said)
+    return set_in_type(
+        "report.html.j2",
+        said=said,
+        figures=figures,
+        figures_template=template,
+        figures_left_out=left_out,
+        run=said.run,
+        made=provenance(said.run),
+    )
+
+
+def markdown(said: Contents) -> str:
+    """The report as Markdown; its figures are the files beside it."""
+    return set_in_markdown("report.md.j2", said=said, run=said.run, made=provenance(said.run))
+
+
+def estimates(run: RunFolder) -> pd.DataFrame:
+    """Every estimate of a run in one table, each with the unit it is of and the verdict on it."""
+    import pandas as pd
+
+    from probe.jobs.report.significance import judge
+
+    tables = []
+    for unit in run.done:
+        try:
+            judged = judge(run.saved(unit).estimates)
+        except ProbeError:
+            continue  # the report lists it among the failures
+        of = {"id": unit.id, "pair": unit.pair, "asked": unit.task, "read": unit.reading, "measure": unit.measure}
+        tables.append(judged.assign(**{f"unit_{key}": value for key, value in of.items()}, unit_seed=unit.seed))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def set_in_type(template: str, **values: Any) -> str:
+    """A page of the house: its styles, its scripts, and a policy that lets in nothing else."""
+    draws = bool(values.get("figures"))
+    scripts = [plotly_code(), _asset("page.js")] if draws else []
+    inline = {"style": Markup(_asset("page.css")), "script": Markup(scripts[-1]) if draws else ""}
+    plotly = packed_plotly() if draws else ""
+    page = _environment(autoescape=True).get_template(template)
+    return page.render(policy=policy(*scripts), plotly=plotly, **inline, **values)
+
+
+def set_in_markdown(template: str, **values: Any) -> str:
+    """A text of the house."""
+    return _environment(autoescape=False, finalize=escaped).get_template(template).render(values)
+
+
+def _environment(**how: Any) -> Environment:
+    loader = PackageLoader("probe.jobs.report")
+    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **how)
+    environment.globals.update(formatting=formatting, MARKS=MARKS, counted=counted)
+    environment.filters["code"] = code
+    return environment
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text("utf-8")
+
+
+def _embedded(said: Contents) -> tuple[dict[str, Embedded], str, set[str]]:
+    """The packed figures by anchor, the template they share, and the anchors of those that there was no room for."""
+    figures: dict[str, Embedded] = {}
+    shared: dict[str, Any] = {}
+    left_out: set[str] = set()
+    room = LARGEST - len(packed_plotly()) - ROOM_FOR_WORDS * len(list(said.blocks))
+    for block in said.blocks:
+        stored = _figure(said.run, block)
+        if stored is None:
+            continue
+        figure, template = without_title_and_template(stored)
+        shared = shared or template or {}
+        if template and template != shared:
+            figure["layout"]["template"] = template
+        embedded = Embedded(packed(json.dumps(figure)), int(formatting.as_float(figure["layout"].get("height", 420))))
+        room -= len(embedded.data)
+        if room < 0:
+            left_out.add(block.anchor)
+        else:
+            figures[block.anchor] = embedded
+    return figures, packed(json.dumps(shared)), left_out
+
+
+def _figure(run: RunFolder, block: Block) -> dict[str, Any] | None:
+    """A block's figure; one that cannot be read is one that was not saved, since its numbers stand all the same."""
+    try:
+        return run.figure(block.unit)
+    except ProbeError:
+        return None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """All of it or nothing: a reader never opens half a report."""
+    partly = path.with_name(f".{path.name}.part")
+    partly.write_text(text, "utf-8")
+    partly.replace(path)

@@ -1,0 +1,129 @@
+"""What a job will take, said before it begins.
+
+Time is counted in arithmetic: a forward pass costs two operations a parameter and token, a backward pass twice that,
+and how many passes a stage makes of an example it declares. How fast this device does arithmetic is measured on the
+spot with one matrix product of the model's width, and where the run folder holds finished units of the same stage, what
+they took is taken instead. Memory is the weights of the models that a unit loads and what a pass of its batch holds.
+All of it is rough, and said as "about".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from probe.jobs.run.model_identity import Twin
+from probe.jobs.run.plan import Plan
+from probe.jobs.run.store import Store
+from probe.jobs.run.unit import Unit
+from probe.jobs.stages.registry import known_stage
+from probe.jobs.stages.stage import Stage
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 4}
+OVERHEAD = 0.05  # seconds of a unit that are no arithmetic
+TABLE = 100_000  # bytes of a table, its figure and its record
+HELD = 16  # numbers of the residual stream's width that a layer holds for each token of a pass
+TOKENS = 32  # of a prompt, where no tokenizer can tell
+
+
+@dataclass(frozen=True)
+class Cost:
+    """About what a unit takes."""
+
+    seconds: float
+    memory: int
+    disk: int
+
+
+def estimates(plan: Plan, store: Store, tokens: Mapping[tuple[str, str], int] | None = None) -> dict[str, Cost]:
+    """The cost of each unit by hash; nothing for what is on disk already. `tokens`: a prompt's, by pair and task."""
+    speeds = _Speeds(plan.spec.device)
+    past = _past(store)
+    return {unit.hash: _cost(plan, unit, speeds, past, tokens or {}) for unit in plan}
+
+
+def lengths(plan: Plan) -> dict[tuple[str, str], int]:
+    """How many tokens an example has, for each pair and task: two examples of each are made to see."""
+    from probe.models.source import words_of
+
+    found = {}
+    for pair, twins in plan.twins.items():
+        words = words_of(twins.models["ar"].place, plan.spec.catalog)
+        for label, task in plan.spec.labelled["task"].items():
+            found[pair, label] = task.made().examples(words, 2, fewer=True).clean.shape[1]
+    return found
+
+
+def _cost(plan: Plan, unit: Unit, speeds: _Speeds, past: Mapping[str, float], tokens: Mapping[Any, int]) -> Cost:
+    stage, examples = known_stage(unit.stage), plan.spec.budget.examples
+    length = tokens.get((unit.place.get("pair"), unit.place.get("task")), max(tokens.values(), default=TOKENS))
+    loaded = _loaded(plan, unit, stage)
+    operations = sum(2 * twin.parameters * length * examples * stage.passes for twin in loaded)
+    seconds = OVERHEAD + operations / speeds.of(max((twin.shape["width"] for twin in loaded), default=64))
+    rows = min(plan.spec.budget.batch or examples, examples)
+    held = max((_held(twin, rows * length) for twin in loaded), default=0)
+    memory = BYTES[plan.spec.dtype] * (sum(twin.parameters for twin in loaded) + held)
+    kept = examples * max((stage.kept(twin.shape) for twin in loaded), default=0.0)
+    return Cost(past.get(unit.stage, seconds), memory, TABLE + int(kept))
+
+
+def _loaded(plan: Plan, unit: Unit, stage: Stage) -> list[Twin]:
+    if "pair" not in unit.place:
+        return []
+    models = plan.twins[str(unit.place["pair"])].models
+    if "role" in unit.place:
+        return [models[str(unit.place["role"])]]
+    return [models[role] for role in (models if stage.roles is None else stage.roles)]
+
+
+def _held(twin: Twin, tokens: int) -> int:
+    """Numbers that a pass over so many tokens holds: the layers' and the logits."""
+    shape = twin.shape
+    return tokens * (HELD * shape["layers"] * shape["width"] + shape["vocabulary"])
+
+
+def _past(store: Store) -> dict[str, float]:
+    """What finished units of each stage took, in the middle."""
+    took: dict[str, list[float]] = {}
+    for folder in store.units.iterdir() if store.units.is_dir() else ():
+        record = store.record(folder.name)
+        if record is not None:
+            took.setdefault(record["stage"], []).append(record["seconds"])
+    return {stage: median(seconds) for stage, seconds in took.items()}
+
+
+class _Speeds:
+    """Operations a second of this device, by width of the matrices, measured once each."""
+
+    def __init__(self, device: str):
+        self.device, self.known = device, {}
+
+    def of(self, width: int) -> float:
+        if width not in self.known:
+            self.known[width] = _measured(self.device, max(width, 16))
+        return self.known[width]
+
+
+def _measured(device: str, width: int) -> float:
+    import torch
+
+    from probe.models.backbone import usable_device
+
+    onto = usable_device(device)
+    rows = 1024
+    left, right = torch.randn(rows, width, device=onto), torch.randn(width, 4 * width, device=onto)
+
+    def products(count: int) -> float:
+        began = time.perf_counter()
+        for _ in range(count):
+            torch.mm(left, right)
+        if onto.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    products(2)
+    seconds = min(products(3) for _ in range(3)) / 3
+    return 2 * rows * width * 4 * width / max(seconds, 1e-9) / 3  # what a whole model reaches of its matrix products

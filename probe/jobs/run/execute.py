@@ -1,0 +1,158 @@
+"""Doing one unit, in whatever process: what goes wrong with it is an outcome, not an exception.
+
+Out of memory is not a failure until there is nothing left to halve: the unit is done again with half the rows in a
+forward pass, and says so. A unit runs on a fixed number of CPU threads and begins from a seed of its own, so that its
+numbers do not depend on what runs beside it or ran before it.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import hashlib
+import os
+import random
+import sys
+import time
+import traceback
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+from probe.errors import ProbeError
+from probe.jobs.run.code_hash import code_of
+from probe.jobs.run.stage_inputs import Bench, Inputs
+from probe.jobs.run.store import Store
+from probe.jobs.run.unit import Unit
+from probe.jobs.stages.registry import known_stage
+from probe.jobs.stages.stage import Stage
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a unit. `error` has kind, message and traceback."""
+
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    error: dict[str, str] | None = None
+    disk_full: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        return self.error is None
+
+
+def execute(bench: Bench, digest: str) -> Outcome:
+    """Do a unit and put it in the store."""
+    unit = bench.plan.units[digest]
+    began = time.perf_counter()
+    notes: list[str] = []
+    try:
+        facts = _done(bench, unit, known_stage(unit.stage), notes)
+    except Exception as problem:
+        seconds = time.perf_counter() - began
+        return Outcome(seconds, tuple(notes), told(problem), disk_full(problem))
+    return Outcome(facts["seconds"], tuple(notes), facts=facts)
+
+
+def disk_full(problem: BaseException) -> bool:
+    """Whether an exception says that the disk is full; libraries do not always keep its number."""
+    numbered = isinstance(problem, OSError) and problem.errno in FULL
+    return numbered or os.strerror(errno.ENOSPC) in str(problem)
+
+
+def told(problem: BaseException) -> dict[str, str]:
+    """An exception as a report shows it."""
+    lines = traceback.format_exception(problem)
+    return {"kind": type(problem).__name__, "message": str(problem), "traceback": "".join(lines)}
+
+
+def _done(bench: Bench, unit: Unit, stage: Stage, notes: list[str]) -> dict[str, Any]:
+    _refuse_other_code(unit, stage)
+    store = Store(bench.root)
+    with store.making(unit, resumes=stage.resumes) as folder:
+        given = Inputs(bench, unit, stage, folder, bench.plan.spec.budget.batch)
+        given.notes = notes
+        began, computed, clock = time.perf_counter(), time.process_time(), time.time()
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("default")
+            product, given = _fitting(stage, given)
+            stage.serializer.save(product, folder)
+        notes += sorted({f"{type(one.message).__name__}: {one.message}" for one in warned})
+        took = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - computed}
+        facts = {**took, "started": clock, "notes": notes, "rows": given.rows}
+        facts |= {"measure": unit.measure, "place": dict(unit.place), "label": unit.label, **_where(bench)}
+        store.commit(folder, unit, facts)
+        return facts
+
+
+def _refuse_other_code(unit: Unit, stage: Stage) -> None:
+    """A process that began after the code was edited would put another code's number under this one's name."""
+    if code_of(stage.make) != unit.made["code"]:
+        raise ProbeError(
+            f"unit {unit.id}",
+            expected="the code that the run began with",
+            found="code that was changed since",
+            remedy="Give the same command again: it does anew what the change concerns.",
+        )
+
+
+def _fitting(stage: Stage, given: Inputs) -> tuple[Any, Inputs]:
+    """The product of a stage, in batches that fit."""
+    _settle(given)
+    while True:
+        try:
+            return stage.make(given), given
+        except Exception as problem:
+            rows = (given.rows or given.largest) // 2
+            if not out_of_memory(problem) or rows < 1:
+                raise
+            given.note(f"out of memory with {given.rows or 'all'} rows at a time: went on with {rows}")
+            given = given.with_rows(rows)
+        _free()
+
+
+def out_of_memory(problem: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on whatever device."""
+    if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(problem, RuntimeError) and any(
+        words in str(problem) for words in ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    )
+
+
+def _free() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _settle(given: Inputs) -> None:
+    """The threads and the seed that a unit begins with."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(given.threads)
+    seed = int.from_bytes(hashlib.sha256(given.unit.id.encode()).digest()[:4])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _where(bench: Bench) -> dict[str, Any]:
+    """Where a unit ran, and the most memory that was in use."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available() and bench.device != "cpu":
+        return {"device": torch.cuda.get_device_name(), "peak_bytes": torch.cuda.max_memory_allocated()}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {"device": "cpu", "peak_bytes": peak}

@@ -1,0 +1,37 @@
+"""Figures of a run: one for each table, made from that table alone.
+
+They show numbers and decide none, so they are made again whenever the table or the code that draws it has changed, and
+a drawing that fails costs the figure, not the number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from probe.jobs.atomic import write_atomically
+from probe.jobs.run.store import Store
+
+
+def draw(store: Store, digest: str, stem: str, serializer: Any) -> None:
+    """Write the figure of a unit's table, unless the one that is there shows just that."""
+    file = store.root / "figures" / f"{stem}.json"
+    if not hasattr(serializer, "figure") or _shows(file, mark := _mark(digest, serializer)):
+        return
+    figure = json.loads(serializer.figure(store.folder(digest)))
+    figure.setdefault("layout", {}).setdefault("meta", {})["twinprobe"] = mark
+    write_atomically(file, json.dumps(figure))
+
+
+def _mark(digest: str, serializer: Any) -> str:
+    """What a figure is made of: the unit, and the code that draws."""
+    return hashlib.sha256(f"{digest} {serializer.code()}".encode()).hexdigest()[:16]
+
+
+def _shows(file: Path, mark: str) -> bool:
+    try:
+        return json.loads(file.read_text("utf-8"))["layout"]["meta"]["twinprobe"] == mark
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,185 @@
+"""The manifest: what a run was, so that someone else can trust it or find out why not.
+
+Everything that a number depends on stands here: versions, the state of the code, the weights by their hashes, the
+seeds, the device, and of every unit what it was made of, when, where, how long it took and what happened to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from probe.jobs.atomic import write_atomically
+from probe.jobs.run.plan import Plan
+from probe.jobs.run.store import Store
+from probe.jobs.run.unit import Unit
+
+FORMAT = 1
+PACKAGES = (
+    *("twinprobe", "torch", "transformers", "safetensors", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow"),
+    *("xarray", "zarr", "plotly", "transformer-lens", "nnsight", "pydantic", "ray"),
+)
+
+
+@dataclass
+class State:
+    """How far a run is: each unit's status, and what else there is to say of it."""
+
+    status: dict[str, str]  # hash → done, failed, missing
+    errors: dict[str, dict[str, str]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    cached: set[str] = field(default_factory=set)
+    seconds: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, str] = field(default_factory=dict)  # hash → what went wrong with its figure
+    run: str = "running"
+
+    def counts(self) -> dict[str, int]:
+        found = list(self.status.values())
+        return {status: found.count(status) for status in ("done", "failed", "missing")}
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What holds for all of a run."""
+
+    command: str
+    on: str
+    workers: int
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    git: dict[str, Any] | None = field(default_factory=lambda: git_state())
+
+
+def write_manifest(store: Store, plan: Plan, state: State, circumstances: Circumstances) -> dict[str, Any]:
+    """Write what is known of a run, in place of what was known before."""
+    spec, now = plan.spec, datetime.now(UTC)
+    units = [_unit(store, plan, unit, state, circumstances.command) for unit in plan]
+    units += [_skipped(name, why) for name, why in plan.skipped.items()]
+    written = {
+        "format": FORMAT,
+        "name": spec.name,
+        "question": spec.question,
+        "state": state.run,
+        "counts": state.counts() | {"skipped": len(plan.skipped)},
+        "command": circumstances.command,
+        "started": circumstances.started.isoformat(timespec="seconds"),
+        "finished": None if state.run == "running" else now.isoformat(timespec="seconds"),
+        "seconds": round((now - circumstances.started).total_seconds(), 3),
+        "on": circumstances.on,
+        "workers": circumstances.workers,
+        "versions": versions(),
+        "git": circumstances.git,
+        "device": _device(spec.device),
+        "seeds": list(spec.seeds),
+        "weights": _weights(plan),
+        "units": units,
+    }
+    write_atomically(store.root / "manifest.json", json.dumps(written, indent=1, ensure_ascii=False, default=str))
+    return written
+
+
+def _unit(store: Store, plan: Plan, unit: Unit, state: State, command: str) -> dict[str, Any]:
+    status = state.status[unit.hash]
+    record = store.record(unit.hash) if status == "done" else None
+    record = record or {}
+    name = plan.stems[unit.hash]
+    done = status == "done" and unit.measure
+    table, figure = (
+        path if done and (store.root / path).exists() else None
+        for path in (f"results/{name}.parquet", f"figures/{name}.json")
+    )
+    place = {axis: unit.place.get(axis) for axis in ("pair", "role", "task", "reading", "seed")}
+    return {
+        "id": unit.id,
+        "kind": "measure" if unit.measure else "shared",
+        "measure": unit.label,
+        **place,
+        "hash": unit.hash,
+        "status": status,
+        "result": table,
+        "figure": figure,
+        "sha256": next((of["sha256"] for of in _tables(record)), None),
+        "command": f"{command} --only '{unit.id}'",
+        "cached": unit.hash in state.cached,
+        "seconds": record.get("seconds", state.seconds.get(unit.hash)),
+        "cpu_seconds": record.get("cpu_seconds"),
+        "started": record.get("started"),
+        "device": record.get("device"),
+        "peak_bytes": record.get("peak_bytes"),
+        "notes": [*record.get("notes", []), *state.notes.get(unit.hash, [])],
+        "error": state.errors.get(unit.hash),
+        "needs": [plan.units[digest].id for digest in unit.needed],
+        "made": dict(unit.made),
+        "files": record.get("files", {}),
+    }
+
+
+def _tables(record: dict[str, Any]) -> list[dict[str, Any]]:
+    return [of for file, of in record.get("files", {}).items() if file.endswith(".parquet")]
+
+
+def _skipped(name: str, why: str) -> dict[str, Any]:
+    measure = name.partition("/")[0]
+    error = {"kind": "skipped", "message": why, "traceback": ""}
+    return {"id": name, "kind": "measure", "measure": measure, "status": "skipped", "error": error, "notes": []}
+
+
+def _weights(plan: Plan) -> dict[str, Any]:
+    """Each model once, with what it is in which pair."""
+    found: dict[str, Any] = {}
+    for name, twins in plan.twins.items():
+        for role, twin in twins.models.items():
+            facts = {"sha256": twin.sha256, "paradigm": twin.paradigm, "parameters": twin.parameters, **twin.told}
+            found.setdefault(twin.place, {**facts, "roles": []})["roles"].append(f"{role} of {name}")
+    return found
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> dict[str, Any] | None:
+    """The commit of the checkout that the code runs from, and whether it was changed since; None outside of one."""
+    here = Path(__file__).resolve().parents[3]
+
+    def git(*words: str) -> str:
+        asked = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True)
+        return asked.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "probe/jobs/run/manifest.py")  # an installed copy is no part of a checkout
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _device(asked: str) -> dict[str, Any]:
+    import torch
+
+    cores, system = os.cpu_count(), f"{platform.system()} {platform.machine()}"
+    if asked != "cpu" and torch.cuda.is_available():
+        gpus = {"name": torch.cuda.get_device_name(), "count": torch.cuda.device_count()}
+        return {"kind": "cuda", **gpus, "cores": cores, "system": system}
+    return {"kind": "cpu", "name": _processor(), "cores": cores, "system": system}
+
+
+def _processor() -> str:
+    """The processor's name; Linux tells it in a file alone."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()

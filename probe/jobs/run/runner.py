@@ -1,0 +1,317 @@
+"""Running a job: what is not there yet is done, in an order that the needs allow, and everything is told at the end.
+
+The runner is one process that holds the folder, looks at what is there, and hands the rest to a crew. It computes
+nothing itself, so it can always answer: an interruption stops the crew at once and loses at most the units that were
+being done; a unit that fails is written down and takes only those along that need it; a full disk or a spent budget
+ends the run with what there is. In each case the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from probe.errors import ProbeError
+from probe.jobs.atomic import write_atomically
+from probe.jobs.report.render import write_report
+from probe.jobs.run.execute import Outcome, told
+from probe.jobs.run.executors import (
+    Alone,
+    Crew,
+    Hands,
+    Lost,
+    devices,
+)
+from probe.jobs.run.figures import draw
+from probe.jobs.run.lock import only_run
+from probe.jobs.run.manifest import Circumstances, State, write_manifest
+from probe.jobs.run.model_identity import Weighed
+from probe.jobs.run.plan import Plan, plan_of
+from probe.jobs.run.store import Store
+from probe.jobs.run.unit import Unit
+from probe.jobs.spec.file import as_yaml
+from probe.jobs.spec.model import Spec
+from probe.jobs.stages.registry import known_stage
+
+MOST_LOST = 3  # times that a unit's process or node may be lost before the unit is held to be the reason
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes."""
+
+    def begin(self, plan: Plan, missing: list[Unit]) -> None: ...
+
+    def started(self, unit: Unit) -> None: ...
+
+    def finished(self, unit: Unit, outcome: Outcome) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class Quiet:
+    """Nobody is."""
+
+    def begin(self, plan: Plan, missing: list[Unit]) -> None: ...
+
+    def started(self, unit: Unit) -> None: ...
+
+    def finished(self, unit: Unit, outcome: Outcome) -> None: ...
+
+    def end(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to."""
+
+    folder: Path
+    state: str  # complete, failed, stopped, interrupted
+    counts: dict[str, int]
+    cached: int
+    seconds: float
+    failures: dict[str, dict[str, str]] = field(default_factory=dict)  # id → error
+    report: Path | None = None
+    why: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        return {"complete": 0, "interrupted": 130}.get(self.state, 1)
+
+
+class StoppedError(Exception):
+    """The run has to end before all is done, for a reason that the user can mend."""
+
+
+def run(
+    spec: Spec,
+    *,
+    on: str = "local",
+    workers: int | None = None,
+    only: str | None = None,
+    address: str | None = None,
+    command: str = "",
+    watcher: Watcher | None = None,
+) -> Summary:
+    """Do what is missing of a job, in its folder."""
+    root = Path(spec.output)
+    store = Store(root)
+    store.refuse_foreign()
+    with only_run(root), _terminated_as_interrupted(), _explained(root):
+        store.prepare()
+        weighed = Weighed.open(store.scratch / "weights.json")
+        plan = plan_of(spec, weighed)
+        wanted = plan.only(only) if only else plan
+        write_atomically(store.scratch / "weights.json", json.dumps(weighed.known))
+        write_atomically(root / "spec.yaml", as_yaml(spec))
+        job = _Job(plan, wanted, store, watcher or Quiet())
+        crew, hands = _crew(plan, root, on, workers, address, len(job.missing))
+        circumstances = Circumstances(command or f"twinprobe run {root}", on, hands)
+        return job.run(crew, circumstances)
+
+
+def _crew(
+    plan: Plan, root: Path, on: str, workers: int | None, address: str | None, units: int
+) -> tuple[Callable[[], Crew], int]:
+    """What makes the crew, so that none is made where there is nothing to do; and how many hands it has."""
+    asked = workers if workers is not None else plan.spec.budget.workers
+    if on == "ray":
+        from probe.jobs.run.ray_cluster import Cluster
+
+        return (lambda: Cluster(plan, root, address, asked)), asked or 0
+    if asked == 0:
+        return (lambda: Alone(plan, root)), 0
+    each = devices(plan.spec.device, asked, max(1, units))
+    return (lambda: Hands(plan, root, each)), len(each)
+
+
+@contextmanager
+def _explained(root: Path) -> Iterator[None]:
+    """A folder that cannot be written is the user's to mend."""
+    try:
+        yield
+    except OSError as problem:
+        raise ProbeError(
+            f"run folder {root}",
+            expected="a folder on a disk that can be written",
+            found=str(problem),
+            remedy="Mend that, or choose another with --out.",
+        ) from None
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """A polite end from outside (a batch system's time limit) is an interruption like Ctrl-C."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: whoever called minds the signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Job:
+    """A plan that is being carried out."""
+
+    def __init__(self, plan: Plan, wanted: Plan, store: Store, watcher: Watcher):
+        self.plan, self.store, self.watcher = plan, store, watcher
+        self.state = State({unit.hash: "missing" for unit in plan})
+        for unit in plan:
+            self._look(unit)
+        self.missing = [unit for unit in wanted if self.state.status[unit.hash] == "missing"]
+        self.lost: dict[str, int] = {}
+        self.in_hand: set[str] = set()
+
+    def _look(self, unit: Unit) -> None:
+        """Whether a unit is on disk already, and whole."""
+        damage = self.store.damage(unit.hash)
+        if damage is None:
+            self.state.status[unit.hash] = "done"
+            self.state.cached.add(unit.hash)
+        elif self.store.folder(unit.hash).exists():
+            self.state.notes[unit.hash] = [f"made again, since what an earlier run had left was damaged: {damage}"]
+
+    def run(self, crew_of: Callable[[], Crew], circumstances: Circumstances) -> Summary:
+        """Carry it out, as far as it goes, and write down how far that was."""
+        why, began = "", time.monotonic()
+        try:
+            self._carry_out(crew_of, circumstances, began)
+            failed = self.state.counts()["failed"] or self.state.figures
+            self.state.run = "failed" if failed else "complete"
+        except KeyboardInterrupt:
+            self.state.run, why = "interrupted", "The same command goes on from here."
+        except StoppedError as reason:
+            self.state.run, why = "stopped", str(reason)
+        report, trouble = self._end(circumstances)
+        return Summary(
+            self.store.root,
+            self.state.run,
+            self.state.counts(),
+            len(self.state.cached),
+            time.monotonic() - began,
+            {self.plan.units[digest].id: error for digest, error in self.state.errors.items()},
+            report,
+            " ".join(filter(None, (why, trouble))),
+        )
+
+    def _carry_out(self, crew_of: Callable[[], Crew], circumstances: Circumstances, began: float) -> None:
+        self.store.unlink_all_but(set(self.plan.stems.values()))
+        for digest in self.state.cached:
+            self._show(self.plan.units[digest])
+        self._tell(circumstances)
+        self.watcher.begin(self.plan, self.missing)
+        minutes = self.plan.spec.budget.minutes
+        try:
+            if self.missing:
+                self._do_all(crew_of(), began + 60 * minutes if minutes else float("inf"))
+        finally:
+            self.watcher.end()
+
+    def _do_all(self, crew: Crew, deadline: float) -> None:
+        """Give out what is ready while hands are free, and take back what is finished, until nothing is left."""
+        try:
+            while True:
+                while crew.free() and (unit := self._next(crew.pairs())) is not None:
+                    if time.monotonic() > deadline:
+                        raise StoppedError("The time budget is spent. The same command goes on from here.")
+                    self.in_hand.add(unit.hash)
+                    self.watcher.started(unit)
+                    crew.take(unit.hash, str(unit.place.get("pair", "")))
+                if not self.in_hand:
+                    return
+                for digest, outcome in crew.finished():
+                    self.in_hand.discard(digest)
+                    self._receive(self.plan.units[digest], outcome)
+        finally:
+            crew.stop()
+
+    def _next(self, at_hand: list[str]) -> Unit | None:
+        """The first unit that is ready, of a pair that a free hand holds if there is one."""
+        ready = [unit for unit in self.missing if self._ready(unit)]
+        near = (unit for unit in ready if unit.place.get("pair") in at_hand)
+        return next(near, ready[0] if ready else None)
+
+    def _ready(self, unit: Unit) -> bool:
+        status = self.state.status
+        return (
+            status[unit.hash] == "missing"
+            and unit.hash not in self.in_hand
+            and all(status[digest] == "done" for digest in unit.needed)
+        )
+
+    def _receive(self, unit: Unit, outcome: Outcome | Lost) -> None:
+        if isinstance(outcome, Lost):
+            self.lost[unit.hash] = self.lost.get(unit.hash, 0) + 1
+            self.state.notes.setdefault(unit.hash, []).append(f"done again elsewhere: {outcome.why}")
+            if self.lost[unit.hash] < MOST_LOST:
+                return
+            outcome = Outcome(error={"kind": "Lost", "message": f"{MOST_LOST} times: {outcome.why}", "traceback": ""})
+        self.state.seconds[unit.hash] = outcome.seconds
+        if outcome.disk_full:
+            raise StoppedError(
+                f"No room on the disk of {self.store.root}: {(outcome.error or {}).get('message')}. "
+                "Make room and give the same command again: it goes on from here."
+            )
+        if outcome.error is None:
+            self.state.status[unit.hash] = "done"
+            self._show(unit)
+        else:
+            self._fail(unit, outcome.error)
+        self.watcher.finished(unit, outcome)
+
+    def _fail(self, unit: Unit, error: dict[str, str]) -> None:
+        """A unit failed, and with it those that need it, however far off."""
+        self.state.status[unit.hash], self.state.errors[unit.hash] = "failed", error
+        words = f"it needs {unit.id}, which failed: {error['message']}"
+        lost = {unit.hash}
+        for other in self.missing:  # in an order in which each comes after what it needs
+            if lost & set(other.needed):
+                lost.add(other.hash)
+                self.state.status[other.hash] = "failed"
+                self.state.errors[other.hash] = {"kind": "NeedFailed", "message": words, "traceback": ""}
+
+    def _show(self, unit: Unit) -> None:
+        """Put a unit's table, trace and figure where people look for them."""
+        try:
+            stem = self.plan.stems[unit.hash]
+            self.store.link(unit.hash, stem)
+            if unit.measure:
+                draw(self.store, unit.hash, stem, known_stage(unit.stage).serializer)
+        except OSError as problem:
+            words = f"{self.store.root} cannot be written: {problem}. Mend that and give the same command again."
+            raise StoppedError(words) from None
+        except Exception as problem:
+            error = told(problem)
+            self.state.figures[unit.hash] = error["traceback"]
+            self.state.notes.setdefault(unit.hash, []).append(f"no figure: {error['kind']}: {error['message']}")
+
+    def _tell(self, circumstances: Circumstances) -> None:
+        try:
+            write_manifest(self.store, self.plan, self.state, circumstances)
+        except OSError as problem:
+            words = f"No manifest can be written in {self.store.root}: {problem}. "
+            raise StoppedError(words + "Mend that and give the same command again: it goes on from here.") from None
+
+    def _end(self, circumstances: Circumstances) -> tuple[Path | None, str]:
+        """Write the manifest and the report; its path, or why there is none."""
+        try:
+            self._tell(circumstances)
+            return (None if self.state.run == "interrupted" else write_report(self.store.root)), ""
+        except StoppedError as reason:
+            self.state.run = "stopped"
+            return None, str(reason)
+        except Exception as problem:
+            self.state.run = "stopped" if self.state.run == "stopped" else "failed"
+            return None, f"The numbers are there, but not the report: {type(problem).__name__}: {problem}"

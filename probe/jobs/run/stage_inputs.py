@@ -1,0 +1,174 @@
+"""What a stage is handed: the models, prompts and products of its place in the grid, opened when they are asked for.
+
+A unit is named by what it was made of, so a stage must not read anything that its name does not tell. `Inputs` keeps it
+to that: a setting that the stage did not declare, a role it does not load or a need it did not name is a mistake in the
+stage, and raises.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probe.jobs.stages.registry import known_stage
+from probe.jobs.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from probe.batch import Batch
+    from probe.jobs.run.plan import Plan
+    from probe.jobs.run.unit import Unit
+    from probe.models.model import Model
+    from probe.pairs import Pair
+    from probe.readings import Reading
+    from probe.tasks import Task
+
+KEPT = 64  # products that a process holds on to
+
+
+class Bench:
+    """What one process keeps between units: the models of the pair at hand, and what it opened lately."""
+
+    def __init__(self, plan: Plan, root: Path, device: str = "auto"):
+        self.plan, self.root = plan, root
+        self.device = plan.spec.device if device == "auto" else device
+        self._pair = ""
+        self._models: dict[str, Model] = {}
+        self._tokenizers: dict[str, Any] = {}
+        self._products: OrderedDict[str, Any] = OrderedDict()
+
+    def model(self, pair: str, role: str) -> Model:
+        """A model of a pair, told the twin's mask where it has none."""
+        if pair != self._pair:  # one pair in memory at a time
+            self._models, self._pair = {}, pair
+        if role not in self._models:
+            self._models[role] = self._load(pair, role)
+        return self._models[role]
+
+    def _load(self, pair: str, role: str) -> Model:
+        from probe.models.loading import load
+        from probe.models.source import manner_of
+        from probe.pairs import lend_mask
+
+        twins, spec = self.plan.twins[pair], self.plan.spec
+        # Self-tests are a stage of their own (`checks`), and are not repeated at every load.
+        how: dict[str, Any] = {"device": self.device, "dtype": spec.dtype, "catalog": spec.catalog, "selftest": "off"}
+        if role == "diffusion":
+            return load(twins.models[role].place, **how, **twins.manner)
+        model = load(twins.models[role].place, **how)
+        lend_mask(model, manner_of(twins.models["diffusion"].place, spec.catalog, **twins.manner).mask_id)
+        return model
+
+    def tokenizer(self, pair: str) -> Any:
+        """The pair's tokenizer, without a model if none is loaded."""
+        from probe.models.source import words_of
+
+        if pair not in self._tokenizers:
+            self._tokenizers[pair] = words_of(self.plan.twins[pair].models["ar"].place, self.plan.spec.catalog)
+        return self._tokenizers[pair]
+
+    def product(self, digest: str) -> Any:
+        """What a finished unit made."""
+        if digest not in self._products:
+            unit = self.plan.units[digest]
+            stage = known_stage(unit.stage)
+            folder = self.root / "units" / digest
+            self._products[digest] = stage.serializer.open(folder, Inputs(self, unit, stage, folder))
+            while len(self._products) > KEPT:
+                self._products.popitem(last=False)
+        self._products.move_to_end(digest)
+        return self._products[digest]
+
+
+class Inputs:
+    """What one unit is made from. `given["circuit"]` is the product of a need, or a mapping of them along the axis that
+    this stage lacks."""
+
+    def __init__(self, bench: Bench, unit: Unit, stage: Stage, folder: Path, rows: int | None = None):
+        self.unit, self.folder, self.rows = unit, folder, rows
+        self.notes: list[str] = []
+        self._bench, self._stage = bench, stage
+        self._spec = bench.plan.spec
+
+    def __getitem__(self, need: str) -> Any:
+        if need not in self.unit.needs:
+            raise LookupError(f"the stage {self._stage.name!r} does not say that it needs {need!r}")
+        products = {key: self._bench.product(digest) for key, digest in self.unit.needs[need].items()}
+        return products[None] if products.keys() == {None} else products
+
+    def setting(self, name: str) -> Any:
+        """What the spec says of something that the product depends on."""
+        if name not in self._stage.settings:
+            raise LookupError(f"the stage {self._stage.name!r} does not say that it depends on {name!r}")
+        return self._spec.setting(name)
+
+    @property
+    def threads(self) -> int:
+        return self._spec.budget.threads
+
+    @property
+    def largest(self) -> int:
+        """Rows that a forward pass can have at most."""
+        return self._spec.budget.examples
+
+    def note(self, words: str) -> None:
+        """Something that whoever reads the result should know."""
+        self.notes.append(words)
+
+    @property
+    def knobs(self) -> Mapping[str, Any]:
+        return self.unit.made["knobs"]
+
+    @property
+    def seed(self) -> int:
+        return int(self.unit.place["seed"])
+
+    @property
+    def task(self) -> Task:
+        return self._spec.labelled["task"][str(self.unit.place["task"])].made()
+
+    @property
+    def reading(self) -> Reading:
+        return self._spec.labelled["reading"][str(self.unit.place["reading"])].made()
+
+    @property
+    def role(self) -> str:
+        return str(self.unit.place["role"])
+
+    @property
+    def model(self) -> Model:
+        """The model of this unit's role."""
+        return self._bench.model(str(self.unit.place["pair"]), self.role)
+
+    @property
+    def pair(self) -> Pair:
+        """The pair, with those controls that the stage loads."""
+        from probe.pairs import Pair
+
+        name = str(self.unit.place["pair"])
+        twins = self._bench.plan.twins[name]
+        roles = twins.models if self._stage.roles is None else self._stage.roles
+        controls = {role: self._bench.model(name, role) for role in roles if role not in ("ar", "diffusion")}
+        return Pair(self._bench.model(name, "ar"), self._bench.model(name, "diffusion"), controls, name)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the pair's models are called in tables, by role."""
+        twins = self._bench.plan.twins[str(self.unit.place["pair"])]
+        return {role: twin.place for role, twin in twins.models.items()}
+
+    @property
+    def tokenizer(self) -> Any:
+        return self._bench.tokenizer(str(self.unit.place["pair"]))
+
+    @property
+    def batch(self) -> Batch:
+        """The prompts of this place."""
+        return self["pool"]
+
+    def with_rows(self, rows: int) -> Inputs:
+        """The same, in smaller batches."""
+        smaller = Inputs(self._bench, self.unit, self._stage, self.folder, rows)
+        smaller.notes = self.notes
+        return smaller

@@ -1,0 +1,217 @@
+"""Units on disk: each a folder that is there whole or not at all.
+
+A unit is made in a scratch folder and moved to its place, `units/HASH`, by one rename, with its record beside its
+files: what it was made of, how long it took, and the SHA-256 of everything in it. So whatever kills a job, at
+whatever moment, what lies under `units` is complete, and what is damaged later is found by its hash and made again.
+Everything is flushed to the disk before the rename, or a power cut could leave the name without the content.
+
+`results/`, `figures/` and `traces/` are what the present spec asks for, under names for people: links into the units,
+renewed as they are made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from probe.errors import ProbeError
+from probe.jobs.run.unit import Unit
+
+RECORD = "unit.json"
+LINKED = {".parquet": "results", ".zarr": "traces"}
+PATIENCE = 30.0  # seconds for which a killed run's last worker may still hold a scratch folder
+
+
+class Store:
+    """The units of one run folder."""
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        self.units, self.scratch = self.root / "units", self.root / ".scratch"
+
+    def refuse_foreign(self) -> None:
+        """Refuse a place where something else lies."""
+        if self.root.exists() and (not self.root.is_dir() or _foreign(self.root)):
+            raise ProbeError(
+                f"run folder {self.root}",
+                expected="a new folder, or that of an earlier run",
+                found="other things" if self.root.is_dir() else "a file",
+                remedy="Choose another with --out.",
+            )
+
+    def prepare(self) -> None:
+        """Make the folders; leftovers of a killed run are cleared away."""
+        for folder in (self.units, self.scratch, *(self.root / name for name in ("results", "figures", "traces"))):
+            folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.scratch.iterdir():
+            if not leftover.name.startswith("resumes-"):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def folder(self, digest: str) -> Path:
+        return self.units / digest
+
+    def record(self, digest: str) -> dict[str, Any] | None:
+        """What is written of a unit; None where it is not there, or its record is damaged."""
+        try:
+            written = json.loads((self.folder(digest) / RECORD).read_text("utf-8"))
+            return written["record"] if written["sha256"] == _of_json(written["record"]) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def damage(self, digest: str) -> str | None:
+        """What is wrong with a unit that should be there; None for one that is whole. Reads every byte of it."""
+        folder = self.folder(digest)
+        if not folder.is_dir():
+            return "it is not there"
+        record = self.record(digest)
+        if record is None:
+            return f"{RECORD} is damaged or missing"
+        found = contents(folder)
+        if found.keys() != record["files"].keys():
+            return "files are missing or were added: " + ", ".join(sorted(found.keys() ^ record["files"].keys()))
+        changed = [name for name in found if found[name] != record["files"][name]]
+        return f"{', '.join(changed)} is not what was written" if changed else None
+
+    @contextmanager
+    def making(self, unit: Unit, *, resumes: bool = False) -> Iterator[Path]:
+        """A scratch folder for a unit, cleared away if it comes to nothing (unless its stage can go on from there)."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        if resumes:
+            folder = self.scratch / f"resumes-{unit.hash}"
+            folder.mkdir(exist_ok=True)
+            with _held(self.scratch / f"resumes-{unit.hash}.lock", PATIENCE):
+                yield folder
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+        folder = Path(tempfile.mkdtemp(prefix=f"{unit.hash}-", dir=self.scratch))
+        folder.chmod(0o755)  # it becomes the unit's own, for whoever may read the run
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, folder: Path, unit: Unit, facts: Mapping[str, Any]) -> None:
+        """Move a finished scratch folder to its place, with its record."""
+        record = {"id": unit.id, "stage": unit.stage, "made": unit.made, "needs": unit.needed, **facts}
+        record = json.loads(json.dumps({**record, "files": contents(folder)}, default=str))
+        (folder / RECORD).write_text(json.dumps({"record": record, "sha256": _of_json(record)}, indent=1), "utf-8")
+        _flush(folder)
+        place = self.folder(unit.hash)
+        while True:
+            try:
+                os.rename(folder, place)
+                break
+            except OSError:
+                if not place.exists():
+                    raise
+                aside = tempfile.mkdtemp(prefix="damaged-", dir=self.scratch)
+                os.rename(place, Path(aside) / "unit")
+                shutil.rmtree(aside, ignore_errors=True)
+        _flush_folder(self.units)
+
+    def link(self, digest: str, stem: str) -> None:
+        """Show a unit's table or trace under a name for people."""
+        for file in sorted(self.folder(digest).iterdir()):
+            if file.suffix in LINKED:
+                _link(file, self.root / LINKED[file.suffix] / f"{stem}{file.suffix}")
+
+    def unlink_all_but(self, stems: set[str]) -> None:
+        """Take away what an earlier spec had asked for."""
+        for folder in ("results", "figures", "traces"):
+            for file in (self.root / folder).iterdir():
+                if file.stem not in stems:
+                    file.unlink()
+
+
+def contents(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of what lies in a unit's folder; a folder in it counts as one thing."""
+    return {entry.name: _weighed(entry) for entry in sorted(folder.iterdir()) if entry.name != RECORD}
+
+
+def _foreign(root: Path) -> bool:
+    """Whether a folder holds things, and none of a run."""
+    inside = {entry.name for entry in root.iterdir()} - {".lock"}
+    return bool(inside) and not inside & {"units", "spec.yaml", "manifest.json", ".scratch"}
+
+
+def _weighed(entry: Path) -> dict[str, Any]:
+    if entry.is_file():
+        with entry.open("rb") as opened:
+            return {"sha256": hashlib.file_digest(opened, "sha256").hexdigest(), "bytes": entry.stat().st_size}
+    total, found = 0, hashlib.sha256()
+    for file in sorted(path for path in entry.rglob("*") if path.is_file()):
+        one = _weighed(file)
+        total += one["bytes"]
+        found.update(f"{file.relative_to(entry).as_posix()} {one['sha256']}\n".encode())
+    return {"sha256": found.hexdigest(), "bytes": total}
+
+
+def _of_json(record: Any) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _flush_file(path)
+        else:
+            _flush_folder(path)
+    _flush_folder(folder)
+
+
+def _flush_file(path: Path) -> None:
+    with path.open("rb") as opened:
+        os.fsync(opened.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link to a file (a copy where the disk has none), a relative symbolic one to a folder."""
+    temporary = target.with_name(f".{target.name}-{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    if source.is_dir():
+        temporary.symlink_to(os.path.relpath(source, target.parent), target_is_directory=True)
+    else:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+    temporary.unlink(missing_ok=True)  # replacing a link by another to the same file leaves both
+
+
+@contextmanager
+def _held(file: Path, patience: float) -> Iterator[None]:
+    """A lock of the operating system's, which goes with the process that holds it."""
+    with file.open("w") as opened:
+        until = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise ProbeError(
+                        f"unit in {file}",
+                        expected="one process that works on it",
+                        found="another one that still does",
+                        remedy="End it, or wait until it has finished.",
+                    ) from None
+                time.sleep(0.05)
+        yield

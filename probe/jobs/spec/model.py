@@ -1,0 +1,226 @@
+"""The spec: what a job is to find out, as one YAML file.
+
+    pairs: [zoo:masked]
+    tasks: [ioi, {task: countdown, numbers: 3}]
+    readings: [prefix, {reading: ratio, rate: 0.5}]
+    measures: [front_loading, {measure: faithfulness, draws: 20}]
+    seeds: [0, 1]
+
+Every combination of these is one unit of work. What stands in a spec is checked by the part of the toolkit that it is
+for: a task's knobs by the task, a measure's by the measure. `probe.jobs.spec.file` reads it from a file and says which
+line is at fault.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from probe.errors import ProbeError
+from probe.jobs.stages.registry import checked_knobs, known_stage
+from probe.readings import Reading
+from probe.readings import named as named_reading
+from probe.tasks import Task
+from probe.tasks import task as named_task
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, str_min_length=1)
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class PairSpec(BaseModel):
+    """A pair: a diffusion model whose AR twin is known (`pair: zoo:masked`), or two places (`ar`, `diffusion`)."""
+
+    model_config = _STRICT
+
+    pair: str | None = Field(None, description="zoo:NAME, a catalog name, or a folder whose AR twin is declared")
+    ar: str | None = Field(None, description="the autoregressive model: zoo:NAME, a folder, a GGUF, a name")
+    diffusion: str | None = Field(None, description="its diffusion twin")
+    controls: bool | dict[str, str] = Field(True, description="the declared controls (true), none, or models by name")
+    name: str | None = Field(None, description="what results call it; default: the diffusion model's place")
+    paradigm: Literal["autoregressive", "masked", "block", "fluid", "flow", "flow_map"] | None = None
+    mask_id: int | None = Field(None, ge=0)
+    shift: bool | None = None
+    attention: str | None = None
+
+    @model_validator(mode="after")
+    def _has_places(self) -> Self:
+        both = self.ar is not None and self.diffusion is not None
+        if (self.pair is None) != both or (self.pair and (self.ar or self.diffusion)):
+            raise ValueError("either 'pair' (a diffusion model whose AR twin is known), or both 'ar' and 'diffusion'")
+        return self
+
+    @property
+    def label(self) -> str:
+        return self.name or str(self.pair or self.diffusion)
+
+    @property
+    def manner(self) -> dict[str, Any]:
+        """What is said of how the diffusion model writes."""
+        said = {name: getattr(self, name) for name in ("paradigm", "mask_id", "shift", "attention")}
+        return {name: value for name, value in said.items() if value is not None}
+
+
+class _Named(BaseModel):
+    """A name, and knobs beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, str_min_length=1)
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    def _called(self, name: str) -> str:
+        said = ", ".join(f"{knob}={value}" for knob, value in sorted(self.knobs.items()))
+        return f"{name}({said})" if said else name
+
+
+class TaskSpec(_Named):
+    """A task, with its knobs beside its name: `{task: countdown, numbers: 3}`; or a JSONL file of one's own."""
+
+    task: str
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _understood(self.made)
+        return self
+
+    def made(self) -> Task:
+        if self.task.endswith(".jsonl"):
+            from probe.tasks import from_jsonl
+
+            return from_jsonl(self.task)
+        return named_task(self.task, **self.knobs)
+
+    @property
+    def label(self) -> str:
+        return self._called(self.task)
+
+
+class ReadingSpec(_Named):
+    """A reading, with its knobs beside its name: `{reading: ratio, rate: 0.5}`."""
+
+    reading: str
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _understood(self.made)
+        return self
+
+    def made(self) -> Reading:
+        return named_reading(self.reading, **self.knobs)
+
+    @property
+    def label(self) -> str:
+        return self._called(self.reading)
+
+
+class MeasureSpec(_Named):
+    """A measure, with its knobs beside its name: `{measure: faithfulness, draws: 20}`."""
+
+    measure: str
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        checked_knobs(known_stage(self.measure), self.knobs)
+        return self
+
+    @property
+    def label(self) -> str:
+        return self._called(self.measure)
+
+
+class Budget(BaseModel):
+    """How much is spent. `examples`, `solved` and `resamples` decide numbers; the rest only how fast they come."""
+
+    model_config = _STRICT
+
+    examples: int = Field(256, gt=0, description="prompts of each task")
+    solved: bool = Field(True, description="only prompts that both twins of the pair answer right")
+    resamples: int = Field(2000, gt=0, description="bootstrap resamples behind each interval")
+    batch: int | None = Field(None, gt=0, description="prompts in one forward pass; halved when memory runs out")
+    threads: int = Field(1, gt=0, description="CPU threads of one unit, however many run beside it")
+    workers: int | None = Field(None, ge=0, description="processes; null: as many as there are cores or GPUs; 0: none")
+    gpus: float = Field(1.0, gt=0, description="on a cluster: GPUs of one unit; 0.5 lets two share one")
+    minutes: float | None = Field(None, gt=0, description="after so long no further unit is begun")
+
+
+def _short(key: str) -> BeforeValidator:
+    """A bare name stands for the mapping that has nothing but the name."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+class Spec(BaseModel):
+    """A job."""
+
+    model_config = _STRICT
+
+    name: str = Field("job", description="the report's title")
+    question: str = Field(
+        "What changes inside a language model when an autoregressive one becomes a diffusion one?",
+        description="the sentence that the report answers",
+    )
+    pairs: tuple[Annotated[PairSpec, _short("pair")], ...] = Field(min_length=1)
+    tasks: tuple[Annotated[TaskSpec, _short("task")], ...] = Field(min_length=1)
+    readings: tuple[Annotated[ReadingSpec, _short("reading")], ...] = Field(
+        default_factory=lambda: (ReadingSpec(reading="prefix"),), min_length=1
+    )
+    measures: tuple[Annotated[MeasureSpec, _short("measure")], ...] = Field(min_length=1)
+    shared: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="knobs of stages that measures share: {circuit: {steps: 10}}"
+    )
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    catalog: str | None = Field(None, description="a YAML file of catalog rows of one's own")
+    budget: Budget = Field(default_factory=lambda: Budget.model_validate({}))
+    output: str = Field("runs/job", description="the run folder")
+
+    @field_validator("device")
+    @classmethod
+    def _usable(cls, device: str) -> str:
+        from probe.models.backbone import usable_device
+
+        _understood(lambda: usable_device(device))
+        return device
+
+    @field_validator("shared")
+    @classmethod
+    def _known_knobs(cls, shared: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, knobs in shared.items():
+            checked_knobs(known_stage(name), knobs)
+        return shared
+
+    @field_validator("pairs", "tasks", "readings", "measures", "seeds")
+    @classmethod
+    def _each_once(cls, many: tuple[Any, ...]) -> tuple[Any, ...]:
+        labels = [getattr(one, "label", one) for one in many]
+        twice = sorted({str(label) for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(
+                f"each once, but {', '.join(twice)} stands here more than once (pairs can be given a name)"
+            )
+        return many
+
+    def setting(self, name: str) -> Any:
+        """What the spec says of something that decides numbers: its tasks or readings, or a part of the budget."""
+        if name in ("tasks", "readings"):
+            return [one.made() for one in getattr(self, name)]
+        return getattr(self.budget, name)
+
+    @cached_property
+    def labelled(self) -> dict[str, dict[str, Any]]:
+        """What each axis holds, by label."""
+        axes = {"pair": self.pairs, "task": self.tasks, "reading": self.readings}
+        return {axis: {one.label: one for one in many} for axis, many in axes.items()}
+
+
+def _understood(make: Any) -> Any:
+    """A value of the wrong type is the user's mistake as much as one of the wrong size."""
+    try:
+        return make()
+    except ProbeError:
+        raise
+    except (TypeError, ValueError, AttributeError, OverflowError) as problem:
+        raise ValueError(str(problem)) from None

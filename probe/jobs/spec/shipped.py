@@ -1,0 +1,43 @@
+"""Shipped specs: jobs that can be run by name, each a YAML file of the folder `specs` beside this one.
+
+    twinprobe run circuits                        the spec probe/jobs/specs/circuits.yaml
+    twinprobe init my-job.yaml --like circuits    a copy of it, to change
+
+They are specs like any other, and nothing is said of them but what stands in the file. Where there is a file of that
+name, or a run folder, then that is meant: a path wins over a name.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from probe.errors import ProbeError, nearest
+
+_HERE = files("probe.jobs.spec").joinpath("shipped_specs")
+_SUFFIX = ".yaml"
+
+
+def shipped() -> list[str]:
+    """The names of the shipped specs."""
+    return sorted(file.name.removesuffix(_SUFFIX) for file in _HERE.iterdir() if file.name.endswith(_SUFFIX))
+
+
+def text_of(name: str) -> str:
+    """The text of a shipped spec."""
+    if name not in shipped():
+        beside = [file.name for file in Path.cwd().glob(f"*{_SUFFIX}")]
+        raise ProbeError(
+            f"spec {name!r}",
+            expected="a spec's file, the folder of a run, or a shipped spec: " + ", ".join(shipped()),
+            found="none of that name",
+            remedy=nearest(name, [*shipped(), *beside]),
+        )
+    return _HERE.joinpath(f"{name}{_SUFFIX}").read_text("utf-8")
+
+
+def means_shipped(said: str | Path) -> bool:
+    """Whether one word stands for a shipped spec: it has no suffix, and no file or run folder has that name."""
+    path = Path(said)
+    there = path.is_file() or (path / "spec.yaml").is_file()
+    return str(said) == path.stem and not there

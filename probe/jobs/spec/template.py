@@ -1,0 +1,108 @@
+"""A spec to begin with: commented, valid as it stands, with the names that are known here; or a copy of a shipped one.
+
+Beside it goes a JSON schema, which the first line names, so that an editor completes names and underlines mistakes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from probe.errors import ProbeError
+from probe.jobs.atomic import write_atomically
+from probe.jobs.spec.file import schema
+from probe.jobs.spec.shipped import text_of
+from probe.jobs.stages.registry import measures
+from probe.readings import READINGS
+from probe.tasks import TASKS
+
+SCHEMA = "twinprobe.schema.json"
+
+_FIRST = "# yaml-language-server: $schema={schema}\n"
+_TEMPLATE = """\
+# A job. Every combination of pair, task, reading, measure and seed is one unit of work; the same command again
+# does only what is missing or changed.    twinprobe run {file}
+
+name: {name}
+question: What changes inside a language model when an autoregressive one becomes a diffusion one?
+
+# A diffusion model whose AR twin is known (a shipped one, or a name that `twinprobe catalog` lists), or two places:
+#   - {{ar: path/to/ar, diffusion: path/to/twin, name: mine, controls: {{ar-cpt: path/to/more-training}}}}
+pairs:
+  - {pair}
+
+# Of: {tasks}.
+# A knob of a task stands beside its name:  - {{task: countdown, numbers: 3}}
+tasks: [{some_tasks}]
+
+# Of: {readings}. `prefix` asks both twins with the same left context.
+#   - {{reading: ratio, rate: 0.5}}
+readings: [prefix]
+
+# What is measured:
+{listed}
+measures:
+{measures}
+
+seeds: [0]
+
+device: auto     # cpu, cuda, cuda:1
+dtype: float32   # figures want float32; bfloat16 halves memory
+
+budget:
+  examples: 256    # prompts of each task
+  solved: true     # only prompts that both twins answer right
+  resamples: 2000  # behind each interval
+  # batch: 32      # prompts in one forward pass; halved by itself when memory runs out
+  # workers: 2     # processes; by default as many as there are cores, or GPUs
+  # minutes: 480   # after so long no further unit is begun
+
+output: {output}
+"""
+
+
+def template(file: str = "spec.yaml", pair: str = "zoo:masked") -> str:
+    """The text of a commented spec."""
+    known = measures()
+    name = Path(file).stem
+    return _FIRST.format(schema=SCHEMA) + _TEMPLATE.format(
+        file=file,
+        name=name,
+        pair=pair,
+        tasks=", ".join(TASKS),
+        some_tasks="ioi, infilling",
+        readings=", ".join(READINGS),
+        listed="\n".join(f"#   {stage.name:<24} {stage.about}" for stage in known.values()),
+        measures="\n".join(f"  - {name}" for name in known),
+        output=f"runs/{name}",
+    )
+
+
+def copy_of(shipped: str, file: str = "spec.yaml") -> str:
+    """The text of a shipped spec, with a name and a run folder of its own."""
+    name = Path(file).stem
+    text = re.sub(r"^name:.*$", f"name: {name}", text_of(shipped), flags=re.MULTILINE)
+    return _FIRST.format(schema=SCHEMA) + re.sub(r"^output:.*$", f"output: runs/{name}", text, flags=re.MULTILINE)
+
+
+def write_template(file: Path, pair: str = "zoo:masked", *, like: str | None = None) -> list[Path]:
+    """Write a commented spec (or one like a shipped one), and the schema beside it; none is ever overwritten."""
+    if file.exists():
+        raise ProbeError(
+            f"file {file}", expected="a new file", found="one that is there already", remedy="Choose another name."
+        )
+    text = copy_of(like, file.name) if like else template(file.name, pair)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, text)
+    beside = file.with_name(SCHEMA)
+    write_atomically(beside, json.dumps(schema(), indent=1))
+    return [file, beside]
+
+
+def write_slurm(beside: Path) -> Path:
+    """Write the script that runs a job on a SLURM cluster, beside a spec."""
+    file = beside.with_name("slurm.sh")
+    write_atomically(file, files("probe.jobs.spec").joinpath("slurm.sh").read_text("utf-8"))
+    return file

@@ -1,0 +1,50 @@
+"""What a paradigm needs of a model: a backbone that can be called, its sizes, and what is attached to it.
+
+Models are built on paradigms, so a paradigm cannot import one. It says here what it calls, and any object that has it
+will do: the project's own `probe.Model`, or a stand-in of a test.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor, device, dtype, nn
+
+if TYPE_CHECKING:
+    from probe.paradigms.canvas import Canvas
+
+
+class ModelLike(Protocol):
+    """A backbone with the paradigm that it writes in."""
+
+    name: str
+    attachments: dict[str, nn.Module]
+    attention_override: str | None
+
+    @property
+    def paradigm(self) -> Any: ...
+
+    @property
+    def d_model(self) -> int: ...
+
+    @property
+    def vocabulary(self) -> int: ...
+
+    @property
+    def device(self) -> device: ...
+
+    @property
+    def dtype(self) -> dtype: ...
+
+    @property
+    def embedding(self) -> nn.Embedding: ...
+
+    def canvas(
+        self, tokens: Tensor, attention: str | Tensor | None = None, *, padding: Tensor | None = None
+    ) -> Canvas: ...
+
+    def run(self, canvas: Canvas, *, eager: bool = False, **inputs: Tensor) -> Tensor: ...
+
+    def run_trunk(self, canvas: Canvas, *, eager: bool = False) -> Tensor: ...
+
+    def unembed(self, hidden: Tensor) -> Tensor: ...

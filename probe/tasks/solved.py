@@ -1,0 +1,81 @@
+"""Pools: the examples that both twins answer, and how they were selected.
+
+A circuit is only worth comparing on questions that both models solve; but selecting flatters both, so a pool carries
+the share that was selected and each model's accuracy before any selection, with its interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from probe.accuracy import Accuracy
+from probe.batch import Batch
+from probe.errors import TaskError
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings.reading import Reading, answers, comparable
+from probe.readings.still import AR
+from probe.readings.trajectory import aggregated
+
+
+class Source(Protocol):
+    """What examples are drawn from: a task."""
+
+    name: str
+
+    def examples(self, tokenizer: Any, n: int, *, seed: int = 0, split: str = "test", fewer: bool = False) -> Batch: ...
+
+
+MOST_TRIED = 20  # times n, before a pool gives up
+
+
+def pool(task: Source, models: Model | Pair, n: int, *, reading: Reading, seed: int = 0, split: str = "test") -> Batch:
+    """`n` examples that every twin answers right: the diffusion model under `reading`, the AR model under `ar`."""
+    asked = _asked(models, reading)
+    vocabulary = min(model.vocabulary for model, _ in asked.values())
+    solved = {name: torch.zeros(0, dtype=torch.bool) for name in asked}
+    tried = 2 * n
+    while True:
+        batch = task.examples(models, tried, seed=seed, split=split, fewer=True)
+        fresh = batch[len(solved[next(iter(asked))]) :]
+        for name, (model, how) in asked.items():
+            solved[name] = torch.cat([solved[name], right(model, fresh, how, vocabulary)])
+        both = torch.stack(list(solved.values())).all(0)
+        if int(both.sum()) >= n or len(batch) < tried or tried >= MOST_TRIED * n:
+            break
+        tried = min(2 * tried, MOST_TRIED * n)
+    accuracy = {name: Accuracy(int(of.sum()), len(of)) for name, of in solved.items()}
+    chosen = both.nonzero()[:, 0][:n]
+    if len(chosen) < n:
+        found = f"{len(chosen)} among {len(both)}; " + "; ".join(f"{name} {of}" for name, of in accuracy.items())
+        raise TaskError(
+            f"a pool of {n} {split} examples of {task.name!r} for {models.name or models!r}",
+            expected=f"examples that {' and '.join(asked)} answer right under {reading}",
+            found=found,
+            remedy=f"Ask for {len(chosen)} or fewer, or choose an easier task or reading."
+            if len(chosen)
+            else "Choose a task that they have learnt, or examples without selection: task.examples(…).",
+        )
+    return replace(batch[chosen], selection_rate=both.float().mean().item(), accuracy=accuracy, reading=str(reading))
+
+
+def _asked(models: Model | Pair, reading: Reading) -> dict[str, tuple[Model, Reading]]:
+    if isinstance(models, Pair):
+        return {"ar": (models.ar, AR()), "diffusion": (models.diffusion, reading)}
+    return {models.name: (models, AR() if models.paradigm.in_order else reading)}
+
+
+def right(model: Model, batch: Batch, reading: Reading, vocabulary: int | None = None) -> Tensor:
+    """Whether each example is answered right: the best token of the shared vocabulary, masks apart, is a right one.
+
+    Over draws or steps, an example counts as solved when more than half of what its rule keeps is answered right.
+    """
+    asked = reading.ask(model, batch)
+    with torch.no_grad():
+        best = answers(model, asked, then=lambda logits: comparable(logits, model, vocabulary).argmax(-1)).cpu()
+    is_right = (best[:, None] == batch.choices.cpu()) & batch.right.cpu()[asked.view.example]
+    return aggregated(is_right.any(1).float(), asked.view, reading.rule) > 0.5

@@ -1,0 +1,290 @@
+"""Recording: `probe.record` runs a model and hands back what was at the sites asked for, as one labelled dataset.
+
+What can be run: token ids; a canvas; a batch of a task, read plainly or through a reading; a decoding run, made now
+(`decode=`) or made before (a Trajectory). All of it goes through the same loop: a batch of examples is played, its
+forward passes become frames, the frames become a region, and the region goes into memory or to disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from probe.errors import TraceError, nearest
+from probe.paradigms.canvas import Canvas
+from probe.tracing import fingerprint
+from probe.tracing.editing import announce, open_edits
+from probe.tracing.estimate import Estimate
+from probe.tracing.frames import Recorder, recorded_dtype
+from probe.tracing.memory import Memory
+from probe.tracing.runs import Run, Steps, Still, live, replay
+from probe.tracing.selection import Asked, Positions, as_positions
+from probe.tracing.store import Store, Writer, open_trace
+from probe.tracing.trace import Region, index_coordinates, region
+
+if TYPE_CHECKING:
+    import xarray
+
+    from probe.batch import Batch
+    from probe.decoding.trajectory import Trajectory
+    from probe.models.model import Model
+    from probe.readings import Reading
+
+TRACERS = ("hooks", "transformer_lens", "nnsight")
+
+SLOTS_AT_ONCE = 8192  # of one forward pass, where no batch_size is given
+
+
+def record(
+    model: Model,
+    tokens_or_batch: Tensor | Canvas | Batch | Trajectory,
+    sites: str | Iterable[str],
+    *,
+    layers: int | Iterable[int] | None = None,
+    heads: int | Iterable[int] | None = None,
+    positions: Positions | str | None = None,
+    reading: str | Reading | None = None,
+    attention: str | Tensor | None = None,
+    decode: Mapping[str, Any] | None = None,
+    steps: Steps = None,
+    tracer: str = "hooks",
+    remote: bool | str = False,
+    store: str | Path | None = None,
+    batch_size: int | None = None,
+) -> xarray.Dataset:
+    """Run a model and record what is at `sites` (see `probe.tracing.sites`).
+
+    layers, heads     numbers; heads counts query heads, and k and v are kept for the key heads that those read from
+    positions         numbers of the text, one list for all or examples × k; or one of a batch's names, or "read": the
+                      slots at which the reading reads its answers
+    reading           how a batch is shown: "ar", "prefix", …, or a Reading; None shows its clean text as it is. Where
+                      a reading asks of an example more than once, each question is an example here, and `of_example`,
+                      `draw` and `ratio` say which it is
+    attention         another attention than the paradigm's own
+    decode            record a decoding run as it is made: {"length": 16, …}, the arguments of probe.decode
+    steps             of a decoding run, which to keep: a slice or numbers
+    tracer, remote    "hooks", "transformer_lens" or "nnsight", the last also on NDIF's machines with remote=True
+    store             a folder to stream to, as zarr; given again after an interruption, it resumes
+    batch_size        examples in one forward pass
+    """
+    run = _run(model, tokens_or_batch, reading, attention, decode, steps)
+    asked = _asked(model, run, tokens_or_batch, sites, layers, heads, positions)
+    batch = min(batch_size or max(1, SLOTS_AT_ONCE // run.slots), run.examples)
+    estimate = Estimate.of(model, run, asked, batch)
+    attributes = _attributes(model, tokens_or_batch, run, asked, tracer, reading, attention, decode)
+    regions = _Regions(model, run, asked, tracer, {"remote": remote} if remote else {})
+    if store is None:
+        estimate.refuse_in_memory()
+        memory = Memory(run.examples, recorded_dtype(model), stepped=run.steps is not None)
+        for rows, made in regions.made(_batches(run.examples, batch), memory):
+            memory.add(rows, made)
+        times = run.times(model)
+        return memory.dataset(lambda whole: index_coordinates(asked, whole, run.examples, run.steps, times), attributes)
+    return _stream(Path(store), regions, estimate, {**attributes, "batch_size": batch})
+
+
+def _run(model: Model, source: Any, reading: Any, attention: Any, decode: Any, steps: Steps) -> Run:
+    """What is to be run."""
+    if decode is not None:
+        options = dict(decode)
+        tokens = source.clean if hasattr(source, "clean") else source
+        prompt = model.checked(tokens if tokens.dim() == 2 else tokens[None])
+        return live(model, prompt, options.pop("length"), steps, options)
+    if hasattr(source, "states"):
+        return replay(source, steps, attention)
+    if steps is not None:
+        raise TraceError(
+            "steps",
+            expected="a decoding run",
+            found=f"a {type(source).__name__}, which is seen once",
+            remedy="Pass decode={'length': …}, or a Trajectory.",
+        )
+    if isinstance(source, Canvas):
+        return Still(source)
+    if hasattr(source, "clean"):
+        return Still(model.canvas(source.clean, attention)) if reading is None else _read(model, source, reading)
+    return Still(model.canvas(source, attention))
+
+
+def _read(model: Model, batch: Batch, reading: str | Reading) -> Still:
+    """A batch as a reading shows it: a question a row, of which an example may have several (draws, steps)."""
+    from probe.readings import named
+
+    asked = named(reading).ask(model, batch)
+    view = asked.view
+    notes = {"of_example": view.example, "draw": view.step, "ratio": view.ratio, "read_at": asked.slots[:, 0]}
+    if view.soft is not None:
+        notes["tau"] = view.soft.tau.masked_fill(~view.hidden, 0).amax(1)  # of what is noised most lightly
+    return Still(asked.canvas, {name: note.cpu() for name, note in notes.items()})
+
+
+def _asked(model: Model, run: Run, source: Any, sites: Any, layers: Any, heads: Any, positions: Any) -> Asked:
+    if positions is None:
+        return Asked.of(model, sites, layers, heads)
+    notes = run.notes if isinstance(run, Still) else {}
+    if isinstance(positions, str) and positions == "read" and notes:
+        return Asked.of(model, sites, layers, heads, notes["read_at"][:, None], positions_are_slots=True)
+    if isinstance(positions, str):
+        named = getattr(source, "positions", {})
+        if positions not in named:
+            raise TraceError(
+                f"positions {positions!r}",
+                expected="a name that the batch has" if named else "numbers, or a batch with named positions",
+                found=repr(positions),
+                remedy=nearest(positions, named) if named else "Name positions by number.",
+            )
+        positions = named[positions]
+        positions = positions[notes["of_example"]] if notes else positions
+    end = int(run.canvas.places.max()) + 1 if isinstance(run, Still) else run.slots
+    return Asked.of(model, sites, layers, heads, as_positions(positions, run.examples, end))
+
+
+class _Regions:
+    """Plays a run batch by batch and makes regions of it."""
+
+    def __init__(self, model: Model, run: Run, asked: Asked, tracer: str, options: dict[str, Any]):
+        if tracer not in TRACERS:
+            raise TraceError(
+                f"tracer {tracer!r}",
+                expected="one of " + ", ".join(TRACERS),
+                found=repr(tracer),
+                remedy=nearest(tracer, TRACERS),
+            )
+        if options and tracer != "nnsight":
+            raise TraceError(
+                f"remote execution with tracer {tracer!r}",
+                expected='tracer="nnsight"',
+                found=repr(tracer),
+                remedy='Pass tracer="nnsight", or leave remote out.',
+            )
+        self.model, self.run, self.asked, self.options = model, run, asked, options
+        self.tracer = import_module(f"probe.tracing.tracers.{tracer}")
+
+    def made(self, batches: Iterable[slice], memory: Memory | None = None) -> Iterator[tuple[slice, Region]]:
+        """The regions of some batches of examples, one after the other."""
+        kept = None if self.run.steps is None else frozenset(self.run.steps)
+        length = None if kept is None else self.run.slots
+        recorder = Recorder(self.model, self.asked, memory.room if memory else lambda *_: None)
+
+        def see(canvas: Canvas, step: int) -> Tensor | None:
+            return recorder.see(canvas, step, keep=kept is None or step in kept, logits=kept is not None)
+
+        with torch.no_grad(), self.tracer.attached(self.model, self.asked, recorder.take, **self.options) as forward:
+            recorder.forward = forward
+            try:
+                for rows in batches:
+                    recorder.rows, recorder.frames = rows, []
+                    told = self.run.play(self.model, rows, see)
+                    made = region(self.model, self.asked, recorder.frames, length, told)
+                    if isinstance(self.run, Still):
+                        made |= {name: (("example",), note[rows].numpy()) for name, note in self.run.notes.items()}
+                    yield rows, made
+            finally:
+                announce(self.model, None, None)
+
+
+def _stream(path: Path, regions: _Regions, estimate: Estimate, attributes: dict[str, Any]) -> xarray.Dataset:
+    """Record what is missing from a store, and open it."""
+    run, asked, model = regions.run, regions.asked, regions.model
+    if not path.exists():
+        estimate.refuse_on_disk(path, written=0)
+    shown = [run.tokens] + ([run.canvas.allowed, run.canvas.places, run.canvas.block] if isinstance(run, Still) else [])
+    shown += [] if asked.positions is None else [asked.positions]
+    shown += [value for part in open_edits(model) for value in part.change.values()]
+    mark = fingerprint.of(shown, {**attributes, "weights": fingerprint.of_weights(model)})
+
+    def labels(first: Region) -> Region:
+        return index_coordinates(asked, first, run.examples, run.steps, run.times(model))
+
+    store = Store(path, mark, attributes, run.examples, estimate.batch, labels)
+    missing = store.missing()
+    to_do = sum(rows.stop - rows.start for rows in missing)
+    resumed = to_do < run.examples
+    if missing:
+        estimate.refuse_on_disk(path, written=run.examples - to_do)
+        estimate.say(path, written=run.examples - to_do)
+        began = time.perf_counter()
+        with _written_by(store) as writer, _progress(path, run.examples, run.examples - to_do) as advance:
+            for rows, made in regions.made(missing):
+                writer.put(rows, made)
+                advance(rows.stop - rows.start)
+        writer.report(time.perf_counter() - began)
+    return open_trace(path, verify=resumed)
+
+
+@contextmanager
+def _written_by(store: Store) -> Iterator[Writer]:
+    writer = Writer(store)
+    try:
+        yield writer
+    except BaseException:
+        writer.close(failed=True)
+        raise
+    writer.close()
+
+
+@contextmanager
+def _progress(path: Path, total: int, done: int):
+    """A progress bar, where somebody is watching."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"recording to {escape(path.name)}", total=total, completed=done)
+        yield lambda count: bar.advance(task, count)
+
+
+def _batches(examples: int, batch: int) -> list[slice]:
+    return [slice(at, min(at + batch, examples)) for at in range(0, examples, batch)]
+
+
+@functools.cache  # reading them from disk takes milliseconds
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("torch", "transformers", "numpy")}
+
+
+def _attributes(
+    model: Model,
+    source: Any,
+    run: Run,
+    asked: Asked,
+    tracer: str,
+    reading: Any,
+    attention: Any,
+    decode: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The provenance of a trace, in what JSON knows."""
+    own = "of the canvas" if isinstance(source, Canvas) else model.paradigm.attention
+    options = {} if decode is None else dict(decode)
+    seed = options.get("seed", getattr(source, "seed", None))
+    found = {
+        "model": model.name,
+        "architecture": model.layout.model_type,
+        "paradigm": model.paradigm.name,
+        "attention": "given" if isinstance(attention, Tensor) else attention or own,
+        "shift": model.shift,
+        "mask_id": model.mask_id,
+        "model_dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": str(recorded_dtype(model)).removeprefix("torch."),
+        "reading": None if reading is None else str(reading),
+        "task": getattr(source, "task", None),
+        "seed": seed,
+        "decode": {name: value if isinstance(value, int | float) else str(value) for name, value in options.items()},
+        "sites": [one.name for one in asked.sites],
+        "tracer": tracer,
+        "edits": [str(part) for part in open_edits(model)],
+        "complete": True,
+        "versions": dict(_versions()),
+    }
+    return {name: value for name, value in found.items() if value is not None}

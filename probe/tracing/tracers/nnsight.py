@@ -1,0 +1,102 @@
+"""nnsight 0.8 as a tracer, here or on NDIF's machines.
+
+nnsight replaces every module's `forward` for good, so a local run wraps a module tree of its own. A trace's body must
+ask for values in the order in which the model reaches them, must stand in a file, and is shipped as source when it runs
+remotely: hence `_body` below names plain paths and sides, and all that turns a module's output into a site is done here
+afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from probe.errors import TraceError
+from probe.paradigms import visibility
+from probe.paradigms.canvas import Canvas
+from probe.tracing.selection import Asked
+from probe.tracing.tracers.hooks import Forward, Take
+from probe.tracing.tracers.module_view import twin_tree
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+
+@contextmanager
+def attached(model: Model, asked: Asked, take: Take, *, remote: bool | str = False) -> Iterator[Forward]:
+    """A forward pass through nnsight that tells `take` of every view, for as long as the context lasts."""
+    wrapped, options = _remote(model, asked, remote) if remote else (_local(model, asked), {})
+    read = _reached_in_order(model, asked)
+
+    def forward(canvas: Canvas, logits: bool = False) -> Tensor | None:
+        wanted = list(dict.fromkeys((path, side) for path, side, _, _ in read))
+        unembed = (model.layout.unembed, "out")
+        if logits and unembed not in wanted:
+            wanted.append(unembed)
+        found = _body(wrapped, wanted, _inputs(model, canvas), options)
+        for path, side, one, layer in read:
+            take(one, layer, one.view(model, found[path, side]))
+        return found.get(unembed)
+
+    yield forward
+
+
+def _body(wrapped: Any, wanted: list[tuple[str, str]], inputs: dict, options: dict) -> dict[tuple[str, str], Any]:
+    from nnsight import save
+
+    with wrapped.trace(**inputs, **options):
+        found = save({})
+        for path, side in wanted:
+            envoy = wrapped.get(path)
+            found[path, side] = envoy.input if side == "in" else envoy.output
+    return found
+
+
+def _reached_in_order(model: Model, asked: Asked) -> list:
+    """(path, side, site, layer), as the forward pass reaches them."""
+    once = {"embed": -1, "final_norm": model.n_layers, "logits": model.n_layers + 1}
+    places = [(layer, one) for one in asked.sites for layer in asked.layers_at(one)]
+    places.sort(key=lambda place: once.get(place[1].name, place[0]))  # sites of a layer already stand in order
+    return [(one.path(model, layer), one.side, one, layer) for layer, one in places]
+
+
+def _inputs(model: Model, canvas: Canvas) -> dict[str, Any]:
+    rows = len(canvas)  # nnsight counts rows to tell batches apart, so what all examples share is spelled out for each
+    return {
+        **model.paradigm.shown(model, canvas),
+        "attention_mask": visibility.additive(canvas.allowed, model.dtype).expand(rows, -1, -1, -1),
+        "position_ids": canvas.places.expand(rows, -1),
+        "use_cache": False,
+    }
+
+
+def _local(model: Model, asked: Asked) -> Any:
+    from nnsight import NNsight
+
+    backbone = twin_tree(model, "nnsight")
+    backbone.config._attn_implementation = "eager" if asked.has("pattern") else "sdpa"
+    return NNsight(backbone)
+
+
+def _remote(model: Model, asked: Asked, remote: bool | str) -> tuple[Any, dict[str, Any]]:
+    """nnsight's wrapper that ships its traces, and the options that make it do so."""
+    from nnsight import CONFIG, TransformersModel
+
+    if remote is True and not CONFIG.API.APIKEY:
+        raise TraceError(
+            "remote=True",
+            expected="an NDIF API key",
+            found="none in NDIF_API_KEY or nnsight's configuration",
+            remedy="Set NDIF_API_KEY, or record here with remote=False.",
+        )
+    if asked.has("pattern"):
+        raise TraceError(
+            "site 'pattern' with remote execution",
+            expected="a model that computes attention openly",
+            found="a remote one, whose attention (SDPA, which keeps no pattern) cannot be chosen from here",
+            remedy="Record patterns here, with remote=False.",
+        )
+    return TransformersModel(twin_tree(model, "nnsight"), tokenizer=model.tokenizer), {"remote": remote}

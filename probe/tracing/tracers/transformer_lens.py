@@ -1,0 +1,91 @@
+"""TransformerLens 4's bridge as a tracer.
+
+The bridge is booted from the model in hand, on a module tree of its own, and always handed an explicit 4D mask and
+position ids: it ignores `config.is_causal=False` in silence. Weights are not folded and norms not centred, so its sites
+are those of the stock model. The bridge computes attention its own way; that it agrees with the hooks is a test, not an
+assumption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from probe.errors import TraceError
+from probe.paradigms import visibility
+from probe.paradigms.canvas import Canvas
+from probe.tracing.selection import Asked
+from probe.tracing.sites import Site
+from probe.tracing.tracers.activation_cache import lens_name, view_of_lens
+from probe.tracing.tracers.hooks import Forward, Take
+from probe.tracing.tracers.module_view import twin_tree
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+
+@contextmanager
+def attached(model: Model, asked: Asked, take: Take) -> Iterator[Forward]:
+    """A forward pass of the bridge that tells `take` of every view, for as long as the context lasts."""
+    bridge = boot(model)
+    if asked.has("head_out"):
+        bridge.set_use_attn_result(True)
+    hooks = [
+        (lens_name(one, layer), _hook(one, layer, take))
+        for one in asked.sites
+        for layer in asked.layers_at(one)
+        if one.name != "logits"
+    ]
+    missing = [name for name, _ in hooks if name not in bridge.hook_dict]
+    if missing:
+        raise TraceError(
+            f"site {missing[0]!r} of {model.layout.model_type}",
+            expected="a hook point of TransformerLens's bridge",
+            found="none of that name",
+            remedy='Record it with tracer="hooks".',
+        )
+
+    def forward(canvas: Canvas, logits: bool = False) -> Tensor | None:
+        if canvas.soft is not None:
+            raise TraceError(
+                'a flow with tracer="transformer_lens"',
+                expected="tokens, which the bridge embeds itself",
+                found="noise between tokens",
+                remedy='Record it with tracer="hooks" or "nnsight".',
+            )
+        given = bridge(
+            canvas.tokens,
+            attention_mask=visibility.additive(canvas.allowed, model.dtype),
+            position_ids=canvas.places.expand(len(canvas), -1),
+            return_type="logits",
+        )
+        for one in asked.sites:
+            if one.name == "logits":
+                take(one, 0, given)
+        return given
+
+    with bridge.hooks(fwd_hooks=hooks):
+        yield forward
+
+
+def boot(model: Model):
+    """The model as a TransformerLens bridge."""
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    backbone = twin_tree(model, "transformer_lens")
+    # Anything but eager attention gives no pattern, and the pattern's hook then never fires, without a word.
+    backbone.config._attn_implementation = "eager"
+    bridge = build_bridge_from_module(
+        backbone, type(backbone).__name__, hf_config=backbone.config, model_name=model.name
+    )
+    return bridge.eval()
+
+
+def _hook(one: Site, layer: int, take: Take):
+    def tell(found: Tensor, hook) -> None:
+        take(one, layer, view_of_lens(one, found), projected=True)
+
+    return tell

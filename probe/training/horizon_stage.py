@@ -1,0 +1,68 @@
+"""Stage II of FLUID: a horizon head, learnt beside weights that no longer change.
+
+The head reads the last hidden state of an anchor and predicts how far the finished model can see from there (see
+`probe.paradigms.horizon`). It learns on the recipe's own texts; the Trainer sees the head alone, so its checkpoints
+hold nothing else, and an interrupted stage goes on where it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import Trainer, TrainingArguments
+
+from probe.paradigms.horizon import draw_anchors, horizon_loss, new_horizon
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+    from probe.training.batches import Lessons
+    from probe.training.recipe import Foresight
+
+
+def learn_horizon(
+    model: Model, plan: Foresight, lessons: Lessons, arguments: TrainingArguments, left_off: str | None
+) -> None:
+    """Give a model a new horizon head and teach it, from the checkpoint at which it was left off, if there is one."""
+    head = new_horizon(model, arguments.seed).requires_grad_(True)
+    trainer = _Teacher(model=head, args=arguments, train_dataset=_Anchored(lessons, plan.steps), data_collator=_one)
+    trainer.taught, trainer.tau = model, plan.tau
+    was_training = model.backbone.training
+    model.backbone.eval()
+    trainer.train(resume_from_checkpoint=left_off)
+    model.backbone.train(was_training)
+    head.requires_grad_(False)
+
+
+class _Anchored(Dataset):
+    """The texts of each step of stage I, and the anchors drawn on them."""
+
+    def __init__(self, lessons: Lessons, steps: int):
+        self._lessons, self._steps = lessons, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        texts, given, _, generator = self._lessons.texts(step)
+        return {"tokens": texts, "anchors": draw_anchors(texts, generator, given)}
+
+
+def _one(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return items[0]
+
+
+class _Teacher(Trainer):
+    """Trainer of the head alone."""
+
+    taught: Model
+    tau: float
+
+    def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused: Any):  # type: ignore[override]
+        loss = horizon_loss(self.taught, inputs["tokens"], inputs["anchors"], self.tau)
+        return (loss, {}) if return_outputs else loss
+
+    def _get_train_sampler(self, *_unused: Any) -> torch.utils.data.Sampler:
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]  # it has a length

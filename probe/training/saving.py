@@ -1,0 +1,79 @@
+"""What is kept of a training: the finished model and its snapshots, each a folder that `probe.load` opens."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase, TrainerCallback
+
+from probe.models.catalog import OWN_ENTRY, Entry
+from probe.models.model import Model
+from probe.paradigms.attachments import save_attachments
+from probe.tasks import task
+from probe.training.ema import Average
+from probe.training.lora import Adapters
+from probe.training.recipe import Recipe
+from probe.training.text import Pieces
+from probe.training.trainable_attachments import stock_state
+
+CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
+SAMPLED = 24  # texts of each kind
+
+
+def keep(model: Model, recipe: Recipe, folder: Path, cache: Path, state: dict[str, Tensor] | None = None) -> None:
+    """Write the model in half precision, with what is declared of it; `state` stands in for its own weights, and
+    running text lies tokenized in `cache`."""
+    halves = {name: value.half() for name, value in (state or stock_state(model)).items()}
+    model.backbone.save_pretrained(folder, state_dict=halves)
+    save_attachments(model, folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)  # nothing here generates through transformers
+    model.tokenizer.save_pretrained(folder)
+    entry = Entry(  # type: ignore[call-arg]  # what is left out has a default
+        name=recipe.name,
+        paradigm=recipe.paradigm,
+        ar=recipe.ar or recipe.start if recipe.paradigm != "autoregressive" else recipe.ar,
+        controls=recipe.controls,
+        mask_id=model.mask_id,
+        shift=model.shift,
+        attention=recipe.attention,
+        clock=recipe.clock,
+        note=recipe.note,
+        sample=tuple(_sample(recipe, model.tokenizer, cache)),
+    )
+    own = entry.model_dump(mode="json", exclude_defaults=True)
+    (folder / OWN_ENTRY).write_text(json.dumps(own, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _sample(recipe: Recipe, words: PreTrainedTokenizerBase, cache: Path) -> list[str]:
+    """Some texts like those that were learnt from."""
+    texts = [text for name in recipe.tasks for text in task(name).examples(words, SAMPLED, seed=1).texts(words)]
+    if recipe.text is not None:
+        held_out = Pieces(recipe.text, words, cache, "test")
+        some = held_out[torch.arange(min(SAMPLED, len(held_out)))]
+        texts += words.batch_decode(some, skip_special_tokens=True)
+    return texts
+
+
+class Snapshots(TrainerCallback):
+    """Keeps the model after the steps that the recipe names, each in a folder that loads like the last one."""
+
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        folder: Path,
+        average: Average | None = None,
+        adapters: Adapters | None = None,
+    ):
+        self.model, self.recipe, self.folder, self.average, self.adapters = model, recipe, folder, average, adapters
+
+    def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
+        if state.global_step in self.recipe.snapshots and state.is_world_process_zero:
+            with self.average.in_place() if self.average else nullcontext():
+                state_of = self.adapters.folded() if self.adapters else None
+                own = self.folder / SNAPSHOTS / f"step-{state.global_step}"
+                keep(self.model, self.recipe, own, self.folder / CHECKPOINTS, state_of)
