@@ -1,8 +1,9 @@
 """The claims that a run was made to test, and what it says of them: the first thing that a reader wants to know.
 
 A measure may answer claims: its table then has a claim in each row, written down before anything was measured, with the
-figure it is held against and an answer (`analyses.hypotheses.decision` makes such tables). Several pairs answer the same
-claims, so they stand side by side: a row a claim, a column a pair. An answer that a control explains as well says by which.
+figure it is held against and an answer (`analyses.hypotheses.decision` makes such tables). Several pairs answer the
+same claims, so they stand side by side: a row a claim, a column a pair. An answer that a control explains as well says
+by which.
 """
 
 from __future__ import annotations

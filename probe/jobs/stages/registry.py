@@ -1,8 +1,8 @@
 """The stages that are installed, by name.
 
-They are found by the entry-point group `twinprobe.measures`, whose entries are lists of stages: this package's own stand
-there, and a package of one's own adds measures by naming them there. `TWINPROBE_MEASURES=module:name` adds some without
-a package.
+They are found by the entry-point group `twinprobe.measures`, whose entries are lists of stages: this package's own
+stand there, and a package of one's own adds measures by naming them there. `TWINPROBE_MEASURES=module:name` adds some
+without a package.
 """
 
 from __future__ import annotations

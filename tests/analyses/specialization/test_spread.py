@@ -15,8 +15,8 @@ from analyses.specialization import neurons
 from analyses.specialization.spread import entropy, fewest, figure_of, gini, largest, participation, participation_ratio
 from analyses.statistics import uniform
 from probe.errors import ProbeError
+from tests.analyses.front_loading.test_tables import HEADS, LAYERS, in_layer, scores_with
 from tests.analyses.planted import permuted_heads, relay
-from tests.analyses.test_front_loading import HEADS, LAYERS, in_layer, scores_with
 
 ALL = LAYERS * HEADS
 mass = arrays(float, 12, elements=st.floats(0.01, 1))

@@ -17,7 +17,7 @@ from probe.jobs.spec.file import read_spec
 from probe.jobs.spec.model import Spec
 from tests.probe.jobs.asked import same, tables
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 SMALLER = (

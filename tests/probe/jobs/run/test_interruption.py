@@ -155,7 +155,7 @@ def test_an_interruption_ends_cleanly_with_130_and_leaves_no_process(stand_ins, 
     monkeypatch.setenv("STAND_IN_PAUSE", "0.3")
     (tmp_path / "spec.yaml").write_text(text_of(tmp_path / "run", seeds=[0, 1], budget={"workers": 2}))
     command = [Path(sys.executable).with_name("twinprobe"), "run", str(tmp_path / "spec.yaml")]
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     with subprocess.Popen(
         command,

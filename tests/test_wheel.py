@@ -10,7 +10,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 OUTSIDE = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "TWINPROBE", "STAND_IN"))}
 
 
