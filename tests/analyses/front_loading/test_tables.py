@@ -18,7 +18,7 @@ from analyses.components.scores import (
     paired,
     scores_of,
 )
-from analyses.front_loading import tables
+from analyses.front_loading import statistic, tables
 from analyses.front_loading.statistic import (
     centre,
     early,
@@ -84,7 +84,7 @@ def test_wasserstein_is_scipys(a, b):
 @given(arrays(float, 9, elements=st.floats(0, 1)))
 def test_bounds(mass):
     profile = shares(mass + 1e-3)
-    assert -1 < tables.front_loading(profile) < 1
+    assert -1 < statistic.front_loading(profile) < 1
     assert 0 <= early(profile) <= 1
 
 
@@ -147,7 +147,7 @@ def found():
 
 
 def index_of(circuit) -> float:
-    return float(tables.index_of(scores_of(circuit))(np.full((1, circuit.n), 1 / circuit.n))[0])
+    return float(statistic.index_of(scores_of(circuit))(np.full((1, circuit.n), 1 / circuit.n))[0])
 
 
 def test_planted_early_before_late(found):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.front_loading import tables
+from analyses.front_loading import statistic, tables
 from analyses.hypotheses.controls import CELLS, decomposition, two_by_two
 from analyses.hypotheses.decision import (
     CONTRADICTED,
@@ -73,14 +73,14 @@ def test_the_decomposition_adds_up_and_knows_the_seed():
 
 
 def test_robust_everywhere_and_at_one_setting_only():
-    everywhere = grid(over_budgets(AR, DIFFUSION, halves=2), {"FLI": tables.index_of})
+    everywhere = grid(over_budgets(AR, DIFFUSION, halves=2), {"FLI": statistic.index_of})
     assert everywhere.about["said"] == ["a global task, Δ FLI: supported at all 3 settings."]
     cells = [Cell(AR, DIFFUSION, k=50), Cell(AR, model(MEANS, "diffusion", 7), k=100)]
-    once = grid(cells, {"FLI": tables.index_of})
+    once = grid(cells, {"FLI": statistic.index_of})
     assert once.about["said"] == [
         "a global task, Δ FLI: supported at 1 of 2 settings, else undecided (only at K = 50)."
     ]
-    both = grid([Cell(AR, DIFFUSION), Cell(DIFFUSION, AR, steps=4)], {"FLI": tables.index_of})
+    both = grid([Cell(AR, DIFFUSION), Cell(DIFFUSION, AR, steps=4)], {"FLI": statistic.index_of})
     assert "no one answer" in both.about["said"][0]
     assert "no one answer" in both.reads
     assert len(once.figure().data) == 1

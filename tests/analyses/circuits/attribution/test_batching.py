@@ -8,6 +8,7 @@ import torch
 
 from analyses.circuits import attribute
 from analyses.circuits.attribution import batching
+from analyses.circuits.attribution.attribute import METHODS
 from probe.errors import ProbeError
 from tests.analyses.circuits.asking import agree, batch_of, model_of
 
@@ -66,7 +67,7 @@ def test_fewer_rows_fit_where_each_takes_more():
 def test_an_interrupted_attribution_goes_on(tmp_path, monkeypatch):
     model, batch = model_of("gpt2"), batch_of(n=6)
     how = {"method": "eap-ig", "steps": 2, "rows": 2, "neurons": True, "example_edges": True}
-    whole, real, done = attribute(model, batch, **how), attribute.METHODS["eap-ig"], []
+    whole, real, done = attribute(model, batch, **how), METHODS["eap-ig"], []
 
     def interrupted(work, rows):
         if rows.start == 4 and len(done) == 2:
@@ -74,7 +75,7 @@ def test_an_interrupted_attribution_goes_on(tmp_path, monkeypatch):
         done.append(rows.start)
         return real(work, rows)
 
-    monkeypatch.setitem(attribute.METHODS, "eap-ig", interrupted)
+    monkeypatch.setitem(METHODS, "eap-ig", interrupted)
     with pytest.raises(KeyboardInterrupt):
         attribute(model, batch, **how, folder=tmp_path)
     done.append("resumed")
