@@ -41,15 +41,15 @@ def main() -> None:
         st.write("No run is open. Make one with `twinprobe demo`, and name its folder on the left.")
         return
     try:
-        said = read(str(folder), (folder / MANIFEST).stat().st_mtime if (folder / MANIFEST).is_file() else 0.0)
+        report = read(str(folder), (folder / MANIFEST).stat().st_mtime if (folder / MANIFEST).is_file() else 0.0)
     except ProbeError as problem:
         tell(problem)
         return
-    measure, blocks = chosen_blocks(said)
-    show_verdict(said)
-    show_measure(said, measure, blocks)
-    show_failures(said)
-    show_provenance(said.run)
+    measure, blocks = chosen_blocks(report)
+    show_summary(report)
+    show_measure(report, measure, blocks)
+    show_failures(report)
+    show_provenance(report.run)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the run …")
@@ -82,12 +82,12 @@ def chosen_folder() -> Path | None:
     return Path(picked) if picked else place if named else None
 
 
-def chosen_blocks(said: Contents) -> tuple[str, list[Block]]:
+def chosen_blocks(report: Contents) -> tuple[str, list[Block]]:
     """The blocks of the measure, pair and task that the reader chose."""
     with st.sidebar:
-        headings = [section.heading for section in said.sections]
+        headings = [section.heading for section in report.sections]
         measure = st.selectbox("Measure", headings, key="measure")
-        blocks = [block for section in said.sections if section.heading == measure for block in section.blocks]
+        blocks = [block for section in report.sections if section.heading == measure for block in section.blocks]
         for name in ("pair", "task", "reading", "seed"):
             blocks = narrowed(blocks, name)
     return measure or "", blocks
@@ -102,30 +102,30 @@ def narrowed(blocks: list[Block], name: str) -> list[Block]:
     return [block for block in blocks if chosen in (EVERY, getattr(block.unit, name))]
 
 
-def show_verdict(said: Contents) -> None:
-    st.title(plain(said.run.question))
-    state = f"{len(said.run.done)} of {len(said.run.measures)} units done"
-    st.caption(plain(f"{said.run.name} · {state} · {said.run.folder}"))
-    st.header("Verdict")
-    for sentence in said.claims.sentences:
+def show_summary(report: Contents) -> None:
+    st.title(plain(report.run.question))
+    state = f"{len(report.run.done)} of {len(report.run.measures)} units done"
+    st.caption(plain(f"{report.run.name} · {state} · {report.run.folder}"))
+    st.header("Findings")
+    for sentence in report.verdict.sentences:
         st.write(plain(sentence))
-    if said.claims.asked:
-        st.dataframe(claims_table(said), hide_index=True, height="content", key="claims")
-    st.write(plain(f"{said.tally.sentence}."))
-    for block in said.blocks:
-        if block.said:
-            st.write(f"- {plain(block.said)} ({plain(block.asked)})")
-    if said.grid:
-        st.dataframe(grid_table(said), hide_index=True, height="content", key="grid")
+    if report.verdict.columns:
+        st.dataframe(verdict_table(report), hide_index=True, height="content", key="verdict")
+    st.write(plain(f"{report.tally.sentence}."))
+    for block in report.blocks:
+        if block.finding:
+            st.write(f"- {plain(block.finding)} ({plain(block.place)})")
+    if report.grid:
+        st.dataframe(grid_table(report), hide_index=True, height="content", key="grid")
         st.caption("▲ above its null · ▼ below it · ◆ some of each · ○ no difference shown · = shown to be the same")
 
 
-def claims_table(said: Contents) -> pd.DataFrame:
+def verdict_table(report: Contents) -> pd.DataFrame:
     rows = [
-        {"claim": claim.claim}
-        | {asked: answered(answer) for asked, answer in zip(said.claims.asked, claim.answers, strict=True)}
-        | {"decided by": claim.written, "source": claim.source}
-        for claim in said.claims.claims
+        {"hypothesis": hypothesis.statement}
+        | {column: answered(answer) for column, answer in zip(report.verdict.columns, hypothesis.answers, strict=True)}
+        | {"decided by": hypothesis.written, "source": hypothesis.source}
+        for hypothesis in report.verdict.rows
     ]
     return pd.DataFrame(rows)
 
@@ -134,41 +134,43 @@ def answered(answer: object) -> str:
     if answer is None:
         return formatting.NOTHING
     by = f" (by {answer.explained_by})" if answer.explained_by else ""
-    return f"{answer.verdict}{by}" + ("" if answer.value == formatting.NOTHING else f"  {answer.value}")
+    return f"{answer.answer}{by}" + ("" if answer.value == formatting.NOTHING else f"  {answer.value}")
 
 
-def grid_table(said: Contents) -> pd.DataFrame:
+def grid_table(report: Contents) -> pd.DataFrame:
     rows = []
-    for line in said.grid:
+    for line in report.grid:
         named = {"measure": line.measure, "pair": line.pair, "reading": line.reading or formatting.NOTHING}
         cells = {
-            task or "no task": "; ".join(f"{MARKS.get(cell.verdict or '', '')} {cell.text}".strip() for cell in found)
-            for task, found in zip(said.tasks, line.cells, strict=True)
+            task or "no task": "; ".join(
+                f"{MARKS.get(cell.significance or '', '')} {cell.text}".strip() for cell in found
+            )
+            for task, found in zip(report.tasks, line.cells, strict=True)
         }
         rows.append(named | cells)
     return pd.DataFrame(rows)
 
 
-def show_measure(said: Contents, measure: str, blocks: list[Block]) -> None:
+def show_measure(report: Contents, measure: str, blocks: list[Block]) -> None:
     if not blocks:
         return
     st.header(plain(measure))
-    section = next(section for section in said.sections if section.heading == measure)
-    if section.reads:
-        st.write(f"**How to read it.** {plain(section.reads)}")
+    section = next(section for section in report.sections if section.heading == measure)
+    if section.caption:
+        st.write(f"**How to read it.** {plain(section.caption)}")
     for block in blocks[:MOST_FIGURES]:
-        show_block(said.run, block)
+        show_block(report.run, block)
     if len(blocks) > MOST_FIGURES:
         st.info(f"{len(blocks) - MOST_FIGURES} more. Choose a pair or a task on the left.")
 
 
 def show_block(run: RunFolder, block: Block) -> None:
-    st.subheader(plain(block.asked), anchor=block.anchor)
-    for words in (block.said, *block.unit.notes):
+    st.subheader(plain(block.place), anchor=block.anchor)
+    for words in (block.finding, *block.unit.notes):
         if words:
             st.write(plain(words))
     show_figure(run, block)
-    st.caption(f"**Figure {block.number}.** {plain(block.title)} {plain(block.reads)}")
+    st.caption(f"**Figure {block.number}.** {plain(block.title)} {plain(block.caption)}")
     with st.expander(plain(block.tally.sentence)):
         st.dataframe(marked(judge(run.saved(block.unit).estimates)), hide_index=True, key=f"table {block.anchor}")
         st.code(block.command, language=None)
@@ -189,15 +191,17 @@ def show_figure(run: RunFolder, block: Block) -> None:
 
 
 def marked(judged: pd.DataFrame) -> pd.DataFrame:
-    return judged.assign(held=[MARKS.get(held, "") if isinstance(held, str) else "" for held in judged["held"]])
+    return judged.assign(
+        significance=[MARKS.get(mark, "") if isinstance(mark, str) else "" for mark in judged["significance"]]
+    )
 
 
-def show_failures(said: Contents) -> None:
-    if not said.failures:
+def show_failures(report: Contents) -> None:
+    if not report.failures:
         return
     st.header("Without a result")
-    for failure in said.failures:
-        st.error(f"**{plain(failure.unit.measure or failure.unit.id)}** {plain(failure.asked)}")
+    for failure in report.failures:
+        st.error(f"**{plain(failure.unit.measure or failure.unit.id)}** {plain(failure.place)}")
         st.write(f"{plain(failure.kind)}: {plain(failure.message)}")
         if failure.traceback:
             with st.expander("Where it happened"):

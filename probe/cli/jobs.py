@@ -242,9 +242,9 @@ class _Progress:
 def _show_plan(spec: Any, as_json: bool) -> None:
     from probe.jobs.run.cost import estimates, lengths
     from probe.jobs.run.plan import plan_of
-    from probe.jobs.run.store import Store
+    from probe.jobs.run.unit_store import UnitStore
 
-    store, plan = Store(spec.output), plan_of(spec)
+    store, plan = UnitStore(spec.output), plan_of(spec)
     costs = estimates(plan, store, lengths(plan))
     left = [unit for unit in plan if store.damage(unit.hash) is not None]
     if as_json:

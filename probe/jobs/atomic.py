@@ -1,4 +1,4 @@
-"""Writing a file so that a reader, or a crash, finds the old one or the new one."""
+"""Writing a file so that a reader, or a crash, finds the old one or the new one, never half of either."""
 
 from __future__ import annotations
 

@@ -1,18 +1,16 @@
-"""A run folder, opened: what a job left on disk, as the faces read it.
+"""Opening a run folder: what a job left on disk, for the report, the comparison, the app and notebooks.
 
-The report, the comparison, the app and a notebook all want the same few things of a run: what was asked (`spec.yaml`),
-what became of each unit and what made it (`manifest.json`), and each unit's table with the words that explain it
-(`results/*.parquet`) and its figure (`figures/*.json`). They get them here, and nowhere else:
+They need what was asked (`spec.yaml`), what became of each unit and what made it (`manifest.json`), and each unit's
+table (`results/*.parquet`) and figure (`figures/*.json`). All of them read it through this module:
 
     run = open_run("runs/demo")
     for unit in run.done:
         saved = run.saved(unit)           # the table, its title, and how to read it
         print(saved.title, len(saved.table))
 
-A folder may come from another machine, another version or another person, so nothing in it is trusted: paths that lead
-out of it are refused, what cannot be read is told as a `RunError` that names the file, and every word is text to be
-escaped by who shows it. A tool that only reads a run asks little of it: of a unit, its `id` and `status`; the rest may
-be missing.
+A folder may come from another machine, another version or another person, so nothing in it is trusted. Paths that lead
+out of it are refused, what cannot be read raises a `RunError` that names the file, and every text is escaped by whoever
+shows it. Of a unit only `id` and `status` are required.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ class Saved:
 
     name: str
     title: str
-    reads: str
+    caption: str
     drawing: str
     about: dict[str, Any]
     table: pd.DataFrame
@@ -72,7 +70,7 @@ class Entry:
     notes: tuple[str, ...] = ()
     record: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # all the manifest says of it
 
-    def asked(self, *, seed: bool = True) -> str:
+    def described(self, *, seed: bool = True) -> str:
         """What was asked of whom, in one line; the seed only where it tells one unit from another."""
         parts = [self.pair, self.task, self.reading, f"seed {self.seed}" if seed and self.seed is not None else ""]
         return " · ".join(part for part in parts if part) or self.id
@@ -203,8 +201,14 @@ def read_result(path: Path) -> Saved:
     except (OSError, ValueError) as problem:  # pyarrow's own errors are kinds of these
         raise _unreadable(path, "a parquet file", problem) from problem
     words = json.loads((stored.schema.metadata or {}).get(_WORDS, b"{}"))
-    told = {key: str(words.get(key, "")) for key in ("title", "reads", "drawing")}
-    return Saved(str(words.get("name", path.stem)), **told, about=words.get("about") or {}, table=stored.to_pandas())
+    texts = {key: str(words.get(key, "")) for key in ("title", "drawing")}
+    return Saved(
+        str(words.get("name", path.stem)),
+        caption=str(words.get("caption", words.get("reads", ""))),
+        **texts,
+        about=words.get("about") or {},
+        table=stored.to_pandas(),
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ APP = Path(__file__).parents[2] / "app" / "main.py"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "demo", claims=True)
+    return write_run(tmp_path_factory.mktemp("runs") / "demo", hypotheses=True)
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def words(app: AppTest) -> str:
     return " ".join(element.value for kind in kinds for element in app.get(kind)).replace("\\", "")
 
 
-def test_it_shows_the_question_and_the_verdict_of_the_run(opened):
+def test_it_shows_the_question_and_the_findings_of_the_run(opened):
     assert opened.title[0].value.replace("\\", "") == QUESTION
     assert "19 of 202 estimates held against a null leave it out" in words(opened)
-    assert "zoo:masked · prefix: of 11 claims, 2 supported, 9 not measured." in words(opened)
+    assert "zoo:masked · prefix: of 11 hypotheses, 2 supported, 9 not measured." in words(opened)
 
 
 def test_the_grid_holds_the_planted_difference(opened):
@@ -54,9 +54,9 @@ def test_a_choice_of_measure_pair_and_task_shows_that_one_and_its_table(opened):
     opened.selectbox(key="pair").set_value("zoo:masked").run()
     opened.selectbox(key="task").set_value("countdown").run()
     assert [element.value.replace("\\", "") for element in opened.subheader] == ["zoo:masked · countdown · prefix"]
-    (table,) = [each.value for each in opened.dataframe if "held" in each.value]
+    (table,) = [each.value for each in opened.dataframe if "significance" in each.value]
     assert table["estimate"].tolist() == pytest.approx([0.1, 0.22, 0.12])
-    assert table["held"].tolist() == ["", "", "▲"]
+    assert table["significance"].tolist() == ["", "", "▲"]
 
 
 def test_a_choice_that_a_measure_does_not_have_is_not_offered(opened):

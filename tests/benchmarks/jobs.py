@@ -85,7 +85,7 @@ def scaling() -> None:
     root = str(Path(__file__).parents[2])
     sys.path.insert(0, root)
     os.environ["PYTHONPATH"] = root
-    os.environ[registry.VARIABLE] = "tests.probe.jobs.stand_ins:WORKS"
+    os.environ[registry.VARIABLE] = "tests.probe.jobs.stand_ins:STAGES"
     os.environ["STAND_IN_PAUSE"] = str(SECONDS)
     registry.stages.cache_clear()
     seeds = list(range(UNITS))

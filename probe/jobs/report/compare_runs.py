@@ -1,18 +1,18 @@
-"""What changed between two runs: in what came out, in what was asked, and in what made it.
+"""What changed between two runs: in the estimates, in the spec, and in what made them.
 
-A run is done again because something is new: a library, a checkpoint, a seed, another machine. The question is then
-not whether the numbers are equal to the last digit but whether any of them says something else. Estimates are matched
-by unit and by what they are of, and each is one of
+A run is repeated because something is new: a library, a checkpoint, a seed, another machine. The question is then
+whether any estimate says something else, not whether the last digits agree. Estimates are matched by unit and by what
+they are of. Each is one of
 
     equal       the same numbers
-    within      other numbers, but each interval holds the other's estimate
-    moved       an interval leaves out the other's estimate
+    within      other numbers, but each interval contains the other estimate
+    moved       an interval leaves out the other estimate
     apart       the intervals have no number in common
     unjudged    other numbers, and no intervals to judge them by
     gone, new   only in the first run, only in the second
 
     found = compare("runs/before", "runs/after")
-    found.table                          # one row an estimate, with both of its values and its change
+    found.table                          # one row for each estimate, with both values and its change
     found.circumstances                  # versions, weights, seeds, spec: what is not the same
     found.save("runs/after/compared")    # compare.html, compare.md, compare.parquet
 """
@@ -88,29 +88,29 @@ class Comparison:
             "within": "stayed within their intervals",
             "equal": "are equal to the last digit",
         }
-        told = [f"{self.counts[change]:,} {words}" for change, words in parts.items() if self.counts[change]]
-        return f"Of {both:,} estimates that both runs have, " + ", ".join(told) + "."
+        counted = [f"{self.counts[change]:,} {words}" for change, words in parts.items() if self.counts[change]]
+        return f"Of {both:,} estimates that both runs have, " + ", ".join(counted) + "."
 
     def save(self, folder: str | Path) -> Path:
         """Write the comparison as a page, as Markdown and as a table; where the page is."""
-        from probe.jobs.report.render import write_whole
+        from probe.jobs.report.render import write_file
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "compare.html", self.html())
-        write_whole(folder / "compare.md", self.markdown())
+        write_file(folder / "compare.html", self.html())
+        write_file(folder / "compare.md", self.markdown())
         self.table.to_parquet(folder / "compare.parquet", index=False)
         return folder / "compare.html"
 
     def html(self) -> str:
-        from probe.jobs.report.render import set_in_type
+        from probe.jobs.report.render import render_html
 
-        return set_in_type("compare.html.j2", found=self, rows=self.telling_rows())
+        return render_html("compare.html.j2", found=self, rows=self.telling_rows())
 
     def markdown(self) -> str:
-        from probe.jobs.report.render import set_in_markdown
+        from probe.jobs.report.render import render_markdown
 
-        return set_in_markdown("compare.md.j2", found=self, rows=self.telling_rows())
+        return render_markdown("compare.md.j2", found=self, rows=self.telling_rows())
 
     def telling_rows(self) -> list[dict[str, str]]:
         """Those estimates as they are written."""
@@ -209,12 +209,12 @@ def _outcome(run: RunFolder, unit: Entry) -> str:
 def _circumstances(one: RunFolder, two: RunFolder) -> Iterator[Circumstance]:
     """What was not the same about the making of two runs."""
     for kind in ("versions", "weights", "device", "git"):
-        yield from _differences(kind, *(_weights_told(_flat(run.manifest.get(kind))) for run in (one, two)))
+        yield from _differences(kind, *(_weight_hashes(_flat(run.manifest.get(kind))) for run in (one, two)))
     yield from _differences("run", *({"seeds": str(run.manifest.get("seeds"))} for run in (one, two)))
     yield from _differences("spec", _flat(one.spec), _flat(two.spec))
 
 
-def _weights_told(facts: dict[str, str]) -> dict[str, str]:
+def _weight_hashes(facts: dict[str, str]) -> dict[str, str]:
     """Of weights, the hash says all; the rest of what is known of a model follows from it."""
     hashes = {name.removesuffix(".sha256"): value for name, value in facts.items() if name.endswith(".sha256")}
     return hashes or facts

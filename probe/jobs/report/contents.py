@@ -1,8 +1,8 @@
-"""What a report says, before it is set in type: sections, figures, numbers and the grid of verdicts.
+"""What a report says, as values: sections, figures, numbers, and the grid of results.
 
-The HTML page and the Markdown text are two settings of one content, so neither can say what the other does not.
-Content is read off a run folder once; a result that cannot be read becomes a failed unit with its error rather than
-the end of the report. A section is a measure, and holds a block for each unit that measured it.
+The HTML page and the Markdown text are made from the same contents, so neither can say what the other does not. A
+result that cannot be read is listed with its error; the rest of the report is written all the same. A section is one
+measure, and has a block for each unit of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError
 from probe.jobs.report import formatting
-from probe.jobs.report.hypotheses import Claims, answers_claims, claims
+from probe.jobs.report.hypotheses import Verdict, answers_hypotheses, verdict
 from probe.jobs.report.significance import (
     ABOVE,
     BELOW,
@@ -43,7 +43,7 @@ class Row:
     null: str
     p: str
     n: str
-    verdict: str | None
+    significance: str | None
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Block:
     number: int
     anchor: str
     unit: Entry
-    asked: str
+    place: str
     title: str
-    reads: str
-    said: str  # what the measure itself says of what it found, if it does
+    caption: str
+    finding: str  # what the measure itself says of what it found, if it does
     tally: Tally
     common: str  # what all rows are of
     headings: tuple[str, ...]
@@ -75,7 +75,7 @@ class Section:
 
     anchor: str
     heading: str
-    reads: str
+    caption: str
     blocks: tuple[Block, ...]
 
     @property
@@ -85,11 +85,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Cell:
-    """One unit in the grid of verdicts."""
+    """One unit in the grid of results."""
 
     anchor: str
     text: str
-    verdict: str | None
+    significance: str | None
     seed: int | None
 
 
@@ -109,7 +109,7 @@ class Failure:
 
     anchor: str
     unit: Entry
-    asked: str
+    place: str
     kind: str
     message: str
     traceback: str
@@ -125,7 +125,7 @@ class Contents:
     failures: tuple[Failure, ...]
     tasks: tuple[str, ...]
     grid: tuple[Line, ...]
-    claims: Claims
+    verdict: Verdict
 
     @property
     def blocks(self) -> Iterator[Block]:
@@ -145,12 +145,12 @@ def contents(run: RunFolder) -> Contents:
         try:
             saved = run.saved(unit)
             blocks.append(_block(run, unit, saved, number=len(blocks) + 1))
-            if answers_claims(saved.table):
-                answering.append((blocks[-1].asked, blocks[-1].anchor, saved.table))
+            if answers_hypotheses(saved.table):
+                answering.append((blocks[-1].place, blocks[-1].anchor, saved.table))
         except ProbeError as problem:
             failures.append(_failure(replace(unit, error={"kind": type(problem).__name__, "message": str(problem)})))
     tasks = tuple(sorted(dict.fromkeys(block.unit.task for block in blocks), key=lambda task: not task))
-    return Contents(run, _sections(blocks), tuple(failures), tasks, _grid(blocks, tasks), claims(answering))
+    return Contents(run, _sections(blocks), tuple(failures), tasks, _grid(blocks, tasks), verdict(answering))
 
 
 def _place(units: Iterable[Entry]) -> Callable[[Entry], tuple]:
@@ -171,10 +171,10 @@ def _block(run: RunFolder, unit: Entry, saved: Saved, number: int) -> Block:
         number=number,
         anchor=anchor(f"figure-{number}-{unit.measure}"),
         unit=unit,
-        asked=unit.asked(seed=run.has_seeds),
+        place=unit.described(seed=run.has_seeds),
         title=_sentence(saved.title or formatting.heading(unit.measure)),
-        reads=saved.reads,
-        said=str(saved.about.get("verdict") or ""),
+        caption=saved.caption,
+        finding=str(saved.about.get("finding") or ""),
         tally=tally(judged),
         common=", ".join(
             f"{formatting.heading(name).lower()} {formatting.label(judged[name].iloc[0])}" for name in common
@@ -203,13 +203,13 @@ def _telling(judged: pd.DataFrame) -> pd.DataFrame:
 
     if len(judged) <= MOST_ROWS:
         return judged
-    held = judged["held"].notna().to_numpy()
+    held = judged["significance"].notna().to_numpy()
     if not held.any():
         return judged.head(MOST_ROWS)
     null = judged["null"].fillna(0).to_numpy() if "null" in judged else 0
     width = (judged["high"] - judged["low"]).clip(lower=1e-12).to_numpy()
     far = np.where(held, np.abs(judged["estimate"].to_numpy() - null) / width, -1)
-    says = judged["held"].isin((ABOVE, BELOW, SAME)).to_numpy()
+    says = judged["significance"].isin((ABOVE, BELOW, SAME)).to_numpy()
     return judged.iloc[np.lexsort([-far, ~says])[: min(MOST_ROWS, held.sum())]]
 
 
@@ -226,7 +226,7 @@ def _row(row: Mapping[str, Any], labels: Iterable[str]) -> Row:
         null=null,
         p=corrected if corrected != formatting.NOTHING else formatting.probability(row.get("p")),
         n=formatting.label(row.get("n")),
-        verdict=row["held"] if isinstance(row["held"], str) else None,
+        significance=row["significance"] if isinstance(row["significance"], str) else None,
     )
 
 
@@ -238,10 +238,10 @@ def _sections(blocks: Iterable[Block]) -> tuple[Section, ...]:
 
 
 def _section(measure: str, blocks: list[Block]) -> Section:
-    told = {block.reads for block in blocks}
-    reads = told.pop() if len(told) == 1 else ""
-    own = tuple(replace(block, reads="") if reads else block for block in blocks)
-    return Section(anchor(f"measure-{measure}"), formatting.heading(measure), reads, own)
+    captions = {block.caption for block in blocks}
+    caption = captions.pop() if len(captions) == 1 else ""
+    own = tuple(replace(block, caption="") if caption else block for block in blocks)
+    return Section(anchor(f"measure-{measure}"), formatting.heading(measure), caption, own)
 
 
 def _grid(blocks: Iterable[Block], tasks: tuple[str, ...]) -> tuple[Line, ...]:
@@ -258,11 +258,11 @@ def _cell(block: Block) -> Cell:
     if not found.judged:
         return Cell(block.anchor, "described", None, seed)
     counts = {ABOVE: found.above, BELOW: found.below, SAME: found.same, WITHIN: found.within}
-    alike = next((verdict for verdict, count in counts.items() if count == found.judged), None)
+    alike = next((mark for mark, count in counts.items() if count == found.judged), None)
     if found.judged == 1:
-        return Cell(block.anchor, next(row.value for row in block.rows if row.verdict), alike, seed)
-    verdict = alike or ("mixed" if found.differ else WITHIN)
-    return Cell(block.anchor, f"{found.differ} of {found.judged}", verdict, seed)
+        return Cell(block.anchor, next(row.value for row in block.rows if row.significance), alike, seed)
+    significance = alike or ("mixed" if found.differ else WITHIN)
+    return Cell(block.anchor, f"{found.differ} of {found.judged}", significance, seed)
 
 
 def _failure(unit: Entry) -> Failure:
@@ -271,7 +271,7 @@ def _failure(unit: Entry) -> Failure:
     message = str(error.get("message") or "The run ended before this unit was reached.")
     command = unit.command or ""
     traceback = str(error.get("traceback") or "")
-    return Failure(anchor(f"failed-{unit.id}"), unit, unit.asked(), kind, message, traceback, command)
+    return Failure(anchor(f"failed-{unit.id}"), unit, unit.described(), kind, message, traceback, command)
 
 
 def _command(run: RunFolder, unit: Entry) -> str:

@@ -1,7 +1,7 @@
-"""How numbers, times and names are written, the same in every face of a run.
+"""How numbers, times and names are written, the same in report, app and terminal.
 
-A number is written to the digits that its interval bears out, so that 0.1234567 [0.05, 0.19] does not claim more than
-was measured: two digits of the interval's half-width, and the estimate to the same place.
+A number gets as many digits as its interval supports: two digits of the interval's half-width, and the estimate to the
+same place. So 0.1234567 with the interval 0.0512 to 0.1961 is written 0.123 [0.051, 0.196].
 
     shown(0.1234567, 0.0512, 0.1961)     "0.123 [0.051, 0.196]"
     duration(3725)                       "1 h 02 min"

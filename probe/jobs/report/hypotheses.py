@@ -1,9 +1,9 @@
-"""The claims that a run was made to test, and what it says of them: the first thing that a reader wants to know.
+"""The verdict in a report: the hypotheses that a run was made to test, each with its answer for every pair.
 
-A measure may answer claims: its table then has a claim in each row, written down before anything was measured, with the
-figure it is held against and an answer (`analyses.hypotheses.decision` makes such tables). Several pairs answer the
-same claims, so they stand side by side: a row a claim, a column a pair. An answer that a control explains as well says
-by which.
+A measure may answer hypotheses. Its table then has one hypothesis a row: the `statement`, who made it, the figure that
+decides it (written down before anything was measured), the estimate, and the `answer`. `analyses.hypotheses.decision`
+makes such tables. Several pairs answer the same hypotheses, so the report shows a row for each hypothesis and a column
+for each pair. Where a control shows the same effect, the answer names it in `explained_by`.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from probe.jobs.report import formatting
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = {"claim", "verdict"}
+COLUMNS = {"statement", "answer"}
+FORMER = {"claim": "statement", "verdict": "answer"}  # what these columns were called until 0.1
 ANSWERS = ("supported", "contradicted", "undecided", "not measured")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one table says of one claim."""
+    """What one table says of one hypothesis."""
 
-    verdict: str
+    answer: str
     value: str
     explained_by: str
     anchor: str
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A claim, who made it, the figure that decides it, and an answer from each table that has one."""
+class HypothesisRow:
+    """A hypothesis, who made it, the figure that decides it, and an answer from each table that has one."""
 
-    claim: str
+    statement: str
     source: str
     written: str
     rival: bool
@@ -44,46 +45,50 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Claims:
-    """All claims; `asked` names the columns of answers."""
+class Verdict:
+    """All hypotheses with their answers; `columns` names what each column of answers is about."""
 
-    asked: tuple[str, ...] = ()
-    claims: tuple[Claim, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: tuple[HypothesisRow, ...] = ()
 
     @property
     def sentences(self) -> list[str]:
-        """How the claims came out, a sentence a column; rivals are not counted among them."""
-        told = []
-        for place, asked in enumerate(self.asked):
-            answers = [claim.answers[place] for claim in self.claims if not claim.rival]
-            counts = Counter(answer.verdict for answer in answers if answer)
+        """How many hypotheses got which answer, one sentence a column. Rival hypotheses are not counted."""
+        found = []
+        for number, column in enumerate(self.columns):
+            answers = [row.answers[number] for row in self.rows if not row.rival]
+            counts = Counter(answer.answer for answer in answers if answer)
             parts = [f"{counts.pop(answer)} {answer}" for answer in ANSWERS if answer in counts]
-            parts += [f"{number} {answer}" for answer, number in counts.items()]
+            parts += [f"{count} {answer}" for answer, count in counts.items()]
             total = sum(answer is not None for answer in answers)
-            told.append(f"{asked}: of {total} claims, {', '.join(parts)}.")
-        return told
+            found.append(f"{column}: of {total} hypotheses, {', '.join(parts)}.")
+        return found
 
 
-def answers_claims(table: pd.DataFrame) -> bool:
-    return set(table.columns) >= COLUMNS
+def answers_hypotheses(table: pd.DataFrame) -> bool:
+    return set(_renamed(table).columns) >= COLUMNS
 
 
-def claims(tables: Iterable[tuple[str, str, pd.DataFrame]]) -> Claims:
-    """The claims of tables, each with the name of its column and the anchor that its answers lead to."""
-    found = [(asked, anchor, table.to_dict("records")) for asked, anchor, table in tables]
-    rows = {str(row["claim"]): row for _, _, records in reversed(found) for row in records}
-    ordered = dict.fromkeys(str(row["claim"]) for _, _, records in found for row in records)
-    answered = [{str(row["claim"]): _answer(row, anchor) for row in records} for _, anchor, records in found]
-    told = [_claim(rows[claim], tuple(column.get(claim) for column in answered)) for claim in ordered]
-    return Claims(tuple(asked for asked, _, _ in found), tuple(sorted(told, key=lambda claim: claim.rival)))
+def verdict(tables: Iterable[tuple[str, str, pd.DataFrame]]) -> Verdict:
+    """The hypotheses of some tables, each table with the name of its column and the anchor that its answers link to."""
+    found = [(column, anchor, _renamed(table).to_dict("records")) for column, anchor, table in tables]
+    first = {str(row["statement"]): row for _, _, rows in reversed(found) for row in rows}
+    ordered = dict.fromkeys(str(row["statement"]) for _, _, rows in found for row in rows)
+    answers = [{str(row["statement"]): _answer(row, anchor) for row in rows} for _, anchor, rows in found]
+    rows = [_row(first[statement], tuple(column.get(statement) for column in answers)) for statement in ordered]
+    return Verdict(tuple(column for column, _, _ in found), tuple(sorted(rows, key=lambda row: row.rival)))
 
 
-def _claim(row: Mapping[str, Any], answers: tuple[Answer | None, ...]) -> Claim:
-    text = (formatting.label(row.get(name, "")) for name in ("claim", "source", "written"))
-    return Claim(*text, rival=bool(row.get("rival", False)), answers=answers)
+def _renamed(table: pd.DataFrame) -> pd.DataFrame:
+    return table if set(table.columns) >= COLUMNS else table.rename(columns=FORMER)
+
+
+def _row(row: Mapping[str, Any], answers: tuple[Answer | None, ...]) -> HypothesisRow:
+    text = (formatting.label(row.get(name, "")) for name in ("statement", "source", "written"))
+    return HypothesisRow(*text, rival=bool(row.get("rival", False)), answers=answers)
 
 
 def _answer(row: Mapping[str, Any], anchor: str) -> Answer:
     value = formatting.shown(row.get("estimate"), row.get("low"), row.get("high"))
     explained = row.get("explained_by")
-    return Answer(str(row["verdict"]), value, explained if isinstance(explained, str) else "", anchor)
+    return Answer(str(row["answer"]), value, explained if isinstance(explained, str) else "", anchor)

@@ -1,9 +1,9 @@
-"""What goes into a page that must stand alone: Plotly's code, the figures' data, and a rule that lets in nothing else.
+"""What a page needs in order to stand alone: Plotly's code, the figures' data, and a policy that allows nothing else.
 
-Both are packed (deflate, base64), which makes the page a third of its size, and unpacked by the browser when they are
-wanted. The page carries a content security policy made of the hashes of its two scripts, its own and Plotly's. It can
-reach no network, and if a string from a model or a file ever slipped past the escaping, it would be inert: no script
-runs whose hash is not there.
+Both are compressed (deflate, base64), which makes the page a third of its size, and the browser unpacks them when they
+are needed. The page has a content security policy with the hashes of its two scripts, its own and Plotly's. It can
+reach no network. If a string from a model or a file ever escaped the escaping, it could do nothing: a script whose hash
+is not listed does not run.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Text from elsewhere, made safe for Markdown: what it writes is what is read, with no markup of its own.
+"""Escaping for Markdown: text from elsewhere is shown as it is, and has no markup of its own.
 
-Templates put every value through `escaped` unless it is `Markup`, which the house made itself. Line breaks become
-spaces, since a row of a table and a heading end at one. Only signs that would mean something where they stand are
-escaped, so that `zoo:masked` and `0.12 [0.05, 0.19]` stay as readable in the file as in what is made of it.
+Templates put every value through `escaped` unless it is `Markup`, which only this package makes. Line breaks become
+spaces, since a table row and a heading end at one. Only signs that would mean something where they stand are escaped,
+so that `zoo:masked` and `0.12 [0.05, 0.19]` stay readable in the file itself.
 """
 
 from __future__ import annotations

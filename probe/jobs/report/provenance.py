@@ -1,7 +1,7 @@
-"""Where a run comes from, read off its manifest for people: what made it, on what, when, and how to make it again.
+"""Where a run comes from, read from its manifest: what made it, on what machine, when, and how to make it again.
 
-A manifest may have been written by another version, or by hand: what is missing is left out, what has another form is
-shown as text, and nothing here fails for it.
+A manifest may come from another version, or be edited by hand. What is missing is left out, what has another form is
+shown as text, and nothing here raises.
 """
 
 from __future__ import annotations
@@ -74,33 +74,33 @@ def _machine(device: Mapping[str, Any]) -> str:
 
 
 def _circumstances(manifest: Mapping[str, Any], device: Mapping[str, Any], git: Mapping[str, Any]) -> Facts:
-    told = {name: manifest.get(name) for name in ("state", "started", "finished", "seeds", "on", "workers")}
+    facts = {name: manifest.get(name) for name in ("state", "started", "finished", "seeds", "on", "workers")}
     source = {"commit": git.get("commit"), "tree": "changed since that commit" if git.get("dirty") else None}
-    return _facts({**told, **{f"device {name}": value for name, value in device.items()}, **source})
+    return _facts({**facts, **{f"device {name}": value for name, value in device.items()}, **source})
 
 
-_TOLD_APART = {"sha256", "note", "roles", "recipe", "files", "described", "made_from"}
+_OWN_COLUMNS = {"sha256", "note", "roles", "recipe", "files", "described", "made_from"}
 
 
 def _weights(name: str, of: Any) -> Weights:
     if not isinstance(of, Mapping):
         return Weights(name, "", _text(of))
-    others = (f"{formatting.heading(key).lower()} {_text(of[key])}" for key in of if key not in _TOLD_APART)
-    source, said = _text(of.get("made_from")), _text(of.get("note"))
-    note = [said, f"made from {source}" if source and source not in said else ""]
+    others = (f"{formatting.heading(key).lower()} {_text(of[key])}" for key in of if key not in _OWN_COLUMNS)
+    source, note = _text(of.get("made_from")), _text(of.get("note"))
+    notes = [note, f"made from {source}" if source and source not in note else ""]
     return Weights(
         model=name,
         described=_text(of.get("described")) or ", ".join(others),
         sha256=_text(of.get("sha256")),
-        note="; ".join(filter(None, note)),
+        note="; ".join(filter(None, notes)),
         roles=_text(of.get("roles")),
         recipe=_text(of.get("recipe")),
         files=_facts(_mapping(of.get("files"))),
     )
 
 
-def _facts(told: Mapping[str, Any]) -> Facts:
-    return tuple((str(name), _text(value)) for name, value in told.items() if value not in (None, "", []))
+def _facts(facts: Mapping[str, Any]) -> Facts:
+    return tuple((str(name), _text(value)) for name, value in facts.items() if value not in (None, "", []))
 
 
 def _text(value: Any) -> str:

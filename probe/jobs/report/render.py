@@ -1,15 +1,15 @@
 """The report: a run as one file to read, to send, and to print.
 
-Someone who was not there when a job ran asks three things: what came out, can I believe it, how do I get it again. So
-the report begins with the question and the verdict, shows each figure with how to read it and each number with its
-interval, its null and its command, keeps what failed in sight, and ends with what made it. It is
+Someone who was not there when a job ran has three questions: what came out, can I trust it, how do I get it again? So
+the report begins with the question and the findings. It shows each figure with how to read it, and each number with its
+interval, its null and the command that computes it again. It lists what failed, and ends with what made the run.
 
-    report.html       one page that needs nothing else: Plotly and the figures are inside, and no network is asked
+    report.html       one page that needs nothing else: Plotly and the figures are inside, and no network is used
     report.md         the same words and numbers as Markdown
-    report.parquet    every estimate of the run in one tidy table
+    report.parquet    every estimate of the run in one table
 
-Figures are drawn when they come near the window, the rest while the reader reads, so a page of a hundred opens at once.
-Every word of a run is escaped: both settings escape what is put into them unless this package made it.
+Figures are drawn when they come near the window and the rest while the reader reads, so a page with a hundred figures
+opens at once. Every text of a run is escaped.
 
     write_report("runs/demo")      # runs/demo/report.html
 """
@@ -42,13 +42,13 @@ from probe.jobs.run_folder import RunFolder, open_run
 if TYPE_CHECKING:
     import pandas as pd
 
-LARGEST = 10_000_000  # bytes of the page; figures that would go beyond are left to the app, and said to be
+LARGEST = 10_000_000  # bytes of the page; figures that would go beyond are left to the app, and the page says so
 ROOM_FOR_WORDS = 15_000  # bytes of a unit beside its figure: its numbers, as a table
 MARKS = {"above": "▲", "below": "▼", "within": "○", "same": "=", "mixed": "◆"}
 
 
 @dataclass(frozen=True)
-class Embedded:
+class InlineFigure:
     """A figure as the page carries it, and the height that is kept free for it."""
 
     data: str
@@ -58,35 +58,35 @@ class Embedded:
 def write_report(run: RunFolder | str | Path) -> Path:
     """Write the report of a run into its folder, and say where."""
     run = run if isinstance(run, RunFolder) else open_run(run)
-    said = contents(run)
+    report = contents(run)
     page = run.folder / "report.html"
-    write_whole(page, html(said))
-    write_whole(run.folder / "report.md", markdown(said))
+    write_file(page, html(report))
+    write_file(run.folder / "report.md", markdown(report))
     estimates(run).to_parquet(run.folder / "report.parquet", index=False)
     return page
 
 
-def html(said: Contents) -> str:
+def html(report: Contents) -> str:
     """The report as one page."""
-    figures, template, left_out = _embedded(said)
-    return set_in_type(
+    figures, template, left_out = _inline_figures(report)
+    return render_html(
         "report.html.j2",
-        said=said,
+        report=report,
         figures=figures,
         figures_template=template,
         figures_left_out=left_out,
-        run=said.run,
-        made=provenance(said.run),
+        run=report.run,
+        made=provenance(report.run),
     )
 
 
-def markdown(said: Contents) -> str:
+def markdown(report: Contents) -> str:
     """The report as Markdown; its figures are the files beside it."""
-    return set_in_markdown("report.md.j2", said=said, run=said.run, made=provenance(said.run))
+    return render_markdown("report.md.j2", report=report, run=report.run, made=provenance(report.run))
 
 
 def estimates(run: RunFolder) -> pd.DataFrame:
-    """Every estimate of a run in one table, each with the unit it is of and the verdict on it."""
+    """Every estimate of a run in one table, each with the unit it is of and its significance."""
     import pandas as pd
 
     from probe.jobs.report.significance import judge
@@ -97,12 +97,12 @@ def estimates(run: RunFolder) -> pd.DataFrame:
             judged = judge(run.saved(unit).estimates)
         except ProbeError:
             continue  # the report lists it among the failures
-        of = {"id": unit.id, "pair": unit.pair, "asked": unit.task, "read": unit.reading, "measure": unit.measure}
+        of = {"id": unit.id, "pair": unit.pair, "task": unit.task, "reading": unit.reading, "measure": unit.measure}
         tables.append(judged.assign(**{f"unit_{key}": value for key, value in of.items()}, unit_seed=unit.seed))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def set_in_type(template: str, **values: Any) -> str:
+def render_html(template: str, **values: Any) -> str:
     """A page of the house: its styles, its scripts, and a policy that lets in nothing else."""
     draws = bool(values.get("figures"))
     scripts = [plotly_code(), _asset("page.js")] if draws else []
@@ -112,7 +112,7 @@ def set_in_type(template: str, **values: Any) -> str:
     return page.render(policy=policy(*scripts), plotly=plotly, **inline, **values)
 
 
-def set_in_markdown(template: str, **values: Any) -> str:
+def render_markdown(template: str, **values: Any) -> str:
     """A text of the house."""
     return _environment(autoescape=False, finalize=escaped).get_template(template).render(values)
 
@@ -129,26 +129,26 @@ def _asset(name: str) -> str:
     return (Path(__file__).parent / "templates" / name).read_text("utf-8")
 
 
-def _embedded(said: Contents) -> tuple[dict[str, Embedded], str, set[str]]:
+def _inline_figures(report: Contents) -> tuple[dict[str, InlineFigure], str, set[str]]:
     """The packed figures by anchor, the template they share, and the anchors of those that there was no room for."""
-    figures: dict[str, Embedded] = {}
+    figures: dict[str, InlineFigure] = {}
     shared: dict[str, Any] = {}
     left_out: set[str] = set()
-    room = LARGEST - len(packed_plotly()) - ROOM_FOR_WORDS * len(list(said.blocks))
-    for block in said.blocks:
-        stored = _figure(said.run, block)
+    room = LARGEST - len(packed_plotly()) - ROOM_FOR_WORDS * len(list(report.blocks))
+    for block in report.blocks:
+        stored = _figure(report.run, block)
         if stored is None:
             continue
         figure, template = without_title_and_template(stored)
         shared = shared or template or {}
         if template and template != shared:
             figure["layout"]["template"] = template
-        embedded = Embedded(packed(json.dumps(figure)), int(formatting.as_float(figure["layout"].get("height", 420))))
-        room -= len(embedded.data)
+        inline = InlineFigure(packed(json.dumps(figure)), int(formatting.as_float(figure["layout"].get("height", 420))))
+        room -= len(inline.data)
         if room < 0:
             left_out.add(block.anchor)
         else:
-            figures[block.anchor] = embedded
+            figures[block.anchor] = inline
     return figures, packed(json.dumps(shared)), left_out
 
 
@@ -160,7 +160,7 @@ def _figure(run: RunFolder, block: Block) -> dict[str, Any] | None:
         return None
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
     """All of it or nothing: a reader never opens half a report."""
     partly = path.with_name(f".{path.name}.part")
     partly.write_text(text, "utf-8")

@@ -1,18 +1,17 @@
-"""What a table says, row by row, without an opinion: does the interval leave out what would mean "nothing"?
+"""Which estimates say something: does the interval leave out the value that would mean "nothing"?
 
-A report that led with figures would leave its reader to guess which of them matter; one that led with a sentence
-written by hand would go stale. So the verdict is read off the numbers by one rule, the same for every measure. An
-estimate is held against its null: the interval of the null where chance or noise gives one, else the null itself, else
-0 where the measure gave a p-value (against 0). Then it is
+A report needs a sentence that says what was found, and a sentence written by hand goes stale. So it is counted from the
+table by one rule, the same for every measure. An estimate is compared with its null: the null's interval if chance or
+noise gives one, else the null itself, else 0 if the measure gave a p-value. Its significance is then
 
-    above, below    the interval leaves the null out, and, where the table is corrected for many tests, q < 0.05
-    within          it does not; this is "no difference shown", never "no difference"
+    above, below    the interval leaves the null out, and, if the table is corrected for many tests, q < 0.05
+    within          it does not; this means "no difference shown", never "no difference"
     same            the measure tested for equivalence and found it (a column `equivalent`)
 
-and rows that have no null (a profile, a layer's entropy) are described, not judged.
+Rows without a null (a profile, a layer's entropy) are described, not judged.
 
     judged = judge(saved.table)
-    judged.held.value_counts()
+    judged.significance.value_counts()
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ if TYPE_CHECKING:
 ABOVE, BELOW, WITHIN, SAME = "above", "below", "within", "same"
 LEVEL = 0.05
 _INTERVALS = ("estimate", "low", "high", "null", "null_low", "null_high")
-STATISTICS = (*_INTERVALS, "n", "p", "q", "unit", "equivalent", "held")  # columns that do not name a row
+STATISTICS = (*_INTERVALS, "n", "p", "q", "unit", "equivalent", "significance")  # columns that do not name a row
 
 
 def judge(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column `held`; it is missing where a row has no null to be held against."""
+    """The table with a column `significance`; it is missing where a row has no null to be held against."""
     import numpy as np
     import pandas as pd
 
@@ -47,8 +46,8 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
         has_interval & convincing & (columns["high"] < from_),
         has_interval,
     ]
-    verdict = np.select([case.to_numpy(bool) for case in cases], [SAME, ABOVE, BELOW, WITHIN], default="")
-    return table.assign(held=pd.Series(verdict, table.index).where(verdict != "", None))
+    significance = np.select([case.to_numpy(bool) for case in cases], [SAME, ABOVE, BELOW, WITHIN], default="")
+    return table.assign(significance=pd.Series(significance, table.index).where(significance != "", None))
 
 
 def _numbers(table: pd.DataFrame, column: str) -> pd.Series:
@@ -89,7 +88,7 @@ class Tally:
 
 def tally(judged: pd.DataFrame) -> Tally:
     """Count a judged table."""
-    found = judged["held"].tolist()
+    found = judged["significance"].tolist()
     return Tally(len(judged), *(found.count(name) for name in (ABOVE, BELOW, WITHIN, SAME)))
 
 

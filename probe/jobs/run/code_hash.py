@@ -1,9 +1,8 @@
-"""Which code made a number: a hash of the sources that could have changed it.
+"""A hash of the code that could have changed a number.
 
-A released version is told by its number, but whoever edits a measure and runs the job again expects it to be measured
-again. So a unit's name holds a hash over the sources of `probe` and of the package that its function comes from. Faces
-(command line, drawings, reports) and the machinery of jobs are left out: they show and hand over numbers, and decide
-none.
+Someone who edits a measure and runs the job again expects that measure to be computed again. So the hash of a unit
+covers the sources of `probe` and of the package that the stage's function comes from. The parts that only show or
+schedule (command line, drawings, jobs) are left out: they cannot change a number.
 """
 
 from __future__ import annotations

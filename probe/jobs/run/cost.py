@@ -1,10 +1,9 @@
-"""What a job will take, said before it begins.
+"""An estimate of what a job takes, printed before it begins (`twinprobe run --dry-run`).
 
-Time is counted in arithmetic: a forward pass costs two operations a parameter and token, a backward pass twice that,
-and how many passes a stage makes of an example it declares. How fast this device does arithmetic is measured on the
-spot with one matrix product of the model's width, and where the run folder holds finished units of the same stage, what
-they took is taken instead. Memory is the weights of the models that a unit loads and what a pass of its batch holds.
-All of it is rough, and said as "about".
+Time is counted as arithmetic. A forward pass takes two operations for each parameter and token, a backward pass twice
+as many, and each stage declares how many passes it makes for one example. The speed of the device is measured on the
+spot with one matrix product. Where the run folder has finished units of the same stage, their median time is used
+instead. Memory is the weights of the loaded models plus the activations of one batch. All of these are rough.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from probe.jobs.run.model_identity import Twin
+from probe.jobs.run.model_identity import ModelIdentity
 from probe.jobs.run.plan import Plan
-from probe.jobs.run.store import Store
 from probe.jobs.run.unit import Unit
+from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.stages.registry import known_stage
 from probe.jobs.stages.stage import Stage
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 4}
-OVERHEAD = 0.05  # seconds of a unit that are no arithmetic
+OVERHEAD = 0.05  # seconds of a unit that are not arithmetic
 TABLE = 100_000  # bytes of a table, its figure and its record
 HELD = 16  # numbers of the residual stream's width that a layer holds for each token of a pass
 TOKENS = 32  # of a prompt, where no tokenizer can tell
@@ -38,7 +37,7 @@ class Cost:
     disk: int
 
 
-def estimates(plan: Plan, store: Store, tokens: Mapping[tuple[str, str], int] | None = None) -> dict[str, Cost]:
+def estimates(plan: Plan, store: UnitStore, tokens: Mapping[tuple[str, str], int] | None = None) -> dict[str, Cost]:
     """The cost of each unit by hash; nothing for what is on disk already. `tokens`: a prompt's, by pair and task."""
     speeds = _Speeds(plan.spec.device)
     past = _past(store)
@@ -50,8 +49,8 @@ def lengths(plan: Plan) -> dict[tuple[str, str], int]:
     from probe.models.source import words_of
 
     found = {}
-    for pair, twins in plan.twins.items():
-        words = words_of(twins.models["ar"].place, plan.spec.catalog)
+    for pair, identity in plan.pairs.items():
+        words = words_of(identity.models["ar"].place, plan.spec.catalog)
         for label, task in plan.spec.labelled["task"].items():
             found[pair, label] = task.made().examples(words, 2, fewer=True).clean.shape[1]
     return found
@@ -61,31 +60,31 @@ def _cost(plan: Plan, unit: Unit, speeds: _Speeds, past: Mapping[str, float], to
     stage, examples = known_stage(unit.stage), plan.spec.budget.examples
     length = tokens.get((unit.place.get("pair"), unit.place.get("task")), max(tokens.values(), default=TOKENS))
     loaded = _loaded(plan, unit, stage)
-    operations = sum(2 * twin.parameters * length * examples * stage.passes for twin in loaded)
-    seconds = OVERHEAD + operations / speeds.of(max((twin.shape["width"] for twin in loaded), default=64))
+    operations = sum(2 * model.parameters * length * examples * stage.passes for model in loaded)
+    seconds = OVERHEAD + operations / speeds.of(max((model.shape["width"] for model in loaded), default=64))
     rows = min(plan.spec.budget.batch or examples, examples)
-    held = max((_held(twin, rows * length) for twin in loaded), default=0)
-    memory = BYTES[plan.spec.dtype] * (sum(twin.parameters for twin in loaded) + held)
-    kept = examples * max((stage.kept(twin.shape) for twin in loaded), default=0.0)
+    held = max((_held(model, rows * length) for model in loaded), default=0)
+    memory = BYTES[plan.spec.dtype] * (sum(model.parameters for model in loaded) + held)
+    kept = examples * max((stage.kept(model.shape) for model in loaded), default=0.0)
     return Cost(past.get(unit.stage, seconds), memory, TABLE + int(kept))
 
 
-def _loaded(plan: Plan, unit: Unit, stage: Stage) -> list[Twin]:
+def _loaded(plan: Plan, unit: Unit, stage: Stage) -> list[ModelIdentity]:
     if "pair" not in unit.place:
         return []
-    models = plan.twins[str(unit.place["pair"])].models
+    models = plan.pairs[str(unit.place["pair"])].models
     if "role" in unit.place:
         return [models[str(unit.place["role"])]]
     return [models[role] for role in (models if stage.roles is None else stage.roles)]
 
 
-def _held(twin: Twin, tokens: int) -> int:
+def _held(model: ModelIdentity, tokens: int) -> int:
     """Numbers that a pass over so many tokens holds: the layers' and the logits."""
-    shape = twin.shape
+    shape = model.shape
     return tokens * (HELD * shape["layers"] * shape["width"] + shape["vocabulary"])
 
 
-def _past(store: Store) -> dict[str, float]:
+def _past(store: UnitStore) -> dict[str, float]:
     """What finished units of each stage took, in the middle."""
     took: dict[str, list[float]] = {}
     for folder in store.units.iterdir() if store.units.is_dir() else ():
@@ -126,4 +125,4 @@ def _measured(device: str, width: int) -> float:
 
     products(2)
     seconds = min(products(3) for _ in range(3)) / 3
-    return 2 * rows * width * 4 * width / max(seconds, 1e-9) / 3  # what a whole model reaches of its matrix products
+    return 2 * rows * width * 4 * width / max(seconds, 1e-9) / 3  # a whole model reaches about a third of this speed

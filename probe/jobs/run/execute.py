@@ -1,8 +1,8 @@
-"""Doing one unit, in whatever process: what goes wrong with it is an outcome, not an exception.
+"""Computing one unit, in whatever process. What goes wrong becomes part of the outcome, not an exception.
 
-Out of memory is not a failure until there is nothing left to halve: the unit is done again with half the rows in a
-forward pass, and says so. A unit runs on a fixed number of CPU threads and begins from a seed of its own, so that its
-numbers do not depend on what runs beside it or ran before it.
+Running out of memory is not yet a failure: the unit is computed again with half the rows in a forward pass, and a note
+says so, until one row does not fit either. A unit uses a fixed number of CPU threads and starts from a random seed of
+its own, so its numbers do not depend on what runs beside it or ran before it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 
 from probe.errors import ProbeError
 from probe.jobs.run.code_hash import code_of
-from probe.jobs.run.stage_inputs import Bench, Inputs
-from probe.jobs.run.store import Store
+from probe.jobs.run.stage_inputs import Inputs, WorkerContext
 from probe.jobs.run.unit import Unit
+from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.stages.registry import known_stage
 from probe.jobs.stages.stage import Stage
 
@@ -45,16 +45,16 @@ class Outcome:
         return self.error is None
 
 
-def execute(bench: Bench, digest: str) -> Outcome:
+def execute(context: WorkerContext, digest: str) -> Outcome:
     """Do a unit and put it in the store."""
-    unit = bench.plan.units[digest]
+    unit = context.plan.units[digest]
     began = time.perf_counter()
     notes: list[str] = []
     try:
-        facts = _done(bench, unit, known_stage(unit.stage), notes)
+        facts = _done(context, unit, known_stage(unit.stage), notes)
     except Exception as problem:
         seconds = time.perf_counter() - began
-        return Outcome(seconds, tuple(notes), told(problem), disk_full(problem))
+        return Outcome(seconds, tuple(notes), error_facts(problem), disk_full(problem))
     return Outcome(facts["seconds"], tuple(notes), facts=facts)
 
 
@@ -64,17 +64,17 @@ def disk_full(problem: BaseException) -> bool:
     return numbered or os.strerror(errno.ENOSPC) in str(problem)
 
 
-def told(problem: BaseException) -> dict[str, str]:
+def error_facts(problem: BaseException) -> dict[str, str]:
     """An exception as a report shows it."""
     lines = traceback.format_exception(problem)
     return {"kind": type(problem).__name__, "message": str(problem), "traceback": "".join(lines)}
 
 
-def _done(bench: Bench, unit: Unit, stage: Stage, notes: list[str]) -> dict[str, Any]:
+def _done(context: WorkerContext, unit: Unit, stage: Stage, notes: list[str]) -> dict[str, Any]:
     _refuse_other_code(unit, stage)
-    store = Store(bench.root)
+    store = UnitStore(context.root)
     with store.making(unit, resumes=stage.resumes) as folder:
-        given = Inputs(bench, unit, stage, folder, bench.plan.spec.budget.batch)
+        given = Inputs(context, unit, stage, folder, context.plan.spec.budget.batch)
         given.notes = notes
         began, computed, clock = time.perf_counter(), time.process_time(), time.time()
         with warnings.catch_warnings(record=True) as warned:
@@ -84,7 +84,7 @@ def _done(bench: Bench, unit: Unit, stage: Stage, notes: list[str]) -> dict[str,
         notes += sorted({f"{type(one.message).__name__}: {one.message}" for one in warned})
         took = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - computed}
         facts = {**took, "started": clock, "notes": notes, "rows": given.rows}
-        facts |= {"measure": unit.measure, "place": dict(unit.place), "label": unit.label, **_where(bench)}
+        facts |= {"measure": unit.measure, "place": dict(unit.place), "label": unit.label, **_where(context)}
         store.commit(folder, unit, facts)
         return facts
 
@@ -146,13 +146,13 @@ def _settle(given: Inputs) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _where(bench: Bench) -> dict[str, Any]:
+def _where(context: WorkerContext) -> dict[str, Any]:
     """Where a unit ran, and the most memory that was in use."""
     import resource
 
     import torch
 
-    if torch.cuda.is_available() and bench.device != "cpu":
+    if torch.cuda.is_available() and context.device != "cpu":
         return {"device": torch.cuda.get_device_name(), "peak_bytes": torch.cuda.max_memory_allocated()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {"device": "cpu", "peak_bytes": peak}

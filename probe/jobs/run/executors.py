@@ -1,9 +1,9 @@
-"""Who does the units: this process, some processes of this machine, or (in `cluster`) other machines.
+"""Where units are computed: in this process, in processes of this machine, or (in `ray_cluster`) on other machines.
 
-A crew takes units as long as it has a free hand, and hands back outcomes. A hand that is lost (killed, out of the
-machine's memory, a node that went away) gives its unit back as `Lost`, and the runner gives it to another; the folder
-holds no half of it. Each local hand is an executor of one process, so that the death of one is known to be that one's,
-and so that a process keeps the models of the pair that it is at.
+An executor takes units while one of its workers is free, and returns outcomes. When a worker dies (killed, or the
+machine ran out of memory), its unit comes back as `Lost` and the runner gives it to another worker. Nothing of it is on
+disk, since a unit is written whole or not at all. Each local worker is a pool of one process: so it is known which one
+died, and a process keeps the models of the pair that it works on.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Any, Protocol
 
 from probe.jobs.run.execute import Outcome, execute
 from probe.jobs.run.plan import Plan
-from probe.jobs.run.stage_inputs import Bench
+from probe.jobs.run.stage_inputs import WorkerContext
 from probe.jobs.run.worker import SLOW, begin, work
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A unit whose hand was lost, and what is known of that."""
+    """A unit whose worker was lost, and what is known of that."""
 
     why: str
 
 
-class Crew(Protocol):
-    """Where units are done."""
+class Executor(Protocol):
+    """Computes units."""
 
     def free(self) -> bool:
         """Whether it takes another unit now."""
@@ -39,7 +39,7 @@ class Crew(Protocol):
     def take(self, digest: str, pair: str) -> None: ...
 
     def pairs(self) -> list[str]:
-        """The pairs that its free hands have at hand."""
+        """The pairs whose models its free workers hold."""
         ...
 
     def finished(self) -> list[tuple[str, Outcome | Lost]]:
@@ -47,15 +47,15 @@ class Crew(Protocol):
         ...
 
     def stop(self) -> None:
-        """Let go of everything at once; what is being done is not waited for."""
+        """End at once, without waiting for running units."""
         ...
 
 
-class Alone:
+class InThisProcess:
     """This process, one unit after the other."""
 
     def __init__(self, plan: Plan, root: Path):
-        self._bench, self._taken, self._pair = Bench(plan, root), [], ""
+        self._context, self._taken, self._pair = WorkerContext(plan, root), [], ""
 
     def free(self) -> bool:
         return not self._taken
@@ -68,42 +68,42 @@ class Alone:
 
     def finished(self) -> list[tuple[str, Outcome | Lost]]:
         (digest,), self._taken = self._taken, []
-        return [(digest, execute(self._bench, digest))]
+        return [(digest, execute(self._context, digest))]
 
     def stop(self) -> None:
         pass
 
 
-class Hands:
+class LocalProcesses:
     """Processes of this machine."""
 
     def __init__(self, plan: Plan, root: Path, devices: list[str]):
         self._plan, self._root = plan, root
-        self._hands = [_Hand(plan, root, device) for device in devices]
+        self._workers = [_Worker(plan, root, device) for device in devices]
 
     def free(self) -> bool:
-        return any(hand.future is None for hand in self._hands)
+        return any(worker.future is None for worker in self._workers)
 
     def pairs(self) -> list[str]:
-        return [hand.pair for hand in self._hands if hand.future is None]
+        return [worker.pair for worker in self._workers if worker.future is None]
 
     def take(self, digest: str, pair: str) -> None:
-        idle = [hand for hand in self._hands if hand.future is None]
-        hand = next((hand for hand in idle if hand.pair == pair), None)
-        (hand or min(idle, key=lambda hand: bool(hand.pair))).begin(digest, pair)
+        idle = [worker for worker in self._workers if worker.future is None]
+        worker = next((worker for worker in idle if worker.pair == pair), None)
+        (worker or min(idle, key=lambda worker: bool(worker.pair))).begin(digest, pair)
 
     def finished(self) -> list[tuple[str, Outcome | Lost]]:
-        busy = [hand for hand in self._hands if hand.future is not None]
-        done, _ = wait([hand.future for hand in busy if hand.future], return_when=FIRST_COMPLETED)
-        return [hand.end() for hand in busy if hand.future in done]
+        busy = [worker for worker in self._workers if worker.future is not None]
+        done, _ = wait([worker.future for worker in busy if worker.future], return_when=FIRST_COMPLETED)
+        return [worker.end() for worker in busy if worker.future in done]
 
     def stop(self) -> None:
-        for hand in self._hands:
-            hand.kill()
+        for worker in self._workers:
+            worker.kill()
 
 
-class _Hand:
-    """One process, begun anew when it is lost."""
+class _Worker:
+    """One process, started again when it dies."""
 
     def __init__(self, plan: Plan, root: Path, device: str):
         self._make = lambda: ProcessPoolExecutor(
@@ -125,7 +125,9 @@ class _Hand:
             return self.digest, future.result()
         except BrokenProcessPool:
             self.kill()
-            return self.digest, Lost("its process ended without a word (killed, or the machine ran out of memory)")
+            return self.digest, Lost(
+                "its process ended without an error message (killed, or the machine ran out of memory)"
+            )
 
     def kill(self) -> None:
         if self._executor is None:
@@ -137,7 +139,7 @@ class _Hand:
 
 
 def _context(device: str) -> Any:
-    """How processes begin: anew where there is a GPU, which does not outlive a fork, else from a server's memory."""
+    """How processes start: from scratch for a GPU (CUDA does not survive a fork), else forked from a warm server."""
     if device != "cpu":
         return get_context("spawn")
     context = get_context("forkserver")
@@ -145,16 +147,16 @@ def _context(device: str) -> Any:
     return context
 
 
-def devices(asked: str, workers: int | None, units: int) -> list[str]:
+def devices(device: str, workers: int | None, units: int) -> list[str]:
     """The device of each process: as many as there are cores, or GPUs, and no more than there is to do."""
     import torch
 
-    gpus = torch.cuda.device_count() if asked in ("auto", "cuda") else 0
-    hands = workers if workers is not None else gpus or (1 if asked.startswith("cuda") else _cores())
-    hands = min(hands, units)
+    gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    processes = workers if workers is not None else gpus or (1 if device.startswith("cuda") else _cores())
+    processes = min(processes, units)
     if gpus:
-        return [f"cuda:{number % gpus}" for number in range(hands)]
-    return [asked if asked.startswith("cuda") else "cpu"] * hands
+        return [f"cuda:{number % gpus}" for number in range(processes)]
+    return [device if device.startswith("cuda") else "cpu"] * processes
 
 
 def _cores() -> int:

@@ -1,7 +1,7 @@
-"""Figures of a run: one for each table, made from that table alone.
+"""Figures of a run: one for each table, drawn from that table alone.
 
-They show numbers and decide none, so they are made again whenever the table or the code that draws it has changed, and
-a drawing that fails costs the figure, not the number.
+A figure is drawn again when its table or the drawing code changes. When drawing fails, the run keeps the numbers and
+goes on without the figure.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from probe.jobs.atomic import write_atomically
-from probe.jobs.run.store import Store
+from probe.jobs.run.unit_store import UnitStore
 
 
-def draw(store: Store, digest: str, stem: str, serializer: Any) -> None:
+def draw(store: UnitStore, digest: str, stem: str, serializer: Any) -> None:
     """Write the figure of a unit's table, unless the one that is there shows just that."""
     file = store.root / "figures" / f"{stem}.json"
     if not hasattr(serializer, "figure") or _shows(file, mark := _mark(digest, serializer)):

@@ -1,7 +1,7 @@
-"""One job at a time in a run folder.
+"""One run at a time in a run folder.
 
-The lock is the operating system's (`flock`) on a file in the folder: it goes with the process that holds it, so a run
-that was killed, however hard, leaves none behind. What the file says is only for the message to whoever comes second.
+The lock is the operating system's (`flock`) on a file in the folder. It ends with the process that holds it, so a
+killed run leaves no lock behind. The text in the file only serves the message that a second run prints.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The manifest: what a run was, so that someone else can trust it or find out why not.
+"""The manifest: what a run was, for someone who wants to trust its numbers or to find out why not.
 
-Everything that a number depends on stands here: versions, the state of the code, the weights by their hashes, the
-seeds, the device, and of every unit what it was made of, when, where, how long it took and what happened to it.
+It lists everything that a number depends on: package versions, the state of the code, the weights by their hashes, the
+seeds, the device. For each unit it says what decided its numbers, when and where it was computed, how long it took, and
+what went wrong.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 
 from probe.jobs.atomic import write_atomically
 from probe.jobs.run.plan import Plan
-from probe.jobs.run.store import Store
 from probe.jobs.run.unit import Unit
+from probe.jobs.run.unit_store import UnitStore
 
 FORMAT = 1
 PACKAGES = (
@@ -56,7 +57,7 @@ class Circumstances:
     git: dict[str, Any] | None = field(default_factory=lambda: git_state())
 
 
-def write_manifest(store: Store, plan: Plan, state: State, circumstances: Circumstances) -> dict[str, Any]:
+def write_manifest(store: UnitStore, plan: Plan, state: State, circumstances: Circumstances) -> dict[str, Any]:
     """Write what is known of a run, in place of what was known before."""
     spec, now = plan.spec, datetime.now(UTC)
     units = [_unit(store, plan, unit, state, circumstances.command) for unit in plan]
@@ -84,7 +85,7 @@ def write_manifest(store: Store, plan: Plan, state: State, circumstances: Circum
     return written
 
 
-def _unit(store: Store, plan: Plan, unit: Unit, state: State, command: str) -> dict[str, Any]:
+def _unit(store: UnitStore, plan: Plan, unit: Unit, state: State, command: str) -> dict[str, Any]:
     status = state.status[unit.hash]
     record = store.record(unit.hash) if status == "done" else None
     record = record or {}
@@ -133,10 +134,10 @@ def _skipped(name: str, why: str) -> dict[str, Any]:
 def _weights(plan: Plan) -> dict[str, Any]:
     """Each model once, with what it is in which pair."""
     found: dict[str, Any] = {}
-    for name, twins in plan.twins.items():
-        for role, twin in twins.models.items():
-            facts = {"sha256": twin.sha256, "paradigm": twin.paradigm, "parameters": twin.parameters, **twin.told}
-            found.setdefault(twin.place, {**facts, "roles": []})["roles"].append(f"{role} of {name}")
+    for name, pair in plan.pairs.items():
+        for role, model in pair.models.items():
+            facts = {"sha256": model.sha256, "paradigm": model.paradigm, "parameters": model.parameters, **model.facts}
+            found.setdefault(model.place, {**facts, "roles": []})["roles"].append(f"{role} of {name}")
     return found
 
 
@@ -155,8 +156,8 @@ def git_state() -> dict[str, Any] | None:
     here = Path(__file__).resolve().parents[3]
 
     def git(*words: str) -> str:
-        asked = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True)
-        return asked.stdout.strip()
+        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", "probe/jobs/run/manifest.py")  # an installed copy is no part of a checkout
@@ -165,11 +166,11 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-def _device(asked: str) -> dict[str, Any]:
+def _device(device: str) -> dict[str, Any]:
     import torch
 
     cores, system = os.cpu_count(), f"{platform.system()} {platform.machine()}"
-    if asked != "cpu" and torch.cuda.is_available():
+    if device != "cpu" and torch.cuda.is_available():
         gpus = {"name": torch.cuda.get_device_name(), "count": torch.cuda.device_count()}
         return {"kind": "cuda", **gpus, "cores": cores, "system": system}
     return {"kind": "cpu", "name": _processor(), "cores": cores, "system": system}

@@ -1,8 +1,8 @@
-"""What a plan knows of a pair before its weights are read: who belongs to it, what they are, and exactly which weights.
+"""Which models a pair consists of, and the exact files of each, found out without loading weights.
 
-A unit is named by what made it, so the weights have to be told apart without loading them. A model's identity is the
-SHA-256 of the files in its folder (weights, configuration, tokenizer, what is declared of it), not the path where they
-lie. Hashing reads every byte once; `Weighed` remembers the hash of a file for as long as its size and time stay.
+The hash of a unit has to tell two checkpoints apart. So the identity of a model is the SHA-256 of the files in its
+folder (weights, configuration, tokenizer, declarations) and of what the catalog declares; its path is no part of it.
+Hashing reads every byte once. `HashCache` remembers a file's hash until the file changes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PARTS = {".safetensors", ".gguf", ".json", ".txt", ".model"}
 
 
 @dataclass(frozen=True)
-class Twin:
+class ModelIdentity:
     """One model of a pair, as it lies on disk."""
 
     role: str
@@ -37,25 +37,25 @@ class Twin:
     parameters: int
     shape: Mapping[str, int]  # layers, heads, width, vocabulary
     paradigm: str
-    told: Mapping[str, Any] = field(default_factory=dict)  # what else a manifest says of it
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what else a manifest says of it
 
 
 @dataclass(frozen=True)
-class Twins:
+class PairIdentity:
     """The models of a pair by role, and what the spec says of how the diffusion model writes."""
 
     name: str
-    models: Mapping[str, Twin]
-    manner: Mapping[str, Any]
+    models: Mapping[str, ModelIdentity]
+    settings: Mapping[str, Any]
 
     def identity(self, roles: Iterable[str]) -> dict[str, Any]:
         """What tells some models of this pair from others; the twin's mask decides what each of them is shown."""
         concerned = sorted({*roles, "diffusion"}) if roles else []
-        return {"weights": {role: self.models[role].sha256 for role in concerned}, "manner": dict(self.manner)}
+        return {"weights": {role: self.models[role].sha256 for role in concerned}, "settings": dict(self.settings)}
 
 
 @dataclass
-class Weighed:
+class HashCache:
     """The hashes of files, remembered by path, size and time of change."""
 
     known: dict[str, tuple[int, int, str]] = field(default_factory=dict)
@@ -70,14 +70,14 @@ class Weighed:
         return self.known[str(file)][2]
 
     @classmethod
-    def open(cls, file: Path) -> Weighed:
+    def open(cls, file: Path) -> HashCache:
         try:
             return cls({path: tuple(seen) for path, seen in json.loads(file.read_text()).items()})
         except (OSError, ValueError, AttributeError, TypeError):
             return cls()  # only a memory: without it, files are read again
 
 
-def twins_of(pair: PairSpec, catalog: str | None, weighed: Weighed) -> Twins:
+def pair_identity(pair: PairSpec, catalog: str | None, hashes: HashCache) -> PairIdentity:
     """What is known of a pair without loading it."""
     from probe.models.source import look
 
@@ -101,8 +101,10 @@ def twins_of(pair: PairSpec, catalog: str | None, weighed: Weighed) -> Twins:
             found="one called 'ar' or 'diffusion'",
             remedy="Rename it.",
         )
-    return Twins(
-        pair.label, {role: _twin(role, where, catalog, pair, weighed) for role, where in places.items()}, pair.manner
+    return PairIdentity(
+        pair.label,
+        {role: _model_identity(role, where, catalog, pair, hashes) for role, where in places.items()},
+        pair.settings,
     )
 
 
@@ -112,37 +114,41 @@ def _declared_pairs(place: str, catalog: str | None) -> str:
     return nearest(place, [row.name for row in entries(catalog) if row.ar])
 
 
-def _twin(role: str, where: str, catalog: str | None, pair: PairSpec, weighed: Weighed) -> Twin:
+def _model_identity(role: str, where: str, catalog: str | None, pair: PairSpec, hashes: HashCache) -> ModelIdentity:
     from probe.models.source import look, manner_of
 
-    said = pair.manner if role == "diffusion" else {}
-    known = {name: said[name] for name in ("paradigm", "mask_id") if name in said}
+    declared_settings = pair.settings if role == "diffusion" else {}
+    known = {name: declared_settings[name] for name in ("paradigm", "mask_id") if name in declared_settings}
     checkpoint, _, entry = look(where, catalog, **known)
-    manner = manner_of(where, catalog, **said)
-    files = {file.name: weighed.sha256(file) for file in _files(checkpoint)}
+    settings = manner_of(where, catalog, **declared_settings)
+    files = {file.name: hashes.sha256(file) for file in _files(checkpoint)}
     declared = entry.model_dump(mode="json", exclude={"note", "sample"}) if entry else {}
     identity = hashlib.sha256(json.dumps([files, declared], sort_keys=True).encode()).hexdigest()
     parameters, shape = _parameters(checkpoint), _shape(checkpoint.config)
-    told = {"described": _described(checkpoint, shape, parameters, manner), **_made(checkpoint, entry), "files": files}
-    return Twin(role, where, identity, parameters, shape, manner.name, told)
+    facts = {
+        "described": _described(checkpoint, shape, parameters, settings),
+        **_made(checkpoint, entry),
+        "files": files,
+    }
+    return ModelIdentity(role, where, identity, parameters, shape, settings.name, facts)
 
 
-def _described(checkpoint: Checkpoint, shape: Mapping[str, int], parameters: int, manner: Paradigm) -> str:
+def _described(checkpoint: Checkpoint, shape: Mapping[str, int], parameters: int, settings: Paradigm) -> str:
     """What a model is, in one line."""
     kind = str(checkpoint.config.get("model_type") or "a GGUF")
     sizes = {"layers": "{:,} layers", "heads": "{:,} heads", "width": "d {:,}"}
     parts = [kind, *(words.format(shape[name]) for name, words in sizes.items() if shape[name])]
-    writes = [manner.name, f"{manner.attention} attention", "shift" if manner.shift else "no shift"]
-    writes += [f"mask {manner.mask_id}"] if manner.mask_id is not None else []
+    writes = [settings.name, f"{settings.attention} attention", "shift" if settings.shift else "no shift"]
+    writes += [f"mask {settings.mask_id}"] if settings.mask_id is not None else []
     return f"{', '.join(parts)}, {parameters:,} parameters; {', '.join(writes)}"
 
 
 def _made(checkpoint: Checkpoint, entry: Entry | None) -> dict[str, str]:
     """Where a model comes from, as far as it is declared."""
     recipe = checkpoint.folder / RECIPE
-    told = {"note": entry.note if entry else "", "made_from": (entry.ar if entry else None) or ""}
-    told["recipe"] = recipe.read_text("utf-8", errors="replace") if recipe.is_file() else ""
-    return {name: words for name, words in told.items() if words}
+    facts = {"note": entry.note if entry else "", "made_from": (entry.ar if entry else None) or ""}
+    facts["recipe"] = recipe.read_text("utf-8", errors="replace") if recipe.is_file() else ""
+    return {name: words for name, words in facts.items() if words}
 
 
 def _files(checkpoint: Checkpoint) -> list[Path]:

@@ -1,7 +1,7 @@
-"""From a spec to its units, in an order in which each comes after what it needs.
+"""From a spec to its units, sorted so that each comes after what it needs.
 
-The plan is made without loading a model: what is there is looked at, weighed and named. It is a value: the same spec
-over the same weights and code gives the same plan, which is what lets a second run find what the first one made.
+No model is loaded for a plan: files are hashed and units are named. The plan is a value. The same spec over the same
+files and code gives the same plan, which is how a second run finds what the first one computed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from probe.errors import ProbeError, nearest
 from probe.jobs.run.code_hash import code_of
-from probe.jobs.run.model_identity import Twins, Weighed, twins_of
+from probe.jobs.run.model_identity import HashCache, PairIdentity, pair_identity
 from probe.jobs.run.unit import Key, Unit
 from probe.jobs.spec.model import Spec
 from probe.jobs.stages.registry import checked_knobs, known_stage
@@ -27,10 +27,10 @@ from probe.jobs.stages.stage import AXES, Stage
 
 @dataclass(frozen=True)
 class Plan:
-    """The units of a job by hash, in the order of their doing; what was left out, and why."""
+    """The units of a job by hash, each after what it needs; and what was left out, with the reason."""
 
     spec: Spec
-    twins: Mapping[str, Twins]
+    pairs: Mapping[str, PairIdentity]
     units: Mapping[str, Unit]
     skipped: Mapping[str, str] = field(default_factory=dict)  # id → why
 
@@ -62,19 +62,19 @@ class Plan:
             kept.add(digest := wanted.pop())
             wanted += self.units[digest].needed
         units = {digest: unit for digest, unit in self.units.items() if digest in kept}
-        return Plan(self.spec, self.twins, units, {})
+        return Plan(self.spec, self.pairs, units, {})
 
 
-def plan_of(spec: Spec, weighed: Weighed | None = None) -> Plan:
+def plan_of(spec: Spec, hashes: HashCache | None = None) -> Plan:
     """The plan of a spec."""
-    weighed = weighed or Weighed()
-    twins = {pair.label: twins_of(pair, spec.catalog, weighed) for pair in spec.pairs}
-    grid = _Grid(spec, twins)
-    for pair in twins:  # pair by pair, so that a process keeps a pair's models for as long as it can
-        for asked in spec.measures:
-            stage = known_stage(asked.measure)
+    hashes = hashes or HashCache()
+    pairs = {pair.label: pair_identity(pair, spec.catalog, hashes) for pair in spec.pairs}
+    grid = _Grid(spec, pairs)
+    for pair in pairs:  # pair by pair, so that a process keeps a pair's models for as long as it can
+        for measure in spec.measures:
+            stage = known_stage(measure.measure)
             for place in grid.places(stage.axes, {"pair": pair} if "pair" in stage.axes else {}):
-                grid.unit(stage, asked.label, checked_knobs(stage, asked.knobs), place)
+                grid.unit(stage, measure.label, checked_knobs(stage, measure.knobs), place)
     if not grid.units:
         raise ProbeError(
             "spec",
@@ -82,14 +82,14 @@ def plan_of(spec: Spec, weighed: Weighed | None = None) -> Plan:
             found="; ".join(sorted({*grid.skipped.values()})) or "none",
             remedy="Choose measures that apply to these pairs, tasks and readings.",
         )
-    return Plan(spec, twins, grid.units, grid.skipped)
+    return Plan(spec, pairs, grid.units, grid.skipped)
 
 
 class _Grid:
-    """Makes units as they are asked for, each once, and before them what they need."""
+    """Makes each unit once, after the units that it needs."""
 
-    def __init__(self, spec: Spec, twins: Mapping[str, Twins]):
-        self.spec, self.twins = spec, twins
+    def __init__(self, spec: Spec, pairs: Mapping[str, PairIdentity]):
+        self.spec, self.pairs = spec, pairs
         self.units: dict[str, Unit] = {}
         self.skipped: dict[str, str] = {}
         self._made: dict[str, Unit | None] = {}
@@ -98,7 +98,7 @@ class _Grid:
         """Every place along `axes` that agrees with what is fixed."""
         free = [axis for axis in AXES if axis in axes and axis not in fixed]
         if "role" in free and "pair" not in fixed:  # roles are a pair's
-            for pair in self.twins:
+            for pair in self.pairs:
                 yield from self.places(axes, {**fixed, "pair": pair})
             return
         for values in product(*(self._along(axis, fixed) for axis in free)):
@@ -107,7 +107,7 @@ class _Grid:
 
     def _along(self, axis: str, fixed: Mapping[str, Any]) -> list[Any]:
         if axis == "role":
-            return list(self.twins[fixed["pair"]].models)
+            return list(self.pairs[fixed["pair"]].models)
         return list(self.spec.seeds) if axis == "seed" else list(self.spec.labelled[axis])
 
     def unit(self, stage: Stage, label: str, knobs: Mapping[str, Any], place: dict[str, Any]) -> Unit | None:
@@ -129,7 +129,7 @@ class _Grid:
         return unit
 
     def _needs(self, stage: Stage, place: dict[str, Any]) -> tuple[dict[str, dict[Key, str]], str | None]:
-        """The hashes of what a unit needs, or why it cannot have something that it cannot do without."""
+        """The hashes of what a unit needs; or the reason why something that it needs does not apply."""
         needs: dict[str, dict[Key, str]] = {}
         for name in stage.needs:
             needed = known_stage(name.removesuffix("?"))
@@ -143,7 +143,7 @@ class _Grid:
 
     def _needed(self, needed: Stage, stage: Stage, place: dict[str, Any]) -> dict[Key, str]:
         """The units of a needed stage: at the same place along the axes they share, everywhere along the others."""
-        label, knobs = self._as_asked(needed)
+        label, knobs = self._as_specified(needed)
         shared = {axis: place[axis] for axis in needed.axes if axis in place}
         free = [axis for axis in AXES if axis in needed.axes and axis not in shared]
         found: dict[Key, str] = {}
@@ -155,11 +155,11 @@ class _Grid:
                 found[_key([there[axis] for axis in free])] = unit.hash
         return found
 
-    def _as_asked(self, needed: Stage) -> tuple[str, dict[str, Any]]:
+    def _as_specified(self, needed: Stage) -> tuple[str, dict[str, Any]]:
         """A needed stage's label and knobs: as the spec asks for it where it does."""
-        asked = next((one for one in self.spec.measures if one.measure == needed.name), None)
-        if asked is not None:
-            return asked.label, checked_knobs(needed, asked.knobs)
+        specified = next((one for one in self.spec.measures if one.measure == needed.name), None)
+        if specified is not None:
+            return specified.label, checked_knobs(needed, specified.knobs)
         return needed.name, checked_knobs(needed, self.spec.shared.get(needed.name, {}))
 
     def _facts(self, stage: Stage, knobs: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,9 +168,9 @@ class _Grid:
         facts: dict[str, Any] = {"code": code_of(stage.make), "knobs": dict(knobs)}
         facts |= {"settings": {name: _brief(repr(spec.setting(name))) for name in stage.settings}}
         if "pair" in place:
-            twins = self.twins[place["pair"]]
-            roles = [place["role"]] if "role" in place else twins.models if stage.roles is None else stage.roles
-            facts["pair"] = {"name": twins.name, "dtype": spec.dtype, **twins.identity(list(roles))}
+            pair = self.pairs[place["pair"]]
+            roles = [place["role"]] if "role" in place else pair.models if stage.roles is None else stage.roles
+            facts["pair"] = {"name": pair.name, "dtype": spec.dtype, **pair.identity(list(roles))}
         if "role" in place:
             facts["role"] = place["role"]
         if "task" in place:

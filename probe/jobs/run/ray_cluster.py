@@ -1,11 +1,10 @@
-"""The same units over a cluster, by Ray (`pip install 'twinprobe[ray]'`).
+"""Computing the same units on a cluster, with Ray (`pip install 'twinprobe[ray]'`).
 
-Each unit is a Ray task with the cores, GPUs and memory that it needs; Ray decides where it runs. The run folder has to
-be on a disk that every node sees, as on most clusters it is: what is made is written there by whoever made it, by the
-same one rename as on one machine, and nothing but outcomes travels. A task whose worker or node is lost comes back as
-such and is given out again, to whoever is left. Tables are the same, since a unit does not know where it runs.
+Each unit is a Ray task that asks for cores, GPUs and memory; Ray decides where it runs. The run folder has to lie on a
+disk that every node sees. Each task writes its unit there, by the same single rename as on one machine, and sends back
+only its outcome. A task whose worker or node died is given out again. Tables are the same as on one machine.
 
-    twinprobe run spec.yaml --on ray                        # a Ray of this machine's own
+    twinprobe run spec.yaml --on ray                        # starts Ray on this machine
     twinprobe run spec.yaml --on ray --address auto         # the cluster that this machine belongs to
 """
 
@@ -21,8 +20,8 @@ from probe.jobs.run.cost import estimates
 from probe.jobs.run.execute import Outcome, execute
 from probe.jobs.run.executors import Lost
 from probe.jobs.run.plan import Plan
-from probe.jobs.run.stage_inputs import Bench
-from probe.jobs.run.store import Store
+from probe.jobs.run.stage_inputs import WorkerContext
+from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.stages.registry import VARIABLE
 
 IN_FLIGHT = 4  # tasks given out beyond what the cluster can do at once, so that no node waits for the next
@@ -30,7 +29,7 @@ PASSED_ON = (VARIABLE, "TWINPROBE_CATALOG", "PYTHONPATH", "HF_HOME", "HF_HUB_OFF
 
 
 class Cluster:
-    """A crew whose hands are on other machines."""
+    """An executor whose workers are on other machines."""
 
     def __init__(self, plan: Plan, root: Path, address: str | None, workers: int | None):
         ray = _ray()
@@ -39,9 +38,9 @@ class Cluster:
             _connect(ray, address, workers)
         self._plan, self._root, self._limit = plan, root.resolve(), workers
         self._gpus = plan.spec.budget.gpus if plan.spec.device != "cpu" and _has_gpus(ray) else 0.0
-        self._memory = {digest: cost.memory for digest, cost in estimates(plan, Store(root)).items()}
+        self._memory = {digest: cost.memory for digest, cost in estimates(plan, UnitStore(root)).items()}
         self._shared = ray.put(plan)
-        self._task = ray.remote(max_retries=0)(_stage)
+        self._task = ray.remote(max_retries=0)(_execute)
         self._running: dict[Any, str] = {}
 
     def free(self) -> bool:
@@ -68,7 +67,7 @@ class Cluster:
         errors = self._ray.exceptions
         try:
             return self._ray.get(task)
-        except errors.RayTaskError as problem:  # the machinery around a unit failed there; a unit's own failure is told
+        except errors.RayTaskError as problem:  # the code around the unit failed; a failing unit returns an Outcome
             return Outcome(
                 error={"kind": type(problem).__name__, "message": str(problem.cause), "traceback": str(problem)}
             )
@@ -97,7 +96,7 @@ def _ray() -> Any:
 
 
 def _connect(ray: Any, address: str | None, workers: int | None) -> None:
-    """Join a cluster, or begin one of this machine alone."""
+    """Join a cluster, or start Ray on this machine."""
     variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     own = {} if address else {"num_cpus": workers, "include_dashboard": False}
@@ -116,14 +115,14 @@ def _has_gpus(ray: Any) -> bool:
     return ray.cluster_resources().get("GPU", 0.0) > 0
 
 
-_benches: dict[tuple[str, str], Bench] = {}
+_contexts: dict[tuple[str, str], WorkerContext] = {}
 
 
-def _stage(plan: Plan, root: str, digest: str) -> Outcome:
-    """A unit, on whatever node this is; a worker keeps its bench from unit to unit."""
+def _execute(plan: Plan, root: str, digest: str) -> Outcome:
+    """A unit, on whatever node this is; a worker keeps its models from unit to unit."""
     key = (root, plan.spec.model_dump_json())
-    if key not in _benches:
-        _benches.clear()
-        _benches[key] = Bench(plan, Path(root))
-    _benches[key].plan = plan
-    return execute(_benches[key], digest)
+    if key not in _contexts:
+        _contexts.clear()
+        _contexts[key] = WorkerContext(plan, Path(root))
+    _contexts[key].plan = plan
+    return execute(_contexts[key], digest)

@@ -1,9 +1,13 @@
-"""Running a job: what is not there yet is done, in an order that the needs allow, and everything is told at the end.
+"""Running a job: compute what is missing, in an order that the needs allow, then write the manifest and the report.
 
-The runner is one process that holds the folder, looks at what is there, and hands the rest to a crew. It computes
-nothing itself, so it can always answer: an interruption stops the crew at once and loses at most the units that were
-being done; a unit that fails is written down and takes only those along that need it; a full disk or a spent budget
-ends the run with what there is. In each case the same command goes on from there.
+The runner is one process that holds the lock of the folder, checks what is there, and hands the rest to an executor. It
+computes nothing itself, so it can always react:
+
+    interrupted (Ctrl-C, SIGTERM, SIGHUP)    running units are lost, everything finished is kept
+    a unit fails                             the units that need it fail too, all others go on
+    disk full, or time budget spent          the run ends with what it has
+
+After each of these, the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -20,21 +24,21 @@ from typing import Any, Protocol
 from probe.errors import ProbeError
 from probe.jobs.atomic import write_atomically
 from probe.jobs.report.render import write_report
-from probe.jobs.run.execute import Outcome, told
+from probe.jobs.run.execute import Outcome, error_facts
 from probe.jobs.run.executors import (
-    Alone,
-    Crew,
-    Hands,
+    Executor,
+    InThisProcess,
+    LocalProcesses,
     Lost,
     devices,
 )
 from probe.jobs.run.figures import draw
 from probe.jobs.run.lock import only_run
 from probe.jobs.run.manifest import Circumstances, State, write_manifest
-from probe.jobs.run.model_identity import Weighed
+from probe.jobs.run.model_identity import HashCache
 from probe.jobs.run.plan import Plan, plan_of
-from probe.jobs.run.store import Store
 from probe.jobs.run.unit import Unit
+from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.spec.file import as_yaml
 from probe.jobs.spec.model import Spec
 from probe.jobs.stages.registry import known_stage
@@ -43,7 +47,7 @@ MOST_LOST = 3  # times that a unit's process or node may be lost before the unit
 
 
 class Watcher(Protocol):
-    """Who is told how a run goes."""
+    """Follows a run, for example with a progress bar."""
 
     def begin(self, plan: Plan, missing: list[Unit]) -> None: ...
 
@@ -55,7 +59,7 @@ class Watcher(Protocol):
 
 
 class Quiet:
-    """Nobody is."""
+    """Follows nothing."""
 
     def begin(self, plan: Plan, missing: list[Unit]) -> None: ...
 
@@ -98,41 +102,41 @@ def run(
     command: str = "",
     watcher: Watcher | None = None,
 ) -> Summary:
-    """Do what is missing of a job, in its folder."""
+    """Compute what is missing of a job, in its folder."""
     root = Path(spec.output)
-    store = Store(root)
+    store = UnitStore(root)
     store.refuse_foreign()
     with only_run(root), _terminated_as_interrupted(), _explained(root):
         store.prepare()
-        weighed = Weighed.open(store.scratch / "weights.json")
-        plan = plan_of(spec, weighed)
+        hashes = HashCache.open(store.scratch / "weights.json")
+        plan = plan_of(spec, hashes)
         wanted = plan.only(only) if only else plan
-        write_atomically(store.scratch / "weights.json", json.dumps(weighed.known))
+        write_atomically(store.scratch / "weights.json", json.dumps(hashes.known))
         write_atomically(root / "spec.yaml", as_yaml(spec))
         job = _Job(plan, wanted, store, watcher or Quiet())
-        crew, hands = _crew(plan, root, on, workers, address, len(job.missing))
-        circumstances = Circumstances(command or f"twinprobe run {root}", on, hands)
-        return job.run(crew, circumstances)
+        executor, worker_count = _executor(plan, root, on, workers, address, len(job.missing))
+        circumstances = Circumstances(command or f"twinprobe run {root}", on, worker_count)
+        return job.run(executor, circumstances)
 
 
-def _crew(
+def _executor(
     plan: Plan, root: Path, on: str, workers: int | None, address: str | None, units: int
-) -> tuple[Callable[[], Crew], int]:
-    """What makes the crew, so that none is made where there is nothing to do; and how many hands it has."""
-    asked = workers if workers is not None else plan.spec.budget.workers
+) -> tuple[Callable[[], Executor], int]:
+    """A function that makes the executor (none is made if nothing is missing), and its number of workers."""
+    wanted = workers if workers is not None else plan.spec.budget.workers
     if on == "ray":
         from probe.jobs.run.ray_cluster import Cluster
 
-        return (lambda: Cluster(plan, root, address, asked)), asked or 0
-    if asked == 0:
-        return (lambda: Alone(plan, root)), 0
-    each = devices(plan.spec.device, asked, max(1, units))
-    return (lambda: Hands(plan, root, each)), len(each)
+        return (lambda: Cluster(plan, root, address, wanted)), wanted or 0
+    if wanted == 0:
+        return (lambda: InThisProcess(plan, root)), 0
+    each = devices(plan.spec.device, wanted, max(1, units))
+    return (lambda: LocalProcesses(plan, root, each)), len(each)
 
 
 @contextmanager
 def _explained(root: Path) -> Iterator[None]:
-    """A folder that cannot be written is the user's to mend."""
+    """A folder that cannot be written becomes an error that the user can act on."""
     try:
         yield
     except OSError as problem:
@@ -146,7 +150,7 @@ def _explained(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """A polite end from outside (a batch system's time limit) is an interruption like Ctrl-C."""
+    """SIGTERM, such as a batch system sends at its time limit, interrupts as Ctrl-C does."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -165,14 +169,14 @@ def _terminated_as_interrupted() -> Iterator[None]:
 class _Job:
     """A plan that is being carried out."""
 
-    def __init__(self, plan: Plan, wanted: Plan, store: Store, watcher: Watcher):
+    def __init__(self, plan: Plan, wanted: Plan, store: UnitStore, watcher: Watcher):
         self.plan, self.store, self.watcher = plan, store, watcher
         self.state = State({unit.hash: "missing" for unit in plan})
         for unit in plan:
             self._look(unit)
         self.missing = [unit for unit in wanted if self.state.status[unit.hash] == "missing"]
         self.lost: dict[str, int] = {}
-        self.in_hand: set[str] = set()
+        self.running: set[str] = set()
 
     def _look(self, unit: Unit) -> None:
         """Whether a unit is on disk already, and whole."""
@@ -183,11 +187,11 @@ class _Job:
         elif self.store.folder(unit.hash).exists():
             self.state.notes[unit.hash] = [f"made again, since what an earlier run had left was damaged: {damage}"]
 
-    def run(self, crew_of: Callable[[], Crew], circumstances: Circumstances) -> Summary:
-        """Carry it out, as far as it goes, and write down how far that was."""
+    def run(self, make_executor: Callable[[], Executor], circumstances: Circumstances) -> Summary:
+        """Compute what can be computed, then write manifest and report."""
         why, began = "", time.monotonic()
         try:
-            self._carry_out(crew_of, circumstances, began)
+            self._carry_out(make_executor, circumstances, began)
             failed = self.state.counts()["failed"] or self.state.figures
             self.state.run = "failed" if failed else "complete"
         except KeyboardInterrupt:
@@ -206,7 +210,7 @@ class _Job:
             " ".join(filter(None, (why, trouble))),
         )
 
-    def _carry_out(self, crew_of: Callable[[], Crew], circumstances: Circumstances, began: float) -> None:
+    def _carry_out(self, make_executor: Callable[[], Executor], circumstances: Circumstances, began: float) -> None:
         self.store.unlink_all_but(set(self.plan.stems.values()))
         for digest in self.state.cached:
             self._show(self.plan.units[digest])
@@ -215,30 +219,30 @@ class _Job:
         minutes = self.plan.spec.budget.minutes
         try:
             if self.missing:
-                self._do_all(crew_of(), began + 60 * minutes if minutes else float("inf"))
+                self._do_all(make_executor(), began + 60 * minutes if minutes else float("inf"))
         finally:
             self.watcher.end()
 
-    def _do_all(self, crew: Crew, deadline: float) -> None:
-        """Give out what is ready while hands are free, and take back what is finished, until nothing is left."""
+    def _do_all(self, executor: Executor, deadline: float) -> None:
+        """Hand out ready units while a worker is free, receive outcomes, until nothing is left."""
         try:
             while True:
-                while crew.free() and (unit := self._next(crew.pairs())) is not None:
+                while executor.free() and (unit := self._next(executor.pairs())) is not None:
                     if time.monotonic() > deadline:
                         raise StoppedError("The time budget is spent. The same command goes on from here.")
-                    self.in_hand.add(unit.hash)
+                    self.running.add(unit.hash)
                     self.watcher.started(unit)
-                    crew.take(unit.hash, str(unit.place.get("pair", "")))
-                if not self.in_hand:
+                    executor.take(unit.hash, str(unit.place.get("pair", "")))
+                if not self.running:
                     return
-                for digest, outcome in crew.finished():
-                    self.in_hand.discard(digest)
+                for digest, outcome in executor.finished():
+                    self.running.discard(digest)
                     self._receive(self.plan.units[digest], outcome)
         finally:
-            crew.stop()
+            executor.stop()
 
     def _next(self, at_hand: list[str]) -> Unit | None:
-        """The first unit that is ready, of a pair that a free hand holds if there is one."""
+        """The first unit that is ready; one of a pair that a free worker has loaded comes first."""
         ready = [unit for unit in self.missing if self._ready(unit)]
         near = (unit for unit in ready if unit.place.get("pair") in at_hand)
         return next(near, ready[0] if ready else None)
@@ -247,14 +251,14 @@ class _Job:
         status = self.state.status
         return (
             status[unit.hash] == "missing"
-            and unit.hash not in self.in_hand
+            and unit.hash not in self.running
             and all(status[digest] == "done" for digest in unit.needed)
         )
 
     def _receive(self, unit: Unit, outcome: Outcome | Lost) -> None:
         if isinstance(outcome, Lost):
             self.lost[unit.hash] = self.lost.get(unit.hash, 0) + 1
-            self.state.notes.setdefault(unit.hash, []).append(f"done again elsewhere: {outcome.why}")
+            self.state.notes.setdefault(unit.hash, []).append(f"computed again elsewhere: {outcome.why}")
             if self.lost[unit.hash] < MOST_LOST:
                 return
             outcome = Outcome(error={"kind": "Lost", "message": f"{MOST_LOST} times: {outcome.why}", "traceback": ""})
@@ -272,7 +276,7 @@ class _Job:
         self.watcher.finished(unit, outcome)
 
     def _fail(self, unit: Unit, error: dict[str, str]) -> None:
-        """A unit failed, and with it those that need it, however far off."""
+        """Mark a unit as failed, and with it all units that need it, directly or not."""
         self.state.status[unit.hash], self.state.errors[unit.hash] = "failed", error
         words = f"it needs {unit.id}, which failed: {error['message']}"
         lost = {unit.hash}
@@ -293,7 +297,7 @@ class _Job:
             words = f"{self.store.root} cannot be written: {problem}. Mend that and give the same command again."
             raise StoppedError(words) from None
         except Exception as problem:
-            error = told(problem)
+            error = error_facts(problem)
             self.state.figures[unit.hash] = error["traceback"]
             self.state.notes.setdefault(unit.hash, []).append(f"no figure: {error['kind']}: {error['message']}")
 

@@ -1,8 +1,8 @@
-"""What a stage is handed: the models, prompts and products of its place in the grid, opened when they are asked for.
+"""What a stage is given: the models, prompts and products of its place in the grid, opened on first use.
 
-A unit is named by what it was made of, so a stage must not read anything that its name does not tell. `Inputs` keeps it
-to that: a setting that the stage did not declare, a role it does not load or a need it did not name is a mistake in the
-stage, and raises.
+The hash of a unit covers what the stage declares that it reads. `Inputs` refuses everything else: a setting that the
+stage did not declare, a role that it does not load, a need that it did not name. Otherwise a number could depend on
+something that its hash does not cover.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from probe.readings import Reading
     from probe.tasks import Task
 
-KEPT = 64  # products that a process holds on to
+MOST_PRODUCTS = 64  # products that a process keeps in memory
 
 
-class Bench:
-    """What one process keeps between units: the models of the pair at hand, and what it opened lately."""
+class WorkerContext:
+    """What one process keeps between units: the models of one pair, and the products that it opened last."""
 
     def __init__(self, plan: Plan, root: Path, device: str = "auto"):
         self.plan, self.root = plan, root
@@ -39,7 +39,7 @@ class Bench:
         self._products: OrderedDict[str, Any] = OrderedDict()
 
     def model(self, pair: str, role: str) -> Model:
-        """A model of a pair, told the twin's mask where it has none."""
+        """A model of a pair; one without a mask token gets that of the diffusion model."""
         if pair != self._pair:  # one pair in memory at a time
             self._models, self._pair = {}, pair
         if role not in self._models:
@@ -51,13 +51,15 @@ class Bench:
         from probe.models.source import manner_of
         from probe.pairs import lend_mask
 
-        twins, spec = self.plan.twins[pair], self.plan.spec
-        # Self-tests are a stage of their own (`checks`), and are not repeated at every load.
+        pair_identity, spec = self.plan.pairs[pair], self.plan.spec
+        # Self-tests are a stage of their own (`check`), and are not repeated at every load.
         how: dict[str, Any] = {"device": self.device, "dtype": spec.dtype, "catalog": spec.catalog, "selftest": "off"}
         if role == "diffusion":
-            return load(twins.models[role].place, **how, **twins.manner)
-        model = load(twins.models[role].place, **how)
-        lend_mask(model, manner_of(twins.models["diffusion"].place, spec.catalog, **twins.manner).mask_id)
+            return load(pair_identity.models[role].place, **how, **pair_identity.settings)
+        model = load(pair_identity.models[role].place, **how)
+        lend_mask(
+            model, manner_of(pair_identity.models["diffusion"].place, spec.catalog, **pair_identity.settings).mask_id
+        )
         return model
 
     def tokenizer(self, pair: str) -> Any:
@@ -65,7 +67,7 @@ class Bench:
         from probe.models.source import words_of
 
         if pair not in self._tokenizers:
-            self._tokenizers[pair] = words_of(self.plan.twins[pair].models["ar"].place, self.plan.spec.catalog)
+            self._tokenizers[pair] = words_of(self.plan.pairs[pair].models["ar"].place, self.plan.spec.catalog)
         return self._tokenizers[pair]
 
     def product(self, digest: str) -> Any:
@@ -75,7 +77,7 @@ class Bench:
             stage = known_stage(unit.stage)
             folder = self.root / "units" / digest
             self._products[digest] = stage.serializer.open(folder, Inputs(self, unit, stage, folder))
-            while len(self._products) > KEPT:
+            while len(self._products) > MOST_PRODUCTS:
                 self._products.popitem(last=False)
         self._products.move_to_end(digest)
         return self._products[digest]
@@ -85,16 +87,16 @@ class Inputs:
     """What one unit is made from. `given["circuit"]` is the product of a need, or a mapping of them along the axis that
     this stage lacks."""
 
-    def __init__(self, bench: Bench, unit: Unit, stage: Stage, folder: Path, rows: int | None = None):
+    def __init__(self, context: WorkerContext, unit: Unit, stage: Stage, folder: Path, rows: int | None = None):
         self.unit, self.folder, self.rows = unit, folder, rows
         self.notes: list[str] = []
-        self._bench, self._stage = bench, stage
-        self._spec = bench.plan.spec
+        self._context, self._stage = context, stage
+        self._spec = context.plan.spec
 
     def __getitem__(self, need: str) -> Any:
         if need not in self.unit.needs:
             raise LookupError(f"the stage {self._stage.name!r} does not say that it needs {need!r}")
-        products = {key: self._bench.product(digest) for key, digest in self.unit.needs[need].items()}
+        products = {key: self._context.product(digest) for key, digest in self.unit.needs[need].items()}
         return products[None] if products.keys() == {None} else products
 
     def setting(self, name: str) -> Any:
@@ -139,7 +141,7 @@ class Inputs:
     @property
     def model(self) -> Model:
         """The model of this unit's role."""
-        return self._bench.model(str(self.unit.place["pair"]), self.role)
+        return self._context.model(str(self.unit.place["pair"]), self.role)
 
     @property
     def pair(self) -> Pair:
@@ -147,20 +149,20 @@ class Inputs:
         from probe.pairs import Pair
 
         name = str(self.unit.place["pair"])
-        twins = self._bench.plan.twins[name]
-        roles = twins.models if self._stage.roles is None else self._stage.roles
-        controls = {role: self._bench.model(name, role) for role in roles if role not in ("ar", "diffusion")}
-        return Pair(self._bench.model(name, "ar"), self._bench.model(name, "diffusion"), controls, name)
+        pair = self._context.plan.pairs[name]
+        roles = pair.models if self._stage.roles is None else self._stage.roles
+        controls = {role: self._context.model(name, role) for role in roles if role not in ("ar", "diffusion")}
+        return Pair(self._context.model(name, "ar"), self._context.model(name, "diffusion"), controls, name)
 
     @property
     def names(self) -> dict[str, str]:
         """What the pair's models are called in tables, by role."""
-        twins = self._bench.plan.twins[str(self.unit.place["pair"])]
-        return {role: twin.place for role, twin in twins.models.items()}
+        pair = self._context.plan.pairs[str(self.unit.place["pair"])]
+        return {role: model.place for role, model in pair.models.items()}
 
     @property
     def tokenizer(self) -> Any:
-        return self._bench.tokenizer(str(self.unit.place["pair"]))
+        return self._context.tokenizer(str(self.unit.place["pair"]))
 
     @property
     def batch(self) -> Batch:
@@ -169,6 +171,6 @@ class Inputs:
 
     def with_rows(self, rows: int) -> Inputs:
         """The same, in smaller batches."""
-        smaller = Inputs(self._bench, self.unit, self._stage, self.folder, rows)
+        smaller = Inputs(self._context, self.unit, self._stage, self.folder, rows)
         smaller.notes = self.notes
         return smaller

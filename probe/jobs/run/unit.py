@@ -1,9 +1,9 @@
-"""A unit: the smallest thing that a job does, and does once.
+"""A unit: the smallest piece of work in a job, computed once.
 
-It is one stage at one place of the grid (this pair, this task, this reading, this seed; for a shared stage often one
-model of the pair). Its `id` is for people and stays the same from run to run; its `hash` is made of everything that
-decides its product, the hashes of what it needs among them, and is where the product lies. Where it ran, how fast and
-in which batches decides nothing and is no part of the name.
+It is one stage at one place of the grid: a pair, a task, a reading, a seed, and for many shared stages one model of the
+pair. Its `id` is for people and stays the same from run to run. Its `hash` covers everything that decides its numbers,
+the hashes of the units that it needs among them, and names its folder on disk. Where it ran, how fast and in which
+batches does not change numbers and is not part of the hash.
 """
 
 from __future__ import annotations

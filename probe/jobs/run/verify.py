@@ -1,8 +1,8 @@
-"""Verifying a run: is what lies there what was made, and does making it again give the same?
+"""Verifying a run: are the files those that were written, and do the same numbers come out again?
 
-Every file of every unit is hashed and held against its record, the weights against the manifest, and a sample of the
-measures is done again from nothing in a folder of its own (with all that they need, so that shared stages are checked
-too). Tables are compared by their numbers: another machine may change the last digits, and may change no more.
+Every file of every unit is hashed and compared with its record, and the weights are compared with the manifest. A
+sample of the measures is computed again, with everything that they need, in a temporary folder. Their tables are
+compared as numbers: another machine may change the last digits, and nothing else.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from probe.errors import ProbeError
 from probe.jobs.run.execute import execute
 from probe.jobs.run.plan import Plan, plan_of
-from probe.jobs.run.stage_inputs import Bench
-from probe.jobs.run.store import Store
+from probe.jobs.run.stage_inputs import WorkerContext
 from probe.jobs.run.unit import Unit
+from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.run_folder import open_run
 from probe.jobs.spec.file import read_spec
 from probe.jobs.stages.registry import known_stage
@@ -36,40 +36,40 @@ def verify(folder: str | Path, *, sample: int = 3, seed: int = 0, tell: Callable
     """Check a run: hashes of all, and a sample of its measures made again."""
     root = Path(folder)
     run = open_run(root)
-    store, plan = Store(root), plan_of(read_spec(root))
+    store, plan = UnitStore(root), plan_of(read_spec(root))
     done = {unit["hash"]: unit for unit in run.manifest.get("units", []) if unit.get("status") == "done"}
     findings = [*_weights(plan, run.manifest), *_files(store, done), *_same_code(plan, done)]
     chosen = [unit for unit in plan if unit.measure and unit.hash in done]
     chosen = random.Random(seed).sample(chosen, min(sample, len(chosen)))
     with tempfile.TemporaryDirectory(prefix="twinprobe-verify-") as fresh:
-        bench = Bench(plan, Path(fresh))
+        context = WorkerContext(plan, Path(fresh))
         for unit in chosen:
             tell(f"making {unit.id} again")
-            findings.append(_again(plan, unit, bench, store))
+            findings.append(_again(plan, unit, context, store))
     return findings
 
 
 def _weights(plan: Plan, manifest: dict) -> list[Finding]:
     """Whether the weights at hand are those of the run."""
     then = manifest.get("weights", {})
-    now = {twin.place: twin.sha256 for twins in plan.twins.values() for twin in twins.models.values()}
+    now = {model.place: model.sha256 for pair in plan.pairs.values() for model in pair.models.values()}
     changed = [place for place, digest in now.items() if then.get(place, {}).get("sha256") != digest]
     return [Finding(f"weights of {place}", "not those of the run" if place in changed else "") for place in now]
 
 
-def _files(store: Store, done: dict[str, dict]) -> list[Finding]:
+def _files(store: UnitStore, done: dict[str, dict]) -> list[Finding]:
     """Whether every unit's files are what was written, and the results shown are the units' own."""
     found = []
-    for digest, told in done.items():
+    for digest, unit in done.items():
         trouble = store.damage(digest) or ""
-        shown = told.get("result")
+        shown = unit.get("result")
         if not trouble and shown:
             trouble = _shown(store, digest, shown)
-        found.append(Finding(f"files of {told['id']}", trouble))
+        found.append(Finding(f"files of {unit['id']}", trouble))
     return found
 
 
-def _shown(store: Store, digest: str, shown: str) -> str:
+def _shown(store: UnitStore, digest: str, shown: str) -> str:
     own = next(store.folder(digest).glob("*.parquet"))
     try:
         same = (store.root / shown).read_bytes() == own.read_bytes()
@@ -81,19 +81,19 @@ def _shown(store: Store, digest: str, shown: str) -> str:
 def _same_code(plan: Plan, done: dict[str, dict]) -> list[Finding]:
     """Units under other hashes than the spec gives today were made by other code, weights or settings."""
     today = {unit.hash for unit in plan}
-    other = [told["id"] for digest, told in done.items() if digest not in today]
+    other = [unit["id"] for digest, unit in done.items() if digest not in today]
     words = f"{len(other)} of {len(done)} units were made by other code, weights or settings than are here"
     return [Finding("the run is what spec and code give today", words if other else "")]
 
 
-def _again(plan: Plan, unit: Unit, bench: Bench, store: Store) -> Finding:
+def _again(plan: Plan, unit: Unit, context: WorkerContext, store: UnitStore) -> Finding:
     """A unit and what it needs made anew, and compared."""
     what = f"made again: {unit.id}"
-    fresh = Store(bench.root)
+    fresh = UnitStore(context.root)
     fresh.units.mkdir(parents=True, exist_ok=True)
     for digest in _with_needs(plan, unit.hash):
         if fresh.record(digest) is None:
-            outcome = execute(bench, digest)
+            outcome = execute(context, digest)
             if outcome.error is not None:
                 return Finding(what, f"{plan.units[digest].id} failed: {outcome.error['message']}")
     try:

@@ -56,7 +56,7 @@ class PairSpec(BaseModel):
         return self.name or str(self.pair or self.diffusion)
 
     @property
-    def manner(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """What is said of how the diffusion model writes."""
         said = {name: getattr(self, name) for name in ("paradigm", "mask_id", "shift", "attention")}
         return {name: value for name, value in said.items() if value is not None}

@@ -1,10 +1,9 @@
-"""Shipped specs: jobs that can be run by name, each a YAML file of the folder `specs` beside this one.
+"""Shipped specs: jobs that run by name, each a YAML file in the folder `shipped_specs`.
 
-    twinprobe run circuits                        the spec probe/jobs/specs/circuits.yaml
-    twinprobe init my-job.yaml --like circuits    a copy of it, to change
+    twinprobe run circuits                        runs probe/jobs/spec/shipped_specs/circuits.yaml
+    twinprobe init my-job.yaml --like circuits    writes a copy of it, to change
 
-They are specs like any other, and nothing is said of them but what stands in the file. Where there is a file of that
-name, or a run folder, then that is meant: a path wins over a name.
+A path wins over a name: a file or a run folder of that name is taken instead.
 """
 
 from __future__ import annotations

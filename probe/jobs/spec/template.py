@@ -1,6 +1,7 @@
-"""A spec to begin with: commented, valid as it stands, with the names that are known here; or a copy of a shipped one.
+"""A spec to start from: commented, valid as it stands, with the names that are known here; or a copy of a shipped one.
 
-Beside it goes a JSON schema, which the first line names, so that an editor completes names and underlines mistakes.
+A JSON schema is written beside it. The first line of the spec names it, so an editor can complete names and underline
+mistakes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stages that a job can be asked for; those every job begins with are declared here, measures in `analyses`."""
+"""The stages that a job can consist of. Those that every job begins with are here; measures are in `analyses`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The examples of a unit: drawn once for a pair, a task, a reading and a seed, and the same for every measure.
+"""The examples of a unit: drawn once for a pair, a task, a reading and a seed, and shared by every measure.
 
-Which examples both twins solve takes forward passes of both to find out, so it is a shared stage. What is kept is which
-ones were chosen, not their tokens: examples come from a seed, and are drawn again in milliseconds.
+Finding the examples that both twins solve takes forward passes of both, so this is a stage of its own. It stores which
+examples were chosen. Their tokens are drawn again from the seed, which takes milliseconds.
 """
 
 from __future__ import annotations

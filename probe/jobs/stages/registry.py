@@ -1,8 +1,7 @@
-"""The stages that are installed, by name.
+"""The installed stages, by name.
 
-They are found by the entry-point group `twinprobe.measures`, whose entries are lists of stages: this package's own
-stand there, and a package of one's own adds measures by naming them there. `TWINPROBE_MEASURES=module:name` adds some
-without a package.
+They are found through the entry-point group `twinprobe.measures`; each entry is a list of stages. Another package adds
+measures by declaring such an entry. `TWINPROBE_MEASURES=module:name` adds some without a package.
 """
 
 from __future__ import annotations
@@ -11,14 +10,11 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probe.errors import ProbeError, nearest
 from probe.installed import entries
 from probe.jobs.stages.stage import Stage
-
-if TYPE_CHECKING:
-    pass
 
 GROUP, VARIABLE = "twinprobe.measures", "TWINPROBE_MEASURES"
 
@@ -61,7 +57,7 @@ def known_stage(name: str) -> Stage:
 
 
 def checked_knobs(stage: Stage, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """A work's knobs with some of them turned; refused where it has no such knob, or of another kind."""
+    """A stage's knobs with some of them set; an unknown knob, or a value of another type, is refused."""
     for name, value in knobs.items():
         if name not in stage.knobs:
             raise ProbeError(

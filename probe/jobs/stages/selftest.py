@@ -1,6 +1,6 @@
-"""The self-tests of each model, as a stage of its own: done once in a job, not at every load in every process.
+"""The self-tests of each model, as a stage: run once in a job, not at every load in every process.
 
-A model that does not behave as it is declared fails here, and with it everything that would have been measured on it.
+A model that does not behave as it is declared fails here, and everything that needs it fails with it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A stage: one kind of work that a job can be asked for, with what it needs and how its product is kept.
+"""A stage: one kind of work, with what it needs and how its product is stored.
 
-A job knows nothing of circuits or lenses. It knows stages: a function that is handed `Inputs` and returns a product,
-the serializer that keeps that product, the axes of the spec along which it is repeated, and the other stages whose
-products it needs. A measure's product is a Result; shared products (a pool of examples, a circuit, a trace) are made
-once however many measures need them. Where a needed stage has an axis that the needing one lacks, it gets a mapping
-along that axis: a measure without `role` that needs circuits is handed one for each model of the pair.
+A job knows nothing of circuits or lenses. It knows stages: a function that is given `Inputs` and returns a product, a
+serializer that stores that product, the axes of the spec along which it is repeated, and the other stages whose
+products it needs. The product of a measure is a Result. Shared products (a pool of examples, a circuit, a trace) are
+computed once, however many measures need them. Where a needed stage has an axis that the needing stage lacks, it gets a
+mapping along that axis: a measure without `role` that needs circuits is given one circuit for each model of the pair.
 
     circuit = Stage("circuit", "edge scores", find, CircuitSerializer(), axes=A_MODEL, needs=("pool",))
     index   = Stage("front_loading", "how early", lambda given: fli(given["circuit"]), TABLE, axes=A_PAIR,

@@ -14,7 +14,7 @@ from analyses.circuits.comparison.diff import diff
 from analyses.circuits.evaluation.cross_faithfulness import cross
 from analyses.measures.applicability import needs_twins
 from probe.errors import ProbeError
-from probe.jobs.run.model_identity import Weighed
+from probe.jobs.run.model_identity import HashCache
 from probe.jobs.run.plan import plan_of
 from probe.jobs.spec.file import parse_spec
 from probe.models.catalog import OWN_ENTRY, Entry
@@ -80,7 +80,7 @@ def test_a_job_leaves_them_out_and_says_why(tmp_path):
     strange = {"ar": "zoo:ar", "diffusion": str(folder), "name": "from nothing"}
     job = {"pairs": [strange, "zoo:masked"], "tasks": ["ioi"], "measures": [*sorted(PART_BY_PART), "front_loading"]}
     spec = parse_spec(json.dumps({**job, "output": str(tmp_path / "run")}))
-    plan = plan_of(spec, Weighed())
+    plan = plan_of(spec, HashCache())
     assert {name.split("/")[0] for name in plan.skipped} == PART_BY_PART
     assert all("no twin" in why and "from nothing" in name for name, why in plan.skipped.items())
     done = {(unit.stage, unit.place["pair"]) for unit in plan if unit.measure}

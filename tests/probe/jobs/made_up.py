@@ -1,4 +1,4 @@
-"""Runs made up by hand: what a job leaves in its folder, with numbers whose verdicts are known beforehand."""
+"""Runs made up by hand: what a job leaves in its folder, with numbers whose significance is known beforehand."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def heads(seed: int) -> Result:
     table.loc[:2, ["p", "q"]] = 0.0004
     table.loc[3, "p"] = 0.02
     axes = {"x": "head", "y": "layer", "x_title": "head", "y_title": "layer", "z_title": "difference"}
-    about = {"axes": axes, "verdict": "Three heads changed what they attend to."}
+    about = {"axes": axes, "finding": "Three heads changed what they attend to."}
     title = "Previous-token score, diffusion less AR"
     return Result("attention", table, title, "Red: more in the diffusion twin.", "heatmap", about)
 
 
 def answered(shift: float) -> Result:
-    """A verdict on three claims of a paper and a rival's: one came out as claimed, one was not asked."""
+    """A verdict on three hypotheses of a paper and a rival's: one came out as claimed, one was not asked."""
     from analyses.hypotheses.decision import Evidence, verdict
 
     difference = Evidence(shift, shift - 0.03, shift + 0.03, 256)
@@ -66,7 +66,7 @@ def answered(shift: float) -> Result:
 
 
 def write_run(
-    folder: Path, *, shift: float = 0.12, seed: int = 0, failed: bool = True, claims: bool = False, **manifest: Any
+    folder: Path, *, shift: float = 0.12, seed: int = 0, failed: bool = True, hypotheses: bool = False, **manifest: Any
 ) -> Path:
     """A run of three measures on two tasks of two pairs, with a unit that failed."""
     units = []
@@ -75,7 +75,7 @@ def write_run(
             moved = shift if pair == "zoo:masked" and task == "countdown" else 0.01
             results = (index(moved), depth(moved), heads(seed))
             units += [write_unit(folder, result, pair=pair, task=task) for result in results]
-    if claims:
+    if hypotheses:
         units += [write_unit(folder, answered(shift), pair=pair, task="") for pair in PAIRS]
     if failed:
         units.append(failed_unit())

@@ -1,6 +1,6 @@
 """Works that cost next to nothing, with which jobs are tested: the same graph of needs as real ones, none of the time.
 
-`TWINPROBE_MEASURES=tests.probe.jobs.stand_ins:WORKS` puts them beside the real ones, in this process and in every
+`TWINPROBE_MEASURES=tests.probe.jobs.stand_ins:STAGES` puts them beside the real ones, in this process and in every
 process that it begins. What they are to do wrong, the environment says, so that it reaches those processes too.
 """
 
@@ -20,7 +20,7 @@ from analyses.result import Result
 from probe.jobs.stages.stage import A_MODEL, A_PAIR, Stage
 
 PAUSE, COUNTS = "STAND_IN_PAUSE", "STAND_IN_COUNTS"
-NAMED = "tests.probe.jobs.stand_ins:WORKS"
+NAMED = "tests.probe.jobs.stand_ins:STAGES"
 
 
 class Numbers:
@@ -108,7 +108,7 @@ def _measure(name: str, make, *, axes=A_PAIR, **how) -> Stage:
     return Stage(name, f"a stand-in: {name}", make, TABLE, axes=axes, measure=True, roles=(), **how)
 
 
-WORKS = [
+STAGES = [
     Stage("numbers", "a stand-in for a shared stage", _shared, Numbers(), axes=A_MODEL, needs=("pool",)),
     _measure("mean", _mean, needs=("numbers",), settings=("resamples",)),
     _measure("across", _across, axes=("pair", "reading", "seed"), needs=("numbers",), settings=("resamples",)),

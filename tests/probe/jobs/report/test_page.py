@@ -156,7 +156,7 @@ def test_the_contents_lead_to_every_section_and_every_cell_to_its_figure(opened)
 def test_the_page_can_be_read_without_eyes(opened):
     page = opened.page
     tree = page.locator("main").aria_snapshot()
-    assert 'heading "Verdict" [level=2]' in tree
+    assert 'heading "Findings" [level=2]' in tree
     assert 'img "Front-loading index of each twin' in tree  # a figure has words, and its numbers follow
     levels = [int(name[1]) for name in page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(h => h.tagName)")]
     assert all(after - before <= 1 for before, after in pairwise(levels))
@@ -172,7 +172,7 @@ def hostile_report(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "hostile"
     words = " ".join(HOSTILE)
     table = pd.DataFrame({"model": HOSTILE, "estimate": 0.5, "low": 0.4, "high": 0.6, "null": 0.0, "n": 3})
-    about = {"axes": {"rows": ["model"], "x_title": words}, "verdict": words}
+    about = {"axes": {"rows": ["model"], "x_title": words}, "finding": words}
     harmful = Result("harm", table, words, words, "forest", about)
     names = {"pair": HOSTILE[1], "task": HOSTILE[2], "notes": list(HOSTILE), "command": words}
     units = [

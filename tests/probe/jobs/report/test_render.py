@@ -58,79 +58,79 @@ def text(folder) -> str:
     return str(Words(rendered))
 
 
-def test_the_question_comes_first_and_the_verdict_before_the_figures(words, text):
-    for said in (words, text):
-        assert said.index(QUESTION) < said.index("Of 196 estimates held against a null, 13 leave it out")
-        assert said.index("13 leave it out") < said.index("Figure 1.")
+def test_the_question_comes_first_and_the_findings_before_the_figures(words, text):
+    for report in (words, text):
+        assert report.index(QUESTION) < report.index("Of 196 estimates held against a null, 13 leave it out")
+        assert report.index("13 leave it out") < report.index("Figure 1.")
 
 
-def test_the_verdict_is_the_planted_one(folder):
+def test_the_finding_is_the_planted_one(folder):
     """One difference of four was planted, and three heads of forty-eight in each of four tables."""
-    said = contents(open_run(folder))
-    by_measure = {section.heading: section.tally for section in said.sections}
+    report = contents(open_run(folder))
+    by_measure = {section.heading: section.tally for section in report.sections}
     assert (by_measure["Front loading"].above, by_measure["Front loading"].judged) == (1, 4)
     assert (by_measure["Attention"].above, by_measure["Attention"].below) == (8, 4)
     assert by_measure["Depth"].judged == 0
     (planted,) = [
-        (line.pair, said.tasks[place])
-        for line in said.grid
+        (line.pair, report.tasks[place])
+        for line in report.grid
         for place, cells in enumerate(line.cells)
-        if line.measure == "Front loading" and any(cell.verdict == "above" for cell in cells)
+        if line.measure == "Front loading" and any(cell.significance == "above" for cell in cells)
     ]
     assert planted == ("zoo:masked", "countdown")
 
 
-def test_claims_come_first_with_their_answers_pair_by_pair(tmp_path):
-    said = contents(open_run(write_run(tmp_path / "run", claims=True)))
-    answers = {claim.claim: [answer and answer.verdict for answer in claim.answers] for claim in said.claims.claims}
+def test_hypotheses_come_first_with_their_answers_pair_by_pair(tmp_path):
+    report = contents(open_run(write_run(tmp_path / "run", hypotheses=True)))
+    answers = {row.statement: [answer and answer.answer for answer in row.answers] for row in report.verdict.rows}
     assert answers["On global tasks computation moves earlier, more than on local ones."] == ["supported"] * 2
     assert answers["What moves computation earlier is sight of the right context."] == ["contradicted"] * 2
     assert answers["Components are less sharply specialised."] == ["not measured"] * 2
-    assert said.claims.sentences[0] == "zoo:masked · prefix: of 11 claims, 2 supported, 9 not measured."
-    page = write_report(said.run.folder)
+    assert report.verdict.sentences[0] == "zoo:masked · prefix: of 11 hypotheses, 2 supported, 9 not measured."
+    page = write_report(report.run.folder)
     for words in (str(Words(page.read_text("utf-8"))), page.with_suffix(".md").read_text("utf-8")):
-        assert words.index("of 11 claims") < words.index("held against a null")
+        assert words.index("of 11 hypotheses") < words.index("held against a null")
 
 
 def test_each_number_has_its_interval_its_null_and_the_command_to_get_it_again(words, text):
-    for said in (words, text):
-        assert re.search(r"difference\W+0\.120 \[0\.090, 0\.150\]\W+0\.000\W+–\W+256", said)
-        assert said.count("twinprobe run spec.yaml --only zoo:masked.countdown.prefix.front_loading.0") == 1
+    for report in (words, text):
+        assert re.search(r"difference\W+0\.120 \[0\.090, 0\.150\]\W+0\.000\W+–\W+256", report)
+        assert report.count("twinprobe run spec.yaml --only zoo:masked.countdown.prefix.front_loading.0") == 1
 
 
 def test_how_to_read_a_figure_is_said_once_a_measure(words, text):
-    for said in (words, text):
-        assert said.count("Right is earlier: the index is 1") == 1
+    for report in (words, text):
+        assert report.count("Right is earlier: the index is 1") == 1
 
 
 def test_a_long_table_shows_what_tells_most_and_says_how_much_it_left_out(folder, words):
     block = next(block for block in contents(open_run(folder)).blocks if block.unit.measure == "attention")
     assert [row.labels for row in block.rows[:4]] == [("0", "0"), ("0", "1"), ("0", "2"), ("0", "3")]
-    assert [row.verdict for row in block.rows[:4]] == ["above", "below", "above", "within"]  # the fourth: q = 0.9
+    assert [row.significance for row in block.rows[:4]] == ["above", "below", "above", "within"]  # the fourth: q = 0.9
     assert "48 estimates, the 20 that tell most" in words
     assert "28 more estimates in results/" in words
 
 
 def test_what_failed_is_told_with_its_error(words, text):
-    for said in (words, text):
-        assert "sudoku: expected a tokenizer with digits; found none. Take another." in said
-        assert "1 without a result" in said
+    for report in (words, text):
+        assert "sudoku: expected a tokenizer with digits; found none. Take another." in report
+        assert "1 without a result" in report
     assert "TaskError: sudoku" in words  # its traceback
 
 
 def test_what_made_it_is_told(words, text):
-    for said in (words, text):
-        assert "2.13.0" in said
-        assert "ab" * 32 in said
-        assert "0123456789abcdef" in said
-        assert "an ordinary processor" in said
+    for report in (words, text):
+        assert "2.13.0" in report
+        assert "ab" * 32 in report
+        assert "0123456789abcdef" in report
+        assert "an ordinary processor" in report
 
 
 def test_every_estimate_is_in_one_table(folder):
     table = pd.read_parquet(folder / "report.parquet")
     assert len(table) == 4 * (3 + 12 + 48)
     assert table["unit_id"].nunique() == 12
-    assert (table["held"] == "above").sum() == 9
+    assert (table["significance"] == "above").sum() == 9
 
 
 def test_a_result_that_cannot_be_read_is_a_failure_and_not_the_end(tmp_path):

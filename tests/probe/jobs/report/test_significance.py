@@ -1,4 +1,4 @@
-"""The verdict on an estimate, against cases that one can decide in one's head."""
+"""The significance of an estimate, against cases that one can decide in one's head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTHING = math.nan
 
 
 @pytest.mark.parametrize(
-    ("row", "verdict"),
+    ("row", "significance"),
     [
         ({"low": 0.1, "high": 0.3, "null": 0.0}, "above"),
         ({"low": -0.3, "high": -0.1, "null": 0.0}, "below"),
@@ -33,9 +33,9 @@ NOTHING = math.nan
         ({"low": -0.1, "high": 0.1, "null": 0.0, "equivalent": False}, "within"),
     ],
 )
-def test_an_estimate_is_held_against_its_null(row, verdict):
-    (found,) = judge(pd.DataFrame([{"estimate": 0.2, **row}]))["held"]
-    assert found == verdict or (verdict is None and pd.isna(found))
+def test_an_estimate_is_held_against_its_null(row, significance):
+    (found,) = judge(pd.DataFrame([{"estimate": 0.2, **row}]))["significance"]
+    assert found == significance or (significance is None and pd.isna(found))
 
 
 bounds = st.tuples(st.floats(-5, 5), st.floats(-5, 5)).map(sorted)
@@ -49,7 +49,7 @@ def test_above_and_below_mean_that_the_intervals_have_no_number_in_common(pairs)
     judged = judge(pd.DataFrame(rows).assign(null=0.0))
     for row in judged.to_dict("records"):
         apart = max(row["low"], row["null_low"]) > min(row["high"], row["null_high"])
-        assert (row["held"] in ("above", "below")) == apart
+        assert (row["significance"] in ("above", "below")) == apart
 
 
 def test_a_tally_counts_what_was_judged_and_says_so():

@@ -134,7 +134,7 @@ def test_a_process_that_dies_is_replaced_and_its_unit_done_again(stand_ins, tmp_
     assert summary.state == "complete"
     assert stand_ins()["suicidal/zoo:masked/ioi/prefix/0"] == 2
     told = json.loads((tmp_path / "run" / "manifest.json").read_text())["units"]
-    assert any("done again elsewhere" in note for unit in told for note in unit["notes"])
+    assert any("computed again elsewhere" in note for unit in told for note in unit["notes"])
     run(spec_of(tmp_path / "alone", measures=["mean"], tasks=["ioi"]))
     alone = tables(tmp_path / "alone")
     assert same({name: table for name, table in tables(tmp_path / "run").items() if name in alone}, alone)

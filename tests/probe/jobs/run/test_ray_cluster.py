@@ -47,7 +47,9 @@ def at_work(node) -> bool:
     """Whether a worker of the node is in the middle of a unit: Ray then calls its process by the task's name."""
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
     workers = psutil.process_iter(["ppid", "cmdline"])
-    return any("ray::_work" in " ".join(one.info["cmdline"] or ()) for one in workers if one.info["ppid"] == raylet.pid)
+    return any(
+        "ray::_execute" in " ".join(one.info["cmdline"] or ()) for one in workers if one.info["ppid"] == raylet.pid
+    )
 
 
 def test_a_node_that_is_lost_costs_nothing_but_time(nodes, tmp_path):
@@ -71,4 +73,4 @@ def test_a_node_that_is_lost_costs_nothing_but_time(nodes, tmp_path):
     assert same(tables(tmp_path / "run"), tables(tmp_path / "alone"))
     told = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert told["on"] == "ray"
-    assert any("done again elsewhere" in note for unit in told["units"] for note in unit["notes"])
+    assert any("computed again elsewhere" in note for unit in told["units"] for note in unit["notes"])

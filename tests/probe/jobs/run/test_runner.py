@@ -12,7 +12,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.jobs.run.runner import run
-from probe.jobs.run.store import Store
+from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.run.verify import verify
 from tests.probe.jobs.asked import same, spec_of, tables
 
@@ -180,7 +180,7 @@ def test_verify_tells_a_forged_number(stand_ins, tmp_path):
     run(spec)
     folder = tmp_path / "run"
     digest = units(folder)[NUMBERS]["hash"]
-    store, path = Store(folder), folder / "units" / digest
+    store, path = UnitStore(folder), folder / "units" / digest
     record = store.record(digest)
     forged = np.load(path / "numbers.npy")
     np.save(path / "numbers.npy", forged + 1)
@@ -229,12 +229,12 @@ def test_a_folder_with_other_things_is_left_alone(stand_ins, tmp_path):
 
 def test_a_work_cannot_read_what_its_name_does_not_tell(stand_ins, tmp_path):
     from probe.jobs.run.plan import plan_of
-    from probe.jobs.run.stage_inputs import Bench, Inputs
+    from probe.jobs.run.stage_inputs import Inputs, WorkerContext
     from probe.jobs.stages.registry import known_stage
 
     plan = plan_of(spec_of(tmp_path / "run"))
     unit = next(unit for unit in plan if unit.stage == "mean")
-    given = Inputs(Bench(plan, tmp_path), unit, known_stage("mean"), tmp_path)
+    given = Inputs(WorkerContext(plan, tmp_path), unit, known_stage("mean"), tmp_path)
     with pytest.raises(LookupError, match="examples"):
         given.setting("examples")
     with pytest.raises(LookupError, match="pool"):

@@ -1,12 +1,12 @@
-"""Units on disk: each a folder that is there whole or not at all.
+"""Units on disk: the folder of a unit is there whole, or not at all.
 
-A unit is made in a scratch folder and moved to its place, `units/HASH`, by one rename, with its record beside its
-files: what it was made of, how long it took, and the SHA-256 of everything in it. So whatever kills a job, at
-whatever moment, what lies under `units` is complete, and what is damaged later is found by its hash and made again.
-Everything is flushed to the disk before the rename, or a power cut could leave the name without the content.
+A unit is written into a scratch folder and moved to `units/HASH` by one rename, with a record beside its files: what
+decided its numbers, how long it took, and the SHA-256 of every file. So whenever a job is killed, what lies under
+`units` is complete. A file that is damaged later no longer has its hash, and the unit is computed again. Everything is
+flushed to disk before the rename; otherwise a power cut could leave the name without the content.
 
-`results/`, `figures/` and `traces/` are what the present spec asks for, under names for people: links into the units,
-renewed as they are made.
+`results/`, `figures/` and `traces/` show the units of the present spec under readable names. They are links into
+`units`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LINKED = {".parquet": "results", ".zarr": "traces"}
 PATIENCE = 30.0  # seconds for which a killed run's last worker may still hold a scratch folder
 
 
-class Store:
+class UnitStore:
     """The units of one run folder."""
 
     def __init__(self, root: str | Path):
@@ -134,7 +134,7 @@ class Store:
 
 def contents(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of what lies in a unit's folder; a folder in it counts as one thing."""
-    return {entry.name: _weighed(entry) for entry in sorted(folder.iterdir()) if entry.name != RECORD}
+    return {entry.name: _hashed(entry) for entry in sorted(folder.iterdir()) if entry.name != RECORD}
 
 
 def _foreign(root: Path) -> bool:
@@ -143,13 +143,13 @@ def _foreign(root: Path) -> bool:
     return bool(inside) and not inside & {"units", "spec.yaml", "manifest.json", ".scratch"}
 
 
-def _weighed(entry: Path) -> dict[str, Any]:
+def _hashed(entry: Path) -> dict[str, Any]:
     if entry.is_file():
         with entry.open("rb") as opened:
             return {"sha256": hashlib.file_digest(opened, "sha256").hexdigest(), "bytes": entry.stat().st_size}
     total, found = 0, hashlib.sha256()
     for file in sorted(path for path in entry.rglob("*") if path.is_file()):
-        one = _weighed(file)
+        one = _hashed(file)
         total += one["bytes"]
         found.update(f"{file.relative_to(entry).as_posix()} {one['sha256']}\n".encode())
     return {"sha256": found.hexdigest(), "bytes": total}
