@@ -16,7 +16,6 @@ from probe.errors import ProbeError, nearest
 from probe.models.catalog import entries
 from probe.models.loading import load
 from probe.models.model import Model
-from probe.paradigms import Autoregressive
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Pair:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if self.ar.paradigm.name != Autoregressive.name:
+        if self.ar.paradigm.diffuses:
             raise ProbeError(
                 f"pair {self.ar.name!r}, {self.diffusion.name!r}",
                 expected="an autoregressive model first, its diffusion twin second",
@@ -78,7 +77,7 @@ class Pair:
 
 def from_nothing(model: Model) -> bool:
     """Whether a diffusion model was trained from random weights, as is declared of it."""
-    return model.entry is not None and model.entry.ar is None and not model.paradigm.in_order
+    return model.entry is not None and model.entry.ar is None and model.paradigm.diffuses
 
 
 def lend_mask(model: Model, mask: int | None) -> None:

@@ -23,7 +23,6 @@ from torch.nn.functional import kl_div
 from analyses.lens.tuned import TunedLens
 from analyses.lens.unembedding import Unembedding
 from probe.models.model import Model
-from probe.paradigms import Flow
 from probe.readings import Reading, View, named
 from probe.tasks import Batch
 from probe.tracing import fingerprint, record
@@ -86,25 +85,16 @@ def train(
 
 def readings_of(model: Model) -> list[Reading]:
     """The readings that a model's lens is trained on."""
-    if model.paradigm.in_order:
-        return [named("ar")]
-    shares = (0.25, 0.5, 0.75)
-    if isinstance(model.paradigm, Flow):
-        noisy = [named("noise", tau=share, draws=1) for share in shares]
-    else:
-        noisy = [named("ratio", rate=share, draws=1) for share in shares]
+    if model.paradigm.asked_by is not None:
+        return [named(model.paradigm.asked_by)]
+    partly_hidden, share = model.paradigm.partly_hidden_by
+    noisy = [named(partly_hidden, **{share: amount}, draws=1) for amount in (0.25, 0.5, 0.75)]
     return [named("prefix"), named("one_mask"), *noisy]
 
 
 def answering(model: Model, tokens: Tensor, view: View) -> Tensor:
     """Which slots (rows × slots, bool) of a shown view have logits that the model was trained to answer with."""
-    hidden = view.hidden.to(tokens.device)
-    if model.paradigm.in_order:
-        return hidden.cumsum(1) == 0
-    place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-    slots = model.paradigm.read_at(tokens, place)
-    readable = hidden & (slots >= 0)
-    return torch.zeros_like(hidden).scatter_reduce(1, slots.clamp(min=0), readable, "amax")
+    return model.paradigm.answering(tokens, view.hidden.to(tokens.device))
 
 
 def _states(model: Model, batches: list[Batch], readings: list[Reading], generator: torch.Generator) -> States:

@@ -22,7 +22,7 @@ from analyses.replications.written_answers import (
     told,
 )
 from analyses.result import Result
-from probe.decoding import ORDERS, Sampler, Strides, rule_for
+from probe.decoding import ORDERS, Sampler, Strides, rule_for, writer_of
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.tasks.task import Task
@@ -85,7 +85,7 @@ def _rules_of(model: Model, length: int) -> list[Rule]:
     """The rules that are tried of a paradigm, for answers of a length."""
     if isinstance(rule_for(model), Strides):
         return list(strides_to_try(model))
-    if model.paradigm.in_order:
+    if not writer_of(model).free_steps:
         return [None]
     steps = sorted({max(1, length // part) for part in (1, 2, 4, length)}, reverse=True)
     orders: list[Rule] = [Sampler(order, steps=passes) for order in ORDERS for passes in steps]

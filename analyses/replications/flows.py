@@ -23,16 +23,15 @@ from numpy.typing import NDArray
 
 from analyses import statistics
 from analyses.replications.written_answers import (
-    Rule,
     answers,
     exact_difference,
     refuse_without,
     share,
 )
 from analyses.result import Result
-from probe.decoding import Flowing, Sampler
+from probe.decoding import Sampler, writer_of
 from probe.models.model import Model
-from probe.paradigms import Flow, Masked
+from probe.paradigms import Masked
 from probe.tasks import Batch
 from probe.tasks.task import Task
 
@@ -58,7 +57,7 @@ def few_steps(
     refuse_without(reference, models)
     batch = task.examples(models[reference], n, seed=seed, split=split, fewer=True)
     right = {
-        (name, count): answers(model, task, batch, _in_steps(model, count), seed=seed)[1]
+        (name, count): answers(model, task, batch, writer_of(model).in_steps(model, count), seed=seed)[1]
         for name, model in models.items()
         for count in steps
     }
@@ -94,10 +93,6 @@ def few_steps(
     )
 
 
-def _in_steps(model: Model, steps: int) -> Rule:
-    return Flowing(steps) if isinstance(model.paradigm, Flow) else Sampler("confidence", steps=steps)
-
-
 def beyond(
     flow: Model,
     flow_map: Model,
@@ -114,7 +109,7 @@ def beyond(
     batch = task.examples(masked, n, seed=seed, split=split, fewer=True)
 
     def written(model: Model, count: int) -> NDArray:
-        return answers(model, task, batch, _in_steps(model, count), seed=seed)[1]
+        return answers(model, task, batch, writer_of(model).in_steps(model, count), seed=seed)[1]
 
     several, one, mapped = written(flow, steps), written(flow, 1), written(flow_map, 1)
     held = {

@@ -22,10 +22,9 @@ from analyses.replications.written_answers import (
     write,
 )
 from analyses.result import Result
-from probe.decoding import ELASTIC, Strides
+from probe.decoding import ELASTIC, Strides, rule_for
 from probe.errors import ProbeError
 from probe.models.model import Model
-from probe.paradigms import Fluid
 from probe.paradigms.inserted import LONGEST_BLOCK
 from probe.tasks.task import Task
 
@@ -200,7 +199,7 @@ def _rank_correlation(strides: pd.DataFrame, n: int, seed: int) -> dict[str, flo
 
 
 def _refuse_strangers(model: Model) -> None:
-    if not isinstance(model.paradigm, Fluid):
+    if not isinstance(rule_for(model), Strides):
         raise ProbeError(
             f"model {model.name!r}",
             expected="a FLUID model: strides are how it writes",

@@ -32,9 +32,8 @@ from analyses.replications.written_answers import (
 )
 from analyses.result import Result
 from analyses.statistics.magnitudes import squares
-from probe.decoding import Flowing, Sampler
+from probe.decoding import writer_of
 from probe.models.model import Model
-from probe.paradigms import Flow
 
 TEXT = "text itself"
 GIVEN = 8  # tokens of a text that are the prompt
@@ -62,7 +61,7 @@ def frontier(
     written = {
         (name, count): write(model, texts[:, :given], length, _drawing(model, count), seed=seed).tokens
         for name, model in models.items()
-        for count in (steps if not model.paradigm.in_order else (length,))
+        for count in (steps if writer_of(model).free_steps else (length,))
     }
     written |= {(TEXT, 0): texts, (UNIGRAM, 1): _shuffled(texts, given, seed)}
     off = {which: _Off(tokens[:, given:], texts[:, given:]) for which, tokens in written.items()}
@@ -182,9 +181,8 @@ def _closer(ours: _Off, reference: _Off | None, same: bool) -> dict[str, float]:
 
 
 def _drawing(model: Model, steps: int) -> Rule:
-    if isinstance(model.paradigm, Flow):
-        return Flowing(steps)
-    return Sampler(temperature=1.0) if model.paradigm.in_order else Sampler("random", steps=steps, temperature=1.0)
+    """Every token drawn, at temperature 1."""
+    return writer_of(model).in_steps(model, steps, draws=True)
 
 
 def _scored(judge: Model, tokens: Tensor, given: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from probe.batch import Batch
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.pairs import Pair
-from probe.readings import AR, Reading, named
+from probe.readings import Reading, reading_for
 from probe.tracing import record
 
 FEWEST = 5  # examples of a case
@@ -74,7 +74,7 @@ def one_hot(labels: ArrayLike) -> NDArray:
 
 def activations_of(model: Model, batch: Batch, reading: str | Reading = "prefix") -> NDArray:
     """What the MLPs' neurons are where the answer is read: examples × layers × neurons (draws of masks averaged)."""
-    asked = AR() if model.paradigm.in_order else named(reading)
+    asked = reading_for(model, reading, runs=False)
     trace = record(model, batch, ["mlp_hidden"], reading=asked, positions="read")
     values = trace["mlp_hidden"].transpose("example", "layer", ...).to_numpy()
     flat = values.reshape(len(values), values.shape[1], -1)

@@ -1,4 +1,4 @@
-"""Decoding: a prompt, a sampler, and the trajectory they make."""
+"""Decoding: a prompt, a rule, and the trajectory they make."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ from probe.decoding.decode import decode, rule_for
 from probe.decoding.flow import Flowing
 from probe.decoding.fluid import ELASTIC, Strides
 from probe.decoding.trajectory import StridesTaken, Trajectory
+from probe.decoding.writer import Rule, Writer, writer_of, writes
 from probe.paradigms.sampler import ORDERS, Sampler
 
-__all__ = ["ELASTIC", "ORDERS", "Flowing", "Sampler", "Strides", "StridesTaken", "Trajectory", "decode", "rule_for"]
+__all__ = [
+    "ELASTIC",
+    "ORDERS",
+    "Flowing",
+    "Rule",
+    "Sampler",
+    "Strides",
+    "StridesTaken",
+    "Trajectory",
+    "Writer",
+    "decode",
+    "rule_for",
+    "writer_of",
+    "writes",
+]

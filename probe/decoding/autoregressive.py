@@ -7,12 +7,28 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from probe.decoding.by_sampler import BySampler
 from probe.decoding.passes import Run
 from probe.decoding.trajectory import UNWRITTEN, Log, Trajectory
+from probe.decoding.writer import writes
+from probe.paradigms import Autoregressive
 from probe.paradigms.sampler import Sampler, choose
 
 if TYPE_CHECKING:
     from probe.models.model import Model
+
+
+@writes(Autoregressive)
+class LeftToRight(BySampler):
+    """One token a pass, of whichever order the sampler says: only its temperature is heeded."""
+
+    free_steps = False
+
+    def write(self, model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
+        return continue_text(model, prompt, length, rule, run)
+
+    def in_steps(self, model: Model, steps: int, *, draws: bool = False) -> Sampler:
+        return Sampler(temperature=1.0) if draws else Sampler(steps=steps)
 
 
 def continue_text(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:

@@ -22,8 +22,10 @@ from torch import Tensor
 
 from probe.decoding.passes import Run
 from probe.decoding.trajectory import GIVEN, Log, Trajectory
+from probe.decoding.writer import Rule, Writer, refused, writes
 from probe.errors import ProbeError
-from probe.paradigms.flow import MOST, Flow
+from probe.paradigms import Flow
+from probe.paradigms.flow import MOST
 from probe.paradigms.soft import Soft, noise
 from probe.paradigms.soft import step as carried
 
@@ -46,6 +48,39 @@ class Flowing:
 
     def __str__(self) -> str:
         return f"{self.steps} {'step' if self.steps == 1 else 'steps'} of a flow"
+
+
+@writes(Flow)
+class FromNoise(Writer[Flowing]):
+    """All open places together, in any number of steps."""
+
+    def rule(self, model: Model, asked: str | Rule | None, steps: int | None) -> Flowing:
+        if asked is not None and not isinstance(asked, Flowing):
+            raise refused(
+                model,
+                asked,
+                "Flowing: a flow carries all places together, in any number of steps",
+                "Pass steps=8, or sampler=probe.decoding.Flowing(steps=8).",
+            )
+        rule = asked or Flowing()
+        return replace(rule, steps=steps or rule.steps or _flow_of(model).usual_steps)
+
+    def write(self, model: Model, prompt: Tensor, length: int, rule: Flowing, run: Run) -> Trajectory:
+        return flow_to_text(model, prompt, length, rule, run)
+
+    def most_passes(self, rule: Flowing, length: int) -> int:
+        assert rule.steps is not None  # `rule` settles it
+        return rule.steps
+
+    def keeping_states(self, rule: Flowing) -> Flowing:
+        return replace(rule, keep=True)
+
+    def times(self, model: Model, rule: Flowing) -> tuple[Tensor, Tensor]:
+        return times_of(model, rule)
+
+    def in_steps(self, model: Model, steps: int, *, draws: bool = False) -> Flowing:
+        """Its noise is always drawn."""
+        return Flowing(steps)
 
 
 def flow_to_text(model: Model, prompt: Tensor, length: int, rule: Flowing, run: Run) -> Trajectory:

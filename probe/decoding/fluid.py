@@ -24,7 +24,9 @@ from torch import Tensor
 
 from probe.decoding.passes import Run, Seen
 from probe.decoding.trajectory import Log, StridesTaken, Trajectory
+from probe.decoding.writer import Rule, Writer, writes
 from probe.errors import ProbeError
+from probe.paradigms import Fluid
 from probe.paradigms.attachments import attached
 from probe.paradigms.inserted import LONGEST_BLOCK
 
@@ -70,6 +72,36 @@ class Strides:
         return LONGEST_BLOCK if self.elastic else int(self.length)
 
 
+@writes(Fluid)
+class InStrides(Writer[Strides]):
+    """Left to right, in strides: elastic ones where the model has learnt its horizon, and else of eight masks."""
+
+    free_steps = False
+
+    def rule(self, model: Model, asked: str | Rule | None, steps: int | None) -> Strides:
+        if asked is None and steps is None:
+            return Strides(ELASTIC) if "horizon" in model.attachments else Strides()
+        if isinstance(asked, Strides) and steps is None:
+            return asked
+        raise ProbeError(
+            "sampler for a FLUID model",
+            expected="Strides: it writes left to right, in strides, in as many passes as they take",
+            found=f"{asked}" if steps is None else f"{steps} steps",
+            remedy="Pass sampler=probe.decoding.Strides(length=8, threshold=0.9, verify=True), or nothing.",
+        )
+
+    def write(self, model: Model, prompt: Tensor, length: int, rule: Strides, run: Run) -> Trajectory:
+        return stride(model, prompt, length, rule, run)
+
+    def most_passes(self, rule: Strides, length: int) -> int:
+        """A stride that is verified may be written whole, only for its first token to be kept."""
+        return length * (rule.longest + 1)
+
+    def reads_hidden(self, rule: Strides) -> bool:
+        """The horizon head reads it."""
+        return rule.elastic
+
+
 def stride(model: Model, prompt: Tensor, length: int, rule: Strides, run: Run) -> Trajectory:
     """Write in strides. Nothing is drawn, so the seed only goes into the record."""
     mask = model.paradigm.given_mask()
@@ -77,13 +109,13 @@ def stride(model: Model, prompt: Tensor, length: int, rule: Strides, run: Run) -
     tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), mask)], 1)
     log = Log(tokens, torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens) >= prompt.shape[1])
     head: Horizon | None = attached(model, "horizon") if rule.elastic else None  # type: ignore[assignment]
-    writer = _Writer(tokens, prompt.shape[1], mask, rule, head, run, log)
-    while writer.busy.any():
-        writer.step()
-    return log.finish(writer.tokens, str(rule), run.seed, run.passes.slots)
+    strides = _Strides(tokens, prompt.shape[1], mask, rule, head, run, log)
+    while strides.busy.any():
+        strides.step()
+    return log.finish(strides.tokens, str(rule), run.seed, run.passes.slots)
 
 
-class _Writer:
+class _Strides:
     """The strides of every row. `front` (batch × 1) is where the text ends that stands for good, `limit` where the
     stride at hand ends; between strides the two are one."""
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from probe.decoding.by_sampler import BySampler
 from probe.decoding.passes import Run
 from probe.decoding.trajectory import Log, Trajectory
-from probe.paradigms.block import Block
+from probe.decoding.writer import writes
+from probe.paradigms import Block, Masked
 from probe.paradigms.sampler import (
     Sampler,
     choose,
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
     from probe.models.model import Model
 
 
+@writes(Masked, Block)
+class Unmasking(BySampler):
+    """From all masks to text."""
+
+    def write(self, model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
+        return unmask(model, prompt, length, rule, run)
+
+
 def unmask(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
     """From all masks to text, writing where the sampler says, until nothing is open."""
     mask = model.paradigm.given_mask()
@@ -34,7 +44,7 @@ def unmask(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -
     tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), mask)], 1)
     place = torch.arange(end, device=tokens.device).expand_as(tokens)
     still_open = place >= start
-    size = model.paradigm.size if isinstance(model.paradigm, Block) else None
+    size = model.paradigm.block_size
     stretch = place // size if size else torch.zeros_like(place)  # what is asked for together
     width = min(size or length, length)
     block = _blocks(size, rule, place, start)

@@ -9,6 +9,7 @@ of the same form (an argument, or the environment variable TWINPROBE_CATALOG), a
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +17,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from probe.errors import CheckpointError
-from probe.paradigms import Paradigm, named
+from probe.errors import CheckpointError, nearest
+from probe.paradigms import Paradigm, ParadigmName, named
 from probe.paradigms.sampler import Sampler
 from probe.paradigms.visibility import refuse_unknown
 
@@ -31,7 +32,7 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    paradigm: Literal["autoregressive", "masked", "block", "fluid", "flow", "flow_map"]
+    paradigm: ParadigmName
     ar: str | None = Field(None, description="the AR model that it was made from")
     controls: dict[str, str] = Field(default_factory=dict, description="further models to compare with, by name")
     mask_id: int | Literal["config"] | None = Field(None, description="the mask token; 'config' reads config.json")
@@ -40,6 +41,7 @@ class Entry(BaseModel):
     clean_shift: bool | None = None
     attention: str | None = Field(None, description="None: the paradigm's own")
     clock: Literal["tau", "t"] | None = Field(None, description="of a flow: what its times are even in")
+    settings: dict[str, Any] = Field(default_factory=dict, description="further fields of its paradigm")
     sampler: Sampler | None = None
     format: str | None = Field(None, description="the published format (probe.models.formats) that tells the family")
     note: str = ""
@@ -55,7 +57,17 @@ class Entry(BaseModel):
     def to_paradigm(self, mask_id: int | None) -> Paradigm:
         kind = named(self.paradigm)
         own = {name: value for name in ("attention", "clock") if (value := getattr(self, name)) is not None}
-        return kind(mask_id=mask_id, shift=self.shift, clean_shift=self.clean_shift, **own)
+        given = {**own, **self.settings}
+        known = [field.name for field in fields(kind)]
+        for name in given:
+            if name not in known:
+                raise CheckpointError(
+                    f"what is declared of model {self.name!r}",
+                    expected=f"fields of the paradigm {kind.name!r}: " + ", ".join(known),
+                    found=repr(name),
+                    remedy=nearest(name, known),
+                )
+        return kind(mask_id=mask_id, shift=self.shift, clean_shift=self.clean_shift, **given)
 
 
 def entries(extra: str | Path | None = None) -> list[Entry]:

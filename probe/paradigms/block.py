@@ -30,13 +30,13 @@ class Block(Paradigm):
     attention: str = "block:4"
 
     @property
-    def size(self) -> int | None:
+    def block_size(self) -> int | None:
         """Tokens a block, or None when attention is full (one block)."""
         return block_size(self.attention)
 
     def lesson(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Lesson:
         length = tokens.shape[1]
-        size = self.size or length
+        size = self.block_size or length
         block = torch.arange(length, device=tokens.device) // size
         t = noise_levels((tokens.shape[0], int(block[-1]) + 1), generator, tokens.device)
         hidden = hide(tokens, t[:, block], generator, given)

@@ -49,6 +49,7 @@ class Flow(Paradigm):
     """A flow from noise to one-hot tokens."""
 
     name: ClassVar[str] = "flow"
+    partly_hidden_by: ClassVar[tuple[str, str]] = ("noise", "tau")
     sees_mask: ClassVar[bool] = False
     owns_loss: ClassVar[bool] = True
     inpaints: ClassVar[bool] = True

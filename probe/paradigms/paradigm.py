@@ -2,8 +2,12 @@
 
 A backbone only maps tokens and a visibility matrix to logits. What makes it autoregressive, masked, block or FLUID is
 everything around that call, and a `Paradigm` says all of it: the attention it was trained under, its mask token, its
-shift (which slot's logits answer for the token at a place), and the lesson it learns from. Models share backbones and
-differ in this one value, so no code elsewhere asks "is it a diffusion model?".
+shift (which slot's logits answer for the token at a place), the lesson it learns from, and what it can be asked.
+Models share backbones and differ in this one value, so no code elsewhere asks "is it a diffusion model?".
+
+Two things that belong to a paradigm stand on floors above this one, and are found from here: how it decodes, by the
+class (`probe.decoding.writer.writes` registers a `Writer` for it), and how it is asked, by the name of a reading
+(`asked_by`, `partly_hidden_by`). docs/how_to/add_a_paradigm.md adds a paradigm from outside the project.
 """
 
 from __future__ import annotations
@@ -60,11 +64,16 @@ class Paradigm(ABC):
     """
 
     name: ClassVar[str]
-    in_order: ClassVar[bool] = False  # whether it can only predict the token next to what is written
+    diffuses: ClassVar[bool] = True  # False of the AR model of a pair: what a twin is made from
+    # The reading that such models are always asked by, whatever their twin is asked by; None: as the twin is.
+    asked_by: ClassVar[str | None] = None
+    # The reading that hides part of a text from it, and the knob (from 0 to 1) that says how much.
+    partly_hidden_by: ClassVar[tuple[str, str]] = ("ratio", "rate")
     # What a model may have besides its backbone, by name, and what builds it for one (probe.paradigms.attachments).
     attaches: ClassVar[Mapping[str, Callable[[ModelLike], nn.Module]]] = MappingProxyType({})
     needs: ClassVar[tuple[str, ...]] = ()  # those of them without which a trained model is not whole
     sees_mask: ClassVar[bool] = True  # whether open places hold the mask's embedding (a flow sees noise there)
+    needs_mask: ClassVar[bool] = True  # whether a model without a mask token is badly declared
     owns_loss: ClassVar[bool] = False  # whether its loss is more than a lesson's over the logits of its canvas
     inpaints: ClassVar[bool] = False  # whether its lessons want to know where a task's answer is written
 
@@ -98,6 +107,22 @@ class Paradigm(ABC):
             clean = tokens.gather(1, places) != self.mask_id
             shifted = torch.where(clean, self.clean_shift, shifted)
         return places - shifted.long()
+
+    @property
+    def block_size(self) -> int | None:
+        """Tokens of the blocks that text is written in, one after the other; None where it is written as a whole."""
+        return None
+
+    def answerable(self, hidden: Tensor) -> Tensor:
+        """Of the places (… × length, bool) that a state hides, those whose token such a model can say already."""
+        return hidden
+
+    def answering(self, tokens: Tensor, hidden: Tensor) -> Tensor:
+        """The slots (rows × slots, bool) whose logits it was trained to answer with, where `hidden` places are open."""
+        place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        slots = self.read_at(tokens, place)
+        readable = hidden & (slots >= 0)
+        return torch.zeros_like(hidden).scatter_reduce(1, slots.clamp(min=0), readable, "amax")
 
     def shown(self, model: ModelLike, canvas: Canvas) -> dict[str, Tensor]:
         """What the backbone takes in for a canvas."""

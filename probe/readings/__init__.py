@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probe.readings.by_role import roles
+from probe.readings.by_role import reading_for, roles
 from probe.readings.noise import Noise
 from probe.readings.reading import Asked, Reading, View, answers, comparable
 from probe.readings.registry import READINGS, named
@@ -27,6 +27,7 @@ __all__ = [
     "comparable",
     "gain_from_right",
     "named",
+    "reading_for",
     "roles",
     "two_by_two",
     "view_of",

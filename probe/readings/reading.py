@@ -76,6 +76,7 @@ class Reading(ABC):
     """One way of asking. `attention` overrides the model's own."""
 
     name: ClassVar[str]
+    of_runs: ClassVar[bool] = False  # whether its states are those of the model's own decoding run
 
     attention: str | None = None
 

@@ -9,14 +9,14 @@ flow's states are noise at a time τ, in which the answer is open to the end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from probe.batch import Batch
-from probe.decoding import Flowing, Sampler, Strides, Trajectory, decode, rule_for
+from probe.decoding import Rule, Trajectory, decode, writer_of
 from probe.decoding.flow import state_at
 from probe.decoding.trajectory import UNWRITTEN
 from probe.errors import ProbeError, TaskError, nearest
@@ -38,8 +38,9 @@ class TrajectoryReading(Reading):
     """
 
     name: ClassVar[str] = "trajectory"
+    of_runs: ClassVar[bool] = True
 
-    sampler: Sampler | Strides | Flowing | str | None = None
+    sampler: Rule | str | None = None
     seed: int = 0
     aggregate: str = "commit"
 
@@ -60,9 +61,8 @@ class TrajectoryReading(Reading):
                 found=f"{batch.clean.shape[1] - start - length} tokens after it",
                 remedy="Use the reading 'prefix' or 'one_mask'.",
             )
-        rule = rule_for(model, self.sampler)
-        if isinstance(rule, Flowing):
-            rule = replace(rule, keep=True)
+        writer = writer_of(model)
+        rule = writer.keeping_states(writer.rule(model, self.sampler, None))
         return decode(model, batch.clean[:, :start], length, sampler=rule, seed=self.seed)
 
     def view(self, model: Model, batch: Batch) -> View:
@@ -78,9 +78,7 @@ def view_of(run: Trajectory, model: Model, batch: Batch) -> View:
     unknown = (states == UNWRITTEN) if model.mask_id is None else (states == UNWRITTEN) | (states == model.mask_id)
     unknown[..., :start] = False  # a prompt is given, whatever stands in it
     answer = batch.positions["answer"].cpu()
-    is_open = _at_answer(unknown, answer)
-    if model.paradigm.in_order:  # it knows only the next token: nothing unwritten may stand before the answer
-        is_open &= ~_at_answer(unknown, answer - 1)
+    is_open = _at_answer(model.paradigm.answerable(unknown), answer)
     step, example = is_open.T.nonzero(as_tuple=True)
     hidden = unknown[example, step]
     written = states[example, step]

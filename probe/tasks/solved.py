@@ -17,8 +17,8 @@ from probe.batch import Batch
 from probe.errors import TaskError
 from probe.models.model import Model
 from probe.pairs import Pair
+from probe.readings.by_role import reading_for
 from probe.readings.reading import Reading, answers, comparable
-from probe.readings.still import AR
 from probe.readings.trajectory import aggregated
 
 
@@ -65,8 +65,9 @@ def pool(task: Source, models: Model | Pair, n: int, *, reading: Reading, seed: 
 
 def _asked(models: Model | Pair, reading: Reading) -> dict[str, tuple[Model, Reading]]:
     if isinstance(models, Pair):
-        return {"ar": (models.ar, AR()), "diffusion": (models.diffusion, reading)}
-    return {models.name: (models, AR() if models.paradigm.in_order else reading)}
+        twins = {"ar": models.ar, "diffusion": models.diffusion}
+        return {role: (model, reading_for(model, reading, runs=False)) for role, model in twins.items()}
+    return {models.name: (models, reading_for(models, reading, runs=False))}
 
 
 def right(model: Model, batch: Batch, reading: Reading, vocabulary: int | None = None) -> Tensor:

@@ -162,14 +162,11 @@ class Live(Run):
         return self.prompt
 
     def times(self, model: Model) -> dict[str, Tensor]:
-        from probe.decoding import Flowing, rule_for
-        from probe.decoding.flow import times_of
+        from probe.decoding import writer_of
 
-        rule = rule_for(model, self.options.get("sampler"), self.options.get("steps"))
-        if not isinstance(rule, Flowing):
-            return {}
-        tau, t = times_of(model, rule)
-        return {"tau": tau[list(self.steps)], "t": t[list(self.steps)]}
+        writer = writer_of(model)
+        times = writer.times(model, writer.rule(model, self.options.get("sampler"), self.options.get("steps")))
+        return {} if times is None else {"tau": times[0][list(self.steps)], "t": times[1][list(self.steps)]}
 
     def play(self, model: Model, rows: slice, see: See) -> Trajectory:
         from probe.decoding import decode
@@ -219,17 +216,11 @@ def live(model: Model, prompt: Tensor, length: int, steps: Steps, options: dict[
 
 
 def _most_passes(model: Model, length: int, options: dict[str, Any]) -> int:
-    """A sampler writes a token with every pass, or takes the steps it is told to take.
+    """No decoding run under these options makes more forward passes."""
+    from probe.decoding import writer_of
 
-    A stride that is verified may be written whole, only for its first token to be kept.
-    """
-    from probe.decoding import Flowing, Strides, rule_for
-
-    rule = rule_for(model, options.get("sampler"), options.get("steps"))
-    if isinstance(rule, Flowing):
-        assert rule.steps is not None  # rule_for settles it
-        return rule.steps
-    return length * (rule.longest + 1) if isinstance(rule, Strides) else max(length, rule.steps or 0)
+    writer = writer_of(model)
+    return writer.most_passes(writer.rule(model, options.get("sampler"), options.get("steps")), length)
 
 
 def _with_batch(trajectory: Trajectory) -> Trajectory:

@@ -25,8 +25,7 @@ from probe.models.loading import load
 from probe.models.model import Model
 from probe.models.source import resolve
 from probe.pairs import Pair
-from probe.paradigms import Autoregressive
-from probe.readings import AR, Prefix
+from probe.readings import Prefix, reading_for
 from probe.tasks import TASKS, Task, task
 from probe.tasks.score import score
 from probe.tasks.solved import pool, right
@@ -63,7 +62,7 @@ def _head(where: str, model: Model) -> str:
 
 
 def _answers(where: str, model: Model, n: int) -> str:
-    ar = model.entry.ar if model.entry and model.paradigm.name != Autoregressive.name else None
+    ar = model.entry.ar if model.entry and model.paradigm.diffuses else None
     pair = Pair(load(ar), model, name=where) if ar else None
     rows = [_row(model, pair, task(name), n) for name in TASKS]
     heads = ["task", "the whole answer right", "the asked token right", "a guess"]
@@ -109,7 +108,7 @@ def _writing_on(where: str, model: Model, text: Text, n: int) -> str:
 
 def _row(model: Model, pair: Pair | None, asked: Task, n: int) -> tuple[str, ...]:
     batch = asked.examples(model, n, fewer=True)
-    solved = right(model, batch, AR() if model.paradigm.in_order else Prefix())
+    solved = right(model, batch, reading_for(model, Prefix()))
     slot = Accuracy(int(solved.sum()), len(solved))
     alone = asked.name, str(score(model, asked, n)), str(slot), f"{asked.guess(batch):.2f}"
     return (*alone, _shared(pair, asked)) if pair else alone

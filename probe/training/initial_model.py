@@ -27,10 +27,10 @@ def beginning(recipe: Recipe) -> Model:
         tokenizer, backbone, attachments = start.tokenizer, start.backbone, start.attachments
     else:
         (tokenizer, backbone), attachments = _from_nothing(recipe), {}
-    manner = recipe.manner()
+    settings = recipe.paradigm_settings()
     if recipe.teacher is not None:
-        manner["teacher"] = load(recipe.teacher, selftest="off")
-    paradigm = named(recipe.paradigm)(mask_id=_mask_of(tokenizer, recipe), **manner)
+        settings["teacher"] = load(recipe.teacher, selftest="off")
+    paradigm = named(recipe.paradigm)(mask_id=_mask_of(tokenizer, recipe), **settings)
     model = Model(backbone, paradigm, tokenizer, name=recipe.name)
     for name, kind in paradigm.attaches.items():
         if name in attachments:

@@ -7,6 +7,7 @@ weights on the same machine, also when training was interrupted and resumed.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,6 +15,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from probe.errors import ProbeError
+from probe.paradigms import ParadigmName, named
+
+# Fields of a recipe that only some paradigms have, and whose they are.
+OF_A_PARADIGM = {
+    "weighting": "the masked paradigm's",
+    "error": "a flow's",
+    "clock": "a flow's",
+    "target": "a flow map's",
+    "teacher": "a flow map's",
+}
 
 
 class Shape(BaseModel):
@@ -98,7 +109,10 @@ class Recipe(BaseModel):
     tokenizer: str | None = Field(
         None, description="of a shape: 'characters' (a to z and the space), or a folder; None: the shipped words"
     )
-    paradigm: Literal["autoregressive", "masked", "block", "fluid", "flow", "flow_map"]
+    paradigm: ParadigmName
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="further fields of the paradigm, of one that another package declares"
+    )
     shift: bool | None = Field(None, description="None: the paradigm's own")
     attention: str | None = None
     weighting: Literal["uniform", "1/t", "1/t clipped", "context"] = Field("uniform", description="masked only")
@@ -141,23 +155,31 @@ class Recipe(BaseModel):
             raise ValueError("'tokenizer' goes with 'shape'; a model that is started from has its own")
         if not self.tasks and self.text is None:
             raise ValueError("give 'tasks', or 'text', or both")
-        if self.lora and self.paradigm.startswith("flow"):
-            raise ValueError("'lora' cannot teach a flow its sense of time; train its full weights")
-        if self.weighting != "uniform" and self.paradigm != "masked":
-            raise ValueError(f"'weighting' is the masked paradigm's, not the {self.paradigm} one's")
-        if self.horizon and self.paradigm != "fluid":
-            raise ValueError(f"'horizon' is FLUID's, not the {self.paradigm} paradigm's")
-        if (self.error or self.clock) and not self.paradigm.startswith("flow"):
-            raise ValueError(f"'error' and 'clock' are a flow's, not the {self.paradigm} paradigm's")
-        if (self.target or self.teacher) and self.paradigm != "flow_map":
-            raise ValueError(f"'target' and 'teacher' are a flow map's, not the {self.paradigm} paradigm's")
         return self
 
-    def manner(self) -> dict[str, Any]:
-        """What the recipe says of its paradigm, where it says anything."""
-        said = {name: getattr(self, name) for name in ("shift", "attention", "error", "clock", "target")}
-        said["weighting"] = self.weighting if self.paradigm == "masked" else None
-        return {name: value for name, value in said.items() if value is not None}
+    @model_validator(mode="after")
+    def _fits_its_paradigm(self) -> Self:
+        """Refuse what its paradigm has no such field, or attachment, for."""
+        kind = named(self.paradigm)
+        if self.lora and kind.needs:
+            raise ValueError("'lora' cannot teach a flow its sense of time; train its full weights")
+        if self.horizon and "horizon" not in kind.attaches:
+            raise ValueError(f"'horizon' is FLUID's, not the {self.paradigm} paradigm's")
+        known = {field.name for field in fields(kind)}
+        given = {*self.model_fields_set & OF_A_PARADIGM.keys(), *self.settings}
+        for name in sorted(given - known):
+            if name in self.settings:
+                raise ValueError(f"{name!r} in 'settings': the {self.paradigm} paradigm has only {sorted(known)}")
+            if getattr(self, name) != Recipe.model_fields[name].default:
+                raise ValueError(f"{name!r} is {OF_A_PARADIGM[name]}, not the {self.paradigm} paradigm's")
+        return self
+
+    def paradigm_settings(self) -> dict[str, Any]:
+        """The fields of its paradigm that the recipe says anything of."""
+        known = {field.name for field in fields(named(self.paradigm))}
+        names = ("shift", "attention", "error", "clock", "target", "weighting")
+        said = {name: getattr(self, name) for name in names if name in known}
+        return {**{name: value for name, value in said.items() if value is not None}, **self.settings}
 
     @property
     def portions(self) -> list[tuple[str, Portion]]:

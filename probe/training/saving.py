@@ -35,12 +35,13 @@ def keep(model: Model, recipe: Recipe, folder: Path, cache: Path, state: dict[st
     entry = Entry(  # type: ignore[call-arg]  # what is left out has a default
         name=recipe.name,
         paradigm=recipe.paradigm,
-        ar=recipe.ar or recipe.start if recipe.paradigm != "autoregressive" else recipe.ar,
+        ar=recipe.ar or (recipe.start if model.paradigm.diffuses else None),
         controls=recipe.controls,
         mask_id=model.mask_id,
         shift=model.shift,
         attention=recipe.attention,
         clock=recipe.clock,
+        settings=recipe.settings,
         note=recipe.note,
         sample=tuple(_sample(recipe, model.tokenizer, cache)),
     )

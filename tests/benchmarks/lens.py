@@ -16,6 +16,7 @@ import probe
 from analyses import lens
 from analyses.activations.answer_states import questions
 from analyses.lens.curves import curves
+from probe.readings import reading_for
 from probe.tasks import TASKS
 
 TAUGHT, ASKED = 160, 100
@@ -42,7 +43,7 @@ def gap(where: str) -> tuple[torch.Tensor, torch.Tensor]:
     found = []
     for name in TASKS:
         batch = probe.task(name).examples(model, ASKED, seed=5, split="test", fewer=True)
-        asked = questions(model, batch, reading="ar" if model.paradigm.in_order else "prefix")
+        asked = questions(model, batch, reading=reading_for(model, "prefix"))
         found.append(torch.stack([torch.as_tensor(curves(asked, by).kl).mean(0) for by in (None, taught)]))
     plain, tuned = torch.stack(found).mean(0)
     return plain, tuned

@@ -38,7 +38,7 @@ from analyses.circuits.selection import How, layer_matched, select
 from analyses.result import Result
 from probe.errors import ProbeError, nearest
 from probe.pairs import Pair
-from probe.readings import AR, Reading, TrajectoryReading, named
+from probe.readings import Reading, named, reading_for
 
 if TYPE_CHECKING:
     from probe.batch import Batch
@@ -75,7 +75,7 @@ def cross(
         known = metric or (own.about.metric if own.about.metric in METRICS else None)
         every = masks.reshape(-1, *own.graph.shape)
         found = run_alone(
-            model, batch, own.graph, every, reading=reading_of(model, reading), metric=known,
+            model, batch, own.graph, every, reading=reading_for(model, reading), metric=known,
             ablation=own.about.ablation, seed=seed, rows=rows,
         )  # fmt: skip
         figures = _Figures(found, list(circuits), role, draws, len(sizes))
@@ -100,16 +100,10 @@ def cross(
     )
 
 
-def reading_of(model: Model, reading: str | Reading) -> Reading:
-    """How a model is asked what its twin is asked under a reading."""
-    reading = named(reading)
-    return AR() if model.paradigm.in_order and not isinstance(reading, TrajectoryReading) else reading
-
-
 def _attributed(pair: Pair, batch: Batch, reading: str | Reading, metric: str | Metric | None) -> dict[str, Circuit]:
     twins = {"ar": pair.ar, "diffusion": pair.diffusion}
     return {
-        role: attribute(model, batch, reading=reading_of(model, reading), metric=metric)
+        role: attribute(model, batch, reading=reading_for(model, reading), metric=metric)
         for role, model in twins.items()
     }
 

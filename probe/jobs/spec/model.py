@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from probe.errors import ProbeError
 from probe.jobs.stages.registry import checked_knobs, known_stage
+from probe.paradigms import ParadigmName
 from probe.readings import Reading
 from probe.readings import named as named_reading
 from probe.tasks import Task
@@ -39,7 +40,7 @@ class PairSpec(BaseModel):
     diffusion: str | None = Field(None, description="its diffusion twin")
     controls: bool | dict[str, str] = Field(True, description="the declared controls (true), none, or models by name")
     name: str | None = Field(None, description="what results call it; default: the diffusion model's place")
-    paradigm: Literal["autoregressive", "masked", "block", "fluid", "flow", "flow_map"] | None = None
+    paradigm: ParadigmName | None = None
     mask_id: int | None = Field(None, ge=0)
     shift: bool | None = None
     attention: str | None = None

@@ -15,8 +15,9 @@ def mask_token(model: Model) -> Finding:
     mask, rows = model.mask_id, model.vocabulary
     expected = f"an id below {rows} that stands for nothing in text"
     if mask is None:
-        if model.paradigm.name == "autoregressive":
-            return Finding("mask token", expected, "an autoregressive model without one", NOT_RUN)
+        if not model.paradigm.needs_mask:
+            found = f"none, and none is needed: the model is {model.paradigm.name}"
+            return Finding("mask token", expected, found, NOT_RUN)
         return Finding("mask token", expected, "none declared", FAIL)
     if not model.paradigm.sees_mask:
         return Finding("mask token", expected, f"none is seen: {mask} only says that a place is open", NOT_RUN)

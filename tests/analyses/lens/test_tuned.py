@@ -12,7 +12,7 @@ from analyses.lens.curves import curves
 from analyses.lens.training import answering, readings_of
 from analyses.lens.tuned import FILE
 from probe.paradigms import Masked
-from probe.readings import READINGS, named
+from probe.readings import READINGS, named, reading_for
 from tests.probe.tiny import MASK, model_of
 
 TASKS = ("ioi", "greater_than", "infilling")
@@ -28,7 +28,7 @@ def taught(request):
 @pytest.mark.parametrize("name", TASKS)
 def test_on_held_out_text_it_is_nowhere_further_from_the_end_than_the_logit_lens(taught, name):
     model, tuned = taught
-    reading = "ar" if model.paradigm.in_order else "prefix"
+    reading = reading_for(model, "prefix")
     asked = questions(model, probe.task(name).examples(model, 100, seed=5, split="test"), reading=reading)
     plain, better = curves(asked).kl.mean(0), curves(asked, tuned).kl.mean(0)
     assert bool((better <= plain + 1e-6).all()), (plain, better)

@@ -80,7 +80,7 @@ def test_a_trajectory_tells_truly_how_the_text_came_about(
     assert (run.committed_at[:, :5] == GIVEN).all()
     assert run.committed_at[:, 5:].min() >= 0
     assert run.forward_passes == len(run) == len(told) > run.committed_at.max()
-    size = model.paradigm.size if isinstance(model.paradigm, Block) else None
+    size = model.paradigm.block_size if isinstance(model.paradigm, Block) else None
     for step in range(len(run)):
         still_open = run.committed_at >= step
         assert torch.equal(run.states[:, step], run.tokens.masked_fill(still_open, MASK))
@@ -180,7 +180,7 @@ def test_random_order_reveals_the_same_share_at_every_step():
 def test_a_block_s_text_does_not_change_with_what_is_written_behind_it():
     for name in ("block", "block, shift"):
         model = MODELS[name]
-        size = model.paradigm.size
+        size = model.paradigm.block_size
         prompt = tokens_of(2, 2 * size)
         short, long = (probe.decode(model, prompt, length) for length in (size, 3 * size))
         assert torch.equal(short.tokens, long.tokens[:, : 3 * size])

@@ -103,7 +103,7 @@ def test_masked_diffusion_is_the_weighted_mean_over_hidden_tokens(name):
 @pytest.mark.parametrize("name", ["block", "block, no shift"])
 def test_block_diffusion_is_masked_diffusion_of_each_block_behind_clean_ones(name):
     paradigm = PARADIGMS[name]
-    model, size = model_of("llama-gqa", paradigm), paradigm.size
+    model, size = model_of("llama-gqa", paradigm), paradigm.block_size
     tokens, lesson = lesson_of(paradigm)
     noised = lesson.canvas.tokens[:, :LENGTH]
     assert torch.equal(lesson.canvas.tokens[:, LENGTH:], tokens)

@@ -73,7 +73,9 @@ def test_a_curve_counts_the_tokens_of_its_recipes_lessons(name, monkeypatch, tmp
     recipe = read_recipe(curve_folder(name) / "recipe.yaml")
     curve = read_curve(curve_folder(name))
     words = vocabulary.shipped() if recipe.text is None else load_tokenizer(CHARACTERS, "")
-    lessons = Lessons(recipe, named(recipe.paradigm)(mask_id=0, **recipe.manner()), words, mask_id=0, cache=tmp_path)
+    lessons = Lessons(
+        recipe, named(recipe.paradigm)(mask_id=0, **recipe.paradigm_settings()), words, mask_id=0, cache=tmp_path
+    )
     logged = int(curve["step"][0])
     assert sum(lessons[step].canvas.tokens.numel() for step in range(logged)) == curve["tokens"][0]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from analyses.circuits.attribution.attribute import attribute
-from analyses.circuits.evaluation.cross_faithfulness import RANDOM, cross, reading_of
+from analyses.circuits.evaluation.cross_faithfulness import RANDOM, cross
 from analyses.result import Result
 from probe.errors import ProbeError
 from probe.pairs import Pair
 from probe.paradigms import Autoregressive, Masked
+from probe.readings import reading_for
 from tests.analyses.planted import MASK, relay
 
 SHAPE = {"n_layers": 3, "n_heads": 4, "noise": 0.01, "n": 12}
@@ -63,8 +64,8 @@ def test_the_whole_graph_is_everyones_circuit(same, other):
 def test_each_model_is_asked_in_its_own_way(same):
     assert same.about["reading"] == "prefix"
     question = relay(**SHAPE)
-    assert reading_of(question.model, "prefix").name == "ar"
-    assert reading_of(relay(paradigm=Masked(mask_id=MASK), **SHAPE).model, "prefix").name == "prefix"
+    assert reading_for(question.model, "prefix").name == "ar"
+    assert reading_for(relay(paradigm=Masked(mask_id=MASK), **SHAPE).model, "prefix").name == "prefix"
 
 
 def test_a_cross_is_drawn_from_disk(other, tmp_path):

@@ -1,0 +1,35 @@
+"""What writers by a `Sampler` share: which sampler a run has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from probe.decoding.writer import Rule, Writer, refused
+from probe.paradigms.sampler import Sampler
+
+if TYPE_CHECKING:
+    from probe.models.model import Model
+
+
+class BySampler(Writer[Sampler]):
+    """Writes by a `Sampler`, or the name of its order; by the one that the catalog declares for the model, or the
+    default, where none is given."""
+
+    def rule(self, model: Model, asked: str | Rule | None, steps: int | None) -> Sampler:
+        if asked is not None and not isinstance(asked, str | Sampler):
+            raise refused(
+                model,
+                asked,
+                "a Sampler: strides are how FLUID models write, and flowing how flows do",
+                "Pass for example sampler='confidence'.",
+            )
+        own = model.entry.sampler if model.entry is not None else None
+        rule = Sampler(asked) if isinstance(asked, str) else asked or own or Sampler()
+        return rule.with_steps(steps)
+
+    def most_passes(self, rule: Sampler, length: int) -> int:
+        """A pass writes a token at least, or there are the steps that are asked for."""
+        return max(length, rule.steps or 0)
+
+    def in_steps(self, model: Model, steps: int, *, draws: bool = False) -> Sampler:
+        return Sampler("random", steps=steps, temperature=1.0) if draws else Sampler("confidence", steps=steps)
