@@ -44,7 +44,7 @@ class Result:
     name: str
     table: pd.DataFrame
     title: str
-    reads: str
+    caption: str
     drawing: str
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -59,7 +59,7 @@ class Result:
         import pyarrow.parquet as pq
 
         table = pa.Table.from_pandas(self.table, preserve_index=False)
-        words = {name: getattr(self, name) for name in ("name", "title", "reads", "drawing")}
+        words = {name: getattr(self, name) for name in ("name", "title", "caption", "drawing")}
         written = json.dumps({**words, "about": dict(self.about)}, default=_plain, ensure_ascii=False)
         path = Path(folder) / f"{self.name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,10 @@ class Result:
                 found="a Parquet file without its words",
                 remedy="Open it with pandas, or run the job that makes it again.",
             )
-        return cls(table=table.to_pandas(), **json.loads(written))
+        words = json.loads(written)
+        if "reads" in words:  # what older files call the caption
+            words["caption"] = words.pop("reads")
+        return cls(table=table.to_pandas(), **words)
 
     def __repr__(self) -> str:
         return f"Result({self.name}: {len(self.table)} rows; {', '.join(map(str, self.table.columns))})"

@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     found = table(pairs=given.pairs, seed=given.seed)
-    print(f"{found.title}\n{found.reads}\n")
+    print(f"{found.title}\n{found.caption}\n")
     print(as_markdown(found.table))
 
 

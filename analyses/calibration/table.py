@@ -227,8 +227,8 @@ def table(
         name="calibration",
         table=pd.DataFrame(rows),
         title=f"Calibration over {pairs} simulated pairs",
-        reads="Rejections of pairs that do not differ (5% are due; fewer is careful, more is wrong), and how often 95% "
-        "intervals cover a known difference.",
+        caption="Rejections of pairs that do not differ (5% are due; fewer is careful, more is wrong), and how often "
+        "95% intervals cover a known difference.",
         drawing="forest",
         about={
             "axes": {"rows": ["figure", "regime"], "colour": "used", "facet": "what", "x_title": "share of pairs"},

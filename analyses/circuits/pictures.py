@@ -34,7 +34,7 @@ def picture(*circuits: Circuit, ks: Sequence[int] = SHOWN, how: How = "top", by:
         name="circuit",
         table=pd.concat([_edges(one, ks, how, by) for one in circuits], ignore_index=True),
         title=f"The circuit{several} of {models} on {circuits[0].about.task}",
-        reads="Each line is an edge of the circuit, from the node that writes to the one that reads, layers upward. "
+        caption="Each line is an edge of the circuit, from the node that writes to the one that reads, layers upward. "
         "Its width is |score|; blue helps the answer, vermilion hurts it. A node is as large as the sum of its edges.",
         drawing="circuit_graph",
         about={**asked(circuits[0]), **_shape(circuits[0]), "ks": ks},
@@ -50,8 +50,8 @@ def importance(*circuits: Circuit, k: int | None = None, resamples: int = 1000, 
         name="circuit_importance",
         table=pd.concat([_nodes(one, k, resamples, seed) for one in circuits], ignore_index=True),
         title=f"Node importance on {circuits[0].about.task}" + (f", strongest {k} edges" if k else ""),
-        reads="The sum of the scores of a node's edges, in and out. Blue helps the answer, vermilion hurts it; colours "
-        "go by the square root, since a few nodes have most of it. A dot: the interval leaves 0 out.",
+        caption="The sum of the scores of a node's edges, in and out. Blue helps the answer, vermilion hurts it; "
+        "colours go by the square root, since a few nodes have most of it. A dot: the interval leaves 0 out.",
         drawing="circuit_heatmap",
         about={**asked(circuits[0]), **_shape(circuits[0]), "k": k, "resamples": resamples, "seed": seed},
     )

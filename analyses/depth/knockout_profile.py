@@ -52,7 +52,7 @@ def causal_profile(runs: Iterable[Knockouts], *, windows: Sequence[int] = (1,)) 
         name="causal_profile",
         table=table,
         title="What a layer carries",
-        reads="The share of the answer that is lost when a layer (or a window of layers) is knocked out, with a 95% "
+        caption="The share of the answer that is lost when a layer (or a window of layers) is knocked out, with a 95% "
         "band; layers that stand in for each other lose little one by one.",
         drawing="causal_profile",
         about={
@@ -82,7 +82,7 @@ def causal_front_loading(ar: Knockouts, diffusion: Knockouts, controls: Mapping[
         found,
         name="causal_front_loading",
         title="Has what a layer carries moved earlier?",
-        reads="The change of the front-loading index of what is lost when whole layers are knocked out: right of 0, "
+        caption="The change of the front-loading index of what is lost when whole layers are knocked out: right of 0, "
         "earlier. Total = more training + beyond training.",
     )
 
@@ -153,8 +153,8 @@ def targeted(
         name="targeted_knockouts",
         table=table.assign(q=adjusted(table["p"])),
         title="Do early structures carry more than others?",
-        reads="The share of the answer that is lost when the strongest components of a third of the layers are knocked "
-        "out; grey is the same of random sets of as many heads and MLPs with writes as big.",
+        caption="The share of the answer that is lost when the strongest components of a third of the layers are "
+        "knocked out; grey is the same of random sets of as many heads and MLPs with writes as big.",
         drawing="forest",
         about={"axes": {"rows": ["comparison", "model"], "colour": "task", "x_title": "share of the metric lost"}},
     )

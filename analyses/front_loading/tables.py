@@ -67,8 +67,8 @@ def profile(*circuits: Circuit | Scores, parts: Iterable[str] = ("all",), k: int
         name="attribution_profile",
         table=pd.concat(tables, ignore_index=True),
         title="Where attribution lies",
-        reads="Each line is a model: the share of |attribution| of its heads and MLPs in each layer, with a 95% band. "
-        "A line that lies more to the left is computing earlier; the dotted one is even.",
+        caption="Each line is a model: the share of |attribution| of its heads and MLPs in each layer, with a 95% "
+        "band. A line that lies more to the left is computing earlier; the dotted one is even.",
         drawing="profile",
         about={
             "axes": {
@@ -103,7 +103,7 @@ def index(
         name="front_loading",
         table=table.assign(q=adjusted(table["p"])),
         title="Front-loading",
-        reads="FLI is 1 if all attribution lies in the first layer, -1 if in the last. A change is the model's less "
+        caption="FLI is 1 if all attribution lies in the first layer, -1 if in the last. A change is the model's less "
         "the AR twin's, on the same prompts: right of 0, it computes earlier. W₁ is how far attribution has moved, "
         "either way; grey is what prompts alone move it.",
         drawing="forest",
@@ -175,8 +175,8 @@ def did(
         name="did",
         table=table.assign(q=adjusted(table["p"]), null=0.0),
         title="Has computation moved earlier, and more so where constraints are global?",
-        reads="Each line is the diffusion model's front-loading less its AR twin's, right of 0 being earlier; the last "
-        "is the global tasks' less the local ones'.",
+        caption="Each line is the diffusion model's front-loading less its AR twin's, right of 0 being earlier; the "
+        "last is the global tasks' less the local ones'.",
         drawing="forest",
         about={
             "axes": {"rows": ["task"], "colour": "scope", "facet": "measure", "x_title": CHANGE},
@@ -214,8 +214,8 @@ def lookahead(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, attention
         name="lookahead",
         table=pd.DataFrame(rows[:1] if blind else rows),
         title="Does the model compute earlier where it sees the right context?",
-        reads="FLI of one model under both readings, and their difference on the same prompts: right of 0, what is to "
-        "the right of the answer moves computation earlier.",
+        caption="FLI of one model under both readings, and their difference on the same prompts: right of 0, what is "
+        "to the right of the answer moves computation earlier.",
         drawing="forest",
         about={"axes": {"rows": ["reading"], "colour": "task", "facet": "measure"}, **blind},
     )
@@ -237,7 +237,7 @@ def spans(*circuits: Circuit, k: int | None = None) -> Result:
         name="edge_spans",
         table=pd.DataFrame(rows),
         title="Where edges start, and how far they reach",
-        reads="Both in shares of the model's depth, weighted by |score|: a source depth of 0.2 is a fifth of the way "
+        caption="Both in shares of the model's depth, weighted by |score|: a source depth of 0.2 is a fifth of the way "
         "up; a span of 0.5 bridges half of the layers.",
         drawing="forest",
         about={"axes": {"rows": ["measure", "model"], "colour": "task", "x_title": "share of depth"}, "k": k},

@@ -104,10 +104,10 @@ _READS_CONTROLS = (
 )
 
 
-def _result(rows: list[dict[str, Any]], name: str, title: str, reads: str) -> Result:
+def _result(rows: list[dict[str, Any]], name: str, title: str, caption: str) -> Result:
     table = pd.DataFrame(rows)
     axes = {"rows": ["part"], "colour": "task", "facet": "measure"}
-    return Result(name, table.assign(q=adjusted(table["p"])), title, reads, "forest", {"axes": axes})
+    return Result(name, table.assign(q=adjusted(table["p"])), title, caption, "forest", {"axes": axes})
 
 
 def _complete(cells: Mapping[Cell, Any]) -> tuple[Cell, ...]:

@@ -138,7 +138,7 @@ def verdict(evidence: Mapping[str, Evidence], *, pair: str = "", missing: Mappin
         name="verdict",
         table=table.assign(pair=pair),
         title=f"Mechanism Shift's claims{f', {pair}' if pair else ''}: {told}",
-        reads="Each claim's figure with its 95% interval over prompts, right of the line if it is as claimed; every "
+        caption="Each claim's figure with its 95% interval over prompts, right of the line if it is as claimed; every "
         "line has a scale of its own, and its numbers beside it. Small marks are the same figure of the controls. "
         "'Explained by' names a control that accounts for it: then it is not diffusion's doing.",
         drawing="verdict",

@@ -89,7 +89,8 @@ def grid(cells: Iterable[Cell], measures: Mapping[str, Measure] = MEASURES, *, s
         name="robustness",
         table=table,
         title="Does it hold at other settings?",
-        reads="Each cell is the diffusion model's figure less its AR twin's at one choice of prompts, circuit budget K "
+        caption="Each cell is the diffusion model's figure less its AR twin's at one choice of prompts, circuit "
+        "budget K "
         "and decoding steps; a dot marks those whose 95% interval leaves 0 out. " + " ".join(said(table)),
         drawing="robustness",
         about={"said": said(table), "sign": sign, "axes": {"x": "K", "y": "setting", "facet": "panel"}},

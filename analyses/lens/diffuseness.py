@@ -49,7 +49,7 @@ def diffuseness(
         name="output_diffuseness",
         table=table.assign(q=adjusted(table["p"])),
         title=f"How diffuse components' outputs are, {batch.task}",
-        reads="Means over all heads and MLPs, each unembedded by itself. More entropy, less mass on the ten best "
+        caption="Means over all heads and MLPs, each unembedded by itself. More entropy, less mass on the ten best "
         "tokens and a worse rank of the target are more diffuse. Total = more training + beyond training.",
         drawing="forest",
         about={"axes": {"rows": ["part"], "colour": "task", "facet": "measure"}, "reading": str(reading),

@@ -93,8 +93,8 @@ def curves(
         name="knockout_curves",
         table=pd.DataFrame(rows),
         title="How fast the answer is lost",
-        reads="Components are knocked out, the strongest first; the dotted line is random order. A curve far below it: "
-        "few components carry the answer. One that follows it: the work is spread.",
+        caption="Components are knocked out, the strongest first; the dotted line is random order. A curve far below "
+        "it: few components carry the answer. One that follows it: the work is spread.",
         drawing="knockout_curves",
         about={
             "axes": {

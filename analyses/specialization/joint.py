@@ -44,8 +44,8 @@ def interaction(runs: Iterable[tuple[Knockouts, Scores]], *, sizes: Sequence[int
         name="interaction",
         table=pd.DataFrame(rows),
         title="Do components stand in for each other?",
-        reads="The loss when the strongest k are knocked out together, less the sum of their single losses, in shares "
-        "of the answer. Right of 0: they back each other up. Left of 0: they are steps of one path.",
+        caption="The loss when the strongest k are knocked out together, less the sum of their single losses, in "
+        "shares of the answer. Right of 0: they back each other up. Left of 0: they are steps of one path.",
         drawing="forest",
         about={"axes": {"rows": ["k", "what", "model"], "colour": "task", "x_title": "share of the metric"}},
     )
@@ -70,7 +70,7 @@ def sufficiency(
         name="sufficiency",
         table=pd.DataFrame(rows),
         title=f"How many components keep {enough:.0%} of the answer",
-        reads="The fewest components, the strongest first, that answer nearly as well as the whole model when all "
+        caption="The fewest components, the strongest first, that answer nearly as well as the whole model when all "
         "others are replaced. More to the right: the work needs more of them.",
         drawing="forest",
         about={"axes": {"rows": ["model"], "colour": "task", "facet": "what"}, "enough": enough, "reference": None},

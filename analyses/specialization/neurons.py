@@ -105,8 +105,8 @@ def selectivity(
         name="neuron_selectivity",
         table=pd.DataFrame(rows),
         title="Do single neurons tell the cases apart?",
-        reads="Mean selectivity of a layer's neurons (0: fires alike for every right answer; 1: one answer alone sets "
-        "it off), and the share that is selective beyond chance. Dotted: shuffled labels.",
+        caption="Mean selectivity of a layer's neurons (0: fires alike for every right answer; 1: one answer alone "
+        "sets it off), and the share that is selective beyond chance. Dotted: shuffled labels.",
         drawing="profile",
         about={
             "axes": {"x": "layer", "colour": "role", "facet": "measure", "x_title": "layer", "y_title": "0 to 1"},
@@ -158,7 +158,7 @@ def overlap(
         name="neuron_overlap",
         table=pd.DataFrame(rows),
         title="Are the same neurons selective on different tasks?",
-        reads="Jaccard overlap of the 5% most selective neurons; grey is chance. Right of it, neurons serve several "
+        caption="Jaccard overlap of the 5% most selective neurons; grey is chance. Right of it, neurons serve several "
         "tasks at once.",
         drawing="forest",
         about={"axes": {"rows": ["tasks", "role"], "colour": "role", "x_title": "Jaccard"}, "reference": None},

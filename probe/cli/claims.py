@@ -91,7 +91,7 @@ def _print_markdown(result: Any) -> None:
     from probe.jobs.report.markdown import escaped
 
     head, rows = _cells(result)
-    print(f"**{escaped(result.title)}.** {escaped(result.reads)}\n")
+    print(f"**{escaped(result.title)}.** {escaped(result.caption)}\n")
     for row in (head, ["---"] * len(head), *([escaped(cell) for cell in row] for row in rows)):
         print("| " + " | ".join(row) + " |")
     print()
@@ -100,7 +100,7 @@ def _print_markdown(result: Any) -> None:
 def _print(result: Any) -> None:
     table = Table(
         title=Text(result.title),
-        caption=Text(result.reads),
+        caption=Text(result.caption),
         box=box.SIMPLE,
         title_justify="left",
         caption_justify="left",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from analyses import plots
 from analyses.result import Result
 from probe.errors import ProbeError
+from probe.jobs.run_folder import read_result
 
 TABLE = pd.DataFrame(
     {
@@ -32,7 +36,12 @@ def test_open_gives_back_what_was_saved(tmp_path):
     saved = result_of("profile", x="layer", colour="model", facet="task")
     opened = Result.open(saved.save(tmp_path))
     pd.testing.assert_frame_equal(opened.table, TABLE)
-    assert (opened.name, opened.title, opened.reads, opened.drawing) == ("name", saved.title, saved.reads, "profile")
+    assert (opened.name, opened.title, opened.caption, opened.drawing) == (
+        "name",
+        saved.title,
+        saved.caption,
+        "profile",
+    )
     assert opened.about["seed"] == 3
     assert opened.figure().to_json() == saved.figure().to_json()
 
@@ -97,3 +106,13 @@ def test_mistakes_are_named(tmp_path):
     TABLE.to_parquet(tmp_path / "plain.parquet")
     with pytest.raises(ProbeError, match=r"written by Result\.save"):
         Result.open(tmp_path / "plain.parquet")
+
+
+def test_a_file_whose_caption_has_its_older_name_opens(tmp_path):
+    path = result_of("profile", x="layer", colour="model", facet="task").save(tmp_path)
+    table = pq.read_table(path)
+    words = json.loads(table.schema.metadata[b"twinprobe"])
+    words["reads"] = words.pop("caption")
+    pq.write_table(table.replace_schema_metadata({b"twinprobe": json.dumps(words).encode()}), path)
+    assert Result.open(path).caption == "How to read it."
+    assert read_result(path).caption == "How to read it."

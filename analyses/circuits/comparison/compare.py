@@ -81,9 +81,9 @@ def compare(
         name="circuit_overlap",
         table=pd.concat(parts, ignore_index=True),
         title=f"Circuit overlap with {circuit.about.model} on {circuit.about.task}",
-        reads="How much the strongest K edges have in common. Dotted: chance. Dashed: the same model on other prompts, "
-        "the best there could be. Retention says where between the two the overlap lies: 0 is chance, 1 as alike as "
-        "prompts allow. Bands are 95% intervals over prompts.",
+        caption="How much the strongest K edges have in common. Dotted: chance. Dashed: the same model on other "
+        "prompts, the best there could be. Retention says where between the two the overlap lies: 0 is chance, 1 as "
+        "alike as prompts allow. Bands are 95% intervals over prompts.",
         drawing="circuit_overlap",
         about={**asked(circuit), "resamples": resamples, "splits": splits, "seed": seed},
     )
@@ -108,7 +108,8 @@ def mass(*circuits: Circuit, resamples: int = 1000, seed: int = 0) -> Result:
         name="circuit_mass",
         table=pd.concat(parts, ignore_index=True),
         title=f"Where the attribution is, on {circuits[0].about.task}",
-        reads="The share of all |edge scores| that each kind of edge has; grey, its share of the edges. Kinds overlap.",
+        caption="The share of all |edge scores| that each kind of edge has; grey, its share of the edges. Kinds "
+        "overlap.",
         drawing="bars",
         about={**asked(circuits[0]), "resamples": resamples, "seed": seed, "axes": axes},
     )

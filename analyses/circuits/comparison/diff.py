@@ -81,7 +81,7 @@ def diff(
         table=table,
         title=f"{b.about.model} against {a.about.model} on {a.about.task}: "
         + ", ".join(f"{number} {status}" for status, number in count.items()),
-        reads=f"Edges among the strongest {k} of either model. Lost or gained: less is left of it than of "
+        caption=f"Edges among the strongest {k} of either model. Lost or gained: less is left of it than of "
         f"{1 - rate:.0%} of edges between {', and between '.join(against)}; and {confidence:.0%} of resampled prompts "
         f"agree. Were there no more to it than that, at most {rate * k:.1f} edges of each model would be called.",
         drawing="circuit_diff",

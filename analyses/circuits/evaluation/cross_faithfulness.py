@@ -87,8 +87,8 @@ def cross(
         name="cross_faithfulness",
         table=table.loc[:, [*front, *(name for name in table if name not in front)]],
         title=f"Circuits run in each other's models on {batch.task}",
-        reads="One panel a model, one curve a circuit that runs alone in it. Two circuits are one mechanism as far as "
-        "the foreign one reaches the model's own; it shows nothing where it stays among the random ones (grey).",
+        caption="One panel a model, one curve a circuit that runs alone in it. Two circuits are one mechanism as far "
+        "as the foreign one reaches the model's own; it shows nothing where it stays among the random ones (grey).",
         drawing="faithfulness",
         about={
             **asked(first),

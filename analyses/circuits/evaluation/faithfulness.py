@@ -89,7 +89,7 @@ def faithfulness(
         name="faithfulness",
         table=table.loc[:, [*front, *(name for name in table if name not in front)]],
         title=f"Faithfulness of {circuit.about.model}'s circuit in {model.name} on {batch.task}",
-        reads="A curve near 1 at a small share of edges: so few of them do what the whole model does. It says "
+        caption="A curve near 1 at a small share of edges: so few of them do what the whole model does. It says "
         "something only where it stands above the curves of random circuits with as many edges.",
         drawing="faithfulness",
         about=about,

@@ -22,8 +22,8 @@ def index(shift: float) -> Result:
     table = pd.DataFrame(rows, columns=["model", "estimate", "null"])
     table = table.assign(low=table["estimate"] - 0.03, high=table["estimate"] + 0.03, n=256)
     about = {"axes": {"rows": ["model"], "x_title": "front-loading index"}}
-    reads = "Right is earlier: the index is 1 if all attribution sits in the first layer, -1 if in the last."
-    return Result("front_loading", table, "Front-loading index of each twin", reads, "forest", about)
+    caption = "Right is earlier: the index is 1 if all attribution sits in the first layer, -1 if in the last."
+    return Result("front_loading", table, "Front-loading index of each twin", caption, "forest", about)
 
 
 def depth(shift: float) -> Result:
@@ -37,8 +37,8 @@ def depth(shift: float) -> Result:
     table = pd.concat(parts, ignore_index=True)
     table = table.assign(low=table["estimate"] - 0.02, high=table["estimate"] + 0.02, n=256)
     axes = {"x": "layer", "colour": "model", "x_title": "layer", "y_title": "share of attribution"}
-    reads = "Each line sums to 1; the band is a 95% interval over prompts."
-    return Result("depth", table, "Where attribution sits", reads, "profile", {"axes": axes})
+    caption = "Each line sums to 1; the band is a 95% interval over prompts."
+    return Result("depth", table, "Where attribution sits", caption, "profile", {"axes": axes})
 
 
 def heads(seed: int) -> Result:

@@ -22,7 +22,7 @@ def test_it_gives_back_what_was_written(folder):
     saved = run.saved(next(unit for unit in run.done if unit.measure == "attention"))
     written = heads(0)
     assert saved.table.equals(written.table)
-    assert (saved.title, saved.caption, saved.drawing) == (written.title, written.reads, written.drawing)
+    assert (saved.title, saved.caption, saved.drawing) == (written.title, written.caption, written.drawing)
     assert saved.about == written.about
     assert (len(run.done), len(run.failed)) == (12, 1)
 
