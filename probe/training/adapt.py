@@ -1,10 +1,11 @@
 """Adapting: run a recipe, and leave a folder that `probe.load` opens.
 
-    beginning ─► lessons ─► teacher (the Trainer) ─► curve, snapshots ─► the folder
+    initial model ─► training batches ─► AdaptationTrainer ─► curve, snapshots ─► the folder
 
 Everything that a run needs to go on stands in the folder's checkpoints; the same call again resumes there, and ends
 with the weights of a run that was never interrupted. On several GPUs the same recipe runs under `accelerate launch`
-(with FSDP, where its configuration says so; flows without): the lessons are drawn by step, whoever draws them.
+(with FSDP, where its configuration says so; flows without): the batches are drawn by step, whichever process draws
+them.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from accelerate import PartialState
 from probe.errors import ProbeError
 from probe.models.catalog import OWN_ENTRY
 from probe.models.model import Model
-from probe.training.batches import Lessons
-from probe.training.checkpoints import last_whole
+from probe.training.batches import TrainingBatches
+from probe.training.checkpoints import last_complete
 from probe.training.curve import Examiner, write_curve
-from probe.training.ema import Average
+from probe.training.ema import Ema
 from probe.training.horizon_stage import learn_horizon
-from probe.training.initial_model import beginning
+from probe.training.initial_model import initial_model
 from probe.training.lora import Adapters
-from probe.training.recipe import Foresight, Recipe, read_recipe
-from probe.training.saving import CHECKPOINTS, Snapshots, keep
-from probe.training.trainable_attachments import joined
+from probe.training.recipe import HorizonSettings, Recipe, read_recipe
+from probe.training.saving import CHECKPOINTS, Snapshots, save
+from probe.training.trainable_attachments import trainable_attachments
 from probe.training.trainer import (
-    Teacher,
-    arguments,
+    AdaptationTrainer,
     arithmetic,
-    taken_apart,
-    whole,
+    collate_tensors,
+    collate_training_batch,
+    training_arguments,
 )
 
 RECIPE = "recipe.yaml"
@@ -49,42 +50,44 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
     if (folder / OWN_ENTRY).is_file() and not (folder / CHECKPOINTS).exists():
         return folder
     torch.manual_seed(recipe.seed)
-    model = beginning(recipe)
+    model = initial_model(recipe)
     with processes.main_process_first():  # the first tokenizes running text, and the others read it
-        lessons = Lessons(recipe, model.paradigm, model.tokenizer, model.paradigm.given_mask(), folder / CHECKPOINTS)
-    with joined(model), model.trainable(), arithmetic(model, recipe):
+        batches = TrainingBatches(
+            recipe, model.paradigm, model.tokenizer, model.paradigm.given_mask(), folder / CHECKPOINTS
+        )
+    with trainable_attachments(model), model.trainable(), arithmetic(model, recipe):
         adapters = Adapters(model, recipe.lora) if recipe.lora else None
-        average = Average(model.backbone, recipe.average, folder / CHECKPOINTS) if recipe.average else None
-        trainer = Teacher(
+        ema = Ema(model.backbone, recipe.average, folder / CHECKPOINTS) if recipe.average else None
+        trainer = AdaptationTrainer(
             model,
             recipe,
             model=adapters.wrapped if adapters else model.backbone,
-            args=arguments(recipe, folder / CHECKPOINTS, quiet),
-            train_dataset=lessons,
-            data_collator=whole if model.paradigm.owns_loss else taken_apart,
+            args=training_arguments(recipe, folder / CHECKPOINTS, quiet),
+            train_dataset=batches,
+            data_collator=collate_training_batch if model.paradigm.owns_loss else collate_tensors,
             callbacks=[
-                *([average] if average else []),
-                Examiner(model, recipe, average),
-                Snapshots(model, recipe, folder, average, adapters),
+                *([ema] if ema else []),
+                Examiner(model, recipe, ema),
+                Snapshots(model, recipe, folder, ema, adapters),
             ],
         )
         _refuse_shards(model, trainer)
-        trainer.train(resume_from_checkpoint=last_whole(folder / CHECKPOINTS))
+        trainer.train(resume_from_checkpoint=last_complete(folder / CHECKPOINTS))
         if adapters:
             adapters.merge()
-        with average.in_place() if average else nullcontext():
+        with ema.in_place() if ema else nullcontext():
             if recipe.horizon is not None:
-                _look_ahead(model, recipe, recipe.horizon, lessons, folder / CHECKPOINTS, quiet)
+                _train_horizon(model, recipe, recipe.horizon, batches, folder / CHECKPOINTS, quiet)
             if processes.is_main_process:
                 write_curve(trainer.state.log_history, model, folder)
-                keep(model, recipe, folder, folder / CHECKPOINTS)
+                save(model, recipe, folder, folder / CHECKPOINTS)
     processes.wait_for_everyone()
     if processes.is_main_process:
         shutil.rmtree(folder / CHECKPOINTS)
     return folder
 
 
-def _refuse_shards(model: Model, trainer: Teacher) -> None:
+def _refuse_shards(model: Model, trainer: AdaptationTrainer) -> None:
     """A flow reads its embedding outside of the backbone's call, where FSDP has it in pieces."""
     if model.paradigm.owns_loss and trainer.is_fsdp_enabled:
         raise ProbeError(
@@ -95,13 +98,13 @@ def _refuse_shards(model: Model, trainer: Teacher) -> None:
         )
 
 
-def _look_ahead(
-    model: Model, recipe: Recipe, plan: Foresight, lessons: Lessons, checkpoints: Path, quiet: bool
+def _train_horizon(
+    model: Model, recipe: Recipe, plan: HorizonSettings, batches: TrainingBatches, checkpoints: Path, quiet: bool
 ) -> None:
     """Stage II, in a folder of its own among the checkpoints, from where it was left off."""
     stage = recipe.model_copy(update=plan.model_dump(include={"steps", "learning_rate"}))
     own = checkpoints / "horizon"
-    learn_horizon(model, plan, lessons, arguments(stage, own, quiet), last_whole(own))
+    learn_horizon(model, plan, batches, training_arguments(stage, own, quiet), last_complete(own))
 
 
 def _refuse_another_recipe(recipe: Recipe, folder: Path) -> None:

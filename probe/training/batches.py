@@ -1,4 +1,4 @@
-"""The lessons of a recipe: the batch of any step, made from the recipe's seed and the step alone.
+"""The training batches of a recipe: the batch of any step, made from the recipe's seed and the step alone.
 
 Because a batch depends on nothing that came before it, training that was interrupted goes on exactly where it was, and
 processes on several GPUs draw different batches by drawing different steps. Each batch is of one task, since texts of
@@ -27,8 +27,8 @@ from probe.training.text import Pieces
 EXAMPLES = 50_000  # of each portion at most, drawn once; a long run sees each of them a few times
 
 
-class Lessons(Dataset):
-    """`len` is the number of steps; item `i` is the lesson of step `i`."""
+class TrainingBatches(Dataset):
+    """`len` is the number of steps; item `i` is the batch of step `i`."""
 
     def __init__(
         self,
@@ -45,8 +45,8 @@ class Lessons(Dataset):
         for name, portion in recipe.portions:
             made = task(name, **portion.knobs).examples(tokenizer, wanted, seed=recipe.seed, split="train", fewer=True)
             answer = torch.zeros(made.clean.shape[1], dtype=torch.bool)
-            for asked in ("completion", *portion.answers):
-                answer[_alike(made.positions, asked, name)] = True
+            for learnt in ("completion", *portion.answers):
+                answer[_shared_positions(made.positions, learnt, name)] = True
             self._texts.append(made.clean)
             self._answers.append(answer)
         shares = [portion.weight for _, portion in recipe.portions]
@@ -61,7 +61,7 @@ class Lessons(Dataset):
 
     def texts(self, step: int) -> tuple[Tensor, Tensor, Tensor, torch.Generator]:
         """The texts of a step, True where one is a question that is left whole, True on the places of the answer (of
-        all of them alike), and what draws the rest of the lesson."""
+        all of them alike), and what draws the rest of the batch."""
         recipe = self._recipe
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         which = int(torch.multinomial(self._shares, 1, generator=generator))
@@ -74,8 +74,8 @@ class Lessons(Dataset):
         recipe = self._recipe
         texts, given, answer, generator = self.texts(step)
         written = answer.nonzero()[:, 0] if answer.any() else None
-        told = {"completion": written} if self._paradigm.inpaints else {"given": given}
-        lesson = self._paradigm.lesson(texts, generator, **told)
+        known = {"completion": written} if self._paradigm.inpaints else {"given": given}
+        lesson = self._paradigm.lesson(texts, generator, **known)
         if recipe.anneal > 0:
             open_rate = min(1.0, (step + 1) / (recipe.anneal * recipe.steps))
             canvas = replace(
@@ -93,7 +93,7 @@ class Lessons(Dataset):
         return replace(lesson, weights=lesson.weights * weight[asked])
 
 
-def _alike(positions: Mapping[str, Tensor], asked: str, task_name: str) -> Tensor:
+def _shared_positions(positions: Mapping[str, Tensor], asked: str, task_name: str) -> Tensor:
     """The places of a name, which must be the same in every text of a portion."""
     places = positions.get(asked)
     if places is not None and (places == places[0]).all():

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 
-def last_whole(folder: Path) -> str | None:
+def last_complete(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end. The Trainer writes its state last; one without it was cut off,
     and resuming from that would go on with a fresh optimizer, without a word."""
     whole = [file.parent for file in folder.glob("checkpoint-*/trainer_state.json") if _is_json(file)]

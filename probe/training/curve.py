@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from probe.models.model import Model
-    from probe.training.ema import Average
+    from probe.training.ema import Ema
     from probe.training.recipe import Recipe
 
 CURVE = "curve.csv"
@@ -37,23 +37,23 @@ _EXAM = "accuracy/"
 class Examiner(TrainerCallback):
     """Examines the model every so many steps, and after the last one: with the weights that would be kept."""
 
-    def __init__(self, model: Model, recipe: Recipe, average: Average | None = None):
-        self.model, self.recipe, self.average = model, recipe, average
+    def __init__(self, model: Model, recipe: Recipe, ema: Ema | None = None):
+        self.model, self.recipe, self.ema = model, recipe, ema
 
     def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
         every, step = self.recipe.examine_every, state.global_step
         if not every or (step % every and step != self.recipe.steps) or not state.is_world_process_zero:
             return
-        with at_rest(self.model), self.average.in_place() if self.average else nullcontext():
+        with evaluating(self.model), self.ema.in_place() if self.ema else nullcontext():
             found = {
                 name: score(self.model, task(name, **knobs), EXAMINED, split="calibration").share
-                for name, knobs in self.recipe.plain_forms.items()
+                for name, knobs in self.recipe.examined_knobs.items()
             }
         state.log_history.append({"step": step, **{_EXAM + name: share for name, share in found.items()}})
 
 
 @contextmanager
-def at_rest(model: Model) -> Iterator[None]:
+def evaluating(model: Model) -> Iterator[None]:
     """A model in the middle of its training, as it answers: nothing compiled, nothing dropped, no graph."""
     backbone = model.backbone
     training, compiled = backbone.training, backbone._compiled_call_impl

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 
-class Average(TrainerCallback):
+class Ema(TrainerCallback):
     """The average of one module's parameters."""
 
     def __init__(self, module: nn.Module, decay: float, folder: Path):

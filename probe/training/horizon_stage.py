@@ -18,17 +18,18 @@ from probe.paradigms.horizon import draw_anchors, horizon_loss, new_horizon
 
 if TYPE_CHECKING:
     from probe.models.model import Model
-    from probe.training.batches import Lessons
-    from probe.training.recipe import Foresight
+    from probe.training.batches import TrainingBatches
+    from probe.training.recipe import HorizonSettings
 
 
 def learn_horizon(
-    model: Model, plan: Foresight, lessons: Lessons, arguments: TrainingArguments, left_off: str | None
+    model: Model, plan: HorizonSettings, batches: TrainingBatches, arguments: TrainingArguments, left_off: str | None
 ) -> None:
     """Give a model a new horizon head and teach it, from the checkpoint at which it was left off, if there is one."""
     head = new_horizon(model, arguments.seed).requires_grad_(True)
-    trainer = _Teacher(model=head, args=arguments, train_dataset=_Anchored(lessons, plan.steps), data_collator=_one)
-    trainer.taught, trainer.tau = model, plan.tau
+    anchored = _Anchored(batches, plan.steps)
+    trainer = _HorizonTrainer(model=head, args=arguments, train_dataset=anchored, data_collator=_one)
+    trainer.adapted, trainer.tau = model, plan.tau
     was_training = model.backbone.training
     model.backbone.eval()
     trainer.train(resume_from_checkpoint=left_off)
@@ -39,14 +40,14 @@ def learn_horizon(
 class _Anchored(Dataset):
     """The texts of each step of stage I, and the anchors drawn on them."""
 
-    def __init__(self, lessons: Lessons, steps: int):
-        self._lessons, self._steps = lessons, steps
+    def __init__(self, batches: TrainingBatches, steps: int):
+        self._batches, self._steps = batches, steps
 
     def __len__(self) -> int:
         return self._steps
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        texts, given, _, generator = self._lessons.texts(step)
+        texts, given, _, generator = self._batches.texts(step)
         return {"tokens": texts, "anchors": draw_anchors(texts, generator, given)}
 
 
@@ -54,14 +55,14 @@ def _one(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return items[0]
 
 
-class _Teacher(Trainer):
+class _HorizonTrainer(Trainer):
     """Trainer of the head alone."""
 
-    taught: Model
+    adapted: Model
     tau: float
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused: Any):  # type: ignore[override]
-        loss = horizon_loss(self.taught, inputs["tokens"], inputs["anchors"], self.tau)
+        loss = horizon_loss(self.adapted, inputs["tokens"], inputs["anchors"], self.tau)
         return (loss, {}) if return_outputs else loss
 
     def _get_train_sampler(self, *_unused: Any) -> torch.utils.data.Sampler:

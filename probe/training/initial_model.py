@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def beginning(recipe: Recipe) -> Model:
+def initial_model(recipe: Recipe) -> Model:
     """The model as training finds it: the weights it starts from, to be read in the recipe's paradigm."""
     if recipe.start is not None:
         start = load(recipe.start, selftest="off")

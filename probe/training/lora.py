@@ -10,13 +10,13 @@ from probe.errors import ProbeError
 
 if TYPE_CHECKING:
     from probe.models.model import Model
-    from probe.training.recipe import LowRank
+    from probe.training.recipe import LoraSettings
 
 
 class Adapters:
     """The adapters of a model in training. `wrapped` is what the Trainer trains; the backbone's own weights rest."""
 
-    def __init__(self, model: Model, plan: LowRank):
+    def __init__(self, model: Model, plan: LoraSettings):
         try:
             from peft import LoraConfig, get_peft_model
         except ImportError:

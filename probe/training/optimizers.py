@@ -1,8 +1,8 @@
 """What turns gradients into steps: AdamW for any model, Muon where a small one is made in little time.
 
-Muon makes each step of a matrix orthogonal, so that a few loud directions do not drown the rest. It is for the
-matrices inside the layers alone; embeddings, norms and biases go on with AdamW. A backbone of this project learns its
-tasks in a third of the steps under it. The Trainer knows one optimizer: `Both` is one to it, and two inside.
+Muon makes each step of a matrix orthogonal, so that a few loud directions do not drown the rest. It is for the matrices
+inside the layers alone; embeddings, norms and biases go on with AdamW. A backbone of this project learns its tasks in a
+third of the steps under it. The Trainer knows one optimizer: `CombinedOptimizer` is one to it, and two inside.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.optim import AdamW, Muon, Optimizer
 WEIGHT_DECAY = 0.01
 
 
-class Both(Optimizer):
+class CombinedOptimizer(Optimizer):
     """Several optimizers that step together, each for parameters of its own."""
 
     def __init__(self, *parts: Optimizer):
@@ -54,7 +54,7 @@ def muon(module: nn.Module, learning_rate: float) -> Optimizer:
     tables = {layer.weight for layer in module.modules() if isinstance(layer, nn.Embedding)}
     matrices = [weight for weight in module.parameters() if weight in inner - tables]  # an unembedding may be tied
     rest = [weight for weight in module.parameters() if weight.requires_grad and weight not in inner - tables]
-    return Both(
+    return CombinedOptimizer(
         Muon(matrices, lr=learning_rate, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
         AdamW(rest, lr=learning_rate, weight_decay=WEIGHT_DECAY),
     )

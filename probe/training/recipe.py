@@ -57,7 +57,7 @@ class Shape(BaseModel):
         }
 
 
-class LowRank(BaseModel):
+class LoraSettings(BaseModel):
     """LoRA: train a product of two thin matrices beside each matrix of the layers, instead of the matrix itself."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,7 +88,7 @@ class Portion(BaseModel):
     answers: tuple[str, ...] = Field((), description="named positions of its texts that are learnt as answers, too")
 
 
-class Foresight(BaseModel):
+class HorizonSettings(BaseModel):
     """FLUID's stage II: a head that learns how far the finished model can see, up to a mean loss of `tau` nats."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -118,7 +118,7 @@ class Recipe(BaseModel):
     weighting: Literal["uniform", "1/t", "1/t clipped", "context"] = Field("uniform", description="masked only")
     error: Literal["cross_entropy", "squared"] | None = Field(None, description="flows only: of the denoiser")
     clock: Literal["tau", "t"] | None = Field(None, description="flows only: what their times are even in")
-    horizon: Foresight | None = Field(None, description="fluid only: then learn how far it can see (stage II)")
+    horizon: HorizonSettings | None = Field(None, description="fluid only: then learn how far it can see (stage II)")
     target: Literal["semigroup", "lagrangian", "eulerian"] | None = Field(None, description="flow maps only")
     teacher: str | None = Field(None, description="flow maps only: the frozen flow; None: the map teaches itself")
     average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: none")
@@ -129,7 +129,7 @@ class Recipe(BaseModel):
         description="the mixture: each task's weight, or several portions of it under different knobs",
     )
     text: Text | None = Field(None, description="plain text, as a further part of the mixture")
-    lora: LowRank | None = Field(None, description="train low-rank adapters instead of the full weights")
+    lora: LoraSettings | None = Field(None, description="train low-rank adapters instead of the full weights")
     keep_question: float = Field(
         0.0, ge=0, le=1, description="the share of texts whose question is left whole and only the answer noised"
     )
@@ -191,7 +191,7 @@ class Recipe(BaseModel):
         ]
 
     @property
-    def plain_forms(self) -> dict[str, dict[str, Any]]:
+    def examined_knobs(self) -> dict[str, dict[str, Any]]:
         """The knobs under which each task is examined: none if it is learnt so, else those of its last portion."""
         forms: dict[str, list[dict[str, Any]]] = {}
         for name, portion in self.portions:

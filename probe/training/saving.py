@@ -14,7 +14,7 @@ from probe.models.catalog import OWN_ENTRY, Entry
 from probe.models.model import Model
 from probe.paradigms.attachments import save_attachments
 from probe.tasks import task
-from probe.training.ema import Average
+from probe.training.ema import Ema
 from probe.training.lora import Adapters
 from probe.training.recipe import Recipe
 from probe.training.text import Pieces
@@ -24,7 +24,7 @@ CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
 SAMPLED = 24  # texts of each kind
 
 
-def keep(model: Model, recipe: Recipe, folder: Path, cache: Path, state: dict[str, Tensor] | None = None) -> None:
+def save(model: Model, recipe: Recipe, folder: Path, cache: Path, state: dict[str, Tensor] | None = None) -> None:
     """Write the model in half precision, with what is declared of it; `state` stands in for its own weights, and
     running text lies tokenized in `cache`."""
     halves = {name: value.half() for name, value in (state or stock_state(model)).items()}
@@ -67,14 +67,14 @@ class Snapshots(TrainerCallback):
         model: Model,
         recipe: Recipe,
         folder: Path,
-        average: Average | None = None,
+        ema: Ema | None = None,
         adapters: Adapters | None = None,
     ):
-        self.model, self.recipe, self.folder, self.average, self.adapters = model, recipe, folder, average, adapters
+        self.model, self.recipe, self.folder, self.ema, self.adapters = model, recipe, folder, ema, adapters
 
     def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
         if state.global_step in self.recipe.snapshots and state.is_world_process_zero:
-            with self.average.in_place() if self.average else nullcontext():
+            with self.ema.in_place() if self.ema else nullcontext():
                 state_of = self.adapters.folded() if self.adapters else None
                 own = self.folder / SNAPSHOTS / f"step-{state.global_step}"
-                keep(self.model, self.recipe, own, self.folder / CHECKPOINTS, state_of)
+                save(self.model, self.recipe, own, self.folder / CHECKPOINTS, state_of)

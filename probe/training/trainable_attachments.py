@@ -19,7 +19,7 @@ _PART = "attachments"
 
 
 @contextmanager
-def joined(model: Model) -> Iterator[Model]:
+def trainable_attachments(model: Model) -> Iterator[Model]:
     """The model's attachments as a part of its backbone."""
     parts = dict(model.attachments)  # what is attached on the way is no part of this training
     if parts:

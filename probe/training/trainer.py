@@ -1,4 +1,4 @@
-"""The loop: transformers' Trainer (schedules, checkpoints, several GPUs, bf16), taught what a lesson is."""
+"""The training loop: transformers' Trainer (schedules, checkpoints, several GPUs, bf16) over our own batches."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.paradigms import Lesson, visibility
 from probe.paradigms.paradigm import weighted_loss
-from probe.training.checkpoints import last_whole
+from probe.training.checkpoints import last_complete
 from probe.training.optimizers import WEIGHT_DECAY, muon
 from probe.training.recipe import Recipe
 
-# A loss has diverged if its mean has risen so far above the lowest it had, and by so many standard errors: batches are
-# of one task each, and by chance one window holds more of the hard tasks than another.
+# A loss has diverged if its mean over WINDOW steps is RISE times the lowest such mean, AND_NATS nats above it, and
+# ERRORS standard errors above it. The last is needed because each batch is of one task: by chance, one window holds
+# more of the hard tasks than another.
 WINDOW, RISE, AND_NATS, ERRORS = 100, 1.5, 1.0, 6.0
 
 
-def arguments(recipe: Recipe, checkpoints: Path, quiet: bool) -> TrainingArguments:
+def training_arguments(recipe: Recipe, checkpoints: Path, quiet: bool) -> TrainingArguments:
     """The Trainer's own settings for a recipe."""
     return TrainingArguments(
         output_dir=str(checkpoints),
         max_steps=recipe.steps,
-        per_device_train_batch_size=1,  # a lesson is a whole batch
+        per_device_train_batch_size=1,  # one item is a whole batch
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(recipe.warmup * recipe.steps),
@@ -67,24 +68,24 @@ def arithmetic(model: Model, recipe: Recipe) -> Iterator[None]:
         backbone._compiled_call_impl = None
 
 
-class Teacher(Trainer):
-    """Trainer whose loss is a lesson's, and whose order of steps is the lessons' own."""
+class AdaptationTrainer(Trainer):
+    """Trainer whose loss is that of a training batch, in the order of the steps."""
 
-    def __init__(self, taught: Model, recipe: Recipe, **how: Any):
-        self.taught, self.recipe = taught, recipe
+    def __init__(self, adapted: Model, recipe: Recipe, **how: Any):
+        self.adapted, self.recipe = adapted, recipe
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._lowest, self._lowest_error = float("inf"), 0.0
         super().__init__(**how)
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):  # type: ignore[override]
         if "lesson" in inputs:
-            with _through(self.taught, model):
-                loss = self.taught.paradigm.loss(self.taught, inputs["lesson"].to(self.taught.device))
-            return self._sound(loss)
+            with _called_through(self.adapted, model):
+                loss = self.adapted.paradigm.loss(self.adapted, inputs["lesson"].to(self.adapted.device))
+            return self._checked(loss)
         labels, weights = inputs["labels"], inputs["weights"]
         shown = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids")}
         outputs = model(**shown, use_cache=False)
-        loss = self._sound(weighted_loss(outputs.logits, labels, weights))
+        loss = self._checked(weighted_loss(outputs.logits, labels, weights))
         return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, *unused):  # type: ignore[override]
@@ -92,56 +93,57 @@ class Teacher(Trainer):
             self.optimizer = muon(self.model, self.args.learning_rate)  # type: ignore[arg-type]  # a model is always set
         return super().create_optimizer(*unused)
 
-    def _sound(self, loss: torch.Tensor) -> torch.Tensor:
-        """The loss, unless it is no number, or its mean over a window has left its lowest mean far below."""
+    def _checked(self, loss: torch.Tensor) -> torch.Tensor:
+        """The loss. Training stops with an error if it is NaN or infinite, or if its mean over WINDOW steps has risen
+        far above the lowest such mean."""
         value = loss.item()
         if not isfinite(value):
-            raise self._stopped("a finite loss", f"{value}")
+            raise self._divergence("a finite loss", f"{value}")
         self._recent.append(value)
         if len(self._recent) == WINDOW:
             mean, error = fmean(self._recent), stdev(self._recent) / WINDOW**0.5
             self._recent.clear()
             if mean > max(RISE * self._lowest, self._lowest + AND_NATS, self._beyond_chance(error)):
-                raise self._stopped(f"a mean loss near {self._lowest:.3g}, where it has been", f"{mean:.3g}")
+                raise self._divergence(f"a mean loss near {self._lowest:.3g}, where it has been", f"{mean:.3g}")
             if mean < self._lowest:
                 self._lowest, self._lowest_error = mean, error
         return loss
 
     def _beyond_chance(self, error: float) -> float:
-        """What a mean of this standard error reaches by no chance if the loss is where it was lowest."""
+        """The mean loss that chance alone does not reach: ERRORS standard errors above the lowest mean."""
         return self._lowest + ERRORS * hypot(error, self._lowest_error)
 
-    def _stopped(self, expected: str, found: str) -> ProbeError:
+    def _divergence(self, expected: str, found: str) -> ProbeError:
         step = self.state.global_step
-        kept = last_whole(Path(self.args.output_dir)) or "none yet"  # type: ignore[arg-type]  # always set
+        kept = last_complete(Path(self.args.output_dir)) or "none yet"  # type: ignore[arg-type]  # always set
         return ProbeError(
             f"training step {step}",
             expected=expected,
-            found=f"{found} on the lesson of seed {self.args.seed}, step {step}",
+            found=f"{found} on the batch of seed {self.args.seed}, step {step}",
             remedy=f"Lower the learning rate or lengthen the warm-up; the last good checkpoint is {kept}.",
         )
 
     def _get_train_sampler(self, *_unused):
-        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]  # Lessons has a length
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]  # the dataset has a length
 
 
 @contextmanager
-def _through(taught: Model, wrapper: Any) -> Iterator[None]:
+def _called_through(adapted: Model, wrapper: Any) -> Iterator[None]:
     """A paradigm that owns its loss calls the model by itself: it must call what the Trainer has wrapped it in."""
-    taught.wrapper = wrapper
+    adapted.wrapper = wrapper
     try:
         yield
     finally:
-        taught.wrapper = None
+        adapted.wrapper = None
 
 
-def whole(items: list[Lesson]) -> dict[str, Any]:
-    """The lesson itself, for a paradigm whose loss is more than the logits of what is shown."""
+def collate_training_batch(items: list[Lesson]) -> dict[str, Any]:
+    """The training batch itself, for a paradigm whose loss needs more than the logits of one pass."""
     return {"lesson": items[0], "input_ids": items[0].canvas.tokens}
 
 
-def taken_apart(items: list[Lesson]) -> dict[str, Any]:
-    """The Trainer's batch is one lesson, taken apart so that it can be moved to the device."""
+def collate_tensors(items: list[Lesson]) -> dict[str, Any]:
+    """One training batch as the tensors that the backbone takes, which the Trainer moves to the device."""
     (lesson,) = items
     canvas = lesson.canvas
     return {

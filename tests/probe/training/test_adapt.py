@@ -19,8 +19,8 @@ from probe.paradigms.paradigm import NO_LABEL, weighted_loss
 from probe.tasks import vocabulary
 from probe.tasks.score import score
 from probe.training import Recipe, adapt, read_recipe
-from probe.training.batches import Lessons
-from probe.training.checkpoints import last_whole
+from probe.training.batches import TrainingBatches
+from probe.training.checkpoints import last_complete
 from probe.training.curve import EXAMINED, figure, read_curve
 
 SHAPE = {"model_type": "llama", "layers": 2, "heads": 2, "kv_heads": 1, "d_model": 16, "d_mlp": 32}
@@ -154,8 +154,8 @@ def test_the_curve_tells_loss_tokens_compute_and_accuracy_and_examining_changes_
     curve = read_curve(folder)
     assert curve["step"] == list(range(1, 9))
     assert [at for at, share in zip(curve["step"], curve["ioi"], strict=True) if share == share] == [4, 8]
-    lessons = Lessons(plan, named("masked")(), vocabulary.shipped(), 2)
-    shown = [lessons[step].canvas.tokens.numel() for step in range(8)]
+    batches = TrainingBatches(plan, named("masked")(), vocabulary.shipped(), 2)
+    shown = [batches[step].canvas.tokens.numel() for step in range(8)]
     assert curve["tokens"] == [sum(shown[: at + 1]) for at in range(8)]
     inner = sum(
         value.numel() for name, value in weights(folder).items() if "embed" not in name and "lm_head" not in name
@@ -175,7 +175,7 @@ def test_a_question_that_is_given_stays_whole_and_something_else_is_asked():
     words = vocabulary.shipped()
     for paradigm in ("masked", "block", "fluid"):
         plan = recipe(paradigm=paradigm, keep_question=1.0, tasks={"ioi": 1})
-        lesson = Lessons(plan, named(paradigm)(), words, words.mask_token_id)[0]
+        lesson = TrainingBatches(plan, named(paradigm)(), words, words.mask_token_id)[0]
         text = lesson.canvas.tokens[:, :15]  # of 16, the last one being the answer
         assert not (text == words.mask_token_id).any()
         hidden = lesson.canvas.tokens == words.mask_token_id
@@ -197,26 +197,26 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(tmp_path):
         (tmp_path / f"checkpoint-{step}").mkdir()
         if state is not None:
             (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
-    assert last_whole(tmp_path) == str(tmp_path / "checkpoint-10")
-    assert last_whole(tmp_path / "nothing") is None
+    assert last_complete(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert last_complete(tmp_path / "nothing") is None
 
 
 def test_a_lesson_depends_on_its_step_alone_and_never_asks_with_padding():
     plan, words = recipe(anneal=0.5), vocabulary.shipped()
-    lessons = Lessons(plan, named("masked")(), words, words.mask_token_id)
-    again = Lessons(plan, named("masked")(), words, words.mask_token_id)
+    batches = TrainingBatches(plan, named("masked")(), words, words.mask_token_id)
+    again = TrainingBatches(plan, named("masked")(), words, words.mask_token_id)
     for step in (5, 0, 3):
-        assert torch.equal(lessons[step].canvas.tokens, again[step].canvas.tokens)
-        assert torch.equal(lessons[step].labels, again[step].labels)
-        assert not (lessons[step].canvas.tokens == words.pad_token_id).any()
+        assert torch.equal(batches[step].canvas.tokens, again[step].canvas.tokens)
+        assert torch.equal(batches[step].labels, again[step].labels)
+        assert not (batches[step].canvas.tokens == words.pad_token_id).any()
 
 
 def test_annealing_opens_attention_from_causal_to_full():
     plan, words = recipe(anneal=1.0, steps=100), vocabulary.shipped()
-    lessons = Lessons(plan, named("masked")(), words, words.mask_token_id)
+    batches = TrainingBatches(plan, named("masked")(), words, words.mask_token_id)
 
     def open_share(step: int) -> float:
-        allowed = lessons[step].canvas.allowed
+        allowed = batches[step].canvas.allowed
         ahead = torch.ones(allowed.shape[-2:], dtype=torch.bool).triu(1).expand_as(allowed)
         assert allowed[~ahead].all()  # what was visible to the AR model stays so
         return allowed[ahead].float().mean().item()
@@ -228,7 +228,7 @@ def test_annealing_opens_attention_from_causal_to_full():
 
 def test_tokens_of_the_answer_count_more():
     plan, words = recipe(tasks={"ioi": 1}, answer_weight=4.0), vocabulary.shipped()
-    lesson = Lessons(plan, named("autoregressive")(), words, words.mask_token_id)[0]
+    lesson = TrainingBatches(plan, named("autoregressive")(), words, words.mask_token_id)[0]
     # In IOI the answer is the last token, which the slot before it answers for.
     asked = lesson.labels[0] != NO_LABEL
     assert lesson.weights[0][asked].tolist() == [1.0] * (int(asked.sum()) - 1) + [4.0]

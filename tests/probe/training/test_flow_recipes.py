@@ -10,7 +10,7 @@ import probe
 from probe.errors import ProbeError
 from probe.models.selftests import NOT_RUN, run_selftests
 from probe.training import Recipe, adapt
-from probe.training.ema import Average
+from probe.training.ema import Ema
 from tests.probe.training.test_adapt import recipe, same, weights
 
 
@@ -79,7 +79,7 @@ def test_a_flow_is_begun_from_an_ar_models_weights(tmp_path):
 
 def test_the_average_is_the_average():
     module = torch.nn.Linear(2, 2)
-    average = Average(module, 0.5, None)
+    average = Ema(module, 0.5, None)
 
     class State:
         global_step, is_world_process_zero = 0, False
@@ -107,7 +107,7 @@ def test_the_average_is_the_average():
 def test_cut_off_at_a_checkpoint_a_flow_resumes_to_the_average_of_an_uninterrupted_run(tmp_path, monkeypatch):
     plan = flow_recipe(steps=6, save_every=2, average=0.9)
     whole = weights(adapt(plan, tmp_path / "whole", quiet=True))
-    step = Average.on_step_end
+    step = Ema.on_step_end
 
     def cut_off(self, args, state, control, **how):
         if state.global_step == 5:
@@ -115,7 +115,7 @@ def test_cut_off_at_a_checkpoint_a_flow_resumes_to_the_average_of_an_uninterrupt
         step(self, args, state, control, **how)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Average, "on_step_end", cut_off)
+        patched.setattr(Ema, "on_step_end", cut_off)
         with pytest.raises(KeyboardInterrupt):
             adapt(plan, tmp_path / "cut", quiet=True)
     assert not (tmp_path / "cut" / "config.json").exists()

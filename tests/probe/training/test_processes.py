@@ -27,15 +27,15 @@ RANK = """
 import json, os, sys
 from probe.training import read_recipe
 adapt = sys.modules["probe.training.adapt"]
-begin, begun = adapt.beginning, []
+first, made = adapt.initial_model, []
 
-def beginning(recipe):
-    begun.append(begin(recipe))
-    return begun[0]
+def initial_model(recipe):
+    made.append(first(recipe))
+    return made[0]
 
-adapt.beginning = beginning
+adapt.initial_model = initial_model
 adapt.adapt(read_recipe(sys.argv[1]), sys.argv[2], quiet=True)
-parts = [begun[0].backbone, *begun[0].attachments.values()]
+parts = [made[0].backbone, *made[0].attachments.values()]
 found = [value.double().norm().item() for part in parts for value in part.parameters()]
 with open(f"{sys.argv[2]}-{os.environ['RANK']}.json", "w") as file:
     json.dump(found, file)
@@ -64,12 +64,12 @@ def test_two_processes_learn_together(paradigm, tmp_path):
 def test_a_flow_is_not_trained_in_pieces(tmp_path, monkeypatch):
     module = sys.modules["probe.training.adapt"]
 
-    class Sharded(module.Teacher):
+    class Sharded(module.AdaptationTrainer):
         def __init__(self, *given, **how):
             super().__init__(*given, **how)
             self.is_fsdp_enabled = True  # what an FSDP configuration of accelerate's sets
 
-    monkeypatch.setattr(module, "Teacher", Sharded)
+    monkeypatch.setattr(module, "AdaptationTrainer", Sharded)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**TINY, "paradigm": "flow"}))
     with pytest.raises(probe.ProbeError, match=r"flow trained under FSDP.*without FSDP"):
         module.adapt(read_recipe(tmp_path / "recipe.yaml"), tmp_path / "made", quiet=True)

@@ -11,7 +11,7 @@ from probe.paradigms import named
 from probe.paradigms.paradigm import NO_LABEL
 from probe.tasks import vocabulary
 from probe.training import Recipe, adapt
-from probe.training.batches import Lessons
+from probe.training.batches import TrainingBatches
 from probe.training.card import card
 from probe.training.recipe import Text
 from probe.training.text import Pieces, held_out
@@ -54,7 +54,7 @@ def test_a_lesson_of_text_alone_hides_some_of_it_and_weighs_all_alike(book, tmp_
     words = vocabulary.shipped()
     plain = {"name": "t", "start": "x", "paradigm": "masked", "steps": 3, "batch": 8, "keep_question": 1.0}
     plan = Recipe.model_validate({**plain, "text": {"files": [str(book)], "length": 16}})
-    lesson = Lessons(plan, named("masked")(), words, words.mask_token_id, tmp_path)[0]
+    lesson = TrainingBatches(plan, named("masked")(), words, words.mask_token_id, tmp_path)[0]
     asked = lesson.labels != NO_LABEL
     assert lesson.canvas.tokens.shape == (8, 16)
     assert asked.any()

@@ -15,7 +15,7 @@ from probe.paradigms import named
 from probe.tasks import TASKS, vocabulary
 from probe.tasks.score import score
 from probe.training import read_recipe
-from probe.training.batches import Lessons
+from probe.training.batches import TrainingBatches
 from probe.training.card import CARD, POOL
 from probe.training.curve import read_curve
 from probe.training.trained_models import Zoo
@@ -73,11 +73,11 @@ def test_a_curve_counts_the_tokens_of_its_recipes_lessons(name, monkeypatch, tmp
     recipe = read_recipe(curve_folder(name) / "recipe.yaml")
     curve = read_curve(curve_folder(name))
     words = vocabulary.shipped() if recipe.text is None else load_tokenizer(CHARACTERS, "")
-    lessons = Lessons(
+    batches = TrainingBatches(
         recipe, named(recipe.paradigm)(mask_id=0, **recipe.paradigm_settings()), words, mask_id=0, cache=tmp_path
     )
     logged = int(curve["step"][0])
-    assert sum(lessons[step].canvas.tokens.numel() for step in range(logged)) == curve["tokens"][0]
+    assert sum(batches[step].canvas.tokens.numel() for step in range(logged)) == curve["tokens"][0]
 
 
 @pytest.mark.parametrize("name", TWINS)
