@@ -1,21 +1,81 @@
 """The measures: functions from traces, circuits and models to a Result, a tidy table with intervals and its figure.
 
-Nothing here loads a model from disk or knows a screen, and `probe` never imports it. Each room is imported when it is
-first used: `import analyses` costs nothing, and `analyses.circuits.attribute(…)` needs no other import.
+A circuit study needs two imports:
+
+    import probe, analyses
+
+    pair  = probe.load_pair("zoo:masked")
+    batch = probe.task("ioi").batch(pair, n=256, seed=0)                 # prompts that both twins answer right
+    ar    = analyses.circuits.attribute(pair.ar, batch)                  # AR models are read in the AR way
+    mdm   = analyses.circuits.attribute(pair.diffusion, batch)
+
+    analyses.circuits.compare(ar, mdm).figure()                          # how many edges the two have in common
+    analyses.front_loading.index(ar, mdm).table                          # how early each works, and the difference
+    analyses.lens.logit_lens(pair, batch).figure()                       # from which layer on the answer is there
+    analyses.attention.heads(pair, batch, reading="prefix").table        # what each head looks at
+
+Each room below answers one kind of question, and its docstring lists its functions. Nothing here loads a model from
+disk or knows a screen. A room is imported when it is first used, so `import analyses` costs nothing.
 """
 
 from __future__ import annotations
 
-import pkgutil
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analyses import (
+        activations,
+        attention,
+        calibration,
+        circuits,
+        components,
+        depth,
+        front_loading,
+        hypotheses,
+        lens,
+        plots,
+        replications,
+        representation,
+        specialization,
+        statistics,
+    )
     from analyses.result import Result
 
-_ROOMS = sorted(room.name for room in pkgutil.iter_modules(__path__))
+_ROOMS = (
+    "circuits",
+    "front_loading",
+    "specialization",
+    "components",
+    "depth",
+    "lens",
+    "attention",
+    "activations",
+    "representation",
+    "hypotheses",
+    "replications",
+    "statistics",
+    "calibration",
+    "plots",
+)
 
-__all__ = ["Result", *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [  # noqa: RUF022  (in the order in which a study comes to them)
+    "Result",
+    "circuits",  # which edges matter: attribute, faithfulness, compare, cross
+    "front_loading",  # how early attribution lies: index, profile, did, spans
+    "specialization",  # whether few components do the work: spread, curves, selectivity
+    "components",  # heads and MLPs knocked out one by one and together
+    "depth",  # layers left out: what is lost, and what later layers do about it
+    "lens",  # what each layer or component would answer: logit_lens, tuned_lens, direct
+    "attention",  # what each head looks at: heads, sinks
+    "activations",  # the states where answers are read, and what each layer adds to them
+    "representation",  # whether two models hold the same: cka, cosine, probes, weight_drift
+    "hypotheses",  # what the results say, taken together: verdict, two_by_two, decomposition
+    "replications",  # what the systems' papers say of themselves, tried on the twins at hand
+    "statistics",  # intervals, tests, corrections
+    "calibration",  # how often those tests are wrong
+    "plots",  # the drawings that results name
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,17 +1,18 @@
-"""Questions: what a model had in it at the slots that answer, one row a question, for every model of a pair.
+"""Answer states: what a model had in it at the slots that answer, one row a question, for every model of a pair.
 
-Most measures ask the same thing: show each model the batch as its reading shows it, look at the residual stream where
-the answer is read, and make one figure an example. Asking at that slot alone settles three matters at once. It is where
-the two twins hold comparable things: with a shift on both sides the same input token, and without one the mask at i
-beside the AR model's i - 1. It is never a slot whose target is in sight, where a diffusion model's logits were never
-trained. And it is small: one slot a question, so that a 7B model's whole residual stream over a thousand questions
-fits in memory.
+Most measures ask the same thing. They show each model the batch as its reading shows it, look at the residual stream
+where the answer is read, and make one figure an example. Keeping that slot alone settles three matters at once:
 
-    asked = questions(model, batch, READ_SITES, reading="prefix")       # one forward pass
-    lens.read(model, batch, asked=asked)                                # and no more for what is made of it
-    residual.contributions(model, batch, asked=asked)
+- It is where the two twins hold comparable things. With a shift on both sides the same input token stands there;
+  without one, the diffusion model's mask at i is held against the AR model's token at i - 1.
+- Its logits were always trained. At a slot whose target is in sight, a diffusion model's never were.
+- It is small. With one slot a question, a 7B model's whole residual stream over a thousand questions fits in memory.
 
-A reading may ask about an example several times. Draws of random masks are averaged within an example; the steps of a
+    states = answer_states(pair, batch, reading="prefix")        # one forward pass a model
+    lens.logit_lens(pair, batch, states=states)                  # and no more for what is made of it
+    activations.contributions(pair, batch, states=states)
+
+A reading may ask about an example several times. Draws of random masks are averaged within an example. The steps of a
 decoding run never are: they become an axis of their own.
 """
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import pandas as pd
@@ -44,8 +45,8 @@ READ_SITES = ("resid_pre", "z", "attn_out", "mlp_out", "final_norm")
 
 
 @dataclass(frozen=True, eq=False)
-class Questions:
-    """A trace at the slots that answer, and what was asked there."""
+class AnswerStates:
+    """A trace of one model at the slots that answer, with the batch and the reading that it was recorded under."""
 
     model: Model
     batch: Batch
@@ -76,7 +77,7 @@ class Questions:
                 f"the trace of {self.model.name!r}",
                 expected=f"one that holds {site!r}",
                 found=", ".join(map(str, self.trace.data_vars)),
-                remedy="Record it with sites=analyses.questions.READ_SITES, positions='read'.",
+                remedy="Make it with analyses.activations.answer_states, whose READ_SITES serve every measure.",
             )
         return torch.from_numpy(self.trace[site].squeeze("position").values)
 
@@ -90,55 +91,103 @@ class Questions:
         return (slice(at, at + size) for at in range(0, len(self), max(1, size)))
 
 
-def questions(
-    model: Model,
+GivenStates = Mapping[str, AnswerStates] | AnswerStates | None
+"""What measures take as `states=`: those of a model, of a pair by role, or none, to have them recorded now."""
+
+
+@overload
+def answer_states(
+    models: Model,
+    batch: Batch,
+    sites: Iterable[str] = ...,
+    *,
+    reading: str | Reading = ...,
+    square: bool = ...,
+    batch_size: int | None = ...,
+) -> AnswerStates: ...
+
+
+@overload
+def answer_states(
+    models: Pair,
+    batch: Batch,
+    sites: Iterable[str] = ...,
+    *,
+    reading: str | Reading = ...,
+    square: bool = ...,
+    batch_size: int | None = ...,
+) -> dict[str, AnswerStates]: ...
+
+
+def answer_states(
+    models: Model | Pair,
     batch: Batch,
     sites: Iterable[str] = READ_SITES,
     *,
     reading: str | Reading = "prefix",
-    trace: xarray.Dataset | None = None,
-    vocabulary: int | None = None,
-    **how: Any,
-) -> Questions:
-    """Ask a model once, and keep `sites` where it answers. `trace`: one that was recorded so before."""
-    reading = named(reading)
-    if trace is None:
-        trace = record(model, batch, tuple(sites), reading=reading, positions="read", **how)
-    elif "of_example" not in trace or trace.sizes.get("position", 1) != 1:
+    square: bool = False,
+    batch_size: int | None = None,
+) -> AnswerStates | dict[str, AnswerStates]:
+    """Run a model once over a batch and keep `sites` at the slots that answer; of a pair, those of each model by role.
+
+    reading     how the questions are put: AR models are asked in the AR way, the others by this reading
+    square      of a pair, the two other cells of the 2×2 too: each twin's weights under the other's attention mask
+    batch_size  questions in one forward pass
+    """
+    vocabulary = models.vocabulary if isinstance(models, Pair) else None
+    found = {
+        role: _recorded(model, batch, sites, how, vocabulary, batch_size)
+        for role, (model, how) in roles(models, reading, square=square).items()
+    }
+    return found["model"] if isinstance(models, Model) else found
+
+
+def _recorded(
+    model: Model,
+    batch: Batch,
+    sites: Iterable[str],
+    reading: Reading,
+    vocabulary: int | None,
+    batch_size: int | None,
+) -> AnswerStates:
+    trace = record(model, batch, tuple(sites), reading=reading, positions="read", batch_size=batch_size)
+    return AnswerStates(model, batch, reading, trace, vocabulary)
+
+
+def from_trace(
+    model: Model, batch: Batch, reading: str | Reading, trace: xarray.Dataset, *, vocabulary: int | None = None
+) -> AnswerStates:
+    """The same from a trace that was recorded before, which must hold the slots that answer and no others."""
+    if "of_example" not in trace or trace.sizes.get("position", 1) != 1:
         raise TraceError(
             "the trace given",
             expected="one recorded through a reading at positions='read'",
             found=f"positions {trace.sizes.get('position')}, coordinates {', '.join(map(str, trace.coords))}",
             remedy="probe.record(model, batch, sites, reading=…, positions='read').",
         )
-    return Questions(model, batch, reading, trace, vocabulary)
+    return AnswerStates(model, batch, named(reading), trace, vocabulary)
 
 
-def asked_of(
+def states_of(
     models: Model | Pair,
     batch: Batch,
     sites: Iterable[str],
     reading: str | Reading,
-    asked: Mapping[str, Questions] | Questions | None,
+    given: GivenStates,
     square: bool = False,
-) -> dict[str, Questions]:
-    """The questions to every role: those given, or asked now."""
-    if asked is not None:
-        return {"model": asked} if isinstance(asked, Questions) else dict(asked)
-    vocabulary = models.vocabulary if isinstance(models, Pair) else None
-    return {
-        role: questions(model, batch, sites, reading=how, vocabulary=vocabulary)
-        for role, (model, how) in roles(models, reading, square=square).items()
-    }
+) -> dict[str, AnswerStates]:
+    """The states of every role: those given, or recorded now. A model alone is called "model"."""
+    if given is None and isinstance(models, Pair):
+        return answer_states(models, batch, sites, reading=reading, square=square)
+    if given is None:
+        given = answer_states(models, batch, sites, reading=reading)
+    return {"model": given} if isinstance(given, AnswerStates) else dict(given)
 
 
 def tabled(
-    asked: Mapping[str, Questions], measure: Callable[[Questions], PerExample], **labels: Any
+    states: Mapping[str, AnswerStates], measure: Callable[[AnswerStates], PerExample], **labels: str
 ) -> tuple[pd.DataFrame, dict[str, PerExample]]:
     """A measure of every role, and every role less the AR model, paired by example, with p and q."""
-    made = {role: measure(each) for role, each in asked.items()}
-    return compared(made, {role: each.model.name for role, each in asked.items()}, _task(asked), **labels), made
-
-
-def _task(asked: Mapping[str, Questions]) -> str:
-    return next(iter(asked.values())).batch.task
+    made = {role: measure(each) for role, each in states.items()}
+    names = {role: each.model.name for role, each in states.items()}
+    return compared(made, names, next(iter(states.values())).batch.task, **labels), made

@@ -11,13 +11,11 @@ cheap, but it is no causal claim (see `analyses.depth.layer_skipping`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from analyses.activations.answer_states import Questions, asked_of, tabled
+from analyses.activations.answer_states import AnswerStates, GivenStates, states_of, tabled
 from analyses.result import Result
 from analyses.statistics.per_example import PerExample
 from probe.models.model import Model
@@ -34,13 +32,13 @@ def contributions(
     batch: Batch,
     *,
     reading: str | Reading = "prefix",
-    asked: Mapping[str, Questions] | Questions | None = None,
+    states: GivenStates = None,
     square: bool = False,
 ) -> Result:
     """Relative size and direction of attention's and the MLP's writes, layer by layer."""
-    asked = asked_of(models, batch, SITES, reading, asked, square)
-    table, _ = tabled(asked, _written)
-    layers = next(iter(asked.values())).model.n_layers
+    states = states_of(models, batch, SITES, reading, states, square)
+    table, _ = tabled(states, _written)
+    layers = next(iter(states.values())).model.n_layers
     table = table.assign(depth=(table["layer"] + 0.5) / layers)
     axes = {"x": "depth", "colour": "role", "facet": "measure", "x_title": "depth (l + ½)/L"}
     return Result(
@@ -54,10 +52,10 @@ def contributions(
     )
 
 
-def _written(asked: Questions) -> PerExample:
-    h, a, m = (asked.at(site) for site in SITES)
+def _written(states: AnswerStates) -> PerExample:
+    h, a, m = (states.at(site) for site in SITES)
     found = sizes_and_directions(h, a, m)
-    return asked.per_example(found, layer=range(h.shape[1]), measure=MEASURES)
+    return states.per_example(found, layer=range(h.shape[1]), measure=MEASURES)
 
 
 def sizes_and_directions(h: Tensor, a: Tensor, m: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def heads(
     for role, (model, how) in roles(models, reading or "prefix", square=square).items():
         names[role] = model.name
         if isinstance(tokens, Batch) and reading is not None:
-            made[role] = _asked(model, tokens, _under(how, attention))
+            made[role] = _through_reading(model, tokens, _under(how, attention))
         else:
             own = how.attention if square else None
             made[role] = per_head(model, _shown(model, tokens, own if attention is None else attention, padding))
@@ -96,14 +96,14 @@ def scored(seen: Watch) -> Tensor:
     return torch.cat([each.scores for each in seen.passes])[..., [MEASURES.index(name) for name in COLUMNS]]
 
 
-def _asked(model: Model, batch: Batch, reading: Reading) -> PerExample:
+def _through_reading(model: Model, batch: Batch, reading: Reading) -> PerExample:
     """The scores of each example as a reading shows it: averaged over draws, apart by step."""
-    asked = reading.ask(model, batch)
-    found = measured(model, asked.canvas)
+    prompts = reading.ask(model, batch)
+    found = measured(model, prompts.canvas)
     layers, heads = (range(size) for size in found.shape[1:3])
-    step = asked.view.step if isinstance(reading, TrajectoryReading) else None
+    step = prompts.view.step if isinstance(reading, TrajectoryReading) else None
     axes = {"layer": layers, "head": heads, "measure": COLUMNS}
-    return PerExample.from_questions(found, asked.view.example, len(batch), step=step, **axes)
+    return PerExample.from_questions(found, prompts.view.example, len(batch), step=step, **axes)
 
 
 def wide(found: PerExample, resamples: int, *, p: bool = False, **labels: Any) -> pd.DataFrame:

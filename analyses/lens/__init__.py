@@ -7,7 +7,7 @@
     lens.component_lens(pair, batch)                what each head and MLP says by itself
     lens.direct(pair, batch)                        what each adds to the margin: direct logit attribution
 
-All of them look only at the slot that answers, under a reading; `asked=` shares one forward pass among them.
+All of them look only at the slot that answers, under a reading; `states=` shares one forward pass among them.
 """
 
 from __future__ import annotations

@@ -8,13 +8,11 @@ components is not in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
-from analyses.activations.answer_states import Questions, asked_of, tabled
-from analyses.lens.components import layer_of, writes
+from analyses.activations.answer_states import AnswerStates, GivenStates, states_of, tabled
+from analyses.lens.components import component_outputs, layer_of
 from analyses.lens.unembedding import Unembedding
 from analyses.result import Result
 from analyses.statistics.per_example import PerExample
@@ -32,12 +30,12 @@ def direct(
     batch: Batch,
     *,
     reading: str | Reading = "prefix",
-    asked: Mapping[str, Questions] | Questions | None = None,
+    states: GivenStates = None,
     square: bool = False,
 ) -> Result:
     """Each component's direct part in the logit difference between target and distractor."""
-    asked = asked_of(models, batch, SITES, reading, asked, square)
-    table, _ = tabled(asked, margin_by_node)
+    states = states_of(models, batch, SITES, reading, states, square)
+    table, _ = tabled(states, margin_by_node)
     table["layer"] = table["node"].map(layer_of)
     kinds = {"a": "head", "m": "mlp", "i": "input", "b": "bias"}
     table = table.assign(kind=table["node"].str[0].map(kinds.get), measure="direct attribution", unit="logits")
@@ -53,23 +51,23 @@ def direct(
 
 
 @torch.no_grad()
-def margin_by_node(asked: Questions) -> PerExample:
+def margin_by_node(states: AnswerStates) -> PerExample:
     """The parts (input, every head and MLP, biases) of each example's margin."""
-    unembedding = Unembedding.of(asked)
-    embedded = asked.at("resid_pre")[:, 0]
-    last = sum(asked.at(site)[:, -1] for site in ("resid_pre", "attn_out", "mlp_out"))
+    unembedding = Unembedding.of(states)
+    embedded = states.at("resid_pre")[:, 0]
+    last = sum(states.at(site)[:, -1] for site in ("resid_pre", "attn_out", "mlp_out"))
     assert isinstance(last, Tensor)
     scale, added, centred = unembedding.frozen(last)
-    towards = unembedding.directions(asked.target) - unembedding.directions(asked.distractor)
+    towards = unembedding.directions(states.target) - unembedding.directions(states.distractor)
     onto = towards * scale
     if centred:  # taking off a write's mean and then looking along `onto` is looking along `onto` less its own mean
         onto = onto - onto.mean(-1, keepdim=True)
     nodes, parts = [INPUT], [(embedded.to(onto) * onto).sum(-1, keepdim=True)]
-    for names, written in writes(asked):
+    for names, written in component_outputs(states):
         nodes += names
         parts.append(torch.einsum("qnf,qf->qn", written.float(), onto))
-    parts.append((onto @ _attention_biases(asked.model).to(onto) + towards @ added)[:, None])
-    return asked.per_example(torch.cat(parts, 1).cpu(), node=[*nodes, BIAS])
+    parts.append((onto @ _attention_biases(states.model).to(onto) + towards @ added)[:, None])
+    return states.per_example(torch.cat(parts, 1).cpu(), node=[*nodes, BIAS])
 
 
 def _attention_biases(model: Model) -> Tensor:

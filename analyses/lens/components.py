@@ -7,12 +7,12 @@ the stream it goes into, so its scale is the final norm's to choose: it is norme
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from analyses.activations.answer_states import Questions, asked_of, tabled
+from analyses.activations.answer_states import AnswerStates, GivenStates, states_of, tabled
 from analyses.lens.unembedding import Unembedding, rank_of
 from analyses.result import Result
 from analyses.statistics.per_example import PerExample
@@ -27,11 +27,11 @@ MEASURES = ("rank of the target", "mass of the 10 best", "entropy (nats)")
 TOP = 10
 
 
-def writes(asked: Questions) -> Iterator[tuple[list[str], Tensor]]:
+def component_outputs(states: AnswerStates) -> Iterator[tuple[list[str], Tensor]]:
     """What each layer's heads and MLP write at the slot that answers: their names, question × node × feature."""
-    z, mlp_out = asked.at("z"), asked.at("mlp_out")
+    z, mlp_out = states.at("z"), states.at("mlp_out")
     for layer in range(z.shape[1]):
-        weight = output_weight(asked.model, layer)
+        weight = output_weight(states.model, layer)
         mixed = z[:, layer].to(weight.device, weight.dtype)
         by_head = torch.einsum("qhk,hkf->qhf", mixed, weight)
         names = [*(f"a{layer}.h{head}" for head in range(z.shape[2])), f"m{layer}"]
@@ -48,12 +48,12 @@ def component_lens(
     batch: Batch,
     *,
     reading: str | Reading = "prefix",
-    asked: Mapping[str, Questions] | Questions | None = None,
+    states: GivenStates = None,
     square: bool = False,
 ) -> Result:
     """Rank of the target, mass of the ten best tokens and entropy of every head's and MLP's own output."""
-    asked = asked_of(models, batch, SITES, reading, asked, square)
-    table, _ = tabled(asked, said)
+    states = states_of(models, batch, SITES, reading, states, square)
+    table, _ = tabled(states, component_scores)
     table["layer"] = table["node"].map(layer_of)
     table["kind"] = table["node"].str[0].map({"a": "head", "m": "mlp"}.get)
     return Result(
@@ -68,20 +68,20 @@ def component_lens(
 
 
 @torch.no_grad()
-def said(asked: Questions) -> PerExample:
-    unembedding = Unembedding.of(asked)
+def component_scores(states: AnswerStates) -> PerExample:
+    unembedding = Unembedding.of(states)
     nodes, found = [], []
-    for names, written in writes(asked):
+    for names, written in component_outputs(states):
         nodes += names
         parts = [
-            _of(unembedding.log_probabilities(written[rows]), asked.target[rows])
-            for rows in asked.chunks(unembedding.at_once(len(names)))
+            _of(unembedding.log_probabilities(written[rows]), states.target[rows])
+            for rows in states.chunks(unembedding.at_once(len(names)))
         ]
         found.append(torch.cat(parts).cpu())
-    return asked.per_example(torch.cat(found, 1), node=nodes, measure=MEASURES)
+    return states.per_example(torch.cat(found, 1), node=nodes, measure=MEASURES)
 
 
-def _of(said: Tensor, target: Tensor) -> Tensor:
+def _of(log_p: Tensor, target: Tensor) -> Tensor:
     """Rank, top mass and entropy (question × node × 3) of log-probabilities."""
-    most = said.topk(min(TOP, said.shape[-1]), -1).values.exp().sum(-1)
-    return torch.stack([rank_of(said, target), most, torch.special.entr(said.exp()).sum(-1)], -1)
+    most = log_p.topk(min(TOP, log_p.shape[-1]), -1).values.exp().sum(-1)
+    return torch.stack([rank_of(log_p, target), most, torch.special.entr(log_p.exp()).sum(-1)], -1)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from analyses.activations.answer_states import Questions
+from analyses.activations.answer_states import AnswerStates
 from analyses.lens.tuned import TunedLens
 from analyses.lens.unembedding import Unembedding, rank_of
 
@@ -69,15 +69,15 @@ def crossing(falling: Tensor, level: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def curves(asked: Questions, tuned: TunedLens | None = None) -> Curves:
-    """The beliefs of every question after every layer, through the logit lens or a tuned one."""
-    unembedding = Unembedding.of(asked)
-    entering, normed, target = asked.at("resid_pre"), asked.at("final_norm"), asked.target
+def curves(states: AnswerStates, tuned: TunedLens | None = None) -> Curves:
+    """The beliefs about every answer after every layer, through the logit lens or a tuned one."""
+    unembedding = Unembedding.of(states)
+    entering, normed, target = states.at("resid_pre"), states.at("final_norm"), states.target
     parts = []
-    for rows in asked.chunks(unembedding.at_once(entering.shape[1])):
-        states = entering[rows] if tuned is None else tuned(entering[rows])
+    for rows in states.chunks(unembedding.at_once(entering.shape[1])):
+        hidden = entering[rows] if tuned is None else tuned(entering[rows])
         final = unembedding.logits(normed[rows]).log_softmax(-1)[:, None]
-        believed = torch.cat([unembedding.log_probabilities(states), final], 1)
+        believed = torch.cat([unembedding.log_probabilities(hidden), final], 1)
         parts.append(_compared(believed, final, target[rows]))
     return Curves(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 

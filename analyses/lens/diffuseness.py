@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from analyses import statistics
-from analyses.activations.answer_states import Questions, asked_of
-from analyses.lens.components import MEASURES, SITES, said
+from analyses.activations.answer_states import AnswerStates, states_of
+from analyses.lens.components import MEASURES, SITES, component_scores
 from analyses.result import Result
 from analyses.statistics import adjusted
 from analyses.statistics.contrasts import contrasts
@@ -29,20 +29,20 @@ def diffuseness(
     batch: Batch,
     *,
     reading: str | Reading = "prefix",
-    asked: Mapping[str, Questions] | None = None,
+    states: Mapping[str, AnswerStates] | None = None,
 ) -> Result:
     """Each model's mean over components, and the parts of its change."""
-    asked = asked_of(pair, batch, SITES, reading, asked)
-    means = {role: np.nanmean(said(one).values, axis=-2) for role, one in asked.items()}
+    states = states_of(pair, batch, SITES, reading, states)
+    means = {role: np.nanmean(component_scores(one).values, axis=-2) for role, one in states.items()}
     about = {"task": batch.task, "scope": batch.scope}
     rows = []
     for at, measure in enumerate(MEASURES):
         for role, values in means.items():
             found = statistics.mean(values[:, at]).row()
-            rows.append({**about, "model": asked[role].model.name, "part": role, "measure": measure, **found})
+            rows.append({**about, "model": states[role].model.name, "part": role, "measure": measure, **found})
         for part, (base, other) in contrasts(means).items():
             found = statistics.mean(means[other][:, at] - means[base][:, at]).row(p=True)
-            model = f"{asked[other].model.name} − {asked[base].model.name}"
+            model = f"{states[other].model.name} − {states[base].model.name}"
             rows.append({**about, "model": model, "part": part, "measure": f"Δ {measure}", **found, "null": 0.0})
     table = pd.DataFrame(rows)
     return Result(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analyses.activations.answer_states import Questions, asked_of, tabled
+from analyses.activations.answer_states import AnswerStates, GivenStates, states_of, tabled
 from analyses.lens.curves import LENS_SITES, Curves, curves
 from analyses.lens.tuned import TunedLens
 from analyses.result import Result
@@ -30,11 +30,11 @@ def logit_lens(
     batch: Batch,
     *,
     reading: str | Reading = "prefix",
-    asked: Mapping[str, Questions] | Questions | None = None,
+    states: GivenStates = None,
     square: bool = False,
 ) -> Result:
     """Beliefs after each layer, read with the model's own final norm and unembedding."""
-    return beliefs(models, batch, reading=reading, asked=asked, square=square)
+    return beliefs(models, batch, reading=reading, states=states, square=square)
 
 
 def tuned_lens(
@@ -43,11 +43,11 @@ def tuned_lens(
     tuned: Tuned,
     *,
     reading: str | Reading = "prefix",
-    asked: Mapping[str, Questions] | Questions | None = None,
+    states: GivenStates = None,
     square: bool = False,
 ) -> Result:
     """The logit lens and the tuned one beside it. `tuned`: one lens, or one a role of the pair."""
-    return beliefs(models, batch, tuned, reading=reading, asked=asked, square=square)
+    return beliefs(models, batch, tuned, reading=reading, states=states, square=square)
 
 
 def beliefs(
@@ -56,18 +56,18 @@ def beliefs(
     tuned: Tuned = None,
     *,
     reading: str | Reading = "prefix",
-    asked: Mapping[str, Questions] | Questions | None = None,
+    states: GivenStates = None,
     square: bool = False,
 ) -> Result:
     """KL to the final belief, entropy, rank of the target and agreement after each layer, through each lens."""
-    asked = asked_of(models, batch, LENS_SITES, reading, asked, square)
+    states = states_of(models, batch, LENS_SITES, reading, states, square)
 
-    def by_layer(one: Questions, found: Curves) -> PerExample:
+    def by_layer(one: AnswerStates, found: Curves) -> PerExample:
         values = torch.stack([getattr(found, name) for name in MEASURES], -1)
         return one.per_example(values, layer=found.layers, measure=MEASURES)
 
-    table = _through_each(asked, tuned, by_layer)
-    layers = next(iter(asked.values())).model.n_layers
+    table = _through_each(states, tuned, by_layer)
+    layers = next(iter(states.values())).model.n_layers
     table = table.assign(depth=(table["layer"] + 1) / layers)
     axes = {"x": "depth", "colour": "series", "facet": "measure", "x_title": "layers passed / L"}
     return Result(
@@ -88,17 +88,17 @@ def depth(
     tuned: Tuned = None,
     *,
     reading: str | Reading = "prefix",
-    asked: Mapping[str, Questions] | Questions | None = None,
+    states: GivenStates = None,
     square: bool = False,
 ) -> Result:
     """Prediction depth and KL-half-depth through each lens, and how they differ from the AR model's."""
-    asked = asked_of(models, batch, LENS_SITES, reading, asked, square)
+    states = states_of(models, batch, LENS_SITES, reading, states, square)
 
-    def of_question(one: Questions, found: Curves) -> PerExample:
+    def of_question(one: AnswerStates, found: Curves) -> PerExample:
         values = torch.stack([found.prediction_depth, found.kl_half_depth], -1)
         return one.per_example(values, measure=["prediction depth", "KL-half-depth"])
 
-    table = _through_each(asked, tuned, of_question)
+    table = _through_each(states, tuned, of_question)
     axes = {"rows": [name for name in ("lens", "role", "step") if name in table], "facet": "measure", "colour": "role",
             "x_title": "share of the layers passed"}  # fmt: skip
     return Result(
@@ -112,11 +112,11 @@ def depth(
     )
 
 
-def _through_each(asked: Mapping[str, Questions], tuned: Tuned, measure: Any) -> pd.DataFrame:
+def _through_each(states: Mapping[str, AnswerStates], tuned: Tuned, measure: Any) -> pd.DataFrame:
     """A measure of the curves of every role through the logit lens, and through the tuned one where there is one."""
-    parts = [tabled(asked, lambda one: measure(one, curves(one)), lens="logit")[0]]
+    parts = [tabled(states, lambda one: measure(one, curves(one)), lens="logit")[0]]
     lenses = {"model": tuned} if isinstance(tuned, TunedLens) else dict(tuned or {})
-    have = {role: one for role, one in asked.items() if role.split(",")[0] in lenses}
+    have = {role: one for role, one in states.items() if role.split(",")[0] in lenses}
     if have:
         shown = tabled(have, lambda one: measure(one, curves(one, lenses[_role_of(have, one)])), lens="tuned")[0]
         parts.append(shown)
@@ -125,6 +125,6 @@ def _through_each(asked: Mapping[str, Questions], tuned: Tuned, measure: Any) ->
     return table
 
 
-def _role_of(asked: Mapping[str, Questions], one: Questions) -> str:
+def _role_of(states: Mapping[str, AnswerStates], one: AnswerStates) -> str:
     """Whose lens reads these questions: a cell of the 2×2 has its weights' own."""
-    return next(role for role, each in asked.items() if each is one).split(",")[0]
+    return next(role for role, each in states.items() if each is one).split(",")[0]

@@ -64,19 +64,19 @@ def train(
 ) -> TunedLens:
     """A tuned lens for a model, trained on the readings of some batches (of the tasks' train split)."""
     given = [batches] if isinstance(batches, Batch) else list(batches)
-    asked = [named(one) for one in readings] if readings else readings_of(model)
-    states = _states(model, given, asked, torch.Generator().manual_seed(seed))
+    chosen = [named(one) for one in readings] if readings else readings_of(model)
+    states = _states(model, given, chosen, torch.Generator().manual_seed(seed))
     unembedding = Unembedding(model)
     best, before, after = _fit(model, unembedding, states, steps, rows, rate, seed)
     about = {
         "model": model.name,
         "weights": fingerprint.of_weights(model),
         "tasks": sorted({batch.task for batch in given}),
-        "readings": [str(one) for one in asked],
+        "readings": [str(one) for one in chosen],
         "steps": steps,
         "seed": seed,
         "groups": [
-            f"{batch.task}, {reading}, {what}" for batch in given for reading in asked for what in ("answers", "text")
+            f"{batch.task}, {reading}, {what}" for batch in given for reading in chosen for what in ("answers", "text")
         ],
         "held_out_kl": {"logit": before.tolist(), "tuned": after.tolist()},
     }
@@ -103,14 +103,14 @@ def _states(model: Model, batches: list[Batch], readings: list[Reading], generat
         kept_apart = torch.rand(len(batch), generator=generator) < HELD_OUT
         kept_apart[torch.randint(len(batch), (1,), generator=generator)] = True
         for turn, reading in enumerate(readings):
-            asked = reading.ask(model, batch)
-            answers = answering(model, asked.canvas.tokens, asked.view).float().cpu()
+            prompts = reading.ask(model, batch)
+            answers = answering(model, prompts.canvas.tokens, prompts.view).float().cpu()
             text = torch.multinomial(answers, TEXT_SLOTS, replacement=True, generator=generator)
-            slots = torch.cat([asked.slots.cpu(), text], 1)
-            trace = record(model, asked.canvas, ("resid_pre", "final_norm"), positions=slots)
+            slots = torch.cat([prompts.slots.cpu(), text], 1)
+            trace = record(model, prompts.canvas, ("resid_pre", "final_norm"), positions=slots)
             entering = torch.from_numpy(trace["resid_pre"].values).transpose(1, 2).flatten(0, 1)
             normed = torch.from_numpy(trace["final_norm"].values).flatten(0, 1)
-            held_out = kept_apart[asked.view.example].repeat_interleave(slots.shape[1])
+            held_out = kept_apart[prompts.view.example].repeat_interleave(slots.shape[1])
             first = 2 * (number * len(readings) + turn)
             group = first + (torch.arange(slots.shape[1]) > 0).long()
             parts.append((entering, normed, held_out, group.repeat(len(slots))))

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from analyses.activations.answer_states import Questions
+from analyses.activations.answer_states import AnswerStates
 from probe.models.model import Model
 from probe.readings import comparable
 
 LOGITS_AT_ONCE = 2**25
 
 
-def rank_of(said: Tensor, target: Tensor) -> Tensor:
+def rank_of(log_p: Tensor, target: Tensor) -> Tensor:
     """The rank of each question's target (question × node) among log-probabilities (question × node × token).
 
     1 is the best; tokens that tie share the mean of their ranks, so who says nothing ranks it in the middle.
     """
-    it = said.gather(-1, target.to(said.device)[:, None, None].expand(-1, said.shape[1], 1))
-    return ((said > it).sum(-1) + (said >= it).sum(-1) + 1) / 2
+    its_own = log_p.gather(-1, target.to(log_p.device)[:, None, None].expand(-1, log_p.shape[1], 1))
+    return ((log_p > its_own).sum(-1) + (log_p >= its_own).sum(-1) + 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,8 @@ class Unembedding:
     vocabulary: int | None = None
 
     @classmethod
-    def of(cls, asked: Questions) -> Unembedding:
-        return cls(asked.model, asked.vocabulary)
+    def of(cls, states: AnswerStates) -> Unembedding:
+        return cls(states.model, states.vocabulary)
 
     @property
     def norm(self) -> nn.Module:

@@ -9,20 +9,20 @@ from analyses.measures.applicability import needs_twins
 from analyses.measures.declare import TWINS, in_order, measure
 
 if TYPE_CHECKING:
-    from analyses.activations.answer_states import Questions
+    from analyses.activations.answer_states import AnswerStates
     from analyses.lens.tuned import TunedLens
     from analyses.result import Result
     from probe.jobs.stages.stage import Inputs
 
 
-def _asked(given: Inputs) -> dict[str, Questions]:
-    """The questions to each model, from the traces that were recorded of them."""
-    from analyses.activations.answer_states import questions
+def _states(given: Inputs) -> dict[str, AnswerStates]:
+    """What each model had in it where it answers, from the traces that were recorded before."""
+    from analyses.activations.answer_states import from_trace
     from probe.readings.by_role import roles
 
     pair = given.pair
     return {
-        role: questions(model, given.batch, reading=how, trace=given["trace"][role], vocabulary=pair.vocabulary)
+        role: from_trace(model, given.batch, how, given["trace"][role], vocabulary=pair.vocabulary)
         for role, (model, how) in roles(pair, given.reading).items()
     }
 
@@ -34,37 +34,37 @@ def _lens_by_role(given: Inputs) -> dict[str, TunedLens]:
 def _beliefs(given: Inputs) -> Result:
     from analyses.lens import results
 
-    return results.beliefs(given.pair, given.batch, _lens_by_role(given), reading=given.reading, asked=_asked(given))
+    return results.beliefs(given.pair, given.batch, _lens_by_role(given), reading=given.reading, states=_states(given))
 
 
 def _prediction_depth(given: Inputs) -> Result:
     from analyses.lens import results
 
-    return results.depth(given.pair, given.batch, _lens_by_role(given), reading=given.reading, asked=_asked(given))
+    return results.depth(given.pair, given.batch, _lens_by_role(given), reading=given.reading, states=_states(given))
 
 
 def _direct_attribution(given: Inputs) -> Result:
     from analyses.lens.attribution import direct
 
-    return direct(given.pair, given.batch, reading=given.reading, asked=_asked(given))
+    return direct(given.pair, given.batch, reading=given.reading, states=_states(given))
 
 
 def _component_lens(given: Inputs) -> Result:
     from analyses.lens.components import component_lens
 
-    return component_lens(given.pair, given.batch, reading=given.reading, asked=_asked(given))
+    return component_lens(given.pair, given.batch, reading=given.reading, states=_states(given))
 
 
 def _contributions(given: Inputs) -> Result:
     from analyses.activations import residual_contributions
 
-    return residual_contributions.contributions(given.pair, given.batch, reading=given.reading, asked=_asked(given))
+    return residual_contributions.contributions(given.pair, given.batch, reading=given.reading, states=_states(given))
 
 
 def _probes(given: Inputs) -> Result:
     from analyses.representation.probes import probes
 
-    return probes(given.pair, given.batch, reading=given.reading, asked=_asked(given), seed=given.seed)
+    return probes(given.pair, given.batch, reading=given.reading, states=_states(given), seed=given.seed)
 
 
 def _skip_effects(given: Inputs) -> Result:

@@ -50,9 +50,9 @@ def _lookahead(given: Inputs) -> Result:
 
 def _output_diffuseness(given: Inputs) -> Result:
     from analyses.lens.diffuseness import diffuseness
-    from analyses.measures.from_models import _asked
+    from analyses.measures.from_models import _states
 
-    return diffuseness(given.pair, given.batch, reading=given.reading, asked=_asked(given))
+    return diffuseness(given.pair, given.batch, reading=given.reading, states=_states(given))
 
 
 def _causal_front_loading(given: Inputs) -> Result:

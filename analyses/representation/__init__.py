@@ -6,7 +6,7 @@
     representation.weight_drift(pair)           ‖ΔW‖/‖W‖ per module
     representation.probes(pair, batch, labels)  linear probes with control tasks and the mask-count baseline
 
-`traces=` (or `asked=` for probes) shares recordings: representation.traces_of(pair, batch, reading).
+`traces=` (or `states=` for probes) shares recordings: representation.traces_of(pair, batch, reading).
 """
 
 from __future__ import annotations

@@ -12,14 +12,14 @@ Every accuracy is out of sample: folds keep all questions of one example togethe
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.activations.answer_states import Questions, asked_of
+from analyses.activations.answer_states import AnswerStates, GivenStates, states_of
 from analyses.result import Result
 from analyses.statistics import adjusted
 from analyses.statistics.per_example import PerExample
@@ -43,7 +43,7 @@ def probes(
     *,
     kinds: Sequence[Any] | None = None,
     reading: str | Reading = "prefix",
-    asked: Mapping[str, Questions] | Questions | None = None,
+    states: GivenStates = None,
     seed: int = 0,
 ) -> Result:
     """The accuracy of a linear probe for `labels` (one an example; the target unless given) after each layer.
@@ -51,13 +51,13 @@ def probes(
     kinds   what the control task gives labels to (one an example): what the question is made of, the tokens in which
             it differs from its corrupt twin, unless given
     """
-    asked = asked_of(models, batch, SITES, reading, asked)
+    states = states_of(models, batch, SITES, reading, states)
     chosen = np.asarray(batch.target.tolist() if labels is None else list(labels))
     of_kind = kinds_of(batch) if kinds is None else np.asarray([str(kind) for kind in kinds])
     _refuse("labels for a probe", chosen, len(batch))
     _refuse("kinds for a control task", of_kind, len(batch))
     parts = []
-    for role, each in asked.items():
+    for role, each in states.items():
         found = _of_model(each, chosen, of_kind, seed)
         parts.append(found.table(p=True, model=each.model.name, role=role, task=batch.task))
     table = pd.concat(parts, ignore_index=True)
@@ -77,36 +77,36 @@ def probes(
     )
 
 
-def _of_model(asked: Questions, labels: NDArray, kinds: NDArray, seed: int) -> PerExample:
+def _of_model(states: AnswerStates, labels: NDArray, kinds: NDArray, seed: int) -> PerExample:
     """Whether each question is answered right by each probe: example × (step ×) layer × measure."""
-    example = asked.example.numpy()
+    example = states.example.numpy()
     wanted, control = labels[example], control_labels(kinds, labels, seed)[example]
-    states = after_each_layer(asked)
-    layers = states.shape[1]
+    residual = after_each_layer(states)
+    layers = residual.shape[1]
 
     def right(features: NDArray, which: NDArray) -> NDArray:
         return predicted(features, which, example) == which
 
-    probe = np.stack([right(states[:, layer], wanted) for layer in range(layers)], 1)
-    memory = np.stack([right(states[:, layer], control) for layer in range(layers)], 1)
+    probe = np.stack([right(residual[:, layer], wanted) for layer in range(layers)], 1)
+    memory = np.stack([right(residual[:, layer], control) for layer in range(layers)], 1)
     measures = {STATE: probe, CONTROL: memory, SELECTIVITY: probe.astype(float) - memory}
-    if isinstance(asked.reading, TrajectoryReading):
-        counted = right(one_hot(mask_count(asked)), wanted)[:, None].repeat(layers, 1)
+    if isinstance(states.reading, TrajectoryReading):
+        counted = right(one_hot(mask_count(states)), wanted)[:, None].repeat(layers, 1)
         measures |= {COUNT: counted, GAIN: probe.astype(float) - counted}
     values = np.stack(list(measures.values()), -1).astype(float)
-    return asked.per_example(values, layer=range(layers), measure=measures)
+    return states.per_example(values, layer=range(layers), measure=measures)
 
 
-def after_each_layer(asked: Questions) -> NDArray:
+def after_each_layer(states: AnswerStates) -> NDArray:
     """question × layer × feature."""
-    h, a, m = (asked.at(site) for site in SITES)
+    h, a, m = (states.at(site) for site in SITES)
     return (h + a + m).float().numpy()
 
 
-def mask_count(asked: Questions) -> NDArray:
+def mask_count(states: AnswerStates) -> NDArray:
     """How many masks each question's state holds."""
-    view = np.asarray(asked.trace["ratio"].values, dtype=np.float64)
-    slots = asked.batch.clean.shape[1]
+    view = np.asarray(states.trace["ratio"].values, dtype=np.float64)
+    slots = states.batch.clean.shape[1]
     return np.rint(view * slots).astype(int)
 
 

@@ -14,9 +14,8 @@ import torch
 
 import probe
 from analyses import lens
-from analyses.activations.answer_states import questions
+from analyses.activations.answer_states import answer_states
 from analyses.lens.curves import curves
-from probe.readings import reading_for
 from probe.tasks import TASKS
 
 TAUGHT, ASKED = 160, 100
@@ -43,8 +42,8 @@ def gap(where: str) -> tuple[torch.Tensor, torch.Tensor]:
     found = []
     for name in TASKS:
         batch = probe.task(name).examples(model, ASKED, seed=5, split="test", fewer=True)
-        asked = questions(model, batch, reading=reading_for(model, "prefix"))
-        found.append(torch.stack([torch.as_tensor(curves(asked, by).kl).mean(0) for by in (None, taught)]))
+        states = answer_states(model, batch)
+        found.append(torch.stack([torch.as_tensor(curves(states, by).kl).mean(0) for by in (None, taught)]))
     plain, tuned = torch.stack(found).mean(0)
     return plain, tuned
 

@@ -7,7 +7,7 @@ import torch
 
 import probe
 from analyses.activations import residual_contributions
-from analyses.activations.answer_states import questions
+from analyses.activations.answer_states import answer_states
 from probe.paradigms import Masked
 from tests.analyses.planted import batch_of, relay
 from tests.probe.tiny import MASK, model_of
@@ -53,8 +53,8 @@ def test_they_are_of_the_slot_that_answers(variant, shift):
 def test_a_layer_that_is_left_out_contributes_nothing():
     model, batch = model_of("llama-gqa", Masked(mask_id=MASK)), texts()
     with probe.edit(model, probe.skip(1)):
-        asked = questions(model, batch)
-    table = residual_contributions.contributions(model, batch, asked=asked).table.set_index(["measure", "layer"])[
+        states = answer_states(model, batch)
+    table = residual_contributions.contributions(model, batch, states=states).table.set_index(["measure", "layer"])[
         "estimate"
     ]
     assert table["‖a+m‖/‖h‖", 1] == 0

@@ -7,7 +7,7 @@ import torch
 
 import probe
 from analyses import lens
-from analyses.activations.answer_states import questions
+from analyses.activations.answer_states import answer_states
 from analyses.lens.attribution import margin_by_node
 from analyses.result import Result
 from probe.paradigms import Masked
@@ -26,7 +26,7 @@ def texts(n: int = 10):
 @pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "llama-biased", "qwen2", "qwen3", "qwen3-wide-heads-tied"])
 def test_the_parts_add_up_to_the_margin(variant, shift):
     model, batch = model_of(variant, Masked(mask_id=MASK, shift=shift)), texts()
-    found = margin_by_node(questions(model, batch, reading="prefix"))
+    found = margin_by_node(answer_states(model, batch, reading="prefix"))
     with torch.no_grad():
         logits = probe.readings.named("prefix").logits(model, batch)
     rows = torch.arange(len(batch))
@@ -57,7 +57,7 @@ def test_a_specialised_component_says_one_thing_and_the_others_nothing():
 
 def test_permuting_heads_permutes_their_parts():
     model, batch = model_of("gpt2", Masked(mask_id=MASK)), texts()
-    ours, theirs = (margin_by_node(questions(each, batch)) for each in (model, permuted_heads(model, seed=2)))
+    ours, theirs = (margin_by_node(answer_states(each, batch)) for each in (model, permuted_heads(model, seed=2)))
     for layer in range(model.n_layers):
         heads = [place for place, node in enumerate(ours.axes["node"]) if node.startswith(f"a{layer}.")]
         for row in range(len(batch)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 import probe
 from analyses import lens
 from analyses.activations import residual_contributions
-from analyses.activations.answer_states import READ_SITES, Questions, questions
+from analyses.activations.answer_states import READ_SITES, AnswerStates, answer_states, from_trace
 from analyses.lens.curves import crossing, curves
 from probe.models.model import Model
 from probe.pairs import Pair
@@ -21,22 +23,22 @@ from tests.probe.tiny import MASK, model_of
 
 
 @pytest.fixture(scope="module")
-def masked() -> Questions:
+def masked() -> AnswerStates:
     model = probe.load("zoo:masked")
-    return questions(model, probe.task("ioi").examples(model, 12, seed=0), reading="prefix")
+    return answer_states(model, probe.task("ioi").examples(model, 12, seed=0), reading="prefix")
 
 
 def test_beliefs_are_those_of_transformers_own_hidden_states(masked):
     """The same numbers by another way: HF hands out its hidden states, and softmax is over what is no mask."""
     model, found = masked.model, curves(masked)
-    asked = masked.reading.ask(model, masked.batch)
+    prompts = masked.reading.ask(model, masked.batch)
     model.backbone.set_attn_implementation("eager")
-    shown = {"input_ids": asked.canvas.tokens, "attention_mask": torch.zeros(1, 1, *asked.canvas.allowed.shape[1:])}
+    shown = {"input_ids": prompts.canvas.tokens, "attention_mask": torch.zeros(1, 1, *prompts.canvas.allowed.shape[1:])}
     states = model.backbone(**shown, output_hidden_states=True).hidden_states  # the last one comes normed
     norm, head = model.backbone.model.norm, model.backbone.lm_head
     words = [token for token in range(model.vocabulary) if token != model.mask_id]
     rows = torch.arange(12)
-    logits = [head(state if last else norm(state))[rows, asked.slots[:, 0]]
+    logits = [head(state if last else norm(state))[rows, prompts.slots[:, 0]]
               for state, last in zip(states, [False] * model.n_layers + [True], strict=True)]  # fmt: skip
     log_p = [each[:, words].log_softmax(-1) for each in logits]
     final = log_p[-1]
@@ -63,8 +65,8 @@ def test_an_answer_written_in_a_layer_is_believed_from_that_layer_on(first):
     """The planted MLP of layer first + 1 writes the answer; nothing before it says anything."""
     planted = relay(n_layers=6, first=first, n=32)
     chosen = planted.batch.target.ne(0).nonzero()[:, 0]  # who says nothing at all ranks the first token first
-    asked = questions(planted.model, planted.batch[chosen], reading="ar")
-    found = curves(asked)
+    states = answer_states(planted.model, planted.batch[chosen], reading="ar")
+    found = curves(states)
     depth = (first + 2) / 6
     assert found.prediction_depth.tolist() == pytest.approx([depth] * len(chosen))
     assert bool((found.kl_half_depth <= depth).all())
@@ -116,14 +118,14 @@ def test_the_same_weights_twice_differ_in_nothing():
 def test_a_decoding_run_is_asked_step_by_step():
     model, batch = asking.model_of("masked, no shift"), asking.batch_of("countdown", 10)
     reading = probe.readings.TrajectoryReading(sampler=probe.Sampler("random"), seed=1)
-    asked = questions(model, batch, reading=reading)
-    table = lens.logit_lens(model, batch, asked=asked).table
+    states = answer_states(model, batch, reading=reading)
+    table = lens.logit_lens(model, batch, states=states).table
     first = table[(table["measure"] == "kl") & (table["layer"] == 0)].set_index("step")
-    assert first["n"].sum() == len(asked)
+    assert first["n"].sum() == len(states)
     assert first["n"].tolist() == sorted(first["n"], reverse=True)
     assert len(first) > 1
-    step = torch.as_tensor(asked.trace["draw"].values)
-    kl = curves(asked).kl[:, 1]
+    step = torch.as_tensor(states.trace["draw"].values)
+    kl = curves(states).kl[:, 1]
     for number, row in first.iterrows():
         assert row["estimate"] == pytest.approx(kl[step == number].double().mean().item(), rel=1e-6)
 
@@ -131,11 +133,11 @@ def test_a_decoding_run_is_asked_step_by_step():
 def test_draws_of_a_ratio_are_averaged_within_an_example():
     model = probe.load("zoo:masked")
     batch = probe.task("ioi").examples(model, 10, seed=0)
-    asked = questions(model, batch, reading=probe.readings.Ratio(rate=0.5, draws=3))
-    assert len(asked) == 30
-    row = lens.logit_lens(model, batch, asked=asked).table.query("measure == 'kl' and layer == 1").iloc[0]
+    states = answer_states(model, batch, reading=probe.readings.Ratio(rate=0.5, draws=3))
+    assert len(states) == 30
+    row = lens.logit_lens(model, batch, states=states).table.query("measure == 'kl' and layer == 1").iloc[0]
     assert row["n"] == 10
-    assert row["estimate"] == pytest.approx(curves(asked).kl[:, 2].double().mean().item())
+    assert row["estimate"] == pytest.approx(curves(states).kl[:, 2].double().mean().item())
 
 
 def test_one_forward_pass_serves_them_all(masked):
@@ -149,7 +151,7 @@ def test_one_forward_pass_serves_them_all(masked):
             lens.direct,
             residual_contributions.contributions,
         ):
-            measure(masked.model, masked.batch, asked=masked)
+            measure(masked.model, masked.batch, states=masked)
     finally:
         masked.model.before_run.clear()
     assert not passes
@@ -158,17 +160,17 @@ def test_one_forward_pass_serves_them_all(masked):
 def test_a_trace_that_cannot_answer_is_refused(masked):
     everywhere = probe.record(masked.model, masked.batch, "resid_pre", reading="prefix")
     with pytest.raises(probe.ProbeError, match="positions='read'"):
-        questions(masked.model, masked.batch, trace=everywhere)
-    few = questions(masked.model, masked.batch, ["resid_pre"])
+        from_trace(masked.model, masked.batch, "prefix", everywhere)
+    few = answer_states(masked.model, masked.batch, ["resid_pre"])
     with pytest.raises(probe.ProbeError, match="READ_SITES"):
-        lens.component_lens(masked.model, masked.batch, asked=few)
+        lens.component_lens(masked.model, masked.batch, states=few)
 
 
 def test_padding_the_canvas_changes_nothing(masked):
     """A trace of a longer batch holds the same questions: rows do not see one another."""
     longer = probe.task("ioi").examples(masked.model, 24, seed=0)
-    both = questions(masked.model, longer, READ_SITES, reading="prefix", batch_size=5)
-    alone = questions(masked.model, longer[:12], READ_SITES, reading="prefix")
+    both = answer_states(masked.model, longer, READ_SITES, reading="prefix", batch_size=5)
+    alone = answer_states(masked.model, longer[:12], READ_SITES, reading="prefix")
     for name in ("kl", "entropy", "rank"):
         torch.testing.assert_close(getattr(curves(both), name)[:12], getattr(curves(alone), name), atol=1e-4, rtol=1e-4)
 
@@ -180,10 +182,10 @@ def test_the_mask_and_rows_that_only_one_twin_has_are_no_answers():
     corrupt = clean.clone()
     corrupt[:, 1] = (corrupt[:, 1] + 1) % 40
     batch = batch_of(clean, corrupt, 5, (clean[:, 5] + 1) % 40)
-    before = curves(questions(model, batch, reading="prefix"))
+    before = curves(answer_states(model, batch, reading="prefix"))
     with torch.no_grad():
         model.backbone.lm_head.weight[MASK] += 5.0
-    after = curves(questions(model, batch, reading="prefix"))
+    after = curves(answer_states(model, batch, reading="prefix"))
     torch.testing.assert_close(before.entropy, after.entropy)
-    narrow = questions(model, batch, reading="prefix", vocabulary=40)
+    narrow = replace(answer_states(model, batch, reading="prefix"), vocabulary=40)
     assert bool((curves(narrow).entropy <= torch.log(torch.tensor(40.0)) + 1e-5).all())

@@ -7,12 +7,12 @@ import torch
 
 import probe
 from analyses import lens
-from analyses.activations.answer_states import questions
+from analyses.activations.answer_states import answer_states
 from analyses.lens.curves import curves
 from analyses.lens.training import answering, readings_of
 from analyses.lens.tuned import FILE
 from probe.paradigms import Masked
-from probe.readings import READINGS, named, reading_for
+from probe.readings import READINGS, named
 from tests.probe.tiny import MASK, model_of
 
 TASKS = ("ioi", "greater_than", "infilling")
@@ -28,18 +28,17 @@ def taught(request):
 @pytest.mark.parametrize("name", TASKS)
 def test_on_held_out_text_it_is_nowhere_further_from_the_end_than_the_logit_lens(taught, name):
     model, tuned = taught
-    reading = reading_for(model, "prefix")
-    asked = questions(model, probe.task(name).examples(model, 100, seed=5, split="test"), reading=reading)
-    plain, better = curves(asked).kl.mean(0), curves(asked, tuned).kl.mean(0)
+    states = answer_states(model, probe.task(name).examples(model, 100, seed=5, split="test"))
+    plain, better = curves(states).kl.mean(0), curves(states, tuned).kl.mean(0)
     assert bool((better <= plain + 1e-6).all()), (plain, better)
     assert better[0] < plain[0] / 1.5  # the embedding has most to gain
-    assert torch.equal(curves(asked).kl[:, -1], curves(asked, tuned).kl[:, -1])
+    assert torch.equal(curves(states).kl[:, -1], curves(states, tuned).kl[:, -1])
 
 
 def test_untrained_it_is_the_logit_lens():
     model = probe.load("zoo:masked")
-    asked = questions(model, probe.task("ioi").examples(model, 6, seed=0))
-    plain, tuned = curves(asked), curves(asked, lens.TunedLens.identity(model))
+    states = answer_states(model, probe.task("ioi").examples(model, 6, seed=0))
+    plain, tuned = curves(states), curves(states, lens.TunedLens.identity(model))
     assert torch.equal(plain.kl, tuned.kl)
     assert torch.equal(plain.rank, tuned.rank)
 
@@ -95,17 +94,17 @@ def test_the_same_seed_gives_the_same_lens():
 def test_a_diffusion_model_is_read_at_what_answers_for_masks_and_nowhere_else(shift, reading):
     model = model_of("llama-gqa", Masked(mask_id=MASK, shift=shift))
     batch = _texts()
-    asked = named(reading).ask(model, batch)
-    found = answering(model, asked.canvas.tokens, asked.view)
-    for row, tokens in enumerate(asked.canvas.tokens.tolist()):
+    prompts = named(reading).ask(model, batch)
+    found = answering(model, prompts.canvas.tokens, prompts.view)
+    for row, tokens in enumerate(prompts.canvas.tokens.tolist()):
         masks = [place for place, token in enumerate(tokens) if token == MASK]
         assert found[row].nonzero()[:, 0].tolist() == [place - shift for place in masks if place >= shift]
 
 
 def test_an_ar_model_is_read_where_only_text_stands_before():
     model = model_of("llama-gqa")
-    asked = named("ar").ask(model, _texts())
-    found = answering(model, asked.canvas.tokens, asked.view)
+    prompts = named("ar").ask(model, _texts())
+    found = answering(model, prompts.canvas.tokens, prompts.view)
     assert found[0].tolist() == [True] * 5 + [False]
     assert readings_of(model) == [READINGS["ar"]()]
     assert [one.name for one in readings_of(model_of("llama-gqa", Masked(mask_id=MASK)))] == [

@@ -7,7 +7,7 @@ import torch
 
 import probe
 from analyses import attention, lens, representation
-from analyses.activations.answer_states import questions
+from analyses.activations.answer_states import answer_states
 from analyses.attention.marks import hidden_slots
 from analyses.depth import layer_skipping
 from probe.decoding import Flowing
@@ -29,9 +29,9 @@ NOISE = Noise(tau=0.6, draws=2, over="completion", answer="noised")
 
 
 def test_noise_is_hidden_whatever_token_is_on_its_way():
-    asked = NOISE.ask(PAIR.diffusion, BATCH)
-    assert not (asked.canvas.tokens == MASK).any()
-    assert torch.equal(hidden_slots(PAIR.diffusion, asked.canvas), asked.view.hidden)
+    states = NOISE.ask(PAIR.diffusion, BATCH)
+    assert not (states.canvas.tokens == MASK).any()
+    assert torch.equal(hidden_slots(PAIR.diffusion, states.canvas), states.view.hidden)
 
 
 @pytest.mark.parametrize("reading", ["prefix", NOISE])
@@ -49,9 +49,9 @@ def test_a_flow_and_its_twin_are_measured_alike(reading):
 
 def test_a_flow_is_skipped_under_its_own_noise():
     """Variants of a text see the noise of that text."""
-    asked = NOISE.ask(PAIR.diffusion, BATCH)
-    canvas = asked.canvas[:3]
-    found = layer_skipping.effect(PAIR.diffusion, canvas, asked.slots[:3])
+    states = NOISE.ask(PAIR.diffusion, BATCH)
+    canvas = states.canvas[:3]
+    found = layer_skipping.effect(PAIR.diffusion, canvas, states.slots[:3])
     trace = probe.record(PAIR.diffusion, canvas, ["resid_pre", "resid_post"])
     with probe.edit(PAIR.diffusion, probe.skip(0)):
         other = probe.record(PAIR.diffusion, canvas, ["resid_pre", "resid_post"])
@@ -71,4 +71,4 @@ def test_a_flows_lens_is_trained_under_noise_and_its_sinks_are_of_its_own_states
     table = attention.sinks(PAIR.diffusion, run).table
     mass = table[(table["measure"] == "mass") & (table["step"] == 0)]["estimate"].mean()
     assert mass == pytest.approx(first.item(), abs=1e-5)
-    assert len(questions(PAIR.diffusion, BATCH, reading=NOISE)) == 16
+    assert len(answer_states(PAIR.diffusion, BATCH, reading=NOISE)) == 16

@@ -8,7 +8,7 @@ import torch
 
 import probe
 from analyses import representation
-from analyses.activations.answer_states import Questions, questions
+from analyses.activations.answer_states import AnswerStates, answer_states
 from analyses.representation.probes import control_labels, kinds_of, mask_count, one_hot, predicted
 from probe.readings import TrajectoryReading
 from tests.probe.readings import asking
@@ -45,24 +45,24 @@ def test_control_labels_belong_to_kinds():
 
 
 @pytest.fixture(scope="module")
-def asked() -> Questions:
+def states() -> AnswerStates:
     model = probe.load("zoo:ar")
-    return questions(model, probe.task("ioi").examples(model, N, seed=0), reading="ar")
+    return answer_states(model, probe.task("ioi").examples(model, N, seed=0), reading="ar")
 
 
-def planted(asked: Questions, value: np.ndarray) -> Questions:
-    """The same questions, with something written into the last layer's MLP output and noise everywhere else."""
-    trace = asked.trace.copy(deep=True)
+def planted(states: AnswerStates, value: np.ndarray) -> AnswerStates:
+    """The same states, with something written into the last layer's MLP output and noise everywhere else."""
+    trace = states.trace.copy(deep=True)
     for name in ("resid_pre", "attn_out", "mlp_out"):
         trace[name][:] = RNG(5).normal(size=trace[name].shape)
     trace["mlp_out"][:, -1, 0, 0] = 40 * value
-    return Questions(asked.model, asked.batch, asked.reading, trace)
+    return AnswerStates(states.model, states.batch, states.reading, trace)
 
 
-def test_it_finds_the_layer_that_writes_it_and_no_other(asked):
+def test_it_finds_the_layer_that_writes_it_and_no_other(states):
     labels = RNG(7).integers(0, 2, N)
-    result = representation.probes(asked.model, asked.batch, labels, asked=planted(asked, labels))
-    table, last = result.table.set_index(["measure", "layer"]), asked.model.n_layers - 1
+    result = representation.probes(states.model, states.batch, labels, states=planted(states, labels))
+    table, last = result.table.set_index(["measure", "layer"]), states.model.n_layers - 1
     assert table.loc[("probe", last), "estimate"] > 0.98
     assert table.loc[("selectivity", last), "low"] > 0.2
     for layer in range(last):
@@ -71,39 +71,39 @@ def test_it_finds_the_layer_that_writes_it_and_no_other(asked):
     assert result.figure().data
 
 
-def test_a_probe_that_memorises_kinds_is_not_selective(asked):
+def test_a_probe_that_memorises_kinds_is_not_selective(states):
     """Eight kinds that can be read off the state: the probe learns any labels of theirs, real or random."""
     kind = RNG(8).integers(0, 8, N)
-    trace = planted(asked, np.zeros(N))
+    trace = planted(states, np.zeros(N))
     trace.trace["mlp_out"][:, -1, 0, :8] = 40 * np.eye(8)[kind]
     labels = RNG(9).integers(0, 2, 8)[kind]
-    table = representation.probes(asked.model, asked.batch, labels, kinds=kind, asked=trace).table
-    last = table[table["layer"] == asked.model.n_layers - 1].set_index("measure")
+    table = representation.probes(states.model, states.batch, labels, kinds=kind, states=trace).table
+    last = table[table["layer"] == states.model.n_layers - 1].set_index("measure")
     assert last.loc["probe", "estimate"] > 0.95
     assert last.loc["control task", "estimate"] > 0.95
     assert last.loc["selectivity", "high"] < 0.1
 
 
-def test_questions_are_made_of_what_their_corrupt_twins_change(asked):
-    kinds = kinds_of(asked.batch)
+def test_questions_are_made_of_what_their_corrupt_twins_change(states):
+    kinds = kinds_of(states.batch)
     same = [(a, b) for a in range(N) for b in range(a) if kinds[a] == kinds[b]]
-    places = asked.batch.positions["corrupted"]
+    places = states.batch.positions["corrupted"]
     assert len(set(kinds)) > 5
     for a, b in same[:20]:
-        assert torch.equal(asked.batch.clean[a, places[a]], asked.batch.clean[b, places[b]])
+        assert torch.equal(states.batch.clean[a, places[a]], states.batch.clean[b, places[b]])
 
 
 def run_of(model, batch):
-    return questions(model, batch, reading=TrajectoryReading(sampler=probe.Sampler("random"), seed=3))
+    return answer_states(model, batch, reading=TrajectoryReading(sampler=probe.Sampler("random"), seed=3))
 
 
 def test_across_steps_a_probe_is_held_against_counting_masks():
     model, batch = asking.model_of("masked, no shift"), asking.batch_of("countdown", 60)
-    asked = run_of(model, batch)
-    hidden = probe.readings.named(asked.reading).view(model, batch).hidden
-    assert mask_count(asked).tolist() == hidden.sum(1).tolist()
+    states = run_of(model, batch)
+    hidden = probe.readings.named(states.reading).view(model, batch).hidden
+    assert mask_count(states).tolist() == hidden.sum(1).tolist()
     labels = [bool(fact) for fact in RNG(0).integers(0, 2, 60)]
-    table = representation.probes(model, batch, labels, asked=asked).table
+    table = representation.probes(model, batch, labels, states=states).table
     assert {"mask count alone", "gain over the mask count"} <= set(table["measure"])
     assert table["step"].nunique() > 1
 
@@ -118,9 +118,9 @@ def test_what_the_mask_count_tells_is_no_gain():
     assert both[0] == pytest.approx(1, abs=0.05)
 
 
-def test_labels_that_do_not_fit_are_refused(asked):
+def test_labels_that_do_not_fit_are_refused(states):
     for labels in ([1] * N, [1, 2]):
         with pytest.raises(probe.ProbeError, match="at least 2 kinds"):
-            representation.probes(asked.model, asked.batch, labels, asked=asked)
+            representation.probes(states.model, states.batch, labels, states=states)
     with pytest.raises(probe.ProbeError, match="control task"):
-        representation.probes(asked.model, asked.batch, kinds=["one"] * N, asked=asked)
+        representation.probes(states.model, states.batch, kinds=["one"] * N, states=states)
