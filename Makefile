@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 TOKENIZERS := $(VENV)/tokenizers/.installed
 
-.PHONY: demo test check lock zoo bench clean
+.PHONY: demo test check site lock zoo bench clean
 
 demo: $(INSTALLED)  ## the main job on the shipped models
 	$(BIN)/twinprobe demo
@@ -17,13 +17,16 @@ demo: $(INSTALLED)  ## the main job on the shipped models
 test: $(INSTALLED_DEV) $(TOKENIZERS)  ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
 
-check: $(INSTALLED_DEV)  ## style and types
+check: $(INSTALLED_DEV) site  ## style, types and docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+site: $(INSTALLED_DEV)  ## the docs as a website, in .venv/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 bench: $(INSTALLED_DEV)  ## the benchmarks, each of which prints a table
-	for bench in $(filter-out %/frame.py %/figure.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$bench; done
+	for bench in tests/benchmarks/*.py; do $(BIN)/python $$bench; done
 
 # In the order in which each starts from those before it. Of the last ones the curve alone is kept.
 ZOO := ar ar-cpt ar-seed2 masked masked-seed2 masked-noshift masked-abrupt block fluid flow flow-scratch flow-map \
@@ -51,7 +54,7 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[app]'
 	touch $@
 
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/pip

@@ -1,4 +1,4 @@
-"""What installed packages declare for others to find: entry points, by the name of their group.
+"""What is installed beside the project: what other packages declare for it to find, and the optional ones it can use.
 
 A package of one's own adds a paradigm, a task or an architecture by one line of its pyproject.toml, and no file of the
 project is touched:
@@ -9,17 +9,35 @@ project is touched:
 The entry's name is the name that users write. `Installed` is the mapping of such names to things: the project's own
 first, then those of others, each imported when it is first asked for. Looking through all distributions takes some
 milliseconds, so it is done only for a name that is not one of the project's own, and to list them all.
+
+Streamlit, TransformerLens, nnsight and Ray are extras: `optional` imports one where it is used, or says which extra
+brings it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import EntryPoint, distributions
+from types import ModuleType
 from typing import Generic, TypeVar
 
 from probe.errors import ProbeError
 
 Thing = TypeVar("Thing")
+
+
+def optional(package: str, extra: str, wanted: str) -> ModuleType:
+    """An optional package, imported; without it, an error that says what to install for what was `wanted`."""
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as problem:
+        raise ProbeError(
+            wanted,
+            expected=f"the package {package}",
+            found=f"no module named {problem.name!r}",
+            remedy=f"pip install 'twinprobe[{extra}]'",
+        ) from None
 
 
 def entries(group: str) -> set[EntryPoint]:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from probe.errors import TraceError, nearest
+from probe.installed import optional
 from probe.paradigms.canvas import Canvas
 from probe.tracing import fingerprint
 from probe.tracing.editing import announce, open_edits
@@ -166,6 +167,8 @@ class _Regions:
                 found=repr(tracer),
                 remedy='Pass tracer="nnsight", or leave remote out.',
             )
+        if tracer != "hooks":
+            optional(tracer, "tracers", f"tracer={tracer!r}")
         self.model, self.run, self.asked, self.options = model, run, asked, options
         self.tracer = import_module(f"probe.tracing.tracers.{tracer}")
 

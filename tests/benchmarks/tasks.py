@@ -1,11 +1,13 @@
-"""How fast each task makes examples, for the shipped vocabulary: python tests/benchmarks/tasks.py [--n 10000]
+"""How fast each task makes examples: `python tests/benchmarks/tasks.py [n]` prints a table for the shipped vocabulary.
 
 Seconds are CPU time of one thread; each row has a process of its own, so that nothing is remembered from another.
 """
 
 from __future__ import annotations
 
-from frame import alone, arguments, main, seconds, show
+import subprocess
+import sys
+import time
 
 from probe.tasks import TASKS, task, vocabulary
 
@@ -20,19 +22,20 @@ VARIANTS: list[tuple[str, dict]] = [
 ]
 
 
-def run() -> None:
-    options = arguments(__doc__, n=10_000)
-    rows = (alone(__file__, "row", name=name, knobs=knobs, n=options.n) for name, knobs in VARIANTS)
-    show("How fast each task makes examples", rows, options.markdown)
+def main(n: int = 10_000) -> None:
+    print("| task | knobs | examples | CPU seconds |\n|---|---|---|---|")
+    for row in range(len(VARIANTS)):
+        print(subprocess.check_output([sys.executable, __file__, str(n), str(row)], text=True), end="", flush=True)
 
 
-def row(name: str, knobs: dict, n: int) -> dict[str, str]:
-    tokenizer, found = vocabulary.shipped(), []
-    make = task(name, **knobs).examples
-    took = seconds(lambda: found.append(make(tokenizer, n, split="train", fewer=True)))
-    told = ", ".join(f"{knob}={value}" for knob, value in knobs.items())
-    return {"task": name, "knobs": told, "examples": f"{len(found[0]):,}", "CPU seconds": f"{took:.2f}"}
+def measure(n: int, row: int) -> None:
+    name, knobs = VARIANTS[row]
+    tokenizer = vocabulary.shipped()
+    start = time.process_time()
+    found = len(task(name, **knobs).examples(tokenizer, n, split="train", fewer=True))
+    seconds = time.process_time() - start
+    print(f"| {name} | {', '.join(f'{k}={v}' for k, v in knobs.items())} | {found:,} | {seconds:.2f} |")
 
 
 if __name__ == "__main__":
-    main(run, row=row)
+    (main if len(sys.argv) < 3 else measure)(*map(int, sys.argv[1:]))

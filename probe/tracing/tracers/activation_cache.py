@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from probe.errors import TraceError
+from probe.installed import optional
 from probe.tracing.sites import SITES, Site
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ def view_of_lens(one: Site, found: Tensor) -> Tensor:
 
 def to_activation_cache(trace: xarray.Dataset, model: Any = None) -> Any:
     """A trace of one step as an `ActivationCache`. `model` is the bridge that some of its methods want."""
-    from transformer_lens import ActivationCache
-
+    lens = optional("transformer_lens", "tracers", "an ActivationCache")
     if "step" in trace.dims:
         raise TraceError(
             "trace",
@@ -65,7 +65,7 @@ def to_activation_cache(trace: xarray.Dataset, model: Any = None) -> Any:
         for layer in layers:
             values = array.sel(layer=layer).values if one.layered else array.values
             tensors[lens_name(one, layer)] = view_of_lens(one, torch.from_numpy(values))
-    return ActivationCache(tensors, model)
+    return lens.ActivationCache(tensors, model)
 
 
 def from_activation_cache(cache: Mapping[str, Tensor]) -> xarray.Dataset:
