@@ -77,8 +77,7 @@ def answer(low: float, high: float, sign: int, threshold: float = 0.0) -> str:
 
 def explained(evidence: Evidence, hypothesis: Hypothesis) -> str:
     """Which controls account for a figure that was found; empty where none does."""
-    verdict = answer(evidence.low, evidence.high, hypothesis.sign, hypothesis.threshold)
-    if verdict not in (SUPPORTED, CONTRADICTED):
+    if answer(evidence.low, evidence.high, hypothesis.sign, hypothesis.threshold) not in (SUPPORTED, CONTRADICTED):
         return ""
     controls, side = evidence.controls, 1 if evidence.low > hypothesis.threshold else -1
     if hypothesis.threshold:  # a likeness: what it takes account of is that something was lost
@@ -128,7 +127,7 @@ def verdict(evidence: Mapping[str, Evidence], *, pair: str = "", missing: Mappin
             )
     rows = [_row(one, evidence.get(one.name), (missing or {}).get(one.name, "")) for one in HYPOTHESES]
     table = _corrected(pd.DataFrame(rows))
-    counts = table.loc[~table["rival"], "verdict"].value_counts()
+    counts = table.loc[~table["rival"], "answer"].value_counts()
     told = ", ".join(
         f"{counts[answer]} {answer}"
         for answer in (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED)
@@ -154,9 +153,9 @@ def _corrected(table: pd.DataFrame) -> pd.DataFrame:
     error = (table["high"] - table["low"]) / (2 * 1.959964)
     away = (table["estimate"] - table["null"]).abs() / error.where(error > 0, np.nan)
     q = adjusted(2 * ndtr(-away.to_numpy()))
-    decided = table["verdict"].isin([SUPPORTED, CONTRADICTED]).to_numpy()
+    decided = table["answer"].isin([SUPPORTED, CONTRADICTED]).to_numpy()
     table = table.assign(q=q)
-    table.loc[decided & (q >= LEVEL), ["verdict", "explained_by"]] = [UNDECIDED, ""]
+    table.loc[decided & (q >= LEVEL), ["answer", "explained_by"]] = [UNDECIDED, ""]
     return table
 
 
@@ -165,17 +164,17 @@ def _beside(controls: Mapping[str, Evidence]) -> dict[str, list[float]]:
 
 
 def _row(one: Hypothesis, found: Evidence | None, missing: str) -> dict[str, Any]:
-    named = {"hypothesis": one.name, "claim": one.claim, "written": one.written, "sign": one.sign}
+    named = {"hypothesis": one.name, "statement": one.statement, "written": one.written, "sign": one.sign}
     named |= {"source": one.source, "rival": one.rival, "null": one.threshold}
     texts = dict.fromkeys(("explained_by", "controls", "settings", "note"), "")
     if found is None:
         nothing = dict.fromkeys(("estimate", "low", "high"), np.nan)
-        return {**named, **nothing, "n": 0, "tasks": 0, "verdict": NOT_MEASURED, **texts, "note": missing}
+        return {**named, **nothing, "n": 0, "tasks": 0, "answer": NOT_MEASURED, **texts, "note": missing}
     figures = {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n, "tasks": found.tasks}
     texts["explained_by"] = explained(found, one)
     texts["controls"] = "; ".join(f"{name} {_shown(of)}" for name, of in found.controls.items())
     texts["settings"] = ", ".join(f"{count} {name}" for name, count in found.settings.items() if count)
-    return {**named, **figures, "verdict": answer(found.low, found.high, one.sign, one.threshold), **texts}
+    return {**named, **figures, "answer": answer(found.low, found.high, one.sign, one.threshold), **texts}
 
 
 def _shown(one: Evidence) -> str:

@@ -159,7 +159,7 @@ class Tables:
         budget = rows.groupby("task")["K"].transform(lambda of: pd.factorize(of)[0])  # graphs differ in their K
         cells = [of_setting(part) for _, part in rows.groupby([budget, "prompts", "steps"])]
         count = Counter(answer(one.low, one.high, 1) for one in cells if one is not None)
-        return {verdict: count[verdict] for verdict in (SUPPORTED, CONTRADICTED, UNDECIDED)}
+        return {given: count[given] for given in (SUPPORTED, CONTRADICTED, UNDECIDED)}
 
     def lookahead(self) -> Evidence | None:
         return _mean(self.rows("lookahead", measure="Δ FLI", scope="global"))

@@ -1,4 +1,4 @@
-"""The hypotheses: each a claim, the figure it is held against, and the side of the threshold that it claims.
+"""The hypotheses: each a statement, the figure that decides it, and the side of a threshold where the figure must lie.
 
 They were written down before anything was measured, Mechanism Shift's own first, then rival findings (`rival`).
 """
@@ -12,10 +12,10 @@ _SHIFT = "Mechanism Shift (2601.14758)"
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A claim as a side of a threshold: `sign` 1 is above it, -1 below."""
+    """A statement as a side of a threshold: `sign` 1 says that the figure lies above it, -1 below."""
 
     name: str
-    claim: str
+    statement: str
     figure: str
     sign: int
     threshold: float = 0.0

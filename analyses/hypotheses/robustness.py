@@ -1,15 +1,15 @@
-"""Robustness: does a verdict hold at another choice of prompts, another K, another number of decoding steps?
+"""Robustness: does an answer hold at another choice of prompts, another K, another number of decoding steps?
 
-"The twin computes earlier" is one figure at one setting, and settings are many. Here the same differences are taken at
-each: over resamples of the prompts, circuit budgets K, and decoding budgets (steps). A verdict that holds at one of
-them only is said to.
+"The twin computes earlier" is one figure at one setting, and there are many settings. Here the same difference is
+measured at each of them: on random halves of the prompts, at several circuit budgets K, and at several numbers of
+decoding steps. Where an answer holds at one setting only, the result names that setting.
 
     cells = [*over_budgets(ar, diffusion, ks=(50, 200, None), halves=4)]
     cells += [Cell(ar, diffusion, steps=steps) for steps, (ar, diffusion) in by_steps.items()]
     grid(cells).figure()
 
-Cells are not independent looks: they share prompts. So nothing is averaged over them; each has its own interval, and
-what is counted is how many say the same.
+Cells share prompts, so they are not independent. Nothing is averaged over them: each has its own interval, and the
+result counts how many give the same answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +32,6 @@ from analyses.hypotheses.controls import MEASURES
 from analyses.hypotheses.decision import (
     CONTRADICTED,
     SUPPORTED,
-    UNDECIDED,
     answer,
 )
 from analyses.result import Result
@@ -79,21 +77,19 @@ def grid(cells: Iterable[Cell], measures: Mapping[str, Measure] = MEASURES, *, s
         two = scores_of(cell.ar, _k(cell.ar, cell.k)), scores_of(cell.diffusion, _k(cell.diffusion, cell.k))
         for name, make in measures.items():
             found = change(make, *two).row(p=True)
-            setting = {"prompts": cell.prompts, "K": _said(cell.k), "steps": _said(cell.steps)}
-            verdict = answer(found["low"], found["high"], sign)
+            setting = {"prompts": cell.prompts, "K": _budget(cell.k), "steps": _budget(cell.steps)}
             about = {"task": two[0].task, "scope": two[0].scope, "measure": f"Δ {name}"}
-            rows.append({**about, **setting, **found, "verdict": verdict})
+            rows.append({**about, **setting, **found, "answer": answer(found["low"], found["high"], sign)})
     table = pd.DataFrame(rows)
     table["setting"] = table["prompts"] + " prompts, steps " + table["steps"]
     return Result(
         name="robustness",
         table=table,
         title="Does it hold at other settings?",
-        caption="Each cell is the diffusion model's figure less its AR twin's at one choice of prompts, circuit "
-        "budget K "
-        "and decoding steps; a dot marks those whose 95% interval leaves 0 out. " + " ".join(said(table)),
+        caption="Each cell is the diffusion model's figure less its AR twin's at one choice of prompts, circuit budget K "
+        "and decoding steps; a dot marks those whose 95% interval leaves 0 out. " + " ".join(sentences(table)),
         drawing="robustness",
-        about={"said": said(table), "sign": sign, "axes": {"x": "K", "y": "setting", "facet": "panel"}},
+        about={"sentences": sentences(table), "sign": sign, "axes": {"x": "K", "y": "setting", "facet": "panel"}},
     )
 
 
@@ -101,12 +97,12 @@ def _k(circuit: Circuit | Scores, k: int | None) -> int | None:
     return None if isinstance(circuit, Scores) else k
 
 
-def _said(budget: int | None) -> str:
+def _budget(budget: int | None) -> str:
     return ALL if budget is None else str(budget)
 
 
-def said(table: pd.DataFrame) -> list[str]:
-    """For each task and measure, in words: what is found, and where it is not."""
+def sentences(table: pd.DataFrame) -> list[str]:
+    """One sentence for each task and measure: the answer, and at how many settings it holds."""
     return [
         f"{task}, {measure}: {_in_words(part)}"
         for (task, measure), part in table.groupby(["task", "measure"], sort=False)  # type: ignore[misc]  # a pair
@@ -114,32 +110,22 @@ def said(table: pd.DataFrame) -> list[str]:
 
 
 def _in_words(part: pd.DataFrame) -> str:
-    count = Counter(part["verdict"])
-    decided = [verdict for verdict in (SUPPORTED, CONTRADICTED) if count[verdict]]
-    if not decided:
-        return f"undecided at all {len(part)} settings."
-    if len(decided) == 2:
-        return (
-            f"no one answer: {count[SUPPORTED]} of {len(part)} settings support it, {count[CONTRADICTED]} contradict."
-        )
-    verdict = decided[0]
-    if count[verdict] == len(part):
-        return f"{verdict} at all {len(part)} settings."
-    return f"{verdict} at {count[verdict]} of {len(part)} settings, else undecided{_only(part, verdict)}."
+    count, total = Counter(part["answer"]), len(part)
+    if not count[SUPPORTED] and not count[CONTRADICTED]:
+        return f"undecided at all {total} settings."
+    if count[SUPPORTED] and count[CONTRADICTED]:
+        return f"no one answer: {count[SUPPORTED]} of {total} settings support it, {count[CONTRADICTED]} contradict."
+    decided = SUPPORTED if count[SUPPORTED] else CONTRADICTED
+    if count[decided] == total:
+        return f"{decided} at all {total} settings."
+    return f"{decided} at {count[decided]} of {total} settings, else undecided{_only(part, decided)}."
 
 
-def _only(part: pd.DataFrame, verdict: str) -> str:
-    """If one value of a setting is alone in giving a verdict, which."""
-    told: list[str] = []
+def _only(part: pd.DataFrame, decided: str) -> str:
+    """Which value of a setting, if one value alone, gives this answer."""
+    alone: list[str] = []
     for setting in SETTINGS:
-        values, where = part[setting].unique(), part.loc[part["verdict"] == verdict, setting].unique()
+        values, where = part[setting].unique(), part.loc[part["answer"] == decided, setting].unique()
         if len(values) > 1 and len(where) == 1:
-            told.append(f"{setting} = {where[0]}")
-    return f" (only at {' and '.join(told)})" if told else ""
-
-
-def holds(table: pd.DataFrame, measure: str, task: str | None = None) -> dict[str, Any]:
-    """How many settings say what, for one measure: what a verdict quotes."""
-    chosen = (table["measure"] == measure) & ((table["task"] == task) | (task is None))
-    count = Counter(table.loc[chosen, "verdict"])
-    return {verdict: count[verdict] for verdict in (SUPPORTED, CONTRADICTED, UNDECIDED)}
+            alone.append(f"{setting} = {where[0]}")
+    return f" (only at {' and '.join(alone)})" if alone else ""

@@ -54,7 +54,7 @@ def verdict(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
             shown = {"name": _TOLD.get(name, name), "text": mine["told"], "legendgroup": symbol}
             figure.add_trace(_points(placed, mine["line"] + 0.28, marker, **shown, showlegend=name in _TOLD))
     for answer, (colour, symbol) in _ANSWERS.items():
-        if len(mine := table.loc[table["verdict"] == answer, :]):
+        if len(mine := table.loc[table["answer"] == answer, :]):
             placed = _placed(mine, scale[mine["line"]])
             placed["x"] = placed["x"].fillna(0.0)
             told = [_told(row) for row in mine.to_dict("records")]
@@ -128,7 +128,7 @@ def _points(placed: dict[str, Any], y: pd.Series, marker: dict[str, Any], name: 
 
 def _label(row: Mapping[Any, Any]) -> str:
     mark = "rival: " if row["rival"] else ""
-    return f"{mark}{escape(row['claim'])}<br><sup>{escape(row['written'])}</sup>"
+    return f"{mark}{escape(row['statement'])}<br><sup>{escape(row['written'])}</sup>"
 
 
 def _numbers(row: Mapping[Any, Any]) -> str:
@@ -136,7 +136,7 @@ def _numbers(row: Mapping[Any, Any]) -> str:
         return f"not measured<br><sup>{escape(row.get('note') or '')}</sup>"
     by = f"; explained by {escape(row['explained_by'])}" if row["explained_by"] else ""
     figures = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
-    return f"{figures}<br><sup>{escape(row['verdict'])}{by}</sup>"
+    return f"{figures}<br><sup>{escape(row['answer'])}{by}</sup>"
 
 
 def _told(row: Mapping[Any, Any]) -> str:
@@ -144,7 +144,7 @@ def _told(row: Mapping[Any, Any]) -> str:
     settings = f"<br>settings: {escape(row['settings'])}" if row["settings"] else ""
     figures = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}], n = {row['n']} × {row['tasks']} tasks"
     beside = "".join(f"<br>{escape(one)}" for one in row["controls"].split("; ")) if row["controls"] else ""
-    return f"{escape(row['verdict'])}: {figures}{by}{settings}{beside}<br>{escape(row['source'])}"
+    return f"{escape(row['answer'])}: {figures}{by}{settings}{beside}<br>{escape(row['source'])}"
 
 
 @drawing("robustness")

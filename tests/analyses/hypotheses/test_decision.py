@@ -73,16 +73,16 @@ def test_the_decomposition_adds_up_and_knows_the_seed():
 
 
 def test_robust_everywhere_and_at_one_setting_only():
-    everywhere = grid(over_budgets(AR, DIFFUSION, halves=2), {"FLI": statistic.index_of})
-    assert everywhere.about["said"] == ["a global task, Δ FLI: supported at all 3 settings."]
+    everywhere = grid(over_budgets(AR, DIFFUSION, halves=2), {"FLI": tables.index_of})
+    assert everywhere.about["sentences"] == ["a global task, Δ FLI: supported at all 3 settings."]
     cells = [Cell(AR, DIFFUSION, k=50), Cell(AR, model(MEANS, "diffusion", 7), k=100)]
-    once = grid(cells, {"FLI": statistic.index_of})
-    assert once.about["said"] == [
+    once = grid(cells, {"FLI": tables.index_of})
+    assert once.about["sentences"] == [
         "a global task, Δ FLI: supported at 1 of 2 settings, else undecided (only at K = 50)."
     ]
-    both = grid([Cell(AR, DIFFUSION), Cell(DIFFUSION, AR, steps=4)], {"FLI": statistic.index_of})
-    assert "no one answer" in both.about["said"][0]
-    assert "no one answer" in both.caption
+    both = grid([Cell(AR, DIFFUSION), Cell(DIFFUSION, AR, steps=4)], {"FLI": tables.index_of})
+    assert "no one answer" in both.about["sentences"][0]
+    assert "no one answer" in both.reads
     assert len(once.figure().data) == 1
 
 
@@ -112,7 +112,7 @@ def test_a_control_explains_what_it_shows_too():
     }
     for expected, controls in cases.items():
         judged = verdict({"did": replace(found, controls=controls)})
-        assert row(judged, "did")["verdict"] == SUPPORTED
+        assert row(judged, "did")["answer"] == SUPPORTED
         assert row(judged, "did")["explained_by"] == expected
 
 
@@ -120,9 +120,9 @@ def test_thresholds_were_written_down():
     judged = verdict(
         {"local retention": Evidence(0.4, 0.3, 0.45, 50), "global retention": Evidence(0.4, 0.3, 0.45, 50)}
     )
-    assert row(judged, "local retention")["verdict"] == CONTRADICTED
-    assert row(judged, "global retention")["verdict"] == SUPPORTED
-    assert row(judged, "did")["verdict"] == NOT_MEASURED
+    assert row(judged, "local retention")["answer"] == CONTRADICTED
+    assert row(judged, "global retention")["answer"] == SUPPORTED
+    assert row(judged, "did")["answer"] == NOT_MEASURED
     assert len(judged.table) == len(HYPOTHESES)
     drawn = {trace.name: trace for trace in judged.figure().data}
     assert drawn[SUPPORTED].x[0] > 0 > drawn[CONTRADICTED].x[0]  # right of the middle is as claimed
@@ -152,11 +152,11 @@ def test_an_answer_has_to_stand_among_all_that_were_asked():
     """One interval in fifteen that just leaves its threshold out is what chance would do."""
     barely, nothing = Evidence(0.2, 0.001, 0.399, 50), Evidence(0.0, -0.2, 0.2, 50)
     differences = [one.name for one in HYPOTHESES if not one.threshold]
-    assert row(verdict({"did": barely}), "did")["verdict"] == SUPPORTED
+    assert row(verdict({"did": barely}), "did")["answer"] == SUPPORTED
     among = verdict(dict.fromkeys(differences, nothing) | {"did": barely})
-    assert row(among, "did")["verdict"] == UNDECIDED
+    assert row(among, "did")["answer"] == UNDECIDED
     clearly = verdict(dict.fromkeys(differences, nothing) | {"did": Evidence(0.2, 0.1, 0.3, 50)})
-    assert row(clearly, "did")["verdict"] == SUPPORTED
+    assert row(clearly, "did")["answer"] == SUPPORTED
 
 
 NAMES = {"ar": "ar", "diffusion": "diffusion", "ar-cpt": "cpt", "masked-seed2": "again"}
@@ -179,7 +179,7 @@ def test_evidence_is_gathered_from_tables():
         scope: part(result, "total")["estimate"] for scope, result in zip(("global", "local"), results, strict=False)
     }
     assert row(judged, "did")["estimate"] == pytest.approx(shift["global"] - shift["local"])
-    assert row(judged, "did")["verdict"] == SUPPORTED
+    assert row(judged, "did")["answer"] == SUPPORTED
     assert row(judged, "did")["explained_by"] == "more training"
     assert row(judged, "did")["tasks"] == 2
     assert set(found.evidence["did"].controls) == {
@@ -189,7 +189,7 @@ def test_evidence_is_gathered_from_tables():
     assert row(judged, "global front-loading")["settings"] == "1 supported"
     assert row(judged, "did")["settings"] == "1 supported"
     assert row(judged, "spread")["tasks"] == 2
-    assert row(judged, "local retention")["verdict"] == NOT_MEASURED
+    assert row(judged, "local retention")["answer"] == NOT_MEASURED
     assert row(judged, "local retention")["note"] == "needs overlap"
 
 
