@@ -1,16 +1,16 @@
-"""A circuit: how much every edge and node of a model matters to its answer, and what was asked to find that out.
+"""A circuit: how much each edge and node of a model matters to its answer, and what the model was asked.
 
     circuit.edges          source, target, score, and the layers and kinds at both ends; strongest first
     circuit.nodes          node, layer, head, kind, score
     circuit.top(1000)      the strongest edges; `circuit.mask(1000)` says the same as a matrix
     circuit.importance(k)  each node's sum over the edges that it has among the strongest k
     circuit.per_example    (examples, nodes): the nodes' scores prompt by prompt, to resample without another pass
-    circuit.weighted(w)    the same circuit, had the examples other weights; needs per-example edges
-    circuit.joined()       the same circuit with what roles and directions split put together again
+    circuit.weighted(w)    the edge scores under other weights of the examples; needs per-example edges
+    circuit.joined()       the same circuit with the parts of edges split by position role or direction added up
 
-A score is how much the answer's metric would change, to first order (or exactly, by patching), if the edge carried what
-it carries in the corrupt run: (z_corrupt - z_clean) · ∂M/∂input. *Negative scores help the answer, positive ones hurt
-it.* Scores are means over examples. The matrix behind the table is `scores` (sources × targets, 0 where there is no
+A score is how much the answer's metric changes if the edge carries what it carries in the corrupt run: to first order,
+(z_corrupt - z_clean) · ∂M/∂input, or exactly, by patching. *Negative scores help the answer, positive ones hurt it.*
+Scores are means over examples. The matrix behind the table is `scores` (sources × targets, 0 where there is no
 edge), laid out by `graph`.
 """
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,11 +33,13 @@ from probe.errors import ProbeError
 By = Literal["abs", "signed"]
 
 _ARRAYS = ("scores", "per_example", "example_edges", "neurons")
+_SHOWN = 10  # edges in a notebook
+_UNSHOWN = ("other", "d_model", "from_nothing")  # of a circuit's provenance
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a circuit is a circuit of: the model, what it was asked, and how the answer was taken apart."""
+    """Where a circuit comes from: the model, what it was asked, and how the scores were made."""
 
     model: str
     paradigm: str
@@ -49,10 +52,10 @@ class Provenance:
     n: int
     seed: int  # of the batch
     scope: str = ""
-    clean: float = float("nan")  # the metric on clean questions, mean over examples
+    clean: float = float("nan")  # the metric on clean prompts, mean over examples
     corrupt: float = float("nan")
     d_model: int = 0  # the width of the stream; 0 is not known
-    from_nothing: bool = False  # of a diffusion model that no AR model's weights went into
+    from_nothing: bool = False  # the diffusion model was trained without an AR model's weights
     other: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,6 +76,20 @@ class Circuit:
     def __repr__(self) -> str:
         about = self.about
         return f"Circuit({about.model} on {about.task} [{about.reading}]: {self.graph.n_edges} edges by {about.method})"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: where the circuit comes from, and its strongest edges. Every text is escaped."""
+        about = {name: value for name, value in self.about.as_dict().items() if name not in _UNSHOWN}
+        facts = "".join(f"<tr><th>{escape(name)}</th><td>{_shown(value)}</td></tr>" for name, value in about.items())
+        top = self.top(min(_SHOWN, self.graph.n_edges)).loc[:, ["source", "target", "score"]]
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{_shown(value)}</td>" for value in row) + "</tr>"
+            for row in top.itertuples(index=False)
+        )
+        return (
+            f"<b>{escape(repr(self))}</b><table><tbody>{facts}</tbody></table>"
+            f"<table><thead><tr><th>source</th><th>target</th><th>score</th></tr></thead><tbody>{rows}</tbody></table>"
+        )
 
     @cached_property
     def edges(self) -> pd.DataFrame:
@@ -134,14 +151,14 @@ class Circuit:
         if self.example_edges is None:
             raise ProbeError(
                 "edge scores of single examples",
-                expected="a circuit attributed with example_edges=True",
-                found="one that holds their mean only",
-                remedy="Attribute again: attribute(…, example_edges=True).",
+                expected="a circuit that kept them (example_edges=True)",
+                found="one that holds their mean alone",
+                remedy="Attribute again with options=AttributionOptions(example_edges=True).",
             )
         return np.tensordot(weights, self.example_edges.astype(np.float32), axes=1)
 
     def __getitem__(self, examples: slice | NDArray) -> Circuit:
-        """The circuit of some of the examples; edge scores only follow where they are known for each."""
+        """The circuit of some of the examples; needs per-example edges."""
         edges = None if self.example_edges is None else self.example_edges[examples]
         if edges is None:
             self.weighted(np.zeros(self.n))
@@ -156,7 +173,7 @@ class Circuit:
         )
 
     def joined(self) -> Circuit:
-        """The same circuit without roles and directions: the scores of an edge's parts add up to its own."""
+        """The same circuit without position roles and directions: an edge's score is the sum of its parts'."""
         joins, edges = self.graph.joins, self.example_edges
         joined = None if edges is None else edges @ joins.astype(edges.dtype)
         return replace(self, graph=self.graph.plain, scores=self.scores @ joins, example_edges=joined)
@@ -175,8 +192,7 @@ class Circuit:
         with np.load(path, allow_pickle=False) as found:
             words = json.loads(str(found["words"]))
             arrays = {name: found[name] for name in _ARRAYS if name in found}
-        graph = Graph(**{**words["graph"], "roles": tuple(words["graph"]["roles"])})
-        return cls(graph=graph, about=Provenance(**words["about"]), **arrays)
+        return cls(graph=Graph.from_fields(words["graph"]), about=Provenance(**words["about"]), **arrays)
 
     @property
     def _to_logits(self) -> NDArray:
@@ -188,6 +204,10 @@ class Circuit:
         layer, neuron = np.divmod(np.arange(layers * width), width)
         names = [f"m{a}.n{b}" for a, b in zip(layer, neuron, strict=True)]
         return pd.DataFrame({"node": names, "layer": layer, "head": -1, "kind": "neuron"})
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
 def _refuse_more(k: int, edges: int) -> None:

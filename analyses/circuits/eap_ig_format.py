@@ -38,11 +38,11 @@ _SHARED = re.compile(r"a(?P<layer>\d+)\.h(?P<head>\d+)<(?P<kind>[kv])>")
 def write_json(circuit: Circuit, path: str | Path, mask: NDArray | None = None) -> Path:
     """The circuit as EAP-IG writes one; `mask` says which edges are in it (all, unless said)."""
     graph = circuit.graph
-    if graph.roles or graph.directions:
+    if graph.position_roles or graph.directions:
         raise ProbeError(
             "an EAP-IG graph",
-            expected="a circuit whose edges are not split by role or direction",
-            found=f"roles {graph.roles}, directions {graph.directions}",
+            expected="a circuit whose edges are not split by position role or direction",
+            found=f"position roles {graph.position_roles}, directions {graph.directions}",
             remedy="EAP-IG has no names for them: pass circuit.joined(), whose edges have the sum of their parts.",
         )
     kept = graph.valid if mask is None else mask & graph.valid
@@ -144,8 +144,8 @@ def _provenance(read: dict[str, Any]) -> Provenance:
         "d_model": int(read["cfg"].get("d_model", 0)),
     }  # fmt: skip
     known = {field.name for field in fields(Provenance)}
-    said = {name: value for name, value in read.get("twinprobe", {}).items() if name in known}
-    return Provenance(**{**unknown, **said})
+    known_of = {name: value for name, value in read.get("twinprobe", {}).items() if name in known}
+    return Provenance(**{**unknown, **known_of})
 
 
 def _unreadable(path: str | Path, expected: str, found: str) -> ProbeError:

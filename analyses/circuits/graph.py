@@ -1,4 +1,4 @@
-"""The graph of a transformer: who writes to the residual stream, who reads from it, and which reads come after a write.
+"""The graph of a transformer: what writes to the residual stream, what reads from it, and which read follows a write.
 
 Every node is a *source*, whose output is added to the residual stream: the input (token embeddings), each attention
 head, each MLP. A *target* is a place where the stream is read: the query, key or value projection of a head, an MLP,
@@ -11,18 +11,18 @@ queries several query heads share a key and a value head. That is one read, so i
 `a3.h1<v>` the number counts key-value heads (as `head` does in an edit of `k` or `v`). `feeds` says which nodes a
 target belongs to; in a model without grouped queries it is the head of the same name.
 
-Two options make finer graphs of the same shape. With `roles` a target is split by the position at which it reads, named
-as the task names its positions: `a3.h1<q>@answer`. Since an edge stays at its position, an edge's score is the sum of
-its roles'. With `directions` keys and values are split by who looks at them: queries at the same place or after it
-(`a3.h1<k>`), or before it (`a3.h1<k>@from_right`): what no causal model has.
+Two options make finer graphs. With `position_roles` a target is split by the position at which it reads, named as the
+task names its positions: `a3.h1<q>@answer`. An edge stays at its position, so its score is the sum over its roles. With
+`directions` keys and values are split by the query that looks at them: one at the same place or after it (`a3.h1<k>`),
+or one before it (`a3.h1<k>@from_right`), which no causal model has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,7 @@ class Target:
     kind: Kind
     layer: int
     head: int | None = None
-    role: str | None = None
+    position_role: str | None = None
     from_right: bool = False
 
     def __str__(self) -> str:
@@ -53,22 +53,30 @@ class Target:
             name = "logits"
         else:
             name = f"m{self.layer}" if self.head is None else f"a{self.layer}.h{self.head}<{self.kind}>"
-        return "@".join([name, *([FROM_RIGHT] if self.from_right else []), *([self.role] if self.role else [])])
+        return "@".join(
+            [name, *([FROM_RIGHT] if self.from_right else []), *([self.position_role] if self.position_role else [])]
+        )
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The graph of a shape. `roles` are names of positions, of which the last takes all that have no other name."""
+    """The graph of a shape. `position_roles` name positions; the last of them takes all positions without a name."""
 
     n_layers: int
     n_heads: int
     n_kv_heads: int
-    roles: tuple[str, ...] = ()
+    position_roles: tuple[str, ...] = ()
     directions: bool = False
 
     @classmethod
-    def of(cls, model: Model, *, roles: tuple[str, ...] = (), directions: bool = False) -> Graph:
-        return cls(model.n_layers, model.n_heads, model.n_kv_heads, roles, directions)
+    def of(cls, model: Model, *, position_roles: tuple[str, ...] = (), directions: bool = False) -> Graph:
+        return cls(model.n_layers, model.n_heads, model.n_kv_heads, position_roles, directions)
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Graph:
+        """A graph as `dataclasses.asdict` wrote it; files made before 0.2 call the position roles `roles`."""
+        known = {"position_roles" if name == "roles" else name: value for name, value in fields.items()}
+        return cls(**{**known, "position_roles": tuple(known.get("position_roles", ()))})
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -85,7 +93,7 @@ class Graph:
 
     @cached_property
     def layer_targets(self) -> tuple[Target, ...]:
-        """What reads at each layer, and then the logits, before roles: queries, keys, values, the MLP."""
+        """What reads at each layer (queries, keys, values, the MLP), then the logits; not split by position role."""
         each = [
             target
             for layer in range(self.n_layers)
@@ -104,11 +112,11 @@ class Graph:
 
     @cached_property
     def target_values(self) -> tuple[Target, ...]:
-        """All that reads, one role after the other."""
+        """All that reads, one position role after the other."""
         plain = self.layer_targets
         return tuple(
             Target(one.kind, one.layer, one.head, role, one.from_right)
-            for role in self.roles or (None,)
+            for role in self.position_roles or (None,)
             for one in plain
         )
 
@@ -118,19 +126,19 @@ class Graph:
         return tuple(map(str, self.target_values))
 
     @property
-    def reads_per_layer(self) -> int:
+    def qkv_per_layer(self) -> int:
         """How many targets an attention layer has."""
         return self.n_heads + 2 * self.n_kv_heads * (1 + self.directions)
 
-    def reads(self, layer: int) -> slice:
+    def qkv_targets(self, layer: int) -> slice:
         """An attention layer's targets among `layer_targets`."""
-        start = layer * (self.reads_per_layer + 1)
-        return slice(start, start + self.reads_per_layer)
+        start = layer * (self.qkv_per_layer + 1)
+        return slice(start, start + self.qkv_per_layer)
 
-    def read_of_mlp(self, layer: int) -> int:
-        return self.reads(layer).stop
+    def mlp_target(self, layer: int) -> int:
+        return self.qkv_targets(layer).stop
 
-    def writes(self, layer: int) -> slice:
+    def head_sources(self, layer: int) -> slice:
         """A layer's heads among the sources; its MLP comes right after them."""
         start = 1 + layer * (self.n_heads + 1)
         return slice(start, start + self.n_heads)
@@ -150,9 +158,9 @@ class Graph:
         count = [
             len(self.sources)
             if one.kind == "logits"
-            else self.writes(one.layer).stop
+            else self.head_sources(one.layer).stop
             if one.kind == "mlp"
-            else self.writes(one.layer).start
+            else self.head_sources(one.layer).start
             for one in self.target_values
         ]
         return np.array(count)
@@ -177,7 +185,7 @@ class Graph:
 
     @property
     def plain(self) -> Graph:
-        """The same graph without roles and directions."""
+        """The same graph without position roles and directions."""
         return Graph(self.n_layers, self.n_heads, self.n_kv_heads)
 
     @cached_property

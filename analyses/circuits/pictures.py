@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analyses import statistics
 from analyses.circuits.circuit import By, Circuit
-from analyses.circuits.comparison.compare import asked
+from analyses.circuits.comparison.compare import facts_of
 from analyses.circuits.selection import How, select
 from analyses.result import Result
 
@@ -37,7 +37,7 @@ def picture(*circuits: Circuit, ks: Sequence[int] = SHOWN, how: How = "top", by:
         caption="Each line is an edge of the circuit, from the node that writes to the one that reads, layers upward. "
         "Its width is |score|; blue helps the answer, vermilion hurts it. A node is as large as the sum of its edges.",
         drawing="circuit_graph",
-        about={**asked(circuits[0]), **_shape(circuits[0]), "ks": ks},
+        about={**facts_of(circuits[0]), **_shape(circuits[0]), "ks": ks},
     )
 
 
@@ -53,7 +53,7 @@ def importance(*circuits: Circuit, k: int | None = None, resamples: int = 1000, 
         caption="The sum of the scores of a node's edges, in and out. Blue helps the answer, vermilion hurts it; "
         "colours go by the square root, since a few nodes have most of it. A dot: the interval leaves 0 out.",
         drawing="circuit_heatmap",
-        about={**asked(circuits[0]), **_shape(circuits[0]), "k": k, "resamples": resamples, "seed": seed},
+        about={**facts_of(circuits[0]), **_shape(circuits[0]), "k": k, "resamples": resamples, "seed": seed},
     )
 
 

@@ -103,7 +103,7 @@ def uniform(graph: Graph, k: int, draws: int, *, seed: int = 0) -> NDArray[np.bo
 def blocks(graph: Graph) -> NDArray[np.int_]:
     """A number for each cell: two edges share it if they go between the same kinds of node in the same layers."""
     sources = list(zip(graph.source_layers.tolist(), graph.source_kinds.tolist(), strict=True))
-    targets = [(one.layer, one.kind, one.role, one.from_right) for one in graph.target_values]
+    targets = [(one.layer, one.kind, one.position_role, one.from_right) for one in graph.target_values]
     row, column = (np.array([list(dict.fromkeys(names)).index(name) for name in names]) for names in (sources, targets))
     return row[:, None] * (column.max() + 1) + column
 

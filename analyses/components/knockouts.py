@@ -33,8 +33,8 @@ from torch import Tensor
 from analyses.circuits.attribution.ablation import Ablation
 from analyses.circuits.attribution.batching import in_chunks
 from analyses.circuits.attribution.metrics import Metric, metric_of
-from analyses.circuits.attribution.node_outputs import Writes, writes_of
-from analyses.circuits.attribution.prompts import Questions
+from analyses.circuits.attribution.node_outputs import NodeOutputs, outputs_of
+from analyses.circuits.attribution.prompts import PromptPairs
 from analyses.circuits.graph import Graph
 from analyses.components.partial_forward import Whole
 from analyses.components.scores import KINDS, Scores
@@ -52,10 +52,10 @@ _HELD = {"cpu": 2**28, "cuda": 2**33}  # bytes, of whole passes and what stands 
 
 @dataclass(eq=False)
 class Knockouts:
-    """A model, its questions, and all that was found about them so far."""
+    """A model, its prompts, and all that was found about them so far."""
 
     model: Model
-    questions: Questions
+    prompts: PromptPairs
     ablation: Ablation
     measure: Metric
     nodes: pd.DataFrame  # node, layer, head, kind: a row a component
@@ -64,7 +64,7 @@ class Knockouts:
     examples: str = ""
     rows: int = 256
     _known: dict[bytes, NDArray] = field(default_factory=dict, repr=False)  # by mask: of each example, NaN if not run
-    _begun: tuple[slice, Whole, Writes] | None = field(default=None, repr=False)  # of the questions run last
+    _begun: tuple[slice, Whole, NodeOutputs] | None = field(default=None, repr=False)  # of the prompts run last
 
     @classmethod
     def of(
@@ -78,29 +78,29 @@ class Knockouts:
         seed: int = 0,
         rows: int | None = None,
     ) -> Knockouts:
-        questions = Questions.of(model, batch, named(reading))
+        prompts = PromptPairs.of(model, batch, named(reading))
         name, measure = metric_of(metric, batch.task)
         if name == "kl":
             with torch.no_grad():
-                questions = questions.knowing(questions.answers(model.run_trunk(questions.canvas())))
+                prompts = prompts.with_clean_logits(prompts.answer_logits(model.run_trunk(prompts.canvas())))
         graph = Graph.of(model).nodes()
         return cls(
             model=model,
-            questions=questions,
-            ablation=Ablation(questions, kind, seed),
+            prompts=prompts,
+            ablation=Ablation(prompts, kind, seed),
             measure=measure,
             nodes=graph.loc[graph["kind"].isin(KINDS), :].reset_index(drop=True),
             task=batch.task,
             scope=batch.scope,
-            examples=f"{batch.task}, seed {batch.seed}, n {questions.examples}",
-            rows=rows or max(1, _TOKENS.get(model.device.type, _TOKENS["cpu"]) // questions.slots),
+            examples=f"{batch.task}, seed {batch.seed}, n {prompts.examples}",
+            rows=rows or max(1, _TOKENS.get(model.device.type, _TOKENS["cpu"]) // prompts.slots),
         )
 
     # Masks
 
     @property
     def n(self) -> int:
-        return self.questions.examples
+        return self.prompts.examples
 
     @property
     def n_components(self) -> int:
@@ -161,42 +161,44 @@ class Knockouts:
     def _run(self, masks: Masks, asked: NDArray) -> NDArray:
         """The metric (masks × examples) where it is asked for."""
         found = np.zeros(asked.shape)
-        held = min(len(self.questions), self._held)
-        for chunk, part in in_chunks(len(self.questions), held, lambda chunk: self._on(chunk, masks, asked)):
-            weight, example = self.questions.weight[chunk].numpy(), self.questions.example[chunk].numpy()
+        held = min(len(self.prompts), self._held)
+        for chunk, part in in_chunks(len(self.prompts), held, lambda chunk: self._on(chunk, masks, asked)):
+            weight, example = self.prompts.weight[chunk].numpy(), self.prompts.example[chunk].numpy()
             np.add.at(found.T, example, (part * weight).T)
         return found
 
     def _on(self, chunk: slice, masks: Masks, asked: NDArray) -> NDArray:
-        """The metric of some questions under masks: masks × questions, 0 where nobody asks."""
-        questions = self.questions[chunk]
+        """The metric of some prompts under masks: masks × prompts, 0 where nobody asks."""
+        prompts = self.prompts[chunk]
         whole, instead = self._whole(chunk)
-        mask, question = np.nonzero(asked[:, questions.example.numpy()])
+        mask, question = np.nonzero(asked[:, prompts.example.numpy()])
         first = self._first_layer(masks)[mask]
         order = np.argsort(first, kind="stable")
-        found = np.zeros((len(masks), len(questions)))
+        found = np.zeros((len(masks), len(prompts)))
         for at in range(0, len(order), self.rows):
             now = order[at : at + self.rows]
             rows, chosen = torch.from_numpy(question[now]), torch.from_numpy(masks[mask[now]])
             with whole.begun(int(first[now].min()), rows), edit(self.model, self._edits(instead, rows, chosen)):
-                hidden = self.model.run_trunk(questions.canvas()[rows])
-            these = questions[rows]
-            found[mask[now], question[now]] = self.measure(these.answers(hidden), these.truth).float().cpu().numpy()
+                hidden = self.model.run_trunk(prompts.canvas()[rows])
+            these = prompts[rows]
+            found[mask[now], question[now]] = (
+                self.measure(these.answer_logits(hidden), these.truth).float().cpu().numpy()
+            )
         return found
 
     @property
     def _held(self) -> int:
         """Questions whose whole pass is held at a time: a stream, two writes and two in their stead for every layer."""
-        bytes_each = 5 * 4 * self.model.n_layers * self.questions.slots * self.model.d_model
+        bytes_each = 5 * 4 * self.model.n_layers * self.prompts.slots * self.model.d_model
         return max(1, _HELD.get(self.model.device.type, _HELD["cpu"]) // bytes_each)
 
-    def _whole(self, chunk: slice) -> tuple[Whole, Writes]:
-        """The whole pass of some questions, and what stands instead; the last are kept."""
+    def _whole(self, chunk: slice) -> tuple[Whole, NodeOutputs]:
+        """The whole pass of some prompts, and what stands instead; the last are kept."""
         if self._begun is None or self._begun[0] != chunk:
             self._begun = None
             self.ablation.prepare(min(chunk.stop - chunk.start, self.rows))
-            whole = Whole.of(self.model, self.questions[chunk].canvas())
-            self._begun = chunk, whole, self.ablation.instead(chunk, whole.writes)[0]
+            whole = Whole.of(self.model, self.prompts[chunk].canvas())
+            self._begun = chunk, whole, self.ablation.instead(chunk, whole.outputs)[0]
         return self._begun[1:]
 
     def _first_layer(self, masks: Masks) -> NDArray:
@@ -204,7 +206,7 @@ class Knockouts:
         layer = np.where(masks, self.nodes["layer"].to_numpy(), self.model.n_layers - 1)
         return layer.min(1)
 
-    def _edits(self, instead: Writes, rows: Tensor, masks: Tensor) -> list[Edit]:
+    def _edits(self, instead: NodeOutputs, rows: Tensor, masks: Tensor) -> list[Edit]:
         heads, edits = self.model.n_heads, []
         for layer, chosen in enumerate(masks.split(heads + 1, dim=1)):
             if chosen[:, :heads].any():
@@ -219,25 +221,25 @@ class Knockouts:
 
     @torch.no_grad()
     def norms(self) -> NDArray:
-        """How far each component's write is moved: the root mean square, over questions, of its change at all slots."""
-        total, size = np.zeros(self.n_components), min(len(self.questions), 32)
+        """How far each component's write is moved: the root mean square, over prompts, of its change at all slots."""
+        total, size = np.zeros(self.n_components), min(len(self.prompts), 32)
         self.ablation.prepare(size)
-        for start in range(0, len(self.questions), size):
-            chunk = slice(start, min(start + size, len(self.questions)))
-            clean, _ = writes_of(self.model, self.questions[chunk].canvas())
-            moved = clean.map(torch.clone).less_(self.ablation.instead(chunk, clean)[0])
+        for start in range(0, len(self.prompts), size):
+            chunk = slice(start, min(start + size, len(self.prompts)))
+            clean, _ = outputs_of(self.model, self.prompts[chunk].canvas())
+            moved = clean.map(torch.clone).minus_(self.ablation.instead(chunk, clean)[0])
             for layer in range(self.model.n_layers):
                 first = 1 + layer * (self.model.n_heads + 1)
                 whole = moved.spread(self.model, slice(None), slice(first, first + self.model.n_heads + 1))
                 total[first - 1 : first + self.model.n_heads] += whole.pow(2).sum((1, 2)).cpu().numpy()
-        return np.sqrt(total / len(self.questions))
+        return np.sqrt(total / len(self.prompts))
 
 
 @dataclass(frozen=True, eq=False)
 class Replaced(Change):
     """Other writes where a mask says so."""
 
-    instead: Tensor  # questions (× heads) × …, as a view of the site
+    instead: Tensor  # prompts (× heads) × …, as a view of the site
     rows: Tensor  # which question a row of the pass is
     chosen: Tensor  # rows (× heads)
 

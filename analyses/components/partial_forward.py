@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from analyses.circuits.attribution.node_outputs import Writes, writes_of
+from analyses.circuits.attribution.node_outputs import NodeOutputs, outputs_of
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -34,7 +34,7 @@ class Whole:
     model: Model
     entering: list[Tensor]  # per layer (rows, slots, feature)
     tupled: list[bool]  # per layer: whether the block hands on a tuple
-    writes: Writes
+    outputs: NodeOutputs
 
     @classmethod
     def of(cls, model: Model, canvas: Canvas) -> Whole:
@@ -48,8 +48,8 @@ class Whole:
         with ExitStack() as hooks:
             for block in model.blocks:
                 hooks.callback(block.register_forward_hook(keep).remove)
-            writes, _ = writes_of(model, canvas)
-        return cls(model, entering, tupled, writes)
+            outputs, _ = outputs_of(model, canvas)
+        return cls(model, entering, tupled, outputs)
 
     @contextmanager
     def begun(self, layer: int, rows: Tensor) -> Iterator[None]:

@@ -26,6 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analyses.statistics import Estimate, Statistic, magnitudes, recentred, squares
+from analyses.statistics.recentred import COUNT
 from probe.errors import ProbeError
 
 if TYPE_CHECKING:
@@ -153,8 +154,11 @@ def contrast(make: Measure, factors: Sequence[float]) -> Callable[..., Statistic
     return of
 
 
-def measured(make: Callable[..., Statistic], *several: Scores, **how: Any) -> Estimate:
-    """A measure of one model, or of several on the same examples, with its interval (see `statistics.recentred`)."""
+def measured(make: Callable[..., Statistic], *several: Scores, count: int = COUNT) -> Estimate:
+    """A measure of one model, or of several on the same examples, with its interval from `count` resamples.
+
+    `statistics.recentred` says how the interval is made.
+    """
     first, *others = several
     for other in others:
         paired(first, other)
@@ -162,15 +166,15 @@ def measured(make: Callable[..., Statistic], *several: Scores, **how: Any) -> Es
     def statistic(*values: NDArray) -> Statistic:
         return make(*[replace(one, values=moved) for one, moved in zip(several, values, strict=True)])
 
-    return recentred(statistic, *[one.values for one in several], **how)
+    return recentred(statistic, *[one.values for one in several], count=count)
 
 
-def change(make: Measure, a: Scores, b: Scores, **how: Any) -> Estimate:
+def change(make: Measure, a: Scores, b: Scores, *, count: int = COUNT) -> Estimate:
     """A measure of b less that of a."""
-    return measured(contrast(make, (-1, 1)), a, b, **how)
+    return measured(contrast(make, (-1, 1)), a, b, count=count)
 
 
-def side_by_side(make: Measure, base: Scores, *others: Scores, **how: Any) -> tuple[list[Estimate], list[Estimate]]:
+def side_by_side(make: Measure, base: Scores, *others: Scores) -> tuple[list[Estimate], list[Estimate]]:
     """A measure of every model, and its change from the first to each of the others, all from the same resamples."""
 
     def of(*several: Scores) -> Statistic:
@@ -182,7 +186,7 @@ def side_by_side(make: Measure, base: Scores, *others: Scores, **how: Any) -> tu
 
         return figures
 
-    found = measured(of, base, *others, **how)
+    found = measured(of, base, *others)
     rows = [found[at] for at in range(1 + 2 * len(others))]
     return rows[: 1 + len(others)], rows[1 + len(others) :]
 

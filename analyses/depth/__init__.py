@@ -1,14 +1,16 @@
-"""Depth: what a model loses when whole layers are left out, and what its later layers then do differently.
+"""Depth by cause: which layers carry the answer, and what later layers do with what earlier ones wrote.
 
-depth.effects(pair, batch)                  how much skipping a layer changes each later one
-depth.causal_profile(knockouts)             the share of the answer that each layer (or window of layers) carries
-depth.causal_front_loading(ar, diffusion, controls)    the front-loading index of that
-depth.targeted(…)                           the strongest components of a third of the layers, against random ones
+    causal_profile([Knockouts.of(model, batch)]).figure()           # what is lost without a layer
+    causal_front_loading(ar, diffusion, controls)                   # has that moved earlier?
+    targeted([(knockouts, scores_of(circuit))])                     # early, middle, late, beside random components
+    skip_effects(pair, batch)                                       # what leaving a layer out changes in later ones
+
+`front_loading` measures the same by attribution.
 """
 
 from __future__ import annotations
 
 from analyses.depth.knockout_profile import causal_front_loading, causal_profile, causal_scores, targeted
-from analyses.depth.layer_skipping import effects
+from analyses.depth.layer_skipping import skip_effects
 
-__all__ = ["causal_front_loading", "causal_profile", "causal_scores", "effects", "targeted"]
+__all__ = ["causal_front_loading", "causal_profile", "causal_scores", "skip_effects", "targeted"]

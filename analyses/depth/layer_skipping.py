@@ -38,7 +38,7 @@ FLOWS = ("←", "→")
 SLOTS_AT_ONCE = 8192
 
 
-def effects(
+def skip_effects(
     models: Model | Pair,
     batch: Batch,
     *,

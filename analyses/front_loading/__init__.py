@@ -1,16 +1,17 @@
-"""Front-loading: how early in the layers a model does its work, and whether its twin does it earlier.
+"""Front-loading: how early in a model its computation lies, and whether its diffusion twin has moved it.
 
-    front_loading.index(ar, diffusion).table        FLI and early mass of each model, and their differences
-    front_loading.profile(ar, diffusion).figure()   the share of attribution in each layer
-    front_loading.did({"ioi": (ar, diffusion), …})  is the difference larger on global tasks than on local ones?
-    front_loading.lookahead(prefix, one_mask)       what the tokens to the right of the answer change
-    front_loading.spans(ar, diffusion)              where edges start, and how far they reach
+    index(ar, diffusion).table          # FLI and early mass of each model, their change, W₁ between the profiles
+    profile(ar, diffusion).figure()     # the share of attribution in each layer
+    did({"ioi": (ar, diffusion), "countdown": (…)})     # more so where constraints are global?
+    spans(ar, diffusion).table          # where edges start, and how many layers they bridge
+    lookahead(prefix, one_mask).table   # earlier where the model sees the right context?
 
-All are made from circuits that were attributed before: no model runs again.
+All take circuits, or the `Scores` of a knock-out. `index_of` and `early_of` are the two figures as measures.
 """
 
 from __future__ import annotations
 
+from analyses.front_loading.statistic import early_of, index_of, profile_of, wasserstein
 from analyses.front_loading.tables import did, index, lookahead, profile, spans
 
-__all__ = ["did", "index", "lookahead", "profile", "spans"]
+__all__ = ["did", "early_of", "index", "index_of", "lookahead", "profile", "profile_of", "spans", "wasserstein"]

@@ -1,17 +1,32 @@
-"""Hypotheses: what results say of the questions that were written down before anything was measured.
+"""Hypotheses: what Mechanism Shift says of diffusion twins, written down beforehand, and what the results answer.
 
-hypotheses.gather(results, names)           the estimates that decide, from any number of results
-hypotheses.verdict(evidence)                each hypothesis: supported, contradicted or undecided, and why
-hypotheses.two_by_two(cells)                is a change the weights' doing, or the attention mask's?
-hypotheses.decomposition(ar, diffusion, controls)      more training, or what comes beyond it
-hypotheses.grid(cells)                      the same figure at other prompts and circuit sizes
+    found = gather(results, {"ar": "zoo:ar", "diffusion": "zoo:masked", "ar-cpt": "zoo:ar-cpt"})
+    verdict(found.evidence, missing=found.missing).table    # every hypothesis with its answer
+    decomposition(ar, diffusion, {"ar-cpt": cpt})           # more training, beyond training, or a seed?
+    two_by_two({("ar", "causal"): ar, …})                   # the weights, or the mask?
+    grid(over_budgets(ar, diffusion, ks=(50, 200, None)))   # the same at other prompts and budgets
+
+`HYPOTHESES` are the statements, each with the figure and the threshold that decide it.
 """
 
 from __future__ import annotations
 
 from analyses.hypotheses.controls import decomposition, two_by_two
-from analyses.hypotheses.decision import verdict
+from analyses.hypotheses.decision import Evidence, answer, verdict
 from analyses.hypotheses.evidence import gather
-from analyses.hypotheses.robustness import grid, over_budgets
+from analyses.hypotheses.preregistered import HYPOTHESES, Hypothesis
+from analyses.hypotheses.robustness import Cell, grid, over_budgets
 
-__all__ = ["decomposition", "gather", "grid", "over_budgets", "two_by_two", "verdict"]
+__all__ = [
+    "HYPOTHESES",
+    "Cell",
+    "Evidence",
+    "Hypothesis",
+    "answer",
+    "decomposition",
+    "gather",
+    "grid",
+    "over_budgets",
+    "two_by_two",
+    "verdict",
+]

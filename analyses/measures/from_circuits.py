@@ -22,39 +22,39 @@ ALL_TASKS = ("pair", "reading", "seed")  # one unit looks at all tasks
 
 
 def _front_loading(given: Inputs) -> Result:
-    from analyses.front_loading import tables
+    from analyses import front_loading
 
-    return tables.index(*in_order(given["circuit"]), seed=given.seed)
+    return front_loading.index(*in_order(given["circuit"]), seed=given.seed)
 
 
 def _attribution_profile(given: Inputs) -> Result:
-    from analyses.front_loading import tables
+    from analyses import front_loading
 
-    return tables.profile(*in_order(given["circuit"]))
+    return front_loading.profile(*in_order(given["circuit"]))
 
 
 def _spans(given: Inputs) -> Result:
-    from analyses.front_loading import tables
+    from analyses import front_loading
 
-    return tables.spans(*in_order(given["circuit"]))
+    return front_loading.spans(*in_order(given["circuit"]))
 
 
 def _did(given: Inputs) -> Result:
-    from analyses.front_loading import tables
+    from analyses import front_loading
 
     circuits = given["circuit"]
     tasks = dict.fromkeys(task for _, task in circuits)
-    return tables.did({task: (circuits["ar", task], circuits["diffusion", task]) for task in tasks})
+    return front_loading.did({task: (circuits["ar", task], circuits["diffusion", task]) for task in tasks})
 
 
 def _spread(given: Inputs) -> Result:
-    from analyses.specialization.spread import spread
+    from analyses.specialization import spread
 
     return spread(*in_order(given["circuit"]), seed=given.seed)
 
 
 def _robustness(given: Inputs) -> Result:
-    from analyses.hypotheses.robustness import grid, over_budgets
+    from analyses.hypotheses import grid, over_budgets
 
     circuits = given["circuit"]
     edges = circuits["ar"].graph.n_edges
@@ -63,7 +63,7 @@ def _robustness(given: Inputs) -> Result:
 
 
 def _two_by_two(given: Inputs) -> Result:
-    from analyses.hypotheses.controls import two_by_two
+    from analyses.hypotheses import two_by_two
 
     circuits, others = given["circuit"], given["square"]
     cells = {("ar", "causal"): circuits["ar"], ("ar", "native"): others["ar-native"]}
@@ -72,7 +72,7 @@ def _two_by_two(given: Inputs) -> Result:
 
 
 def _controls(given: Inputs) -> Result:
-    from analyses.hypotheses.controls import decomposition
+    from analyses.hypotheses import decomposition
 
     circuits = given["circuit"]
     others = {role: of for role, of in circuits.items() if role not in TWINS}
@@ -80,31 +80,31 @@ def _controls(given: Inputs) -> Result:
 
 
 def _node_importance(given: Inputs) -> Result:
-    from analyses.circuits.pictures import importance
+    from analyses.circuits import importance
 
     return importance(*in_order(given["circuit"]), resamples=min(given.setting("resamples"), 1000), seed=given.seed)
 
 
 def _circuit_graph(given: Inputs) -> Result:
-    from analyses.circuits.pictures import picture
+    from analyses.circuits import picture
 
     return picture(*(given["circuit"][role] for role in TWINS))
 
 
 def _edge_kinds(given: Inputs) -> Result:
-    from analyses.circuits.comparison.compare import mass
+    from analyses.circuits import mass
 
     return mass(*in_order(given["circuit"]), resamples=min(given.setting("resamples"), 1000), seed=given.seed)
 
 
 def _circuit_diff(given: Inputs) -> Result:
-    from analyses.circuits.comparison.diff import diff
+    from analyses.circuits import DiffOptions, diff
     from analyses.statistics.contrasts import BASES
 
     circuits = given["circuit"]
     null = [(circuits[base], circuits[role]) for role, base in BASES.items() if role in circuits]
-    resamples = min(given.setting("resamples"), 400)
-    return diff(circuits["ar"], circuits["diffusion"], null=null, resamples=resamples, seed=given.seed)
+    options = DiffOptions(resamples=min(given.setting("resamples"), 400), seed=given.seed)
+    return diff(circuits["ar"], circuits["diffusion"], null=null, options=options)
 
 
 def _needs_both_scopes(place: Mapping[str, Any], spec: Spec) -> str | None:

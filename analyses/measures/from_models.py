@@ -68,9 +68,9 @@ def _probes(given: Inputs) -> Result:
 
 
 def _skip_effects(given: Inputs) -> Result:
-    from analyses.depth import layer_skipping
+    from analyses import depth
 
-    return layer_skipping.effects(given.pair, given.batch, reading=given.reading)
+    return depth.skip_effects(given.pair, given.batch, reading=given.reading)
 
 
 def _heads(given: Inputs) -> Result:
@@ -105,7 +105,7 @@ def _weight_drift(given: Inputs) -> Result:
 
 
 def _selectivity(given: Inputs) -> Result:
-    from analyses.specialization.neurons import selectivity
+    from analyses.specialization import selectivity
 
     return selectivity(given.pair, given.batch, reading=given.reading, seed=given.seed)
 
@@ -113,13 +113,12 @@ def _selectivity(given: Inputs) -> Result:
 def _faithfulness(given: Inputs) -> Result:
     import pandas as pd
 
-    from analyses.circuits.evaluation.faithfulness import faithfulness
+    from analyses.circuits import EvaluationOptions, faithfulness
     from probe.readings.by_role import roles
 
+    options = EvaluationOptions(rows=given.rows, seed=given.seed, **given.knobs)
     found = [
-        faithfulness(
-            model, given.batch, given["circuit"][role], reading=how, rows=given.rows, seed=given.seed, **given.knobs
-        )
+        faithfulness(model, given.batch, given["circuit"][role], reading=how, options=options)
         for role, (model, how) in roles(given.pair, given.reading).items()
     ]
     table = pd.concat([one.table for one in found], ignore_index=True)
@@ -130,27 +129,26 @@ def _overlap(given: Inputs) -> Result:
     """With f at every K, of each circuit in its own model."""
     import pandas as pd
 
-    from analyses.circuits.comparison.compare import budgets, compare
-    from analyses.circuits.evaluation.faithfulness import at_sizes
+    from analyses.circuits import EvaluationOptions, at_sizes, budgets, compare
     from probe.readings.by_role import roles
 
     circuits, resamples = given["circuit"], min(given.setting("resamples"), 400)
     ks = budgets(circuits["ar"].graph.n_edges)
     found = compare(*in_order(circuits), ks=ks, resamples=resamples, seed=given.seed)
-    how = {"rows": given.rows, "seed": given.seed, "resamples": resamples}
+    options = EvaluationOptions(rows=given.rows, seed=given.seed, resamples=resamples)
     alone = [
-        at_sizes(model, given.batch, circuits[role], ks, reading=reading, **how)
+        at_sizes(model, given.batch, circuits[role], ks, reading=reading, options=options)
         for role, (model, reading) in roles(given.pair, given.reading).items()
     ]
     return replace(found, table=pd.concat([found.table, *alone], ignore_index=True))
 
 
 def _cross_faithfulness(given: Inputs) -> Result:
-    from analyses.circuits.evaluation.cross_faithfulness import cross
+    from analyses.circuits import EvaluationOptions, cross
 
     circuits = {role: given["circuit"][role] for role in TWINS}
-    rows = {"rows": given.rows} if given.rows else {}
-    return cross(given.pair, given.batch, circuits, reading=given.reading, **rows, **given.knobs)
+    options = EvaluationOptions(rows=given.rows, **given.knobs)
+    return cross(given.pair, given.batch, circuits, reading=given.reading, options=options)
 
 
 def _from_knockouts(name: str) -> Any:

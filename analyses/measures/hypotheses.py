@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from analyses.measures.declare import TWINS, measure
-from analyses.measures.shared_stages import ATTRIBUTION
+from analyses.measures.shared_stages import ATTRIBUTION, attribution
 from analyses.measures.storage import CIRCUIT
 from probe.jobs.stages.stage import A_PAIR, Stage
 
@@ -23,8 +23,7 @@ EVIDENCE = (
 
 
 def _verdict(given: Inputs) -> Result:
-    from analyses.hypotheses.decision import verdict
-    from analyses.hypotheses.evidence import gather
+    from analyses.hypotheses import gather, verdict
 
     results: list[Result] = []
     for need in given.unit.needs:
@@ -38,11 +37,11 @@ def _sighted(given: Inputs) -> Circuit:
     """The diffusion model's circuit where it sees what stands right of the answer."""
     from analyses import circuits
 
-    return circuits.attribute(given.pair.diffusion, given.batch, reading="one_mask", rows=given.rows, **given.knobs)
+    return circuits.attribute(given.pair.diffusion, given.batch, reading="one_mask", **attribution(given))
 
 
 def _lookahead(given: Inputs) -> Result:
-    from analyses.front_loading.tables import lookahead
+    from analyses.front_loading import lookahead
 
     pair = given.pair
     return lookahead(given["circuit"]["diffusion"], given["sighted"], attention=pair.diffusion.paradigm.attention)

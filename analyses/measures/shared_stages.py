@@ -35,7 +35,7 @@ def _circuit(given: Inputs) -> Circuit:
     from analyses import circuits
 
     reading = _own_reading(given.model, given.reading)
-    return circuits.attribute(given.model, given.batch, reading=reading, rows=given.rows, **given.knobs)
+    return circuits.attribute(given.model, given.batch, reading=reading, **attribution(given))
 
 
 def _square(given: Inputs) -> dict[str, Circuit]:
@@ -44,9 +44,9 @@ def _square(given: Inputs) -> dict[str, Circuit]:
     from probe.readings.by_role import roles
 
     cells = roles(given.pair, given.reading, square=True)
-    knobs = {**given.knobs, "rows": given.rows}
+    how = attribution(given)
     return {
-        name: circuits.attribute(cells[role][0], given.batch, reading=cells[role][1], **knobs)
+        name: circuits.attribute(cells[role][0], given.batch, reading=cells[role][1], **how)
         for name, role in OTHER_CELLS.items()
     }
 
@@ -74,12 +74,10 @@ def _lens(given: Inputs) -> TunedLens:
 
 def _knockouts(given: Inputs) -> dict[str, Result]:
     """Everything that is asked of components that are left out, of all models of the pair."""
-    from analyses.components.knockouts import Knockouts
-    from analyses.components.scores import scores_of
-    from analyses.depth import knockout_profile
+    from analyses import depth
+    from analyses.components import Knockouts, scores_of
     from analyses.measures.declare import TWINS
-    from analyses.specialization.curves import curves
-    from analyses.specialization.joint import interaction, sufficiency
+    from analyses.specialization import curves, interaction, sufficiency
     from probe.readings.by_role import roles
 
     asked = roles(given.pair, given.reading)
@@ -91,9 +89,9 @@ def _knockouts(given: Inputs) -> dict[str, Result]:
     resampled = {"resamples": given.setting("resamples")}
     others = {role: run for role, run in runs.items() if role not in TWINS}
     return {
-        "causal_profile": knockout_profile.causal_profile(runs.values()),
-        "causal_front_loading": knockout_profile.causal_front_loading(runs["ar"], runs["diffusion"], others),
-        "targeted_knockouts": knockout_profile.targeted(scored, seed=given.seed),
+        "causal_profile": depth.causal_profile(runs.values()),
+        "causal_front_loading": depth.causal_front_loading(runs["ar"], runs["diffusion"], others),
+        "targeted_knockouts": depth.targeted(scored, seed=given.seed),
         "knockout_curve": curves(scored, seed=given.seed, **resampled),
         "interaction": interaction(scored),
         "sufficiency": sufficiency(scored, **resampled),
@@ -109,6 +107,15 @@ def edge_bytes(shape: Mapping[str, int]) -> float:
 def _state_bytes(shape: Mapping[str, int]) -> float:
     """On disk, what is recorded of an example: some four states a layer."""
     return 17.0 * shape["layers"] * shape["width"]
+
+
+def attribution(given: Inputs) -> dict[str, Any]:
+    """The knobs of a stage as `attribute` takes them: the method, its steps, and all else as options."""
+    from analyses.circuits import AttributionOptions
+
+    own = {name: value for name, value in given.knobs.items() if name in ("method", "steps")}
+    others = {name: value for name, value in given.knobs.items() if name not in own}
+    return {**own, "options": AttributionOptions(rows=given.rows, **others)}
 
 
 ATTRIBUTION = {"method": "eap-ig", "steps": 5, "ablation": "corrupt", "directions": True, "example_edges": True}

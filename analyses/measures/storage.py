@@ -88,10 +88,9 @@ class Circuits:
         from analyses.circuits.graph import Graph
 
         about = json.loads((folder / "circuit.json").read_text("utf-8"))
-        graph: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in about["graph"].items()}
         with np.load(folder / "circuit.npz", allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files}
-        return Circuit(graph=Graph(**graph), about=Provenance(**about["about"]), **held)
+        return Circuit(graph=Graph.from_fields(about["graph"]), about=Provenance(**about["about"]), **held)
 
     def difference(self, one: Path, other: Path) -> str | None:
         first, second = self.open(one), self.open(other)

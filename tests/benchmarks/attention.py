@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analyses import attention
-from analyses.depth import layer_skipping
+from analyses.depth.layer_skipping import effect
 from probe.models.model import Model
 from probe.paradigms import Masked
 
@@ -79,7 +79,7 @@ def peak_of(layers: str, length: str, measure: str, device: str) -> dict[str, fl
     work = {
         "forward pass": lambda tokens: model.run_trunk(model.canvas(tokens), eager=True),
         "attention heads": lambda tokens: attention.measured(model, model.canvas(tokens)),
-        "skip effects": lambda tokens: layer_skipping.effect(model, model.canvas(tokens), torch.full((1, 1), 8)),
+        "skip effects": lambda tokens: effect(model, model.canvas(tokens), torch.full((1, 1), 8)),
     }[measure]
     with torch.no_grad():
         work(torch.randint(1, 512, (1, 16)))  # what is loaded on first use is loaded now

@@ -103,20 +103,20 @@ def model_of(config: transformers.PretrainedConfig, device: str, dtype: torch.dt
 
 def bare(work: Attribution, rows: int = 16) -> None:
     """The passes themselves."""
-    model, questions = work.model, work.questions
-    canvas = questions.canvas()
+    model, prompts = work.model, work.prompts
+    canvas = prompts.canvas()
     with torch.no_grad():
         for which in ("clean", "corrupt"):
-            questions.answers(model.run_trunk(questions.canvas(which)))
+            prompts.answer_logits(model.run_trunk(prompts.canvas(which)))
     for _ in range(work.steps):
         point = model.embedding(canvas.tokens).requires_grad_()
         hidden = model.run_trunk(canvas, inputs_embeds=point)
-        torch.autograd.grad(work.metric(questions.answers(hidden), questions.truth).sum(), point)
+        torch.autograd.grad(work.metric(prompts.answer_logits(hidden), prompts.truth).sum(), point)
 
 
 def ours(work: Attribution, rows: int = 16) -> None:
-    for start in range(0, len(work.questions), rows):
-        gradients.along_inputs(work, slice(start, min(start + rows, len(work.questions))))
+    for start in range(0, len(work.prompts), rows):
+        gradients.along_inputs(work, slice(start, min(start + rows, len(work.prompts))))
 
 
 WAYS = {"bare": bare, "EAP-IG": ours}
@@ -212,11 +212,11 @@ def growth(options: argparse.Namespace) -> list[dict[str, str]]:
 
 def foretold(shape: str, options: argparse.Namespace) -> dict[str, str]:
     """What the dry run says of a shape, and how far off that is."""
-    from analyses.circuits import estimate
+    from analyses.circuits import cost
 
     size = {"shape": shape, "prompts": options.prompts, "length": options.length, "steps": options.steps}
     config, dtype = config_of(size), dtype_of(shape)
-    said = estimate(
+    said = cost(
         config, n=options.prompts, length=options.length, steps=options.steps, device=options.device, dtype=dtype
     )
     before, most = held_in_its_own_process({**size, "at_once": said.at_once}, options.device)

@@ -15,8 +15,7 @@ import numpy as np
 
 import probe
 from analyses import circuits
-from analyses.circuits.circuit import Circuit
-from analyses.circuits.comparison.diff import diff
+from analyses.circuits import Circuit, DiffOptions, diff
 from probe.pairs import Pair
 from probe.tasks import TASKS
 
@@ -48,8 +47,8 @@ def circuits_of(seeds: str, tasks: list[str], n: int) -> Twins:
     found = {}
     for name in tasks:
         batch = probe.task(name).batch(solvers, n, seed=0)
-        how = {"reading": reading, "example_edges": True, "directions": True}
-        found[name] = tuple(circuits.attribute(model, batch, **how) for model in (first, second))
+        how = circuits.AttributionOptions(example_edges=True, directions=True)
+        found[name] = tuple(circuits.attribute(model, batch, reading=reading, options=how) for model in (first, second))
     return found
 
 
@@ -67,7 +66,7 @@ def all_nulls(found: Twins) -> np.ndarray:
 def rate(pair: tuple[Circuit, Circuit], null: list[tuple[Circuit, Circuit]]) -> float:
     """The share of the two circuits' edges that are called lost or gained."""
     k = round(SHARE * int(pair[0].graph.valid.sum()))
-    counts = diff(*pair, null=null, k=k, resamples=RESAMPLES).about["counts"]
+    counts = diff(*pair, null=null, k=k, options=DiffOptions(resamples=RESAMPLES)).about["counts"]
     return (counts["lost"] + counts["gained"]) / (2 * k)
 
 

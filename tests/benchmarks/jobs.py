@@ -26,15 +26,17 @@ def directly() -> None:
     """The analyses, as a script calls them."""
     import probe
     from analyses import circuits
-    from analyses.circuits.evaluation.faithfulness import faithfulness
+    from analyses.circuits import AttributionOptions, EvaluationOptions, faithfulness
     from probe.readings.by_role import roles
 
     pair = probe.load_pair("zoo:masked")
     for name in ("ioi", "greater_than"):
         batch = probe.task(name).batch(pair, EXAMPLES, seed=0)
         for model, reading in roles(pair, "prefix").values():
-            found = circuits.attribute(model, batch, reading=reading, directions=True, example_edges=True)
-            faithfulness(model, batch, found, reading=reading, draws=2)
+            found = circuits.attribute(
+                model, batch, reading=reading, options=AttributionOptions(directions=True, example_edges=True)
+            )
+            faithfulness(model, batch, found, reading=reading, options=EvaluationOptions(draws=2))
 
 
 def as_job(folder: Path, *, faces: bool = True) -> None:

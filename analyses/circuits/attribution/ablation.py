@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from analyses.circuits.attribution.node_outputs import Writes, writes_of
+from analyses.circuits.attribution.node_outputs import NodeOutputs, outputs_of
 from probe.errors import ProbeError, nearest
 
 if TYPE_CHECKING:
-    from analyses.circuits.attribution.prompts import Questions
+    from analyses.circuits.attribution.prompts import PromptPairs
 
 ABLATIONS = ("corrupt", "zero", "mean", "resample")
 
 
 @dataclass
 class Ablation:
-    """One way of taking sources out, for all rows of some questions."""
+    """One way of taking sources out, for all rows of some prompts."""
 
-    questions: Questions
+    prompts: PromptPairs
     kind: str = "corrupt"
     seed: int = 0
     neurons: bool = False
-    _mean: Writes | None = field(default=None, repr=False)
+    _mean: NodeOutputs | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in ABLATIONS:
@@ -47,14 +47,14 @@ class Ablation:
         if self.kind != "mean" or self._mean is not None:
             return
         total = None
-        for start in range(0, len(self.questions), rows):
-            canvas = self.questions.canvas()[start : start + rows]
-            part = writes_of(self.questions.model, canvas, neurons=self.neurons)[0].map(lambda found: found.sum(0))
-            total = part if total is None else total.less_(part.map(torch.neg))
+        for start in range(0, len(self.prompts), rows):
+            canvas = self.prompts.canvas()[start : start + rows]
+            part = outputs_of(self.prompts.model, canvas, neurons=self.neurons)[0].map(lambda found: found.sum(0))
+            total = part if total is None else total.minus_(part.map(torch.neg))
         assert total is not None
-        self._mean = total.map(lambda sums: sums / len(self.questions))
+        self._mean = total.map(lambda sums: sums / len(self.prompts))
 
-    def instead(self, rows: slice, like: Writes) -> tuple[Writes, Tensor | None]:
+    def instead(self, rows: slice, like: NodeOutputs) -> tuple[NodeOutputs, Tensor | None]:
         """The writes that replace those of some rows (`like`), and the final norm's output of the run that made
         them, if one did."""
         if self.kind == "zero":
@@ -65,18 +65,18 @@ class Ablation:
             count = len(like.embed)
             return self._mean.map(lambda mean: mean.expand(count, *mean.shape).clone()), None
         if self.kind == "resample":
-            canvas = self.questions.canvas()[self.partners[rows]]
+            canvas = self.prompts.canvas()[self.partners[rows]]
         else:
-            canvas = self.questions.canvas("corrupt")[rows]
-        return writes_of(self.questions.model, canvas, neurons=self.neurons)
+            canvas = self.prompts.canvas("corrupt")[rows]
+        return outputs_of(self.prompts.model, canvas, neurons=self.neurons)
 
     @property
     def partners(self) -> Tensor:
         """For each row, the row of another example at the same step; its own where there is no other."""
         generator = torch.Generator().manual_seed(self.seed)
-        partner = torch.empty(len(self.questions), dtype=torch.long)
-        for step in self.questions.step.unique():
-            rows = (self.questions.step == step).nonzero()[:, 0]
+        partner = torch.empty(len(self.prompts), dtype=torch.long)
+        for step in self.prompts.step.unique():
+            rows = (self.prompts.step == step).nonzero()[:, 0]
             rows = rows[torch.randperm(len(rows), generator=generator)]
             partner[rows] = rows.roll(1)
         return partner

@@ -1,7 +1,8 @@
-"""What each chunk of rows contributes to a circuit, how the circuit is made of that, and where it is kept until then.
+"""Accumulation: what each chunk of rows contributes to a circuit, summed up, and kept on disk until then.
 
-A part is arrays, so on disk it is an .npz without pickle, named by its rows. A folder belongs to one attribution: a
-fingerprint of the model, the questions and the settings stands beside the parts, and another one is refused.
+A contribution is a few arrays. On disk it is an .npz without pickle, named after its rows. A folder belongs to one
+attribution: a fingerprint of the model, the prompts and the settings stands beside the contributions, and a folder with
+another fingerprint is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analyses.circuits.attribution.prompts import Questions
+from analyses.circuits.attribution.prompts import PromptPairs
 from analyses.circuits.circuit import Circuit, Provenance
 from analyses.circuits.graph import Graph
 from probe.errors import ProbeError
@@ -23,8 +24,8 @@ _ABOUT = "attribution.json"
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Sums of the scores of some rows, and what is known of each."""
+class Contribution:
+    """Scores of some rows: edges summed over the rows (unless each is wanted), nodes and metric for each row."""
 
     edges: NDArray  # (rows or 1, sources, targets)
     nodes: NDArray  # (rows, nodes)
@@ -35,7 +36,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Folder:
-    """Parts on disk; without a path nothing is kept."""
+    """Contributions on disk. Without a path nothing is kept."""
 
     path: Path | None
 
@@ -47,27 +48,31 @@ class Folder:
         if about.exists() and json.loads(about.read_text())["fingerprint"] != fingerprint:
             raise ProbeError(
                 f"folder {str(path)!r}",
-                expected="parts of this very attribution",
-                found="those of another model, other questions or other settings",
+                expected="contributions to this very attribution",
+                found="contributions of another model, of other prompts or with other settings",
                 remedy="Give another folder, or delete this one.",
             )
         about.parent.mkdir(parents=True, exist_ok=True)
         about.write_text(json.dumps({"fingerprint": fingerprint}))
         return cls(Path(path))
 
-    def parts(self) -> Iterator[tuple[slice, Part]]:
-        """What is there, from the first row on and without gaps."""
+    def contributions(self) -> Iterator[tuple[slice, Contribution]]:
+        """The contributions that are there, from the first row up to the first gap."""
         start = 0
         while self.path is not None and (found := sorted(self.path.glob(f"{start:08}-*.npz"))):
             stop = int(found[0].stem.partition("-")[2])
             with np.load(found[0], allow_pickle=False) as arrays:
-                yield slice(start, stop), Part(**dict(arrays))
+                yield slice(start, stop), Contribution(**dict(arrays))
             start = stop
 
-    def keep(self, rows: slice, part: Part) -> None:
+    def save(self, rows: slice, contribution: Contribution) -> None:
         if self.path is None:
             return
-        found = {one.name: getattr(part, one.name) for one in fields(part) if getattr(part, one.name) is not None}
+        found = {
+            one.name: getattr(contribution, one.name)
+            for one in fields(contribution)
+            if getattr(contribution, one.name) is not None
+        }
         path = self.path / f"{rows.start:08}-{rows.stop:08}.npz"
         unfinished = path.with_suffix(".unfinished")
         with unfinished.open("wb") as file:
@@ -75,28 +80,28 @@ class Folder:
         unfinished.rename(path)
 
 
-class Sums:
-    """Parts put together: means over examples, and the figures of each example."""
+class Accumulation:
+    """Contributions added up: means over examples, and the figures of each example."""
 
-    def __init__(self, graph: Graph, questions: Questions, *, by_example: bool):
-        self.graph, self.n = graph, questions.examples
-        self.example, self.weight = questions.example.numpy(), questions.weight.numpy()
+    def __init__(self, graph: Graph, prompts: PromptPairs, *, by_example: bool):
+        self.graph, self.n = graph, prompts.examples
+        self.example, self.weight = prompts.example.numpy(), prompts.weight.numpy()
         self.edges = np.zeros(graph.shape)
         self.nodes = np.zeros((self.n, len(graph.sources) + 1))
         self.metric = np.zeros(2)  # clean, corrupt
         self.example_edges = np.zeros((self.n, *graph.shape), np.float32) if by_example else None
         self.neurons: NDArray | None = None
 
-    def add(self, rows: slice, part: Part) -> None:
+    def add(self, rows: slice, contribution: Contribution) -> None:
         example, weight = self.example[rows], self.weight[rows]
-        self.edges += part.edges.sum(0, dtype=np.float64)
-        self.metric += [weight @ part.clean, weight @ part.corrupt]
-        np.add.at(self.nodes, example, part.nodes)
+        self.edges += contribution.edges.sum(0, dtype=np.float64)
+        self.metric += [weight @ contribution.clean, weight @ contribution.corrupt]
+        np.add.at(self.nodes, example, contribution.nodes)
         if self.example_edges is not None:
-            np.add.at(self.example_edges, example, part.edges)
-        if part.neurons is not None:
-            self.neurons = np.zeros((self.n, *part.neurons.shape[1:])) if self.neurons is None else self.neurons
-            np.add.at(self.neurons, example, part.neurons)
+            np.add.at(self.example_edges, example, contribution.edges)
+        if contribution.neurons is not None:
+            self.neurons = np.zeros((self.n, *contribution.neurons.shape[1:])) if self.neurons is None else self.neurons
+            np.add.at(self.neurons, example, contribution.neurons)
 
     def circuit(self, about: Provenance) -> Circuit:
         clean, corrupt = (float(total) for total in self.metric / self.n)

@@ -2,33 +2,36 @@
 
     circuit = attribute(model, batch, reading="prefix", method="eap-ig", steps=5)
 
-The questions are those of a reading; their rows are taken a few at a time, as many as fit; what each few contribute can
-be kept in a folder, from which the same call goes on. `method` is one of
+A reading turns each example into one or several prompts, clean and corrupt. Their rows go through the model a few at a
+time, as many as fit in memory. What each chunk of rows contributes can be kept in a folder; after an interruption the
+same call goes on from there. `method` is one of
 
-    eap, eap-ig, eap-ig-activations   by gradients (`gradients`), on models of any size
-    exact-nodes                       every node patched by itself (`exact`); the edges stay 0
-    exact-edges                       every edge patched by itself: the ground truth for small models
+    eap, eap-ig, eap-ig-activations   by gradients (module `gradients`), for models of any size
+    exact-nodes                       each node patched by itself (module `exact_patching`); the edges' scores stay 0
+    exact-edges                       each edge patched by itself: the ground truth, for small models
 
-A trajectory's rows are the steps of a decoding run. `attribute` follows the reading's rule (the step that commits, the
-first, or the mean); `attribute_by_step` makes a circuit of each step.
+EAP-IG with 5 steps costs about as much as 5 forward and backward passes and 2 more forward passes. A decoding run
+(reading "trajectory") has a row for each step: `attribute` follows the reading's rule (the step that commits, the first
+step, or the mean over steps), and `attribute_by_step` makes one circuit for each step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analyses.circuits.attribution import exact_patching, gradients
 from analyses.circuits.attribution.ablation import Ablation
-from analyses.circuits.attribution.accumulation import Folder, Part, Sums
+from analyses.circuits.attribution.accumulation import Accumulation, Contribution, Folder
 from analyses.circuits.attribution.batching import in_chunks, rows_that_fit
 from analyses.circuits.attribution.cost import bytes_a_row
 from analyses.circuits.attribution.gradients import Attribution
-from analyses.circuits.attribution.metrics import Metric, metric_of
-from analyses.circuits.attribution.position_roles import role_names, roles_of
-from analyses.circuits.attribution.prompts import Questions
+from analyses.circuits.attribution.metrics import metric_of
+from analyses.circuits.attribution.options import AttributionOptions
+from analyses.circuits.attribution.position_roles import position_role_names, position_roles_of
+from analyses.circuits.attribution.prompts import PromptPairs
 from analyses.circuits.circuit import Circuit, Provenance
 from analyses.circuits.graph import Graph
 from probe.errors import ProbeError, nearest
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from probe.batch import Batch
     from probe.models.model import Model
 
-Method = Callable[[Attribution, slice], Part]
+Method = Callable[[Attribution, slice], Contribution]
 
 METHODS: dict[str, Method] = {
     "eap": gradients.along_inputs,
@@ -50,6 +53,7 @@ METHODS: dict[str, Method] = {
     "exact-edges": exact_patching.edges,
 }
 _ONE_POINT = ("eap", "exact-nodes", "exact-edges")
+DEFAULTS = AttributionOptions()
 
 
 def attribute(
@@ -59,26 +63,14 @@ def attribute(
     reading: str | Reading = "prefix",
     method: str = "eap-ig",
     steps: int = 5,
-    metric: str | Metric | None = None,
-    ablation: str = "corrupt",
-    roles: bool | Iterable[str] = False,
-    directions: bool = False,
-    neurons: bool = False,
-    example_edges: bool = False,
-    seed: int = 0,
-    rows: int | None = None,
-    folder: str | Path | None = None,
+    options: AttributionOptions = DEFAULTS,
 ) -> Circuit:
     """The circuit of a model on a batch.
 
-    `metric` None is the task's own. `roles` splits edges by position (True: all that the task names), `directions` by
-    who looks at a key or value, and `neurons` scores the MLPs' neurons as nodes. `example_edges` keeps every example's
-    edge scores, for resampling. `seed` draws the partners of `resample`. `rows` is how many at a time, else as many as
-    fit; `folder` keeps what is done, and the same call goes on from there.
+    `steps` is the number of points on the path of integration; "eap" and the exact methods need one and ignore it.
     """
-    asked = named(reading)
-    options = Options(metric, ablation, roles, directions, neurons, example_edges, seed, rows, folder)
-    return _attributed(Questions.of(model, batch, asked), batch, asked, method, steps, options)
+    reading = named(reading)
+    return _attributed(PromptPairs.of(model, batch, reading), batch, method, steps, options)
 
 
 def attribute_by_step(
@@ -88,108 +80,88 @@ def attribute_by_step(
     reading: str | Reading = "trajectory",
     method: str = "eap-ig",
     steps: int = 5,
-    **how: Any,
+    options: AttributionOptions = DEFAULTS,
 ) -> dict[int, Circuit]:
-    """A circuit of every step (or draw) of a reading, from the examples whose answer was open at it.
+    """A circuit for each step (or draw of a mask) of a reading, from the examples whose answer was open at that step.
 
-    The run is made once. Everything else as in `attribute`.
+    The decoding run is made once. All arguments mean what they mean in `attribute`.
     """
-    asked = named(reading)
-    view = asked.view(model, batch)
-    circuits, options = {}, Options(**how)
+    reading = named(reading)
+    view = reading.view(model, batch)
+    circuits = {}
     for step in sorted(set(view.step.tolist())):
-        questions = Questions.seen(model, batch, asked, view, step=step)
+        prompts = PromptPairs.of_view(model, batch, reading, view, step=step)
         its_own = replace(options, folder=options.folder and Path(options.folder) / f"step-{step}")
-        circuits[step] = _attributed(questions, batch, asked, method, steps, its_own, step)
+        circuits[step] = _attributed(prompts, batch, method, steps, its_own, step)
     return circuits
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to attribute, but for what is asked and by which method: see `attribute`."""
-
-    metric: str | Metric | None = None
-    ablation: str = "corrupt"
-    roles: bool | Iterable[str] = False
-    directions: bool = False
-    neurons: bool = False
-    example_edges: bool = False
-    seed: int = 0
-    rows: int | None = None
-    folder: str | Path | None = None
-
-
 def _attributed(
-    questions: Questions,
-    batch: Batch,
-    reading: Reading,
-    method: str,
-    steps: int,
-    options: Options,
-    step: int | None = None,
+    prompts: PromptPairs, batch: Batch, method: str, steps: int, options: AttributionOptions, step: int | None = None
 ) -> Circuit:
     _refuse(method, steps)
     steps = 1 if method in _ONE_POINT else steps
-    work = _work(questions, batch, steps, options)
+    work = _work(prompts, batch, steps, options)
     about = Provenance(
         model=work.model.name,
         paradigm=work.model.paradigm.name,
         task=batch.task,
-        reading=str(reading),
+        reading=str(prompts.reading),
         method=method,
         steps=steps,
         metric=metric_of(options.metric, batch.task)[0],
         ablation=options.ablation,
-        n=questions.examples,
+        n=prompts.examples,
         seed=batch.seed,
         scope=batch.scope,
         d_model=work.model.d_model,
         from_nothing=from_nothing(work.model),
-        other={} if step is None else {"step": step, "examples": questions.kept},
+        other={} if step is None else {"step": step, "examples": prompts.kept},
     )
-    sums = Sums(work.graph, questions, by_example=options.example_edges)
-    for part in _parts(work, METHODS[method], Folder.open(options.folder, lambda: _fingerprint(work, about))):
-        sums.add(*part)
-    return sums.circuit(about)
+    total = Accumulation(work.graph, prompts, by_example=options.example_edges)
+    folder = Folder.open(options.folder, lambda: _fingerprint(work, about))
+    for contribution in _contributions(work, METHODS[method], folder):
+        total.add(*contribution)
+    return total.circuit(about)
 
 
-def _work(questions: Questions, batch: Batch, steps: int, options: Options) -> Attribution:
+def _work(prompts: PromptPairs, batch: Batch, steps: int, options: AttributionOptions) -> Attribution:
     """What is the same for all rows."""
-    model, names = questions.model, role_names(batch, options.roles)
-    fit = rows_that_fit(model.device, bytes_a_row(model, questions.slots, neurons=options.neurons))
+    model, names = prompts.model, position_role_names(batch, options.position_roles)
+    fit = rows_that_fit(model.device, bytes_a_row(model, prompts.slots, neurons=options.neurons))
     return Attribution(
         model=model,
-        questions=questions,
-        graph=Graph.of(model, roles=names, directions=options.directions),
+        prompts=prompts,
+        graph=Graph.of(model, position_roles=names, directions=options.directions),
         metric=metric_of(options.metric, batch.task)[1],
-        ablation=Ablation(questions, options.ablation, options.seed, options.neurons),
+        ablation=Ablation(prompts, options.ablation, options.seed, options.neurons),
         steps=steps,
-        roles=roles_of(questions, batch, names),
+        position_roles=position_roles_of(prompts, batch, names),
         by_row=options.example_edges,
         neurons=options.neurons,
         at_once=options.rows or fit,
     )
 
 
-def _parts(work: Attribution, method: Method, folder: Folder) -> Iterator[tuple[slice, Part]]:
+def _contributions(work: Attribution, method: Method, folder: Folder) -> Iterator[tuple[slice, Contribution]]:
     """What each chunk of rows contributes: what the folder has, then the rest."""
     done = 0
-    for rows, part in folder.parts():
-        yield rows, part
+    for rows, contribution in folder.contributions():
+        yield rows, contribution
         done = rows.stop
-    size = min(work.at_once, len(work.questions))
-    for rows, part in in_chunks(len(work.questions), size, lambda rows: method(work, rows), start=done):
-        folder.keep(rows, part)
-        yield rows, part
+    size = min(work.at_once, len(work.prompts))
+    for rows, contribution in in_chunks(len(work.prompts), size, lambda rows: method(work, rows), start=done):
+        folder.save(rows, contribution)
+        yield rows, contribution
 
 
 def _fingerprint(work: Attribution, about: Provenance) -> str:
-    """What tells one attribution from another: the weights, the questions, the settings."""
-    questions, settings = work.questions, (about, work.graph, work.by_row, work.neurons, work.ablation.seed)
-    shown = [questions.canvas(), questions.canvas("corrupt")]
+    """What tells one attribution from another: the weights, the prompts, the settings."""
+    prompts, settings = work.prompts, (about, work.graph, work.by_row, work.neurons, work.ablation.seed)
+    shown = [prompts.canvas(), prompts.canvas("corrupt")]
     facts = {"weights": fingerprint.of_weights(work.model), "settings": repr(settings)}
     tensors = [part for canvas in shown for part in (canvas.tokens, canvas.places, canvas.allowed)]
-    return fingerprint.of([*tensors, questions.weight], facts)
+    return fingerprint.of([*tensors, prompts.weight], facts)
 
 
 def _refuse(method: str, steps: int) -> None:

@@ -1,6 +1,6 @@
 """What an attribution will take, said before it begins, and without the weights.
 
-    estimate(config, n=256, length=32)      # for a transformers configuration: memory and time on the device at hand
+    cost(config, n=256, length=32)      # for a transformers configuration: memory and time on the device at hand
     Llama 7B shape, 256 prompts × 32 tokens, m = 5: 31.2 GB (14.5 GB of it weights), 48 rows at a time, 2 min 10 s
 
 Memory is counted: what autograd saves of a pass, what the attribution keeps (`writes`, `reads`), the weights. Time is
@@ -112,7 +112,7 @@ class Shape:
 
     def patched_row(self, slots: int) -> int:
         """Bytes that one row of a circuit run alone takes."""
-        streams = len(self.graph.sources) + 3 * self.graph.reads_per_layer + 12
+        streams = len(self.graph.sources) + 3 * self.graph.qkv_per_layer + 12
         return slots * streams * self.d_model * _FLOAT + 6 * self.vocabulary * _FLOAT + 8 * slots**2
 
     def pair_flops(self, tokens: int) -> int:
@@ -129,7 +129,7 @@ def bytes_a_patched_row(model: Model, slots: int) -> int:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Cost:
     """Bytes and seconds of one attribution."""
 
     shape: Shape
@@ -151,15 +151,15 @@ class Estimate:
 
         shape = f"{self.shape.n_layers} layers, d {self.shape.d_model}"
         weights, whole = readable(self.shape.weights), readable(self.memory)
-        verdict = "fits" if self.fits else "does not fit"
+        fits = "fits" if self.fits else "does not fit"
         return (
             f"{shape}, {self.rows} rows × {self.length} tokens, m = {self.steps}, on {self.device}: {whole} "
-            f"({weights} of it weights; {verdict} in {readable(self.free)}), {self.at_once} rows at a time, "
+            f"({weights} of it weights; {fits} in {readable(self.free)}), {self.at_once} rows at a time, "
             f"{_readable_time(self.seconds)}"
         )
 
 
-def estimate(
+def cost(
     config: PretrainedConfig,
     *,
     n: int,
@@ -168,7 +168,7 @@ def estimate(
     device: str | torch.device = "auto",
     dtype: torch.dtype = torch.float32,
     at_once: int | None = None,
-) -> Estimate:
+) -> Cost:
     """What EAP-IG takes for a model of this configuration: `n` rows of `length` tokens. Twice that for a pair."""
     from probe.models.backbone import usable_device
 
@@ -179,7 +179,7 @@ def estimate(
     at_once = min(n, at_once or rows_that_fit(place, shape.row(length), free=beside))
     seconds = _seconds(config, shape, n, length, steps, place, dtype, at_once)
     memory = shape.weights + at_once * shape.row(length)
-    return Estimate(shape, n, at_once, length, steps, memory, seconds, free, str(place))
+    return Cost(shape, n, at_once, length, steps, memory, seconds, free, str(place))
 
 
 def _seconds(
@@ -222,11 +222,12 @@ def _thin(config, depth: int, place, dtype: torch.dtype) -> Model:
 
 
 def random_attribution(model: Model, rows: int, length: int, steps: int) -> Attribution:
-    """An attribution of random questions, for its cost."""
+    """An attribution of random prompts, for its cost."""
     from analyses.circuits.attribution.ablation import Ablation
     from analyses.circuits.attribution.gradients import Attribution
     from analyses.circuits.attribution.metrics import logit_difference
-    from analyses.circuits.attribution.prompts import Questions, Truth
+    from analyses.circuits.attribution.prompts import PromptPairs, Truth
+    from probe.readings import AR
     from probe.readings.reading import Asked, View
 
     generator = torch.Generator().manual_seed(0)
@@ -234,18 +235,18 @@ def random_attribution(model: Model, rows: int, length: int, steps: int) -> Attr
     view = View.still(torch.zeros(rows, length, dtype=torch.bool))
     slots = torch.full((rows, 1), length - 1)
     clean, corrupt = (Asked(model.canvas(one), slots, view) for one in tokens)
-    words = torch.arange(rows, device=model.device) % 2 + 1
+    weight, words = torch.ones(rows), torch.arange(rows, device=model.device) % 2 + 1
     truth = Truth(words, 3 - words, words[:0], words[:, None] < 0, words[:, None] < 0)
-    questions = Questions(model, clean, corrupt, truth, view.example, view.step, torch.ones(rows), list(range(rows)))
-    return Attribution(model, questions, Graph.of(model), logit_difference, Ablation(questions), steps)
+    prompts = PromptPairs(model, AR(), clean, corrupt, truth, view.example, view.step, weight, list(range(rows)))
+    return Attribution(model, prompts, Graph.of(model), logit_difference, Ablation(prompts), steps)
 
 
 def _product_speed(shape: Shape, place: torch.device) -> float:
     """FLOPs a second of writes times reads, in float32, half the sources by one layer's targets."""
-    sources, targets = len(shape.graph.sources) // 2 + 1, shape.graph.reads_per_layer
+    sources, targets = len(shape.graph.sources) // 2 + 1, shape.graph.qkv_per_layer
     wide = max(1, (1 << 26) // (4 * (sources + targets)))
-    writes, reads = torch.randn(sources, wide, device=place), torch.randn(targets, wide, device=place)
-    return 2 * sources * targets * wide / _clock(lambda: writes @ reads.T, place, times=5)
+    outputs, inputs = torch.randn(sources, wide, device=place), torch.randn(targets, wide, device=place)
+    return 2 * sources * targets * wide / _clock(lambda: outputs @ inputs.T, place, times=5)
 
 
 def _clock(work: Callable[[], Any], place: torch.device, times: int = 1) -> float:

@@ -1,11 +1,11 @@
-"""Edge scores: writes times reads, summed over positions, a few positions at a time.
+"""Edge scores: node outputs times input gradients, summed over positions, a few positions at a time.
 
-Both sides are kept narrow (`writes`, `reads`), and are spread to the width of the residual stream for one tile of
-positions after the other. A tile's size is a number of bytes, so memory does not grow with rows, heads or layers. All
-sources before a layer are multiplied by all of that layer's targets in one matrix product over position × feature.
+Both sides are stored narrow (see `node_outputs` and `input_gradients`). They are spread to the width of the residual
+stream for one tile of positions at a time. A tile has a fixed number of bytes, so memory does not grow with rows, heads
+or layers. All sources before a layer are multiplied by all targets of that layer in one matrix product over position ×
+feature.
 
-A tile never mixes what is to be told apart: roles of positions, and, where the scores of single examples are wanted,
-examples.
+A tile holds positions of one role only, and of one example only where the scores of single examples are wanted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analyses.circuits.attribution.input_gradients import Reads
+from analyses.circuits.attribution.input_gradients import InputGradients
 from analyses.circuits.attribution.norms import Norm
 from analyses.circuits.graph import Graph
 
@@ -46,7 +46,7 @@ class Scoring:
 
     graph: Graph
     model: Model
-    roles: Tensor | None  # (rows, slots), the role of each position
+    position_roles: Tensor | None  # (rows, slots), the role of each position
     rows: int
     slots: int
     by_row: bool = False
@@ -55,54 +55,54 @@ class Scoring:
     def __post_init__(self) -> None:
         self.chosen = self.sources or slice(0, len(self.graph.sources))
         self.start, self.count = self.chosen.start, self.chosen.stop - self.chosen.start
-        shape = (self.rows if self.by_row else 1, self.count, max(1, len(self.graph.roles)), self.width)
+        shape = (self.rows if self.by_row else 1, self.count, max(1, len(self.graph.position_roles)), self.width)
         self.scores = torch.zeros(shape, dtype=torch.float32, device=self.model.device)
 
     @property
     def width(self) -> int:
         return len(self.graph.layer_targets)
 
-    def take_up(self, reads: Reads, *, last: bool) -> None:
+    def take_up(self, gradients: InputGradients, *, last: bool) -> None:
         """Add what the points of the path that are held contribute; with the last of them, what is kept of them all."""
-        held, reads.held = reads.held, []
+        held, gradients.held = gradients.held, []
         points = [(layer, x, bend) for point in held for layer, (x, bend) in point.items()]
         for tile in self.tiles():
-            writes = reads.delta.spread(self.model, tile.tokens, self.chosen)
+            outputs = gradients.delta.spread(self.model, tile.tokens, self.chosen)
             into = self.scores[tile.row, :, tile.role]
             if points:
-                self._bend(into, writes, points, tile, reads.readers[0].norm)
+                self._bend(into, outputs, points, tile, gradients.projections[0].norm)
             if last:
-                self._straighten(into, writes, reads, tile)
+                self._straighten(into, outputs, gradients, tile)
         if last:
             self.scores *= torch.as_tensor(self._valid, device=self.scores.device)
 
-    def _bend(self, into: Tensor, writes: Tensor, points: list[Point], tile: Tile, norm: Norm) -> None:
-        """The second term of the norms (see `reads`), at several points of the path in one product."""
+    def _bend(self, into: Tensor, outputs: Tensor, points: list[Point], tile: Tile, norm: Norm) -> None:
+        """The second term of the norms (see `input_gradients`), at several points of the path in one product."""
         streams = torch.stack([_flat(x)[tile.tokens].float() for _, x, _ in points], dim=-1)
-        along = torch.bmm(writes.transpose(0, 1), norm.centre_(streams, dim=1))  # (tokens, sources, points)
+        along = torch.bmm(outputs.transpose(0, 1), norm.centre_(streams, dim=1))  # (tokens, sources, points)
         for at, (layer, _, bend) in enumerate(points):
             before = self._before(layer)
-            into[:before, self.graph.reads(layer)] -= along[:, :before, at].T @ _flat(bend)[tile.tokens]
+            into[:before, self.graph.qkv_targets(layer)] -= along[:, :before, at].T @ _flat(bend)[tile.tokens]
 
-    def _straighten(self, into: Tensor, writes: Tensor, reads: Reads, tile: Tile) -> None:
+    def _straighten(self, into: Tensor, outputs: Tensor, gradients: InputGradients, tile: Tile) -> None:
         """The first term, and MLPs and logits, of the whole path: several layers' targets in one product.
 
         Their cells that are no edges are cleared at the end.
         """
         for layers in self._groups():
             before = self._before(layers[-1], mlp=True)
-            columns = slice(self.graph.reads(layers[0]).start, self.graph.read_of_mlp(layers[-1]) + 1)
-            wide = writes.new_empty(columns.stop - columns.start, *writes.shape[1:])
+            columns = slice(self.graph.qkv_targets(layers[0]).start, self.graph.mlp_target(layers[-1]) + 1)
+            wide = outputs.new_empty(columns.stop - columns.start, *outputs.shape[1:])
             for layer in layers:
-                first = self.graph.reads(layer).start - columns.start
-                reads.readers[layer].widen(_flat(reads.heads[layer])[tile.tokens], wide[first:])
-                wide[self.graph.read_of_mlp(layer) - columns.start] = _flat(reads.mlps[layer])[tile.tokens]
-            into[:before, columns] += _product(writes[:before], wide)
-        into[:, -1:] += _product(writes, _flat(reads.logits)[tile.tokens][None])
+                first = self.graph.qkv_targets(layer).start - columns.start
+                gradients.projections[layer].widen(_flat(gradients.heads[layer])[tile.tokens], wide[first:])
+                wide[self.graph.mlp_target(layer) - columns.start] = _flat(gradients.mlps[layer])[tile.tokens]
+            into[:before, columns] += _product(outputs[:before], wide)
+        into[:, -1:] += _product(outputs, _flat(gradients.logits)[tile.tokens][None])
 
     def _groups(self) -> list[range]:
         """Neighbouring layers, as many as make a product wide enough to be fast."""
-        size = -(-WIDE // (self.graph.reads_per_layer + 1))
+        size = -(-WIDE // (self.graph.qkv_per_layer + 1))
         layers = range(self.model.n_layers)
         return [layers[start : start + size] for start in range(0, len(layers), size)]
 
@@ -115,27 +115,27 @@ class Scoring:
         """Every position once."""
         size = self._tokens_of_a_tile()
         whole = torch.arange(self.rows * self.slots)
-        role_of = None if self.roles is None else self.roles.flatten().cpu()
+        role_of = None if self.position_roles is None else self.position_roles.flatten().cpu()
         groups = whole.view(self.rows, self.slots) if self.by_row else whole[None]
         for row, tokens in enumerate(groups):
-            for role in range(max(1, len(self.graph.roles))):
+            for role in range(max(1, len(self.graph.position_roles))):
                 mine = tokens if role_of is None else tokens[role_of[tokens] == role]
                 for part in mine.split(size):
                     yield Tile(_as_slice(part, self.model.device), role, row)
 
     def _before(self, layer: int, *, mlp: bool = False) -> int:
         """How many of the sources at hand come before a layer's attention, or before its MLP."""
-        writes = self.graph.writes(layer)
-        return min(max((writes.stop if mlp else writes.start) - self.start, 0), self.count)
+        heads = self.graph.head_sources(layer)
+        return min(max((heads.stop if mlp else heads.start) - self.start, 0), self.count)
 
     def _tokens_of_a_tile(self) -> int:
-        width = self.model.d_model * (self.count + WIDE + self.graph.reads_per_layer)
+        width = self.model.d_model * (self.count + WIDE + self.graph.qkv_per_layer)
         return max(1, TILE.get(self.model.device.type, TILE["cpu"]) // (4 * width))
 
 
-def _product(writes: Tensor, reads: Tensor) -> Tensor:
+def _product(outputs: Tensor, inputs: Tensor) -> Tensor:
     """(sources, targets) from (sources, tokens, feature) and (targets, tokens, feature)."""
-    return writes.flatten(1) @ reads.flatten(1).T
+    return outputs.flatten(1) @ inputs.flatten(1).T
 
 
 def _flat(found: Tensor) -> Tensor:

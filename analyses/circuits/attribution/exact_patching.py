@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from analyses.circuits.attribution.accumulation import Part
-from analyses.circuits.attribution.node_outputs import Writes
-from analyses.circuits.attribution.patching import alone
+from analyses.circuits.attribution.accumulation import Contribution
+from analyses.circuits.attribution.node_outputs import NodeOutputs
+from analyses.circuits.attribution.patching import isolated_run
 from probe.tracing.sites import site
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def nodes(work: Attribution, rows: slice) -> Part:
+def nodes(work: Attribution, rows: slice) -> Contribution:
     """Every node's effect on some rows; the logits' is the effect of all edges into them."""
     found = work.compared(rows, change=False)
     edges = torch.zeros(rows.stop - rows.start if work.by_row else 1, *work.graph.shape)
@@ -36,7 +36,7 @@ def nodes(work: Attribution, rows: slice) -> Part:
 
 
 @torch.no_grad()
-def edges(work: Attribution, rows: slice) -> Part:
+def edges(work: Attribution, rows: slice) -> Contribution:
     """Every edge's effect on some rows, and every node's."""
     found, graph = work.compared(rows, change=False), work.graph
     cells = torch.as_tensor(graph.valid).nonzero()
@@ -45,39 +45,39 @@ def edges(work: Attribution, rows: slice) -> Part:
     for some in cells.split(work.copies(rows)):
         kept = torch.ones(len(some), *graph.shape, dtype=torch.bool)
         kept[torch.arange(len(some)), some[:, 0], some[:, 1]] = False
-        effects[:, some[:, 0], some[:, 1]] = (alone_values(work, found, rows, kept) - found.clean).T.cpu()
-    effects *= found.questions.weight[:, None, None]
+        effects[:, some[:, 0], some[:, 1]] = (isolated_metric(work, found, rows, kept) - found.clean).T.cpu()
+    effects *= found.prompts.weight[:, None, None]
     return found.part(effects if work.by_row else effects.sum(0, keepdim=True), _node_effects(work, found, rows))
 
 
-def alone_values(work: Attribution, found: Compared, rows: slice, kept: Tensor) -> Tensor:
+def isolated_metric(work: Attribution, found: Compared, rows: slice, kept: Tensor) -> Tensor:
     """The metric (circuits, rows) of circuits that run alone on some rows. `found` holds what stands instead."""
-    roles = None if work.roles is None else work.roles[rows]
-    hidden = alone(work.model, work.graph, found.questions.canvas(), found.other, kept, roles)
+    roles = None if work.position_roles is None else work.position_roles[rows]
+    hidden = isolated_run(work.model, work.graph, found.prompts.canvas(), found.other, kept, roles)
     return _each_copy(work, found, hidden)
 
 
 def _each_copy(work: Attribution, found: Compared, hidden: Tensor) -> Tensor:
     """The metric (copies, rows) from the final norm's output of the rows several times over."""
-    logits = found.questions.answers(hidden)
-    return torch.stack([work.metric(copy, found.questions.truth) for copy in logits.split(len(found.questions))])
+    logits = found.prompts.answer_logits(hidden)
+    return torch.stack([work.metric(copy, found.prompts.truth) for copy in logits.split(len(found.prompts))])
 
 
 def _node_effects(work: Attribution, found: Compared, rows: slice) -> Tensor:
     """(rows, nodes), weighted."""
-    canvas = found.questions.canvas()
+    canvas = found.prompts.canvas()
     values = []
     for some in torch.arange(len(work.graph.sources)).split(work.copies(rows)):
         copies = torch.arange(len(canvas), device=canvas.tokens.device).repeat(len(some))
         with _replaced(work, found.other, some.tolist()):
             values.append(_each_copy(work, found, work.model.run_trunk(canvas[copies])))
     nothing = torch.zeros(1, *work.graph.shape, dtype=torch.bool)
-    values.append(alone_values(work, found, rows, nothing))
-    return (torch.cat(values) - found.clean).T.cpu() * found.questions.weight[:, None]
+    values.append(isolated_metric(work, found, rows, nothing))
+    return (torch.cat(values) - found.clean).T.cpu() * found.prompts.weight[:, None]
 
 
 @contextmanager
-def _replaced(work: Attribution, instead: Writes, sources: list[int]) -> Iterator[None]:
+def _replaced(work: Attribution, instead: NodeOutputs, sources: list[int]) -> Iterator[None]:
     """In copy i of the rows, the write of source i is replaced."""
     graph, model = work.graph, work.model
 
@@ -90,7 +90,7 @@ def _replaced(work: Attribution, instead: Writes, sources: list[int]) -> Iterato
         for copy, source in enumerate(sources):
             kind, layer = graph.source_kinds[source], int(graph.source_layers[source])
             if kind == "head":
-                head = source - graph.writes(layer).start
+                head = source - graph.head_sources(layer).start
                 columns = slice(head * model.d_head, (head + 1) * model.d_head)
                 hook = _taken(partial(put, copies=[copy], value=instead.heads[layer], columns=columns))
                 hooks.callback(site("z").module(model, layer).register_forward_pre_hook(hook).remove)

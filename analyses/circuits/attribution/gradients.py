@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from analyses.circuits.attribution.ablation import Ablation
-from analyses.circuits.attribution.accumulation import Part
+from analyses.circuits.attribution.accumulation import Contribution
 from analyses.circuits.attribution.edge_scoring import Scoring
-from analyses.circuits.attribution.input_gradients import HELD, Reads
+from analyses.circuits.attribution.input_gradients import HELD, InputGradients
 from analyses.circuits.attribution.metrics import Metric
-from analyses.circuits.attribution.node_outputs import Writes, writes_of
-from analyses.circuits.attribution.prompts import Questions
+from analyses.circuits.attribution.node_outputs import NodeOutputs, outputs_of
+from analyses.circuits.attribution.prompts import PromptPairs
 from analyses.circuits.graph import Graph
 from probe.tracing.sites import site
 
@@ -39,38 +39,38 @@ class Attribution:
     """What is the same for all rows of one attribution."""
 
     model: Model
-    questions: Questions
+    prompts: PromptPairs
     graph: Graph
     metric: Metric
     ablation: Ablation
     steps: int
-    roles: Tensor | None = None  # (rows, slots)
+    position_roles: Tensor | None = None  # (rows, slots)
     by_row: bool = False
     neurons: bool = False
     at_once: int = 32  # rows a pass, where a method makes several copies of them
 
-    def values(self, questions: Questions, hidden: Tensor) -> Tensor:
+    def values(self, prompts: PromptPairs, hidden: Tensor) -> Tensor:
         """The metric of each row, from the final norm's output."""
-        return self.metric(questions.answers(hidden), questions.truth)
+        return self.metric(prompts.answer_logits(hidden), prompts.truth)
 
     def scoring(self, rows: slice, sources: slice | None = None) -> Scoring:
-        roles = None if self.roles is None else self.roles[rows]
+        roles = None if self.position_roles is None else self.position_roles[rows]
         count = rows.stop - rows.start
-        return Scoring(self.graph, self.model, roles, count, self.questions.slots, self.by_row, sources)
+        return Scoring(self.graph, self.model, roles, count, self.prompts.slots, self.by_row, sources)
 
     @torch.no_grad()
     def compared(self, rows: slice, *, change: bool) -> Compared:
         """Some rows' clean run, and what would be written instead (or, with `change`, how much that changes)."""
-        questions = self.questions[rows]
-        clean, hidden = writes_of(self.model, questions.canvas(), neurons=self.neurons)
-        questions = questions.knowing(questions.answers(hidden))
+        prompts = self.prompts[rows]
+        clean, hidden = outputs_of(self.model, prompts.canvas(), neurons=self.neurons)
+        prompts = prompts.with_clean_logits(prompts.answer_logits(hidden))
         instead, other = self.ablation.instead(rows, clean)
-        values = self.values(questions, hidden)
-        corrupt = torch.full_like(values, torch.nan) if other is None else self.values(questions, other)
-        return Compared(questions, instead.less_(clean) if change else instead, values, corrupt)
+        values = self.values(prompts, hidden)
+        corrupt = torch.full_like(values, torch.nan) if other is None else self.values(prompts, other)
+        return Compared(prompts, instead.minus_(clean) if change else instead, values, corrupt)
 
-    def reads(self, found: Compared) -> Reads:
-        return Reads(self.model, found.other, found.questions.canvas() if self.graph.directions else None)
+    def input_gradients(self, found: Compared) -> InputGradients:
+        return InputGradients(self.model, found.other, found.prompts.canvas() if self.graph.directions else None)
 
     def copies(self, rows: slice) -> int:
         """How many copies of some rows share a pass."""
@@ -81,49 +81,49 @@ class Attribution:
 class Compared:
     """Some rows, clean and otherwise."""
 
-    questions: Questions  # which know the clean logits
-    other: Writes  # what would be written instead, or the change that this makes
+    prompts: PromptPairs  # which know the clean logits
+    other: NodeOutputs  # what would be written instead, or the change that this makes
     clean: Tensor  # (rows), the metric
     corrupt: Tensor
 
-    def part(self, edges: Tensor, nodes: Tensor, neurons: Tensor | None = None) -> Part:
+    def part(self, edges: Tensor, nodes: Tensor, neurons: Tensor | None = None) -> Contribution:
         """What these rows contribute; edges are (rows or 1, sources, targets)."""
         known = None if neurons is None else _numpy(neurons)
-        return Part(_numpy(edges), _numpy(nodes), _numpy(self.clean), _numpy(self.corrupt), known)
+        return Contribution(_numpy(edges), _numpy(nodes), _numpy(self.clean), _numpy(self.corrupt), known)
 
 
-def along_inputs(work: Attribution, rows: slice) -> Part:
+def along_inputs(work: Attribution, rows: slice) -> Contribution:
     """Scores of some rows by eap-ig, and by eap, which is one step of it."""
     found = work.compared(rows, change=True)
-    reads, scoring = work.reads(found), work.scoring(rows)
+    gradients, scoring = work.input_gradients(found), work.scoring(rows)
     for step in range(1, work.steps + 1):
-        with _in_between(work.model, found, "embed", -1, 1 - step / work.steps) as point, reads.listening():
-            hidden = work.model.run_trunk(found.questions.canvas())
-            torch.autograd.grad(_total(work, found.questions, hidden), point)
-        if len(reads.held) == HELD or step == work.steps:
-            scoring.take_up(reads, last=step == work.steps)
-    reads.finish(found.other.total(work.model))
-    return _part(found, scoring.scores, reads, work.steps)
+        with _in_between(work.model, found, "embed", -1, 1 - step / work.steps) as point, gradients.listening():
+            hidden = work.model.run_trunk(found.prompts.canvas())
+            torch.autograd.grad(_total(work, found.prompts, hidden), point)
+        if len(gradients.held) == HELD or step == work.steps:
+            scoring.take_up(gradients, last=step == work.steps)
+    gradients.finish(found.other.total(work.model))
+    return _part(found, scoring.scores, gradients, work.steps)
 
 
-def along_activations(work: Attribution, rows: slice) -> Part:
+def along_activations(work: Attribution, rows: slice) -> Contribution:
     """Scores of some rows by eap-ig-activations."""
     found = work.compared(rows, change=True)
-    whole, total = work.scoring(rows).scores, work.reads(found)
+    whole, total = work.scoring(rows).scores, work.input_gradients(found)
     for name, layer, sources in _groups(work):
-        reads, scoring = work.reads(found), work.scoring(rows, sources)
+        gradients, scoring = work.input_gradients(found), work.scoring(rows, sources)
         for step in range(1, work.steps + 1):
-            with _in_between(work.model, found, name, layer, 1 - step / work.steps) as point, reads.listening():
-                hidden = work.model.run_trunk(found.questions.canvas())
-                torch.autograd.grad(_total(work, found.questions, hidden), point)
-            if len(reads.held) == HELD or step == work.steps:
-                scoring.take_up(reads, last=step == work.steps)
-        reads.finish(found.other.written(work.model, name, layer))
+            with _in_between(work.model, found, name, layer, 1 - step / work.steps) as point, gradients.listening():
+                hidden = work.model.run_trunk(found.prompts.canvas())
+                torch.autograd.grad(_total(work, found.prompts, hidden), point)
+            if len(gradients.held) == HELD or step == work.steps:
+                scoring.take_up(gradients, last=step == work.steps)
+        gradients.finish(found.other.in_stream(work.model, name, layer))
         whole[:, sources] += scoring.scores
-        total.nodes[:, sources] += reads.nodes[:, sources]
-        total.nodes[:, -1] += reads.nodes[:, -1]
-        if total.neurons is not None and reads.neurons is not None and name == "mlp_hidden":
-            total.neurons[:, layer] = reads.neurons[:, layer]
+        total.nodes[:, sources] += gradients.nodes[:, sources]
+        total.nodes[:, -1] += gradients.nodes[:, -1]
+        if total.neurons is not None and gradients.neurons is not None and name == "mlp_hidden":
+            total.neurons[:, layer] = gradients.neurons[:, layer]
     return _part(found, whole, total, work.steps)
 
 
@@ -134,7 +134,7 @@ def _groups(work: Attribution) -> Iterator[tuple[str, int, slice]]:
     """
     yield "embed", -1, slice(0, 1)
     for layer in range(work.model.n_layers):
-        heads = work.graph.writes(layer)
+        heads = work.graph.head_sources(layer)
         yield "z", layer, heads
         yield "mlp_hidden" if work.neurons else "mlp_out", layer, slice(heads.stop, heads.stop + 1)
 
@@ -167,15 +167,15 @@ def _in_between(model: Model, found: Compared, name: str, layer: int, share: flo
         handle.remove()
 
 
-def _total(work: Attribution, questions: Questions, hidden: Tensor) -> Tensor:
-    values = work.values(questions, hidden)
-    return (values * questions.weight.to(values)).sum()
+def _total(work: Attribution, prompts: PromptPairs, hidden: Tensor) -> Tensor:
+    values = work.values(prompts, hidden)
+    return (values * prompts.weight.to(values)).sum()
 
 
-def _part(found: Compared, scores: Tensor, reads: Reads, steps: int) -> Part:
+def _part(found: Compared, scores: Tensor, gradients: InputGradients, steps: int) -> Contribution:
     """Sums over a path as means; roles become blocks of targets, one after the other."""
-    neurons = None if reads.neurons is None else reads.neurons / steps
-    return found.part(scores.flatten(2) / steps, reads.nodes / steps, neurons)
+    neurons = None if gradients.neurons is None else gradients.neurons / steps
+    return found.part(scores.flatten(2) / steps, gradients.nodes / steps, neurons)
 
 
 def _numpy(found: Tensor):

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from analyses.circuits.attribution import key_directions
-from analyses.circuits.attribution.node_outputs import Writes
-from analyses.circuits.attribution.qkv_projections import Piece, Reader
+from analyses.circuits.attribution.node_outputs import NodeOutputs
+from analyses.circuits.attribution.qkv_projections import Piece, QKVProjections
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 HELD = 5  # points of the path that are held at a time
 
 
-class Reads:
+class InputGradients:
     """What the targets of some rows have received so far; with a canvas, keys and values apart by direction."""
 
-    def __init__(self, model: Model, delta: Writes, parted: Canvas | None = None):
+    def __init__(self, model: Model, delta: NodeOutputs, parted: Canvas | None = None):
         rows, slots, _ = delta.embed.shape
         self.model, self.delta, self.parted = model, delta, parted
         apart = parted is not None
-        self.readers = [Reader.of(model, layer, directions=apart) for layer in range(model.n_layers)]
-        self.rest = [reader.at_rest() for reader in self.readers]
+        self.projections = [QKVProjections.of(model, layer, directions=apart) for layer in range(model.n_layers)]
+        self.rest = [projections.at_rest() for projections in self.projections]
         new = delta.embed.new_zeros
-        self.heads = [new(rows, slots, reader.width) for reader in self.readers]  # Σ r g
-        self.mlps = [torch.zeros_like(delta.embed) for _ in self.readers]
+        self.heads = [new(rows, slots, projections.width) for projections in self.projections]  # Σ r g
+        self.mlps = [torch.zeros_like(delta.embed) for _ in self.projections]
         self.logits = torch.zeros_like(delta.embed)
         self.nodes = new(rows, 2 + model.n_layers * (model.n_heads + 1))  # sources, then the logits
         self.neurons = None if delta.neurons is None else new(rows, model.n_layers, delta.neurons[0].shape[-1])
@@ -71,10 +71,10 @@ class Reads:
                 if after is not None:
                     hooks.callback(module.register_forward_hook(after).remove)
 
-            for layer, (block, reader) in enumerate(zip(model.blocks, self.readers, strict=True)):
+            for layer, (block, projections) in enumerate(zip(model.blocks, self.projections, strict=True)):
                 at(layout.of_block(block, "attention_norm"), before=self._stream(layer))
-                for module in reader.modules:
-                    at(module, after=self._projected(layer, reader.of_module(module)))
+                for module in projections.modules:
+                    at(module, after=self._projected(layer, projections.of_module(module)))
                 if sides is not None and sides[layer].split is not None:
                     sides[layer].split = partial(self._split, layer)
                 at(layout.of_block(block, "mlp_norm"), before=self._alias(self.mlps[layer]))
@@ -93,7 +93,7 @@ class Reads:
         def hook(_module, taken):
             if taken[0].requires_grad:
                 self.streams[layer] = taken[0].detach()
-                self.scales[layer] = self.readers[layer].norm.scale(self.streams[layer])[..., None]
+                self.scales[layer] = self.projections[layer].norm.scale(self.streams[layer])[..., None]
 
         return hook
 
@@ -135,14 +135,14 @@ class Reads:
 
     def _caught(self, layer: int, part: slice, put_out: Tensor) -> Callable[[Tensor], None]:
         """What is done with the gradient at some of the joint output."""
-        reader, rest = self.readers[layer], self.rest[layer][part]
-        heads = slice(part.start // reader.d_head, part.stop // reader.d_head)
+        projections, rest = self.projections[layer], self.rest[layer][part]
+        heads = slice(part.start // projections.d_head, part.stop // projections.d_head)
 
         def caught(gradient: Tensor) -> None:
             gradient, scale = gradient.float(), self.scales[layer]
             self.heads[layer][..., part].addcmul_(gradient, scale)
-            if reader.norm.present:
-                product = (put_out.float() - rest).mul_(gradient).unflatten(-1, (-1, reader.d_head)).sum(-1)
+            if projections.norm.present:
+                product = (put_out.float() - rest).mul_(gradient).unflatten(-1, (-1, projections.d_head)).sum(-1)
                 self._bend(layer)[..., heads] = product.mul_(scale.square() / self.delta.embed.shape[-1])
 
         return caught
@@ -151,7 +151,7 @@ class Reads:
         """Where r c of the pass at hand is kept, beside its stream."""
         point = self.held[-1]
         if layer not in point:
-            empty = self.nodes.new_zeros(*self.delta.embed.shape[:2], self.readers[layer].heads)
+            empty = self.nodes.new_zeros(*self.delta.embed.shape[:2], self.projections[layer].heads)
             point[layer] = self.streams[layer], empty
         return point[layer][1]
 

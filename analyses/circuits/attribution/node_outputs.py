@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class Writes:
+class NodeOutputs:
     """The sources' writes on some rows (or the differences between two runs' writes), in float32."""
 
     embed: Tensor  # (rows, slots, feature)
@@ -35,18 +35,18 @@ class Writes:
     neurons: list[Tensor] | None = None  # per layer (rows, slots, neuron)
 
     @property
-    def parts(self) -> list[Tensor]:
+    def tensors(self) -> list[Tensor]:
         return [self.embed, *self.heads, *self.mlps, *(self.neurons or [])]
 
-    def less_(self, other: Writes) -> Writes:
+    def minus_(self, other: NodeOutputs) -> NodeOutputs:
         """These writes less others, in place."""
-        for mine, theirs in zip(self.parts, other.parts, strict=True):
+        for mine, theirs in zip(self.tensors, other.tensors, strict=True):
             mine -= theirs
         return self
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> Writes:
+    def map(self, change: Callable[[Tensor], Tensor]) -> NodeOutputs:
         neurons = None if self.neurons is None else [change(part) for part in self.neurons]
-        return Writes(change(self.embed), [change(z) for z in self.heads], [change(m) for m in self.mlps], neurons)
+        return NodeOutputs(change(self.embed), [change(z) for z in self.heads], [change(m) for m in self.mlps], neurons)
 
     def at(self, site: str, layer: int) -> Tensor:
         """The part at a site: "embed", "z", "mlp_out" or "mlp_hidden"."""
@@ -56,7 +56,7 @@ class Writes:
         assert parts is not None
         return parts[layer]
 
-    def written(self, model: Model, site: str, layer: int) -> Tensor:
+    def in_stream(self, model: Model, site: str, layer: int) -> Tensor:
         """The same as it comes into the residual stream."""
         if site == "z":
             return self.heads[layer] @ output_weight(model, layer).flatten(0, 1).float()
@@ -66,7 +66,7 @@ class Writes:
         """The sum of all sources' writes in the residual stream."""
         total = self.embed.clone()
         for layer in range(model.n_layers):
-            total += self.written(model, "z", layer)
+            total += self.in_stream(model, "z", layer)
             total += self.mlps[layer]
         return total
 
@@ -91,10 +91,10 @@ class Writes:
 
 
 @contextmanager
-def recording(model: Model, *, neurons: bool = False) -> Iterator[Writes]:
-    """Writes that fill up during the forward pass inside the context. The embedding is left to the caller."""
+def recording(model: Model, *, neurons: bool = False) -> Iterator[NodeOutputs]:
+    """Outputs that fill up during the forward pass inside the context. The embedding is left to the caller."""
     empty = torch.empty(0)
-    filled = Writes(empty, [empty] * model.n_layers, [empty] * model.n_layers, [] if neurons else None)
+    filled = NodeOutputs(empty, [empty] * model.n_layers, [empty] * model.n_layers, [] if neurons else None)
     if filled.neurons is not None:
         filled.neurons = [empty] * model.n_layers
 
@@ -116,9 +116,9 @@ def recording(model: Model, *, neurons: bool = False) -> Iterator[Writes]:
 
 
 @torch.no_grad()
-def writes_of(model: Model, canvas: Canvas, *, neurons: bool = False) -> tuple[Writes, Tensor]:
+def outputs_of(model: Model, canvas: Canvas, *, neurons: bool = False) -> tuple[NodeOutputs, Tensor]:
     """Every source's writes on a canvas, and the final norm's output."""
-    with recording(model, neurons=neurons) as writes:
+    with recording(model, neurons=neurons) as outputs:
         hidden = model.run_trunk(canvas)
-    writes.embed = model.embedding(canvas.tokens.to(model.device)).float()
-    return writes, hidden
+    outputs.embed = model.embedding(canvas.tokens.to(model.device)).float()
+    return outputs, hidden

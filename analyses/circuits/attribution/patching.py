@@ -1,15 +1,16 @@
-"""Runs in which some edges carry what they would carry in another run.
+"""Patching: forward passes in which some edges carry what they carry in another run.
 
-A circuit runs alone when every edge outside of it is patched: what a target v reads is then
+A circuit runs alone when every edge outside of it is patched. What a target v reads is then
 
     in_v  =  x  -  Σ_{u → v outside} (z_u - z'_u)
 
-with x the stream of this very run, z_u what u writes in it, and z'_u what stands instead (the corrupt write, or another
-ablation's). So the run is the model's own, and only the sum is added: before an MLP's norm and the final norm, and for
-each head's query, key and value before a norm of its own. All targets of a layer are one matrix product of the mask of
-what is outside with the differences so far. A target that has nothing outside is left to the model.
+with x the residual stream of this run, z_u what u writes in it, and z'_u what stands in its place (the corrupt write,
+or that of another ablation). So the run is the model's own, and only the sum is added: before an MLP's norm and the
+final norm, and before the attention norm for each head's query, key and value. For all targets of a layer that is one
+matrix product of the mask of outside edges with the differences so far. A target without outside edges is left as it
+is.
 
-Many circuits run in one pass, each with a copy of the rows: the masks have an axis for them.
+Many circuits share one pass, each with its own copy of the rows: the masks have an axis for circuits.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from analyses.circuits.attribution import key_directions
-from analyses.circuits.attribution.node_outputs import Writes
-from analyses.circuits.attribution.qkv_projections import Piece, Reader
+from analyses.circuits.attribution.node_outputs import NodeOutputs
+from analyses.circuits.attribution.qkv_projections import Piece, QKVProjections
 from analyses.circuits.graph import Graph
 from probe.paradigms.canvas import Canvas
 from probe.tracing.sites import output_weight, site
@@ -34,13 +35,16 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def alone(model: Model, graph: Graph, canvas: Canvas, instead: Writes, kept: Tensor, roles: Tensor | None) -> Tensor:
+def isolated_run(
+    model: Model, graph: Graph, canvas: Canvas, instead: NodeOutputs, kept: Tensor, position_roles: Tensor | None
+) -> Tensor:
     """The final norm's output (circuits · rows, slots, feature) of circuits that run alone.
 
-    `kept` is (circuits, sources, targets); `roles` the role of each position (rows, slots) where the graph has roles.
+    `kept` is (circuits, sources, targets). For a graph with position roles, `position_roles` (rows, slots) says which
+    role each position has.
     """
     circuits, rows = len(kept), len(canvas)
-    run = _Run(model, graph, instead, kept, roles)
+    run = _Run(model, graph, instead, kept, position_roles)
     with run.patched(), run.parted(canvas):
         return model.run_trunk(canvas[torch.arange(rows, device=canvas.tokens.device).repeat(circuits)])
 
@@ -48,21 +52,25 @@ def alone(model: Model, graph: Graph, canvas: Canvas, instead: Writes, kept: Ten
 class _Run:
     """One pass: who is patched where, and what has been written so far."""
 
-    def __init__(self, model: Model, graph: Graph, instead: Writes, kept: Tensor, roles: Tensor | None):
+    def __init__(self, model: Model, graph: Graph, instead: NodeOutputs, kept: Tensor, position_roles: Tensor | None):
         self.model, self.graph, self.instead = model, graph, instead
         rows, self.slots, self.width = instead.embed.shape
         self.tokens = rows * self.slots
         outside = ~kept.to(instead.embed.device) & torch.as_tensor(graph.valid, device=instead.embed.device)
-        self.outside = outside.unflatten(-1, (max(1, len(graph.roles)), -1)).float()  # circuit, source, role, target
-        self.roles = None if roles is None else roles.flatten().to(instead.embed.device)
-        self.patched_targets = outside.unflatten(-1, (max(1, len(graph.roles)), -1)).any(2).any(1).any(0).cpu()
+        self.outside = outside.unflatten(
+            -1, (max(1, len(graph.position_roles)), -1)
+        ).float()  # circuit, source, role, target
+        self.position_roles = None if position_roles is None else position_roles.flatten().to(instead.embed.device)
+        self.patched_targets = outside.unflatten(-1, (max(1, len(graph.position_roles)), -1)).any(2).any(1).any(0).cpu()
         wanted = outside.any(2).any(0).cpu()
         self.wanted = wanted.nonzero()[:, 0].tolist()  # sources that have an edge outside, which alone are kept
         self.differences = instead.embed.new_zeros(len(kept), len(self.wanted), self.tokens, self.width)
         self.place = {source: at for at, source in enumerate(self.wanted)}
         self.outside = self.outside[:, self.wanted]
         self.projected: dict[int, Tensor] = {}
-        self.readers = [Reader.of(model, layer, directions=graph.directions) for layer in range(model.n_layers)]
+        self.projections = [
+            QKVProjections.of(model, layer, directions=graph.directions) for layer in range(model.n_layers)
+        ]
 
     @contextmanager
     def patched(self) -> Iterator[None]:
@@ -77,13 +85,13 @@ class _Run:
 
             after(model.embedding, self._embedded)
             for layer, block in enumerate(model.blocks):
-                if self.patched_targets[self.graph.reads(layer)].any():
-                    reader = self.readers[layer]
-                    before(layout.of_block(block, "attention_norm"), self._project(layer, reader))
-                    for module in reader.modules:
-                        after(module, self._hand_out(layer, reader.of_module(module)))
+                if self.patched_targets[self.graph.qkv_targets(layer)].any():
+                    projections = self.projections[layer]
+                    before(layout.of_block(block, "attention_norm"), self._project(layer, projections))
+                    for module in projections.modules:
+                        after(module, self._hand_out(layer, projections.of_module(module)))
                 before(site("z").module(model, layer), self._heads_written(layer))
-                before(layout.of_block(block, "mlp_norm"), self._shift(self.graph.read_of_mlp(layer)))
+                before(layout.of_block(block, "mlp_norm"), self._shift(self.graph.mlp_target(layer)))
                 after(site("mlp_out").module(model, layer), self._mlp_written(layer))
             before(layout.part(model.backbone, "final_norm"), self._shift(len(self.patched_targets) - 1))
             yield
@@ -97,25 +105,25 @@ class _Run:
         missing = differences.new_zeros(circuits, count, self.tokens, self.width)
         for role in range(self.outside.shape[2]):
             share = self.outside[:, :known, role, targets].transpose(1, 2)
-            if self.roles is None:
+            if self.position_roles is None:
                 torch.bmm(share, differences.flatten(2), out=missing.flatten(2))
                 continue
-            mine = (self.roles == role).nonzero()[:, 0]
+            mine = (self.position_roles == role).nonzero()[:, 0]
             missing[:, :, mine] = torch.bmm(share, differences[:, :, mine].flatten(2)).unflatten(-1, (-1, self.width))
         return missing
 
-    def _project(self, layer: int, reader: Reader):
+    def _project(self, layer: int, projections: QKVProjections):
         """Queries, keys and values, each from what its own target reads."""
 
         def hook(norm: nn.Module, taken: tuple) -> None:
             stream = taken[0]
-            missing = self._missing(self.graph.reads(layer))
+            missing = self._missing(self.graph.qkv_targets(layer))
             read = stream.view(len(missing), 1, self.tokens, -1).to(missing) - missing
             seen = norm.forward(read.to(stream.dtype)).transpose(0, 1).flatten(1, 2)  # target, circuits · tokens, …
             columns = []
-            for piece in reader.pieces:
-                weight = piece.weight.unflatten(1, (-1, reader.d_head)).transpose(0, 1)
-                found = torch.bmm(seen[piece.heads(reader.d_head)], weight).transpose(0, 1).flatten(1)
+            for piece in projections.pieces:
+                weight = piece.weight.unflatten(1, (-1, projections.d_head)).transpose(0, 1)
+                found = torch.bmm(seen[piece.heads(projections.d_head)], weight).transpose(0, 1).flatten(1)
                 bias: Tensor | None = piece.module.bias  # type: ignore[assignment]  # a Linear's or a Conv1D's
                 columns.append(found if bias is None else found + bias[piece.columns])
             self.projected[layer] = torch.cat(columns, dim=-1).view(*stream.shape[:2], -1)
@@ -139,16 +147,16 @@ class _Run:
             return
         with key_directions.parted(self.model, canvas, copies=len(self.differences)) as sides, ExitStack() as hooks:
             for layer, side in enumerate(sides):
-                if side.split is not None and self.patched_targets[self.graph.reads(layer)].any():
+                if side.split is not None and self.patched_targets[self.graph.qkv_targets(layer)].any():
                     side.split = partial(self._split, layer)
-                elif side.split is None and not self.patched_targets[self.graph.reads(layer)].any():
+                elif side.split is None and not self.patched_targets[self.graph.qkv_targets(layer)].any():
                     for name in ("key", "value"):  # nobody patches them: the copies are alike
                         module = self.model.layout.of_block(self.model.blocks[layer], name)
                         hooks.callback(module.register_forward_hook(_twice).remove)
             yield
 
     def _split(self, layer: int, key: Tensor, value: Tensor) -> tuple[key_directions.Copies, key_directions.Copies]:
-        copies = [piece for piece in self.readers[layer].pieces if piece.copy]
+        copies = [piece for piece in self.projections[layer].pieces if piece.copy]
         right = self.projected[layer][..., copies[0].part].unflatten(-1, (2, *key.shape[1::2])).permute(2, 0, 3, 1, 4)
         return (key, right[0]), (value, right[1])
 
@@ -168,7 +176,7 @@ class _Run:
             self.differences[:, self.place[0]] = self._difference(found, self.instead.embed)
 
     def _mlp_written(self, layer: int):
-        source = self.graph.writes(layer).stop
+        source = self.graph.head_sources(layer).stop
 
         def hook(_module, _taken, found: Tensor) -> None:
             if source in self.place:
@@ -177,7 +185,7 @@ class _Run:
         return hook
 
     def _heads_written(self, layer: int):
-        at = self.graph.writes(layer)
+        at = self.graph.head_sources(layer)
         heads = [source - at.start for source in self.wanted if at.start <= source < at.stop]
 
         def hook(_module, taken: tuple) -> None:

@@ -1,7 +1,7 @@
 """Position roles: which of a task's named positions a slot of the canvas is.
 
-A slot may have several names (the answer is also part of the completion); it takes the first in the order given. What
-has none is `elsewhere`.
+A slot may have several names: the answer is also part of the completion. It takes the first in the order given. A slot
+without a name is `elsewhere`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from analyses.circuits.graph import ELSEWHERE
 from probe.errors import ProbeError, nearest
 
 if TYPE_CHECKING:
-    from analyses.circuits.attribution.prompts import Questions
+    from analyses.circuits.attribution.prompts import PromptPairs
     from probe.batch import Batch
 
 
-def role_names(batch: Batch, roles: bool | Iterable[str]) -> tuple[str, ...]:
-    """The roles of a graph: those named, or with True all that the task names, the narrowest first."""
-    if roles is False:
+def position_role_names(batch: Batch, wanted: bool | Iterable[str]) -> tuple[str, ...]:
+    """The position roles of a graph: those named, or with True all that the task names, the narrowest first."""
+    if wanted is False:
         return ()
-    if roles is True:
+    if wanted is True:
         chosen = sorted(batch.positions, key=lambda name: batch.positions[name].shape[1])
     else:
-        chosen = [roles] if isinstance(roles, str) else list(roles)
+        chosen = [wanted] if isinstance(wanted, str) else list(wanted)
     for name in chosen:
         if name not in batch.positions:
             raise ProbeError(
-                f"role {name!r}",
+                f"position role {name!r}",
                 expected="a position that the task names",
                 found=repr(name),
                 remedy=nearest(name, batch.positions),
@@ -39,14 +39,14 @@ def role_names(batch: Batch, roles: bool | Iterable[str]) -> tuple[str, ...]:
     return (*chosen, ELSEWHERE)
 
 
-def roles_of(questions: Questions, batch: Batch, names: tuple[str, ...]) -> Tensor | None:
+def position_roles_of(prompts: PromptPairs, batch: Batch, names: tuple[str, ...]) -> Tensor | None:
     """(rows, slots): the number of each slot's role."""
     if not names:
         return None
-    canvas = questions.canvas()
-    places = canvas.places.expand(len(questions), -1).cpu()
+    canvas = prompts.canvas()
+    places = canvas.places.expand(len(prompts), -1).cpu()
     role = torch.full(places.shape, len(names) - 1)
-    example = questions.clean.view.example.cpu()
+    example = prompts.clean.view.example.cpu()
     for number in reversed(range(len(names) - 1)):
         named = batch.positions[names[number]].cpu()[example]  # (rows, k)
         role[(places[:, :, None] == named[:, None]).any(-1)] = number

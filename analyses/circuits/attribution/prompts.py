@@ -1,9 +1,9 @@
-"""What a circuit is asked about: the rows of a reading, clean and corrupt, and how much each of them counts.
+"""Prompt pairs: what a circuit is attributed on. Each row is one clean prompt, its corrupt twin, and a weight.
 
-A reading turns an example into one question or into several (draws of a mask, steps of a decoding run), and has a rule
-for making one figure of them. Attribution is linear in the metric, so the rule becomes a weight: with `weight` the
-scores of the rows add up to the mean over examples, and rows without weight (all but the last step, say) are not
-computed at all. `at_step` asks about one step alone.
+A reading turns an example into one prompt or into several (draws of a mask, steps of a decoding run), and has a rule
+that makes one figure of them. Attribution is linear in the metric, so the rule becomes a weight: `weight` is such that
+the scores of the rows add up to the mean over examples. Rows of weight 0 (all but the last step, for instance) are not
+computed at all. With `step=` the rows are those of one step.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Truth:
     choices: Tensor  # (choices)
     right: Tensor  # (rows, choices)
     wrong: Tensor  # (rows, choices)
-    clean: Tensor | None = None  # (rows, vocabulary), the model's logits on the clean questions
+    clean: Tensor | None = None  # (rows, vocabulary), the model's logits on the clean prompts
 
     def __getitem__(self, rows: slice | Tensor) -> Truth:
         clean = None if self.clean is None else self.clean[rows]
@@ -41,10 +41,11 @@ class Truth:
 
 
 @dataclass(frozen=True, eq=False)
-class Questions:
+class PromptPairs:
     """Rows to be attributed. Indexing gives some of them."""
 
     model: Model
+    reading: Reading
     clean: Asked
     corrupt: Asked
     truth: Truth
@@ -54,13 +55,13 @@ class Questions:
     kept: list[int]  # the batch's examples that are asked about, by the number that `example` gives them
 
     @classmethod
-    def of(cls, model: Model, batch: Batch, reading: Reading, *, step: int | None = None) -> Questions:
-        """The rows of a reading that count under its rule, or all of one step's."""
+    def of(cls, model: Model, batch: Batch, reading: Reading, *, step: int | None = None) -> PromptPairs:
+        """The rows that count under the reading's rule; with `step`, all rows of that step."""
         return cls.seen(model, batch, reading, reading.view(model, batch), step=step)
 
     @classmethod
-    def seen(cls, model: Model, batch: Batch, reading: Reading, view: View, *, step: int | None = None) -> Questions:
-        """The same of a view that was made already: a trajectory is decoded each time that one is made."""
+    def seen(cls, model: Model, batch: Batch, reading: Reading, view: View, *, step: int | None = None) -> PromptPairs:
+        """The same from a view at hand. Making a view of a trajectory decodes, so it is made once for all steps."""
         weight = _weights(view, reading.rule) if step is None else (view.step == step).float()
         rows = weight.nonzero()[:, 0].cpu()
         kept, example = view.example[rows].unique(return_inverse=True)
@@ -80,12 +81,12 @@ class Questions:
         )
         clean, corrupt = (reading.ask(model, batch, which, shown) for which in ("clean", "corrupt"))
         truth = _truth(batch.to(model.device), shown.example.to(model.device))
-        return cls(model, clean, corrupt, truth, example, shown.step, weight[rows], kept.tolist())
+        return cls(model, reading, clean, corrupt, truth, example, shown.step, weight[rows], kept.tolist())
 
     def __len__(self) -> int:
         return len(self.example)
 
-    def __getitem__(self, rows: slice | Tensor) -> Questions:
+    def __getitem__(self, rows: slice | Tensor) -> PromptPairs:
         cut = {
             which: Asked(asked.canvas[rows], asked.slots[rows], asked.view)
             for which, asked in (("clean", self.clean), ("corrupt", self.corrupt))
@@ -110,7 +111,7 @@ class Questions:
     def canvas(self, which: str = "clean") -> Canvas:
         return getattr(self, which).canvas
 
-    def answers(self, hidden: Tensor) -> Tensor:
+    def answer_logits(self, hidden: Tensor) -> Tensor:
         """The answers' logits (rows, vocabulary) in float32, without the mask, from the final norm's output.
 
         `hidden` may hold the rows several times over.
@@ -120,8 +121,8 @@ class Questions:
         read = hidden.gather(1, slots[..., None].expand(-1, -1, hidden.shape[-1]))[:, 0]
         return comparable(unembed(read).float(), self.model)
 
-    def knowing(self, clean: Tensor) -> Questions:
-        """The same rows, with the model's logits on the clean questions."""
+    def with_clean_logits(self, clean: Tensor) -> PromptPairs:
+        """The same rows, with the model's logits on the clean prompts."""
         return replace(self, truth=replace(self.truth, clean=clean))
 
 

@@ -1,7 +1,7 @@
 """An attention layer's projections as one: all its queries, keys and values side by side.
 
-Architectures differ in whether these come from one module or from three, and a graph with directions has keys and
-values twice. A `Reader` says where each piece of the joint output comes from (a module, and columns of its output) in
+In some architectures these come from one module, in others from three; and a graph with directions has keys and values
+twice. `QKVProjections` says where each piece of the joint output comes from (a module, and columns of its output), in
 the order of the graph's targets: queries, keys, values, and then keys and values once more.
 """
 
@@ -38,7 +38,7 @@ class Piece:
 
 
 @dataclass(frozen=True, eq=False)
-class Reader:
+class QKVProjections:
     """One layer's norm and projections."""
 
     norm: Norm
@@ -46,7 +46,7 @@ class Reader:
     d_head: int
 
     @classmethod
-    def of(cls, model: Model, layer: int, *, directions: bool = False) -> Reader:
+    def of(cls, model: Model, layer: int, *, directions: bool = False) -> QKVProjections:
         layout, block = model.layout, model.blocks[layer]
         queries, others = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
         if layout.fused:

@@ -85,7 +85,7 @@ def compare(
         "prompts, the best there could be. Retention says where between the two the overlap lies: 0 is chance, 1 as "
         "alike as prompts allow. Bands are 95% intervals over prompts.",
         drawing="circuit_overlap",
-        about={**asked(circuit), "resamples": resamples, "splits": splits, "seed": seed},
+        about={**facts_of(circuit), "resamples": resamples, "splits": splits, "seed": seed},
     )
 
 
@@ -111,7 +111,7 @@ def mass(*circuits: Circuit, resamples: int = 1000, seed: int = 0) -> Result:
         caption="The share of all |edge scores| that each kind of edge has; grey, its share of the edges. Kinds "
         "overlap.",
         drawing="bars",
-        about={**asked(circuits[0]), "resamples": resamples, "seed": seed, "axes": axes},
+        about={**facts_of(circuits[0]), "resamples": resamples, "seed": seed, "axes": axes},
     )
 
 
@@ -139,10 +139,10 @@ def subsets(graph: Graph) -> dict[str, NDArray[np.bool_]]:
     return found | {f"from {name}": sources == kind for kind, name in names.items()}
 
 
-def asked(circuit: Circuit) -> dict[str, Any]:
+def facts_of(circuit: Circuit) -> dict[str, Any]:
     """What a circuit is of, for the `about` of a result."""
-    said = ("task", "reading", "method", "steps", "metric", "ablation", "scope")
-    return {**{name: getattr(circuit.about, name) for name in said}, "edges": circuit.graph.n_edges}
+    facts = ("task", "reading", "method", "steps", "metric", "ablation", "scope")
+    return {**{name: getattr(circuit.about, name) for name in facts}, "edges": circuit.graph.n_edges}
 
 
 @dataclass(frozen=True, eq=False)

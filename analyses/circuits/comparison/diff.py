@@ -1,27 +1,30 @@
-"""The circuit diff: which edges the second model kept, lost and gained, held against what a new seed would change.
+"""The circuit diff: which edges the second model kept, lost and gained, compared with what a new seed would change.
 
     diff(ar, diffusion, null=[(ar, ar_seed2), (diffusion, diffusion_seed2)]).table
 
-An edge is of a model's circuit if it is among its strongest K. One that is in the first circuit only *may* be lost, and
-one in the second only gained; but sets differ for two reasons that mean nothing. Other prompts would have drawn other
-edges over the line: prompts are resampled, the same in both models, and `confidence` is the share of resamples in which
-the edge is on the same two sides. And another seed would have trained another circuit: `p` says how common such a loss
-is between two models that differ in their seed alone.
+An edge belongs to a model's circuit if it is among the strongest K. An edge of the first circuit only may be lost, and
+one of the second only may be gained. But two circuits also differ for two reasons that mean nothing:
 
-For that an edge's strength is its share of all |scores|, and a loss is how little is left of it in the other model,
+*Other prompts* would have put other edges over the line. So the prompts are resampled, the same ones in both models,
+and `confidence` is the share of resamples in which the edge stays on the same two sides.
 
-    ratio = strength in the other model / strength in the model whose circuit it is of.
+*Another seed* would have trained another circuit. So `p` says how common such a loss is between two models that differ
+in their seed only. An edge's strength is its share of all |scores|, and a loss is measured by the part that is kept,
 
-The ratios of a pair of seeds, both ways, are a null: p = (1 + those no larger) / (1 + all). Where there are several
-pairs (an AR model's seeds, trained apart from the first step, and its twin's, adapted from one model) p is the largest
-of theirs: a change is one only if neither kind of chance explains it. An edge is called lost or gained where p ≤ `rate`
-and its confidence is high enough; otherwise it stays `undecided`. So if the second model were nothing but another seed
-of either kind, no more than `rate` of a circuit's edges would be called, on average over seeds. One pair of seeds may
-lie further apart than the next, so each that is added makes that safer. (`q` corrects for the number of edges.) Seeds
-that have little in common call little: it takes an edge of which nothing is left.
+    ratio = strength in the other model / strength in the model whose circuit it belongs to.
 
-Without a second seed the null is the same model on other prompts (disjoint halves, of both models): less than it ought
-to be, and the result says so.
+The ratios of a pair of seeds, in both directions, are the null: p = (1 + the number that are no larger) / (1 + their
+number). With several pairs of seeds p is the largest of theirs. (The AR model's seeds are trained apart from the first
+step, the twin's are adapted from one model: a change counts only if neither kind of chance explains it.)
+
+An edge is called lost or gained where p ≤ `rate` and its confidence is high enough, and is `undecided` otherwise. So if
+the second model were only another seed, at most a share `rate` of a circuit's edges would be called, on average over
+seeds. One pair of seeds may lie further apart than the next, so every pair that is added makes the call safer. (`q`
+corrects for the number of edges.) Between seeds that have little in common, only an edge of which nothing is left is
+called.
+
+Without a second seed, the null is each model against itself on other prompts (disjoint halves). That is less than the
+difference between seeds, and the figure's caption says so.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from numpy.typing import NDArray
 
 from analyses import statistics
 from analyses.circuits.circuit import Circuit
-from analyses.circuits.comparison.compare import asked
+from analyses.circuits.comparison.compare import facts_of
 from analyses.circuits.comparison.overlap import Ranked, shares
 from analyses.circuits.comparison.resampling import (
     Strengths,
@@ -52,28 +55,44 @@ STATUSES = ("kept", "lost", "gained", "undecided")
 _SPLITS = 10  # ways to halve the prompts, where there is no second seed
 
 
+@dataclass(frozen=True)
+class DiffOptions:
+    """When `diff` calls an edge lost or gained."""
+
+    rate: float = 0.05
+    """The share of a circuit's edges that may be called where nothing but the seed, or the prompts, has changed."""
+
+    confidence: float = 0.95
+    """The share of resampled prompts that must put an edge on the same two sides."""
+
+    resamples: int = 400
+    """How often the prompts are resampled."""
+
+    seed: int = 0
+    """Draws the resamples."""
+
+
+DEFAULTS = DiffOptions()
+
+
 def diff(
     a: Circuit,
     b: Circuit,
     *,
     null: Sequence[tuple[Circuit, Circuit]] = (),
     k: int | None = None,
-    rate: float = 0.05,
-    confidence: float = 0.95,
-    resamples: int = 400,
-    seed: int = 0,
+    options: DiffOptions = DEFAULTS,
 ) -> Result:
-    """What b kept, lost and gained of a's circuit of k edges (200, or a tenth of a small graph).
+    """What b kept, lost and gained of a's circuit of k edges (None: 200, or a tenth of a small graph).
 
-    `null` are pairs of circuits of models that differ in their seed alone. `rate` is how many edges may be called
-    falsely, `confidence` what the prompts must agree to.
+    `null` are pairs of circuits of models that differ in their seed only.
     """
     for one, other in ((a, b), *((a, one) for pair in null for one in pair)):
         refuse_unlike(one, other)
     k = min(200, round(0.1 * a.graph.n_edges)) if k is None else k
     a.mask(k)  # refuses a k that there is not
     found = _Found.of(a, b, k)
-    table = _table(a, b, found, _nulls(a, b, null, k, seed), confidence, rate, resamples, seed)
+    table = _table(a, b, found, _nulls(a, b, null, k, options.seed), options)
     count = {status: int(np.count_nonzero(table["status"].to_numpy() == status)) for status in STATUSES}
     against = [f"{one.about.model} ~ {other.about.model}" for one, other in null] or ["other prompts of the same model"]
     return Result(
@@ -81,22 +100,23 @@ def diff(
         table=table,
         title=f"{b.about.model} against {a.about.model} on {a.about.task}: "
         + ", ".join(f"{number} {status}" for status, number in count.items()),
-        caption=f"Edges among the strongest {k} of either model. Lost or gained: less is left of it than of "
-        f"{1 - rate:.0%} of edges between {', and between '.join(against)}; and {confidence:.0%} of resampled prompts "
-        f"agree. Were there no more to it than that, at most {rate * k:.1f} edges of each model would be called.",
+        caption=f"Edges among the strongest {k} of either model. Lost or gained: the edge has kept a smaller part of its "
+        f"strength than {1 - options.rate:.0%} of the edges do between {', and between '.join(against)}, and "
+        f"{options.confidence:.0%} of resampled prompts agree. If the models differed by no more than that, at most "
+        f"{options.rate * k:.1f} edges of each would be called lost or gained.",
         drawing="circuit_diff",
         about={
-            **asked(a),
+            **facts_of(a),
             "n_layers": a.graph.n_layers,
             "n_heads": a.graph.n_heads,
             "n_kv_heads": a.graph.n_kv_heads,
             "k": k,
-            "rate": rate,
-            "confidence": confidence,
+            "rate": options.rate,
+            "confidence": options.confidence,
             "null": against,
             "counts": count,
-            "resamples": resamples,
-            "seed": seed,
+            "resamples": options.resamples,
+            "seed": options.seed,
         },
     )
 
@@ -151,22 +171,13 @@ def _ratios(one: NDArray, other: NDArray, k: int) -> NDArray:
     return np.concatenate([own[1][inside[0]] / own[0][inside[0]], own[0][inside[1]] / own[1][inside[1]]])
 
 
-def _table(
-    a: Circuit,
-    b: Circuit,
-    found: _Found,
-    nulls: list[NDArray],
-    confidence: float,
-    rate: float,
-    resamples: int,
-    seed: int,
-) -> pd.DataFrame:
+def _table(a: Circuit, b: Circuit, found: _Found, nulls: list[NDArray], options: DiffOptions) -> pd.DataFrame:
     change = found.share_b - found.share_a
-    agreed, low, high = _resampled(a, b, found, resamples, seed)
+    agreed, low, high = _resampled(a, b, found, options)
     changed_sides = found.in_a ^ found.in_b
     by_null = [(1 + np.searchsorted(null, found.ratio, side="right")) / (1 + len(null)) for null in nulls]
     p = np.where(changed_sides, np.max(by_null, axis=0), np.nan)
-    sure = changed_sides & (p <= rate) & ~(agreed < confidence)  # not known is not against
+    sure = changed_sides & (p <= options.rate) & ~(agreed < options.confidence)  # not known is not against
     status = np.select([~changed_sides, ~sure, found.in_a], ["kept", "undecided", "lost"], "gained")
     valid = a.graph.valid
     named = a.graph.frame().iloc[found.edges].reset_index(drop=True)
@@ -190,7 +201,7 @@ def _table(
     return table.iloc[order].reset_index(drop=True)
 
 
-def _resampled(a: Circuit, b: Circuit, found: _Found, count: int, seed: int) -> tuple[NDArray, NDArray, NDArray]:
+def _resampled(a: Circuit, b: Circuit, found: _Found, options: DiffOptions) -> tuple[NDArray, NDArray, NDArray]:
     """For each edge, the share of resamples that put it on the same sides, and the interval of its change."""
     both = Strengths(a), Strengths(b)
     change = found.share_b - found.share_a
@@ -205,7 +216,7 @@ def _resampled(a: Circuit, b: Circuit, found: _Found, count: int, seed: int) -> 
         share = [shares(each)[:, found.edges] for each in strength]
         return np.stack([same, share[1] - share[0]], axis=1)
 
-    drawn = in_chunks(one, a.graph.n_edges, statistics.resamples(a.n, count, seed=seed))
+    drawn = in_chunks(one, a.graph.n_edges, statistics.resamples(a.n, options.resamples, seed=options.seed))
     return drawn[:, 0].mean(0), *about_estimate(change, drawn[:, 1])
 
 

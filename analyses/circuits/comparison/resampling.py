@@ -85,16 +85,16 @@ def refuse_unlike(a: Circuit, b: Circuit) -> None:
     if (a.about.from_nothing or b.about.from_nothing) and a.about.model != b.about.model:
         raise ProbeError(
             names,
-            expected="a model and what was made from its weights: edges of one name are one edge in those alone",
-            found="no twin: a diffusion model that was trained from nothing",
+            expected="a model and one that was made from its weights: only there is an edge of one name the same edge",
+            found="no twin: a diffusion model that was trained from random weights",
             remedy="Compare how early and how spread their circuits are (front_loading, spread).",
         )
     if a.graph != b.graph:
         raise ProbeError(
             names,
-            expected="one graph: the same layers and heads, and the same roles and directions",
+            expected="one graph: the same layers and heads, and the same position roles and directions",
             found=f"{a.graph} and {b.graph}",
-            remedy="Attribute twins with the same options (directions=True for both).",
+            remedy="Attribute both models with the same options (directions=True for both).",
         )
     if a.n != b.n and a.example_edges is not None and b.example_edges is not None:
         raise ProbeError(

@@ -2,24 +2,24 @@
 
     cross(pair, batch, {"ar": ar_circuit, "diffusion": diffusion_circuit}).figure()
 
-Two circuits that differ in edges can be one mechanism, and two that share edges need not be. So each circuit is run
-alone in each model (f, as in `faithfulness`), and held against two others in that very model: the model's own circuit
-of that size, and random circuits with as many edges between the same layers and kinds of node as the foreign one has,
-which tell what any edges at those depths would do.
+Two circuits with different edges can be one mechanism, and two that share edges need not be. So each circuit runs alone
+in each model (f, as in `faithfulness`) and is compared with two others in that model: the model's own circuit of the
+same size, and random circuits with as many edges between the same layers and kinds of node as the foreign one has. The
+random ones show what any edges at those depths would do.
 
     transfer = (f(foreign) - f(random)) / (f(own) - f(random))
 
-is 0 where the foreign circuit does no more than random edges and 1 where it does what the model's own does. Where the
-model's own circuit does not do more than random ones (its interval reaches theirs) there is nothing to be transferred,
-and no figure (NaN).
+is 0 where the foreign circuit does no more than random edges do, and 1 where it does what the model's own does. Where
+the intervals of the model's own circuit and of the random ones overlap, there is nothing to transfer, and transfer is
+NaN.
 
-Every model is asked as it is in attribution: those that write in order under the reading `ar`, the others under
-`reading`. Circuits that are not given are attributed now.
+Each model is asked as in attribution: an autoregressive model under the reading `ar`, the others under `reading`.
+Circuits that are not given are attributed first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +29,18 @@ from numpy.typing import NDArray
 
 from analyses import statistics
 from analyses.circuits.attribution.attribute import attribute
-from analyses.circuits.attribution.metrics import METRICS, Metric
-from analyses.circuits.circuit import By, Circuit
-from analyses.circuits.comparison.compare import asked
+from analyses.circuits.attribution.options import AttributionOptions
+from analyses.circuits.circuit import Circuit
+from analyses.circuits.comparison.compare import facts_of
 from analyses.circuits.comparison.resampling import refuse_unlike
-from analyses.circuits.evaluation.isolated_run import Alone, run_alone
-from analyses.circuits.selection import How, layer_matched, select
+from analyses.circuits.evaluation.isolated_run import Isolated, IsolatedRun, isolated_run
+from analyses.circuits.evaluation.options import EvaluationOptions
+from analyses.circuits.selection import layer_matched, select
 from analyses.result import Result
 from probe.errors import ProbeError, nearest
 from probe.pairs import Pair
-from probe.readings import Reading, named, reading_for
+from probe.readings import Reading, named
+from probe.readings.by_role import roles
 
 if TYPE_CHECKING:
     from probe.batch import Batch
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RANDOM = "random, layer-matched to "
+Asked = Mapping[str, tuple["Model", Reading]]  # each model of a pair and how it is asked, by role
+DEFAULTS = EvaluationOptions()
 
 
 def cross(
@@ -54,32 +58,28 @@ def cross(
     circuits: Mapping[str, Circuit] | None = None,
     *,
     reading: str | Reading = "prefix",
-    shares: Sequence[float] = SHARES,
-    how: How = "top",
-    by: By = "abs",
-    draws: int = 3,
-    metric: str | Metric | None = None,
-    seed: int = 0,
-    rows: int | None = None,
-    resamples: int = 2000,
+    options: EvaluationOptions = DEFAULTS,
 ) -> Result:
-    """Every circuit in every model, beside the model's own and random ones. `circuits` are by role: ar, diffusion, …"""
+    """Every circuit in every model, beside the model's own and random ones.
+
+    `circuits` are by the role of their model in the pair: "ar", "diffusion", or the name of a control.
+    """
     pair.refuse_strangers("cross-faithfulness")
-    circuits = _attributed(pair, batch, reading, metric) if circuits is None else dict(circuits)
-    models = _checked(pair, circuits)
+    asked = roles(pair, reading)
+    circuits = _attributed(pair, batch, asked, options) if circuits is None else dict(circuits)
+    _refuse_others(pair, circuits)
+    shares = np.array(SHARES if options.shares is None else options.shares)
     tables = []
-    for role, model in models.items():
-        own = circuits[role]
-        sizes = np.maximum(1, np.round(np.array(shares) * own.graph.n_edges)).astype(int)
-        masks = _masks(circuits, sizes, how, by, draws, seed)
-        known = metric or (own.about.metric if own.about.metric in METRICS else None)
-        every = masks.reshape(-1, *own.graph.shape)
-        found = run_alone(
-            model, batch, own.graph, every, reading=reading_for(model, reading), metric=known,
-            ablation=own.about.ablation, seed=seed, rows=rows,
-        )  # fmt: skip
-        figures = _Figures(found, list(circuits), role, draws, len(sizes))
-        tables.append(figures.table(np.array(shares), sizes, resamples, seed).assign(model=model.name, role=role))
+    for role, own in circuits.items():
+        model, own_reading = asked[role]
+        sizes = np.maximum(1, np.round(shares * own.graph.n_edges)).astype(int)
+        every = _masks(circuits, sizes, options).reshape(-1, *own.graph.shape)
+        metric, ablation = options.metric_for(own), options.ablation_for(own)
+        isolated = Isolated(own.graph, every, metric, ablation, options.seed, options.rows)
+        run = isolated_run(model, batch, isolated, reading=own_reading)
+        figures = _Figures(run, list(circuits), role, options.draws, len(sizes))
+        table = figures.table(shares, sizes, options.resamples or 2000, options.seed)
+        tables.append(table.assign(model=model.name, role=role))
     table = pd.concat(tables, ignore_index=True).assign(task=batch.task)
     front = ["model", "role", "task", "circuit", "measure", "share", "edges"]
     first = next(iter(circuits.values()))
@@ -87,28 +87,27 @@ def cross(
         name="cross_faithfulness",
         table=table.loc[:, [*front, *(name for name in table if name not in front)]],
         title=f"Circuits run in each other's models on {batch.task}",
-        caption="One panel a model, one curve a circuit that runs alone in it. Two circuits are one mechanism as far "
-        "as the foreign one reaches the model's own; it shows nothing where it stays among the random ones (grey).",
+        caption="One panel for each model, one curve for each circuit that runs alone in it. Two circuits are one "
+        "mechanism as far as the foreign curve reaches the model's own. A curve among the random ones (grey) shows "
+        "nothing.",
         drawing="faithfulness",
         about={
-            **asked(first),
+            **facts_of(first),
             "reading": str(named(reading)),
-            "draws": draws,
-            "seed": seed,
-            "selection": f"{how}, {by}",
+            "draws": options.draws,
+            "seed": options.seed,
+            "selection": f"{options.how}, {options.by}",
         },
     )
 
 
-def _attributed(pair: Pair, batch: Batch, reading: str | Reading, metric: str | Metric | None) -> dict[str, Circuit]:
-    twins = {"ar": pair.ar, "diffusion": pair.diffusion}
-    return {
-        role: attribute(model, batch, reading=reading_for(model, reading), metric=metric)
-        for role, model in twins.items()
-    }
+def _attributed(pair: Pair, batch: Batch, asked: Asked, options: EvaluationOptions) -> dict[str, Circuit]:
+    how = AttributionOptions(metric=options.metric)
+    twins = {role: asked[role] for role in ("ar", "diffusion")}
+    return {role: attribute(model, batch, reading=own, options=how) for role, (model, own) in twins.items()}
 
 
-def _checked(pair: Pair, circuits: Mapping[str, Circuit]) -> dict[str, Model]:
+def _refuse_others(pair: Pair, circuits: Mapping[str, Circuit]) -> None:
     first = next(iter(circuits.values()))
     for role, circuit in circuits.items():
         if role not in pair.models:
@@ -119,26 +118,23 @@ def _checked(pair: Pair, circuits: Mapping[str, Circuit]) -> dict[str, Model]:
                 remedy=nearest(role, pair.models),
             )
         refuse_unlike(first, circuit)
-    return {role: pair.models[role] for role in circuits}
 
 
-def _masks(
-    circuits: Mapping[str, Circuit], sizes: NDArray, how: How, by: By, draws: int, seed: int
-) -> NDArray[np.bool_]:
+def _masks(circuits: Mapping[str, Circuit], sizes: NDArray, options: EvaluationOptions) -> NDArray[np.bool_]:
     """(circuits, 1 + draws, sizes, sources, targets): each circuit, and random ones matched to it."""
     found = []
     for circuit in circuits.values():
-        chosen = [select(circuit, int(k), how=how, by=by, prune=False) for k in sizes]
-        matched = [layer_matched(circuit.graph, mask, draws, seed=seed) for mask in chosen]
+        chosen = [select(circuit, int(k), how=options.how, by=options.by, prune=False) for k in sizes]
+        matched = [layer_matched(circuit.graph, mask, options.draws, seed=options.seed) for mask in chosen]
         found.append(np.concatenate([np.stack(chosen)[None], np.stack(matched, axis=1)]))
     return np.stack(found)
 
 
 @dataclass(frozen=True, eq=False)
 class _Figures:
-    """What every circuit did in one model, and the figures that follow."""
+    """What every circuit did in one model, and the figures that follow from it."""
 
-    alone: Alone
+    run: IsolatedRun
     roles: list[str]
     own: str
     draws: int
@@ -146,7 +142,7 @@ class _Figures:
 
     def f(self, weights: NDArray) -> NDArray:
         """(resamples, circuits, the circuit and its random ones' mean, sizes)"""
-        f = self.alone.faithfulness(weights).reshape(len(weights), len(self.roles), 1 + self.draws, self.sizes)
+        f = self.run.faithfulness(weights).reshape(len(weights), len(self.roles), 1 + self.draws, self.sizes)
         return np.stack([f[:, :, 0], f[:, :, 1:].mean(2)], axis=2)
 
     def with_transfer(self, weights: NDArray) -> NDArray:
@@ -159,7 +155,7 @@ class _Figures:
 
     def table(self, shares: NDArray, sizes: NDArray, resamples: int, seed: int) -> pd.DataFrame:
         found = statistics.bootstrap(
-            self.with_transfer, len(self.alone.whole), count=resamples, seed=seed, kind="percentile"
+            self.with_transfer, len(self.run.whole), count=resamples, seed=seed, kind="percentile"
         )
         estimate, low, high = (values.copy() for values in (found.estimate, found.low, found.high))
         nothing_to_transfer = low[self.roles.index(self.own), 0] <= high[:, 1]

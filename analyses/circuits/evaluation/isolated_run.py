@@ -1,10 +1,11 @@
-"""Circuits that run alone on the examples of a task: what each example's metric is then.
+"""Isolated runs: the metric of each example when a circuit runs alone, everything outside of it patched.
 
-    alone = run_alone(model, batch, circuit.graph, masks)    # masks: circuits × sources × targets
-    alone.circuits, alone.whole, alone.nothing               # examples × circuits, examples, examples
+    run = isolated_run(model, batch, Isolated(circuit.graph, masks))    # masks: circuits × sources × targets
+    run.circuits, run.whole, run.nothing                                # examples × circuits, examples, examples
 
-Everything outside of a circuit is patched (see `patching`). Circuits and examples share passes, as many at a time as
-fit. What is said of an example follows the reading's rule, as attribution does.
+Module `patching` says how the rest is patched. Circuits and examples share forward passes, as many as fit in memory.
+Where an example has several rows (draws of a mask, steps of a decoding run), the reading's rule makes one figure of
+them, as in attribution.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from numpy.typing import NDArray
 from analyses.circuits.attribution.ablation import Ablation
 from analyses.circuits.attribution.batching import in_chunks, rows_that_fit
 from analyses.circuits.attribution.cost import bytes_a_patched_row
-from analyses.circuits.attribution.exact_patching import alone_values
+from analyses.circuits.attribution.exact_patching import isolated_metric
 from analyses.circuits.attribution.gradients import Attribution
 from analyses.circuits.attribution.metrics import Metric, metric_of
-from analyses.circuits.attribution.position_roles import roles_of
-from analyses.circuits.attribution.prompts import Questions
+from analyses.circuits.attribution.position_roles import position_roles_of
+from analyses.circuits.attribution.prompts import PromptPairs
 from analyses.circuits.graph import Graph
 from probe.readings import Reading, named
 
@@ -33,8 +34,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Alone:
-    """The metric of each example: of circuits that run alone, of the whole model, and with everything patched."""
+class Isolated:
+    """The circuits to run, and how everything outside of them is replaced.
+
+    `kept` are masks of the graph's edges (circuits × sources × targets). `metric` None is the task's own. `seed` draws
+    the partners of the ablation "resample". `rows` is how many rows share a pass; None is as many as fit.
+    """
+
+    graph: Graph
+    kept: NDArray
+    metric: str | Metric | None = None
+    ablation: str = "corrupt"
+    seed: int = 0
+    rows: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class IsolatedRun:
+    """The metric of each example: of each circuit alone, of the whole model, and with everything patched."""
 
     circuits: NDArray  # (examples, circuits)
     whole: NDArray  # (examples)
@@ -46,40 +63,29 @@ class Alone:
         return (weights @ self.circuits - nothing) / ((weights @ self.whole)[:, None] - nothing)
 
 
-def run_alone(
-    model: Model,
-    batch: Batch,
-    graph: Graph,
-    kept: NDArray,
-    *,
-    reading: str | Reading = "prefix",
-    metric: str | Metric | None = None,
-    ablation: str = "corrupt",
-    seed: int = 0,
-    rows: int | None = None,
-) -> Alone:
-    """Circuits (masks, circuits × sources × targets) of a model, each run alone on the batch."""
-    questions = Questions.of(model, batch, named(reading))
-    fit = rows or rows_that_fit(model.device, bytes_a_patched_row(model, questions.slots))
+def isolated_run(model: Model, batch: Batch, isolated: Isolated, *, reading: str | Reading = "prefix") -> IsolatedRun:
+    """Run each circuit alone on a batch."""
+    prompts = PromptPairs.of(model, batch, named(reading))
+    graph, fit = isolated.graph, isolated.rows or rows_that_fit(model.device, bytes_a_patched_row(model, prompts.slots))
     work = Attribution(
         model=model,
-        questions=questions,
+        prompts=prompts,
         graph=graph,
-        metric=metric_of(metric, batch.task)[1],
-        ablation=Ablation(questions, ablation, seed),
+        metric=metric_of(isolated.metric, batch.task)[1],
+        ablation=Ablation(prompts, isolated.ablation, isolated.seed),
         steps=1,
-        roles=roles_of(questions, batch, graph.roles),
+        position_roles=position_roles_of(prompts, batch, graph.position_roles),
         at_once=fit,
     )
-    masks = torch.as_tensor(np.concatenate([np.zeros((1, *graph.shape), dtype=bool), kept]))
-    values = np.zeros((questions.examples, 1 + len(masks)))
+    masks = torch.as_tensor(np.concatenate([np.zeros((1, *graph.shape), dtype=bool), isolated.kept]))
+    values = np.zeros((prompts.examples, 1 + len(masks)))
 
     def metrics(chunk: slice) -> NDArray:
         with torch.no_grad():
             found = work.compared(chunk, change=False)
-            patched = [alone_values(work, found, chunk, some) for some in masks.split(work.copies(chunk))]
+            patched = [isolated_metric(work, found, chunk, some) for some in masks.split(work.copies(chunk))]
             return torch.cat([found.clean[None], *patched]).T.cpu().numpy()
 
-    for chunk, found in in_chunks(len(questions), min(fit, len(questions)), metrics):
-        np.add.at(values, questions.example[chunk].numpy(), found * questions.weight[chunk].numpy()[:, None])
-    return Alone(circuits=values[:, 2:], whole=values[:, 0], nothing=values[:, 1])
+    for chunk, found in in_chunks(len(prompts), min(fit, len(prompts)), metrics):
+        np.add.at(values, prompts.example[chunk].numpy(), found * prompts.weight[chunk].numpy()[:, None])
+    return IsolatedRun(circuits=values[:, 2:], whole=values[:, 0], nothing=values[:, 1])

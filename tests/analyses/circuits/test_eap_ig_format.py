@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyses.circuits import attribute
+from analyses.circuits import AttributionOptions, attribute
 from analyses.circuits.eap_ig_format import read_json, write_json
 from analyses.circuits.selection import select
 from probe.errors import ProbeError
@@ -114,7 +114,7 @@ def test_what_eap_ig_has_no_name_for_is_refused_and_can_be_joined(tmp_path):
 def test_what_was_attributed_is_written_with_all_that_eap_ig_asks_for(variant, tmp_path):
     """Its Graph.from_model makes the graph from the file's own `cfg`; n_kv_heads it passes over."""
     model, batch = model_of(variant), batch_of()
-    circuit = attribute(model, batch, method="eap", directions=True)
+    circuit = attribute(model, batch, method="eap", options=AttributionOptions(directions=True))
     written = json.loads(write_json(circuit.joined(), tmp_path / "one.json").read_text())
     asked = {"n_layers": model.n_layers, "n_heads": model.n_heads, "parallel_attn_mlp": False}
     assert written["cfg"] == {**asked, "d_model": model.d_model, "n_kv_heads": model.n_kv_heads}

@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 import pytest
 
+from analyses.circuits import DiffOptions
 from analyses.circuits.comparison.compare import compare, mass
 from analyses.circuits.comparison.diff import diff
 from analyses.circuits.graph import Graph
@@ -30,7 +31,7 @@ MAKERS = {
     "importance": lambda a, b: importance(a, b, k=50, resamples=50),
     "overlap": lambda a, b: compare(a, b, resamples=40, splits=3),
     "mass": lambda a, b: mass(a, b, resamples=40),
-    "diff": lambda a, b: diff(a, b, k=30, resamples=40),
+    "diff": lambda a, b: diff(a, b, k=30, options=DiffOptions(resamples=40)),
 }
 
 

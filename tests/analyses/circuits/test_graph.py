@@ -15,7 +15,7 @@ SHAPES = st.builds(
     n_layers=st.integers(1, 4),
     n_heads=st.just(4),
     n_kv_heads=st.sampled_from([1, 2, 4]),
-    roles=st.sampled_from([(), ("answer", "elsewhere")]),
+    position_roles=st.sampled_from([(), ("answer", "elsewhere")]),
     directions=st.booleans(),
 )
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from analyses.circuits import AttributionOptions
 from analyses.circuits.attribution.attribute import attribute
 from analyses.circuits.circuit import Circuit
 from analyses.circuits.comparison.compare import compare
@@ -19,7 +20,7 @@ LATER = {"source": 5, "via": 4, "at": 2}  # what is asked for stands to the righ
 FULL = Masked(mask_id=MASK, shift=False)
 
 
-def questions(**shape) -> dict[str, tuple[Planted, str]]:
+def prompts(**shape) -> dict[str, tuple[Planted, str]]:
     late, heads = shape["n_layers"] - 2, tuple(range(shape["n_heads"]))
     return {
         "early, concentrated": (relay(**shape), "ar"),
@@ -33,8 +34,8 @@ def questions(**shape) -> dict[str, tuple[Planted, str]]:
     }
 
 
-QUESTIONS = questions(n_layers=6, n_heads=4, n=16, noise=0.03)
-SMALL_QUESTIONS = questions(n_layers=3, n_heads=2, n=6, noise=0.05)  # for what takes a pass an edge
+QUESTIONS = prompts(n_layers=6, n_heads=4, n=16, noise=0.03)
+SMALL_QUESTIONS = prompts(n_layers=3, n_heads=2, n=6, noise=0.05)  # for what takes a pass an edge
 
 
 def auroc(circuit: Circuit, planted: frozenset[tuple[str, str]]) -> float:
@@ -82,7 +83,9 @@ def test_what_comes_from_the_right_is_told_apart():
     share = {}
     for name in ("masked", "from the right"):
         question, reading = QUESTIONS[name]
-        circuit = attribute(question.model, question.batch, reading=reading, steps=2, directions=True)
+        circuit = attribute(
+            question.model, question.batch, reading=reading, steps=2, options=AttributionOptions(directions=True)
+        )
         into = circuit.edges[circuit.edges["target_kind"].isin(["k", "v"])]
         right = into["target"].str.contains("@from_right")
         share[name] = into["score"].abs()[right].sum() / into["score"].abs().sum()

@@ -13,7 +13,7 @@ from analyses.circuits.selection import blocks, greedy, layer_matched, pruned, s
 from probe.errors import ProbeError
 from tests.analyses.circuits.synthetic import DIRECTED, GROUPED, SMALL, random_circuit
 
-GRAPHS = st.sampled_from([SMALL, GROUPED, DIRECTED, Graph(2, 2, 1, roles=("answer", "elsewhere"))])
+GRAPHS = st.sampled_from([SMALL, GROUPED, DIRECTED, Graph(2, 2, 1, position_roles=("answer", "elsewhere"))])
 
 
 def edges_of(graph: Graph, mask: np.ndarray) -> set[tuple[str, str]]:

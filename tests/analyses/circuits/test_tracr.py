@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from analyses.circuits import AttributionOptions
 from analyses.circuits.attribution.attribute import attribute
 from tests.analyses.circuits.test_planted import auroc
-from tests.analyses.tracr import CIRCUITS, UpToHere, program, questions
+from tests.analyses.tracr import CIRCUITS, UpToHere, program, prompts
 
 
 def said(name: str, attention: str, noise: float = 0.0, texts: tuple | None = None) -> dict[str, list[int]]:
@@ -47,8 +48,10 @@ def test_every_difference_is_the_masks():
 def test_exact_patching_finds_the_program(name, attention):
     """Among the edges of a head in every layer that does not belong to it."""
     one = program(name)
-    model, batch = one.model(attention, noise=0.03), questions(one, attention, 24)
-    circuit = attribute(model, batch, reading=UpToHere(), method="exact-edges", metric="logit_difference")
+    model, batch = one.model(attention, noise=0.03), prompts(one, attention, 24)
+    circuit = attribute(
+        model, batch, reading=UpToHere(), method="exact-edges", options=AttributionOptions(metric="logit_difference")
+    )
     assert (circuit.about.clean, circuit.about.corrupt) == pytest.approx((1, -1), abs=0.02)
     assert auroc(circuit, CIRCUITS[name]) == 1.0
 
@@ -56,8 +59,8 @@ def test_exact_patching_finds_the_program(name, attention):
 def test_gradients_find_nothing_where_there_are_none():
     """Compiled attention and compiled steps are flat on both sides: no integrated gradient sees what goes through."""
     one = program("hist")
-    batch = questions(one, "causal", 8)
-    how = {"reading": UpToHere(), "metric": "logit_difference"}
+    batch = prompts(one, "causal", 8)
+    how = {"reading": UpToHere(), "options": AttributionOptions(metric="logit_difference")}
     found = {
         method: attribute(one.model("causal"), batch, method=method, **how).edges.set_index(["source", "target"])[
             "score"

@@ -41,9 +41,9 @@ def masks_of(run: Knockouts, *sets: tuple[str, ...]) -> np.ndarray:
 def test_zero_is_probes_zero(run):
     found = run.metric(masks_of(run, ("a0.h1", "m1"), ("a1.h0",)))
     edits = [probe.zero("head_out", layer=0, head=1), probe.zero("mlp_out", layer=1)]
-    questions = run.questions
+    prompts = run.prompts
     with probe.edit(run.model, edits), torch.no_grad():
-        expected = run.measure(questions.answers(run.model.run_trunk(questions.canvas())), questions.truth)
+        expected = run.measure(prompts.answer_logits(run.model.run_trunk(prompts.canvas())), prompts.truth)
     np.testing.assert_allclose(found[0], expected.numpy(), atol=1e-4)
     assert np.abs(found[1] - found[0]).max() > 1e-3
 
@@ -51,8 +51,8 @@ def test_zero_is_probes_zero(run):
 def test_mean_is_the_mean_slot_by_slot(run):
     mean = Knockouts.of(run.model, batch_of(6), kind="mean", metric="logit_difference")
     with probe.edit(run.model, [probe.mean("head_out", layer=1, head=2)]), torch.no_grad():
-        questions = mean.questions
-        expected = mean.measure(questions.answers(run.model.run_trunk(questions.canvas())), questions.truth)
+        prompts = mean.prompts
+        expected = mean.measure(prompts.answer_logits(run.model.run_trunk(prompts.canvas())), prompts.truth)
     np.testing.assert_allclose(mean.metric(masks_of(mean, ("a1.h2",)))[0], expected.numpy(), atol=1e-4)
 
 
@@ -70,9 +70,9 @@ def test_nothing_knocked_out_is_the_model_and_chunks_do_not_matter(run, kind):
 def test_corrupt_everywhere_is_the_corrupt_run(run):
     """All that is still clean where the answer is read is the token there, and that is the same in both."""
     corrupt = Knockouts.of(run.model, batch_of(6), kind="corrupt", metric="logit_difference")
-    questions = corrupt.questions
+    prompts = corrupt.prompts
     with torch.no_grad():
-        expected = corrupt.measure(questions.answers(run.model.run_trunk(questions.canvas("corrupt"))), questions.truth)
+        expected = corrupt.measure(prompts.answer_logits(run.model.run_trunk(prompts.canvas("corrupt"))), prompts.truth)
     np.testing.assert_allclose(corrupt.empty, expected.numpy(), atol=1e-4)
 
 
@@ -104,7 +104,7 @@ def test_each_example_may_have_a_mask_of_its_own(run):
 def test_beginning_midway_is_the_whole_pass(stock):
     model = model_of(stock, "full-noshift")
     forwards = [dict(vars(block)).get("forward") for block in model.blocks]
-    canvas = Knockouts.of(model, batch_of(6), kind="zero").questions.canvas()
+    canvas = Knockouts.of(model, batch_of(6), kind="zero").prompts.canvas()
     whole, rows = Whole.of(model, canvas), torch.tensor([3, 0, 3])
     with torch.no_grad():
         expected = model.run_trunk(canvas[rows])
@@ -121,8 +121,8 @@ def test_beginning_midway_is_the_whole_pass(stock):
 
 
 def test_padding_changes_nothing(run):
-    """The same questions behind four slots of padding."""
-    questions = run.questions
+    """The same prompts behind four slots of padding."""
+    prompts = run.prompts
 
     def padded(asked: Asked) -> Asked:
         tokens = pad(asked.canvas.tokens, (4, 0), value=1)
@@ -130,13 +130,11 @@ def test_padding_changes_nothing(run):
         hidden[:, :4] = True
         return Asked(run.model.canvas(tokens, padding=hidden), asked.slots + 4, asked.view)
 
-    moved = replace(questions, clean=padded(questions.clean), corrupt=padded(questions.corrupt))
+    moved = replace(prompts, clean=padded(prompts.clean), corrupt=padded(prompts.corrupt))
     some = masks_of(run, (), ("a0.h1",), ("m0", "a1.h2"))
     for kind in ("zero", "corrupt"):
         plain = Knockouts.of(run.model, batch_of(6), kind=kind, metric="logit_difference")
-        behind = replace(
-            plain, questions=moved, ablation=replace(plain.ablation, questions=moved), _known={}, _begun=None
-        )
+        behind = replace(plain, prompts=moved, ablation=replace(plain.ablation, prompts=moved), _known={}, _begun=None)
         np.testing.assert_allclose(behind.metric(some), plain.metric(some), atol=1e-4)
 
 

@@ -79,7 +79,7 @@ def test_pieces_change_nothing(monkeypatch):
 
 def test_a_planted_circuit_has_one_strong_cell_and_the_rest_none():
     planted = relay(n_layers=6, first=1)
-    table = layer_skipping.effects(planted.model, planted.batch, reading="ar").table
+    table = layer_skipping.skip_effects(planted.model, planted.batch, reading="ar").table
     later = table[(table["side"] == "all") & (table["layer"] > table["skipped"])].set_index(["skipped", "layer"])
     assert later["estimate"].idxmax() == (1, 2)
     assert later.loc[(1, 2), "low"] > 0.5
@@ -89,7 +89,7 @@ def test_a_planted_circuit_has_one_strong_cell_and_the_rest_none():
 def test_a_pair_stands_in_one_table_with_its_differences():
     pair = probe.load_pair("zoo:masked", controls=False)
     batch = probe.task("ioi").examples(pair, 8, seed=0)
-    result = layer_skipping.effects(pair, batch, flows=True)
+    result = layer_skipping.skip_effects(pair, batch, flows=True)
     table = result.table
     assert set(table["role"]) == {"ar", "diffusion", "diffusion − ar"}
     assert set(table["side"]) == {"all", "left", "right", "←", "→"}

@@ -11,20 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import wasserstein_distance
 
-from analyses import circuits
+from analyses import circuits, front_loading
+from analyses.circuits import AttributionOptions
 from analyses.components.scores import (
     Scores,
     depths,
     paired,
     scores_of,
 )
-from analyses.front_loading import statistic, tables
-from analyses.front_loading.statistic import (
-    centre,
-    early,
-    shares,
-    wasserstein,
-)
+from analyses.front_loading import statistic
+from analyses.front_loading.statistic import centre, early, shares, wasserstein
 from probe.errors import ProbeError
 from tests.analyses.planted import permuted_heads, relay
 
@@ -61,7 +57,7 @@ def figure(result, measure: str, **where) -> pd.Series:
 
 @pytest.mark.parametrize(("layer", "expected"), [(0, 1 - 1 / LAYERS), (LAYERS - 1, 1 / LAYERS - 1)])
 def test_all_in_one_layer(layer, expected):
-    table = tables.index(scores_with(in_layer(layer)), scores_with(in_layer(layer)), parts=("all",))
+    table = front_loading.index(scores_with(in_layer(layer)), scores_with(in_layer(layer)), parts=("all",))
     row = table.table.query("measure == 'FLI'").iloc[0]
     assert row["estimate"] == pytest.approx(expected)
     assert row["high"] - row["low"] == pytest.approx(0, abs=1e-9)
@@ -69,7 +65,7 @@ def test_all_in_one_layer(layer, expected):
 
 def test_even_is_0_and_signs_do_not_matter():
     signs = np.where(np.arange(LAYERS * HEADS).reshape(LAYERS, HEADS) % 3, 1.0, -1.0)
-    result = tables.index(scores_with(signs), scores_with(-signs), parts=("all",))
+    result = front_loading.index(scores_with(signs), scores_with(-signs), parts=("all",))
     assert result.table.query("measure == 'FLI'")["estimate"].to_numpy() == pytest.approx([0, 0])
     assert result.table.query("measure == 'early mass'")["estimate"].to_numpy() == pytest.approx([1 / 3, 1 / 3])
 
@@ -90,7 +86,7 @@ def test_bounds(mass):
 
 def test_the_same_model_twice_has_not_moved():
     one = scores_with(np.random.default_rng(0).normal(size=(LAYERS, HEADS)), noise=0.5)
-    result = tables.index(one, one)
+    result = front_loading.index(one, one)
     for measure in ("Δ FLI", "Δ early mass", "W₁"):
         row = figure(result, measure, part="all")
         assert (row["estimate"], row["p"]) == (0, 1)
@@ -100,11 +96,11 @@ def test_a_change_is_found_and_its_sign_is_right():
     means = np.random.default_rng(0).exponential(size=(LAYERS, HEADS))
     earlier = means * np.exp(-0.5 * np.arange(LAYERS))[:, None]
     two = scores_with(means, noise=0.3), scores_with(earlier, noise=0.3, seed=1, model="diffusion")
-    result = tables.index(*two, parts=("all",))
+    result = front_loading.index(*two, parts=("all",))
     change = figure(result, "Δ FLI")
     assert change["low"] > 0
     assert figure(result, "W₁")["estimate"] > figure(result, "W₁")["null_high"]
-    back = figure(tables.index(*two[::-1], parts=("all",)), "Δ FLI")
+    back = figure(front_loading.index(*two[::-1], parts=("all",)), "Δ FLI")
     assert back["estimate"] == pytest.approx(-change["estimate"])
 
 
@@ -116,7 +112,7 @@ def test_did_is_the_global_change_less_the_local_one():
         scores_with(means, noise=0.3, seed=3, scope="global"),
         scores_with(earlier, noise=0.3, seed=4, scope="global"),
     )
-    result = tables.did({"ioi": stays, "paths": moves})
+    result = front_loading.did({"ioi": stays, "paths": moves})
     row = figure(result, "Δ FLI", task="global − local")
     parts = [figure(result, "Δ FLI", task=task)["estimate"] for task in ("paths", "ioi")]
     assert row["estimate"] == pytest.approx(parts[0] - parts[1])
@@ -180,11 +176,14 @@ def test_rescaling_heads_against_their_reader_changes_no_index(found):
 def test_edges_start_early_and_reach_far_where_they_were_planted_so():
     early_one, late_one = (
         circuits.attribute(
-            PLANTED[depth, "concentrated"].model, PLANTED[depth, "concentrated"].batch, reading="ar", example_edges=True
+            PLANTED[depth, "concentrated"].model,
+            PLANTED[depth, "concentrated"].batch,
+            reading="ar",
+            options=AttributionOptions(example_edges=True),
         )
         for depth in ("early", "late")
     )
-    table = tables.spans(early_one, late_one, k=40).table
+    table = front_loading.spans(early_one, late_one, k=40).table
     depth, span = (table[table["measure"] == name]["estimate"].to_numpy() for name in ("source depth", "span"))
     assert depth[0] < 0.4 < 0.6 < depth[1]
     assert span[0] > span[1]

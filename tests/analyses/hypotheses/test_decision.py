@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.front_loading import statistic, tables
+from analyses.front_loading import index_of, lookahead
 from analyses.hypotheses.controls import CELLS, decomposition, two_by_two
 from analyses.hypotheses.decision import (
     CONTRADICTED,
@@ -73,14 +73,14 @@ def test_the_decomposition_adds_up_and_knows_the_seed():
 
 
 def test_robust_everywhere_and_at_one_setting_only():
-    everywhere = grid(over_budgets(AR, DIFFUSION, halves=2), {"FLI": tables.index_of})
+    everywhere = grid(over_budgets(AR, DIFFUSION, halves=2), {"FLI": index_of})
     assert everywhere.about["sentences"] == ["a global task, Δ FLI: supported at all 3 settings."]
     cells = [Cell(AR, DIFFUSION, k=50), Cell(AR, model(MEANS, "diffusion", 7), k=100)]
-    once = grid(cells, {"FLI": tables.index_of})
+    once = grid(cells, {"FLI": index_of})
     assert once.about["sentences"] == [
         "a global task, Δ FLI: supported at 1 of 2 settings, else undecided (only at K = 50)."
     ]
-    both = grid([Cell(AR, DIFFUSION), Cell(DIFFUSION, AR, steps=4)], {"FLI": tables.index_of})
+    both = grid([Cell(AR, DIFFUSION), Cell(DIFFUSION, AR, steps=4)], {"FLI": index_of})
     assert "no one answer" in both.about["sentences"][0]
     assert "no one answer" in both.reads
     assert len(once.figure().data) == 1
@@ -208,9 +208,9 @@ def test_a_change_is_found_whichever_way_round_a_table_has_it():
 
 
 def test_a_model_that_cannot_see_the_right_context_is_not_asked_for_it():
-    blind = tables.lookahead(AR, DIFFUSION, attention="causal")
+    blind = lookahead(AR, DIFFUSION, attention="causal")
     assert len(blind.figure().data) == 1  # its FLI under prefix is all that there is
     found = gather([blind], NAMES)
     assert found.missing["lookahead"] == "it sees nothing to its right"
-    seeing = gather([tables.lookahead(AR, DIFFUSION)], NAMES).evidence["lookahead"]
+    seeing = gather([lookahead(AR, DIFFUSION)], NAMES).evidence["lookahead"]
     assert seeing.low > 0

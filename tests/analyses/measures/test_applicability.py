@@ -8,7 +8,7 @@ import pytest
 
 import probe
 from analyses import attention, representation
-from analyses.circuits import attribute
+from analyses.circuits import EvaluationOptions, attribute
 from analyses.circuits.comparison.compare import compare
 from analyses.circuits.comparison.diff import diff
 from analyses.circuits.evaluation.cross_faithfulness import cross
@@ -46,7 +46,7 @@ BATCH = probe.task("ioi").examples(WORDS, 6, seed=0)
     [
         representation.weight_drift,
         lambda pair: representation.cosine(pair, BATCH, reading="prefix"),
-        lambda pair: cross(pair, BATCH, shares=(0.1,), draws=1, resamples=20),
+        lambda pair: cross(pair, BATCH, options=EvaluationOptions(shares=(0.1,), draws=1, resamples=20)),
     ],
 )
 def test_what_compares_parts_says_no_twin(measure):

@@ -40,7 +40,7 @@ def test_a_flow_and_its_twin_are_measured_alike(reading):
         lens.logit_lens(PAIR, BATCH, reading=reading),
         lens.direct(PAIR, BATCH, reading=reading),
         attention.heads(PAIR, BATCH, reading=reading, resamples=50),
-        layer_skipping.effects(PAIR, BATCH, reading=reading),
+        layer_skipping.skip_effects(PAIR, BATCH, reading=reading),
     ):
         assert {"ar", "diffusion", "diffusion − ar"} == set(result.table["role"])
     groups = representation.cosine(PAIR, BATCH, reading="prefix").table["tokens"]

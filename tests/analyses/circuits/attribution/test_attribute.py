@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from analyses.circuits import Circuit, attribute, attribute_by_step
+from analyses.circuits import AttributionOptions, Circuit, attribute, attribute_by_step
 from analyses.circuits.attribution.ablation import Ablation
-from analyses.circuits.attribution.prompts import Questions
+from analyses.circuits.attribution.prompts import PromptPairs
 from probe.errors import ProbeError
 from probe.readings import named
 from tests.analyses.circuits import textbook
@@ -32,7 +32,7 @@ def compare_edges(circuit, expected):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_eap_ig_is_the_textbook_s(variant, attention):
     model, batch = model_of(variant, attention), batch_of()
-    circuit = attribute(model, batch, method="eap-ig", steps=3, metric="logit_difference")
+    circuit = attribute(model, batch, method="eap-ig", steps=3, options=AttributionOptions(metric="logit_difference"))
     slots, told = slots_and_canvases(model, batch)
     compare_edges(circuit, textbook.integrated(*told, summed(batch, slots), 3))
 
@@ -67,24 +67,24 @@ def test_other_ablations_are_the_textbook_s(variant, ablation):
     slots, told = slots_and_canvases(model, batch)
     backbone, clean, _, *seen = told
     own = textbook.writes(backbone, clean, *seen)
-    partners = Ablation(Questions.of(model, batch, named("prefix")), "resample", seed=3).partners
+    partners = Ablation(PromptPairs.of(model, batch, named("prefix")), "resample", seed=3).partners
     instead = {
         "zero": {name: torch.zeros_like(write) for name, write in own.items()},
         "mean": {name: write.mean(0, keepdim=True).expand_as(write) for name, write in own.items()},
         "resample": textbook.writes(backbone, clean[partners], *seen),
     }[ablation]
-    circuit = attribute(model, batch, ablation=ablation, steps=2, seed=3, rows=2)
+    circuit = attribute(model, batch, steps=2, options=AttributionOptions(ablation=ablation, seed=3, rows=2))
     compare_edges(circuit, textbook.integrated(*told, summed(batch, slots), 2, instead=instead))
 
 
 def test_partners_are_others():
     model, batch = model_of("gpt2", "full"), batch_of(n=9)
-    questions = Questions.of(model, batch, named("ratio", draws=3))
-    partners = Ablation(questions, "resample", seed=1).partners
+    prompts = PromptPairs.of(model, batch, named("ratio", draws=3))
+    partners = Ablation(prompts, "resample", seed=1).partners
     assert torch.equal(partners.sort().values, torch.arange(27))
-    assert (questions.example[partners] != questions.example).all()
-    assert torch.equal(questions.step[partners], questions.step)
-    assert not torch.equal(partners, Ablation(questions, "resample", seed=2).partners)
+    assert (prompts.example[partners] != prompts.example).all()
+    assert torch.equal(prompts.step[partners], prompts.step)
+    assert not torch.equal(partners, Ablation(prompts, "resample", seed=2).partners)
 
 
 @pytest.mark.parametrize("paradigm", PARADIGMS)
@@ -101,7 +101,7 @@ def test_a_node_s_score_is_the_sum_of_the_edges_that_leave_it(paradigm, method):
 @pytest.mark.parametrize("variant", ["gpt2", "llama-gqa"])
 @pytest.mark.parametrize("method", METHODS)
 def test_an_mlp_s_score_is_the_sum_of_its_neurons(variant, method):
-    circuit = attribute(model_of(variant), batch_of(), method=method, steps=2, neurons=True)
+    circuit = attribute(model_of(variant), batch_of(), method=method, steps=2, options=AttributionOptions(neurons=True))
     nodes = circuit.nodes.set_index("node")["score"]
     for layer in range(2):
         neurons = nodes[nodes.index.str.startswith(f"m{layer}.n")]
@@ -113,7 +113,7 @@ def test_an_mlp_s_score_is_the_sum_of_its_neurons(variant, method):
 @pytest.mark.parametrize("reading", ["prefix", "ratio"])
 def test_examples_add_up_to_the_circuit(reading):
     model, batch = model_of("qwen2", "full"), batch_of(n=4)
-    circuit = attribute(model, batch, reading=reading, steps=2, example_edges=True, rows=3)
+    circuit = attribute(model, batch, reading=reading, steps=2, options=AttributionOptions(example_edges=True, rows=3))
     assert circuit.example_edges.shape == (4, *circuit.graph.shape)
     agree(torch.tensor(circuit.example_edges.mean(0)), torch.tensor(circuit.scores))
     agree(torch.tensor(circuit.example_edges.sum(2)), torch.tensor(circuit.per_example[:, :-1]))
@@ -127,8 +127,11 @@ def test_examples_add_up_to_the_circuit(reading):
 
 def test_roles_add_up_and_stay_at_their_positions():
     model, batch = model_of("gpt2", "causal"), batch_of()
-    whole, split = (attribute(model, batch, steps=2, roles=roles) for roles in (False, ["first", "corrupted"]))
-    assert split.graph.roles == ("first", "corrupted", "elsewhere")
+    whole, split = (
+        attribute(model, batch, steps=2, options=AttributionOptions(position_roles=roles))
+        for roles in (False, ["first", "corrupted"])
+    )
+    assert split.graph.position_roles == ("first", "corrupted", "elsewhere")
     by_role = split.scores.reshape(len(split.graph.sources), 3, -1)
     agree(torch.tensor(by_role.sum(1)), torch.tensor(whole.scores))
     source = split.graph.source("input")
@@ -139,8 +142,7 @@ def test_roles_add_up_and_stay_at_their_positions():
 def test_by_step_and_by_rule_are_one_thing():
     """What a rule makes of all steps, from the circuits of each."""
     model, batch = model_of("llama-gqa", "full-noshift"), batch_of(n=5, written=3, answer=6)
-    how = {"steps": 2, "example_edges": True}
-    steps = attribute_by_step(model, batch, **how)
+    steps = attribute_by_step(model, batch, steps=2, options=AttributionOptions(example_edges=True))
     assert len(steps) > 1
     count, total, last = np.zeros(5), np.zeros((5, *steps[0].graph.shape)), np.zeros((5, *steps[0].graph.shape))
     for step in sorted(steps):
@@ -174,14 +176,14 @@ def test_attribution_leaves_the_model_as_it_was():
     model, batch = model_of("gpt2", "full"), batch_of()
     before = model.logits(batch.clean)
     for method in METHODS:
-        attribute(model, batch, method=method, steps=2, directions=True)
+        attribute(model, batch, method=method, steps=2, options=AttributionOptions(directions=True))
     assert torch.equal(model.logits(batch.clean), before)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.backbone.modules())
 
 
 def test_what_a_circuit_is_of_is_said():
     model, batch = model_of("gpt2", "full"), batch_of()
-    about = attribute(model, batch, steps=4, ablation="mean").about
+    about = attribute(model, batch, steps=4, options=AttributionOptions(ablation="mean")).about
     said = (about.task, about.reading, about.method, about.steps, about.metric, about.ablation, about.n)
     assert said == ("none", "prefix", "eap-ig", 4, "logit_difference", "mean", 3)
     logits = named("prefix").logits(model, batch)
@@ -193,10 +195,10 @@ def test_what_a_circuit_is_of_is_said():
     ("wrong", "named_in_it"),
     [
         ({"method": "eap_ig"}, "eap-ig"),
-        ({"ablation": "patch"}, "corrupt"),
-        ({"roles": ["anser"]}, "answer"),
+        ({"options": AttributionOptions(ablation="patch")}, "corrupt"),
+        ({"options": AttributionOptions(position_roles=["anser"])}, "answer"),
         ({"steps": 0}, "whole number"),
-        ({"metric": "logits"}, "logit_difference"),
+        ({"options": AttributionOptions(metric="logits")}, "logit_difference"),
         ({"reading": "suffix"}, "prefix"),
     ],
 )
@@ -229,7 +231,10 @@ def test_top_edges_are_the_strongest():
 def test_a_circuit_is_read_back_as_it_was_written(tmp_path):
 
     circuit = attribute(
-        model_of("llama-gqa", "full"), batch_of(), steps=2, neurons=True, example_edges=True, roles=True
+        model_of("llama-gqa", "full"),
+        batch_of(),
+        steps=2,
+        options=AttributionOptions(neurons=True, example_edges=True, position_roles=True),
     )
     found = Circuit.open(circuit.save(tmp_path / "ioi"))
     assert found.about == circuit.about

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from analyses.circuits import attribute
+from analyses.circuits import AttributionOptions, attribute
 from analyses.circuits.attribution import batching
 from analyses.circuits.attribution.attribute import METHODS
 from probe.errors import ProbeError
@@ -16,7 +18,9 @@ from tests.analyses.circuits.asking import agree, batch_of, model_of
 @pytest.mark.parametrize("method", ["eap-ig", "eap-ig-activations", "exact-nodes"])
 def test_scores_do_not_depend_on_how_many_rows_are_taken_at_a_time(method):
     model, batch = model_of("llama-gqa", "full"), batch_of(n=5)
-    one, two, all_of_them = (attribute(model, batch, method=method, steps=2, rows=rows) for rows in (1, 2, 5))
+    one, two, all_of_them = (
+        attribute(model, batch, method=method, steps=2, options=AttributionOptions(rows=rows)) for rows in (1, 2, 5)
+    )
     for other in (one, two):
         agree(torch.tensor(other.per_example), torch.tensor(all_of_them.per_example))
         if method != "exact-nodes":
@@ -66,8 +70,9 @@ def test_fewer_rows_fit_where_each_takes_more():
 
 def test_an_interrupted_attribution_goes_on(tmp_path, monkeypatch):
     model, batch = model_of("gpt2"), batch_of(n=6)
-    how = {"method": "eap-ig", "steps": 2, "rows": 2, "neurons": True, "example_edges": True}
-    whole, real, done = attribute(model, batch, **how), METHODS["eap-ig"], []
+    options = AttributionOptions(rows=2, neurons=True, example_edges=True)
+    here = replace(options, folder=tmp_path)
+    whole, real, done = attribute(model, batch, steps=2, options=options), METHODS["eap-ig"], []
 
     def interrupted(work, rows):
         if rows.start == 4 and len(done) == 2:
@@ -77,23 +82,23 @@ def test_an_interrupted_attribution_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setitem(METHODS, "eap-ig", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        attribute(model, batch, **how, folder=tmp_path)
+        attribute(model, batch, steps=2, options=here)
     done.append("resumed")
-    resumed = attribute(model, batch, **how, folder=tmp_path)
+    resumed = attribute(model, batch, steps=2, options=here)
     assert done == [0, 2, "resumed", 4]
     for name in ("scores", "per_example", "example_edges", "neurons"):
         assert np.array_equal(getattr(resumed, name), getattr(whole, name))
     assert resumed.about == whole.about
     done.clear()
-    attribute(model, batch, **how, folder=tmp_path)
+    attribute(model, batch, steps=2, options=here)
     assert done == []
 
 
 def test_a_folder_of_another_attribution_is_refused(tmp_path):
     model, batch = model_of("gpt2"), batch_of(n=2)
-    attribute(model, batch, method="eap", folder=tmp_path)
+    attribute(model, batch, method="eap", options=AttributionOptions(folder=tmp_path))
     for other in ({"metric": "kl"}, {"ablation": "zero"}, {"directions": True}):
         with pytest.raises(ProbeError, match="this very attribution"):
-            attribute(model, batch, method="eap", folder=tmp_path, **other)
+            attribute(model, batch, method="eap", options=AttributionOptions(folder=tmp_path, **other))
     with pytest.raises(ProbeError, match="this very attribution"):
-        attribute(model_of("gpt2", seed=1), batch, method="eap", folder=tmp_path)
+        attribute(model_of("gpt2", seed=1), batch, method="eap", options=AttributionOptions(folder=tmp_path))

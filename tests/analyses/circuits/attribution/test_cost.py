@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from analyses.circuits import estimate
-from analyses.circuits.attribution import cost
+from analyses.circuits import cost
 from analyses.circuits.attribution.cost import Shape, random_attribution
 from analyses.circuits.attribution.input_gradients import HELD
 from tests.analyses.circuits.asking import model_of
@@ -46,10 +45,10 @@ def test_what_the_attribution_keeps_is_counted(variant):
     model = model_of(variant, "full")
     work, rows = random_attribution(model, 4, LENGTH, HELD), slice(0, 4)
     found = work.compared(rows, change=True)
-    reads = work.reads(found)
-    kept = [*found.other.heads, *found.other.mlps, *reads.heads, *reads.mlps]
+    gradients = work.input_gradients(found)
+    kept = [*found.other.heads, *found.other.mlps, *gradients.heads, *gradients.mlps]
     shape = Shape.of(model)
-    held = HELD * (shape.d_model + reads.readers[0].heads) * 4 + shape.projections * 4
+    held = HELD * (shape.d_model + gradients.projections[0].heads) * 4 + shape.projections * 4
     counted = sum(part.nbytes for part in kept) + 4 * LENGTH * shape.n_layers * held
     assert 4 * LENGTH * shape.n_layers * shape.kept == counted
 
@@ -62,22 +61,22 @@ def test_weights_are_counted():
 def test_time_is_taken_from_thin_models_to_the_whole_depth(monkeypatch):
     """A device on which a chunk takes 3 s, 2 s a layer, and its products what their FLOPs take at 1 MFLOP/s."""
     config = tiny.config_of("llama", num_hidden_layers=10)
-    monkeypatch.setattr(cost, "_product_speed", lambda shape, place: 1e6)
+    monkeypatch.setattr("analyses.circuits.attribution.cost._product_speed", lambda shape, place: 1e6)
 
     def timed(config, depth, rows, length, steps, place, dtype):
         shape = Shape.of_config(tiny.config_of("llama", num_hidden_layers=depth))
         return 3 + 2 * depth + shape.pair_flops(rows * length) / 1e6
 
-    monkeypatch.setattr(cost, "_timed", timed)
-    said = estimate(config, n=16, length=LENGTH, at_once=4, device="cpu")
+    monkeypatch.setattr("analyses.circuits.attribution.cost._timed", timed)
+    predicted = cost(config, n=16, length=LENGTH, at_once=4, device="cpu")
     chunk = 3 + 2 * 10 + Shape.of_config(config).pair_flops(4 * LENGTH) / 1e6
-    assert said.seconds == pytest.approx(4 * chunk)
-    assert said.memory == said.shape.weights + 4 * said.shape.row(LENGTH)
+    assert predicted.seconds == pytest.approx(4 * chunk)
+    assert predicted.memory == predicted.shape.weights + 4 * predicted.shape.row(LENGTH)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama", "qwen2", "qwen3"])
 def test_a_dry_run_needs_a_configuration_and_no_weights(architecture):
-    said = estimate(tiny.config_of(architecture), n=3, length=8, steps=2, device="cpu")
-    assert said.seconds > 0
-    assert said.fits
-    assert "3 rows × 8 tokens, m = 2, on cpu" in str(said)
+    predicted = cost(tiny.config_of(architecture), n=3, length=8, steps=2, device="cpu")
+    assert predicted.seconds > 0
+    assert predicted.fits
+    assert "3 rows × 8 tokens, m = 2, on cpu" in str(predicted)

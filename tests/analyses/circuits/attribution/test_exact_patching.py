@@ -8,7 +8,7 @@ import torch
 from scipy.stats import spearmanr
 
 import probe
-from analyses.circuits import attribute
+from analyses.circuits import AttributionOptions, attribute
 from probe.readings import named
 from tests.analyses.circuits import textbook
 from tests.analyses.circuits.asking import PARADIGMS, agree, batch_of, differences, model_of, slots_and_canvases
@@ -18,7 +18,7 @@ from tests.analyses.circuits.asking import PARADIGMS, agree, batch_of, differenc
 @pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "qwen3"])
 def test_exact_edges_are_the_textbook_s(variant, attention):
     model, batch = model_of(variant, attention), batch_of(n=2)
-    circuit = attribute(model, batch, method="exact-edges", metric="logit_difference")
+    circuit = attribute(model, batch, method="exact-edges", options=AttributionOptions(metric="logit_difference"))
     slots, told = slots_and_canvases(model, batch)
     everything = set(zip(circuit.edges["source"], circuit.edges["target"], strict=True))
     clean = differences(batch, textbook.circuit_alone(*told, everything), slots)
@@ -33,7 +33,7 @@ def test_exact_edges_are_the_textbook_s(variant, attention):
 @pytest.mark.parametrize("variant", ["gpt2", "llama-gqa"])
 def test_exact_nodes_are_what_edits_of_the_model_do(variant):
     model, batch = model_of(variant, "full"), batch_of(n=3)
-    circuit = attribute(model, batch, method="exact-nodes", rows=7)
+    circuit = attribute(model, batch, method="exact-nodes", options=AttributionOptions(rows=7))
     prefix = named("prefix")
     corrupt = probe.record(model, prefix.canvas(model, batch, "corrupt").tokens, ["embed", "z", "mlp_out"])
 
@@ -67,7 +67,13 @@ def test_one_edge_into_the_logits_is_a_node_that_does_nothing_else(paradigm):
 
 
 def test_exact_examples_add_up():
-    circuit = attribute(model_of("gpt2", "full"), batch_of(), method="exact-edges", example_edges=True, reading="ratio")
+    circuit = attribute(
+        model_of("gpt2", "full"),
+        batch_of(),
+        method="exact-edges",
+        reading="ratio",
+        options=AttributionOptions(example_edges=True),
+    )
     agree(torch.tensor(circuit.example_edges.mean(0)), torch.tensor(circuit.scores))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyses.circuits import attribute, run_alone
+from analyses.circuits import AttributionOptions, Isolated, attribute, isolated_run
 from probe.errors import ProbeError
 from probe.readings import named
 from tests.analyses.circuits import textbook
@@ -17,7 +17,7 @@ from tests.analyses.circuits.asking import agree, batch_of, differences, model_o
 @pytest.mark.parametrize("attention", ["full", "block"])
 def test_scores_of_either_direction_are_the_textbook_s(variant, attention):
     model, batch = model_of(variant, attention), batch_of()
-    circuit = attribute(model, batch, steps=2, directions=True, metric="logit_difference")
+    circuit = attribute(model, batch, steps=2, options=AttributionOptions(directions=True, metric="logit_difference"))
     slots, told = slots_and_canvases(model, batch)
     expected = textbook.integrated(*told, lambda logits: differences(batch, logits, slots).sum(), 2, apart=True)
     found = circuit.edges.set_index(["source", "target"])["score"]
@@ -29,7 +29,9 @@ def test_scores_of_either_direction_are_the_textbook_s(variant, attention):
 @pytest.mark.parametrize("attention", ["causal", "full"])
 def test_directions_add_up(variant, attention):
     model, batch = model_of(variant, attention), batch_of()
-    whole, parted = (attribute(model, batch, steps=2, directions=apart) for apart in (False, True))
+    whole, parted = (
+        attribute(model, batch, steps=2, options=AttributionOptions(directions=apart)) for apart in (False, True)
+    )
     from_right = np.array([one.from_right for one in parted.graph.target_values])
     agree(
         torch.tensor(parted.scores[:, ~from_right].sum() + parted.scores[:, from_right].sum()),
@@ -45,10 +47,10 @@ def test_directions_add_up(variant, attention):
 @pytest.mark.parametrize("variant", ["gpt2", "qwen3"])
 def test_a_circuit_with_directions_runs_as_the_textbook_runs_it(variant):
     model, batch = model_of(variant, "full"), batch_of(n=2)
-    graph = attribute(model, batch, method="eap", directions=True).graph
+    graph = attribute(model, batch, method="eap", options=AttributionOptions(directions=True)).graph
     kept = (np.random.default_rng(0).random((2, *graph.shape)) < [[[0.3]], [[0.8]]]) & graph.valid
-    kept[1, :, graph.reads(0)] = graph.valid[:, graph.reads(0)]  # a layer that nobody patches
-    found = run_alone(model, batch, graph, kept)
+    kept[1, :, graph.qkv_targets(0)] = graph.valid[:, graph.qkv_targets(0)]  # a layer that nobody patches
+    found = isolated_run(model, batch, Isolated(graph, kept))
     slots, told = slots_and_canvases(model, batch)
     for at, mask in enumerate(kept):
         edges = graph.frame(mask)
@@ -62,5 +64,5 @@ def test_an_edited_pattern_is_refused():
     model, batch = model_of("gpt2"), batch_of()
     edit = probe.zero("pattern", layer=0, head=0)
     with probe.edit(model, [edit]), pytest.raises(ProbeError, match="directions"):
-        attribute(model, batch, directions=True)
+        attribute(model, batch, options=AttributionOptions(directions=True))
     assert named("prefix").logits(model, batch).isfinite().all()

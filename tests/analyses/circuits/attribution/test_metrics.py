@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from analyses.circuits import attribute
+from analyses.circuits import AttributionOptions, attribute
 from analyses.circuits.attribution.metrics import METRICS, metric_of
 from analyses.circuits.attribution.prompts import Truth
 from probe.errors import ProbeError
@@ -63,7 +63,10 @@ def test_one_of_one_s_own():
         return 2 * METRICS["logit_difference"](logits, truth)
 
     model, batch = model_of("gpt2"), batch_of()
-    plain, mine = (attribute(model, batch, steps=2, metric=metric) for metric in ("logit_difference", doubled))
+    plain, mine = (
+        attribute(model, batch, steps=2, options=AttributionOptions(metric=metric))
+        for metric in ("logit_difference", doubled)
+    )
     assert mine.about.metric == "doubled"
     assert torch.allclose(torch.tensor(mine.scores), 2 * torch.tensor(plain.scores))
 

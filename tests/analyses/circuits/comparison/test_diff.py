@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from analyses.circuits import AttributionOptions, DiffOptions
 from analyses.circuits.attribution.attribute import attribute
 from analyses.circuits.circuit import Circuit
 from analyses.circuits.comparison.diff import diff
@@ -49,7 +50,9 @@ def test_another_seed_is_not_called_a_change(with_seeds):
         truth = heavy(GRAPH, np.random.default_rng(trial))
         # Where only prompts make the null, seeds may not differ by more than prompts do.
         a, b, c = (reseeded(truth, 3 * trial + turn, change=0.6 if with_seeds else 0.0) for turn in range(3))
-        result = diff(a, b, null=[(a, c)] if with_seeds else (), k=K, rate=RATE, confidence=0, resamples=2)
+        result = diff(
+            a, b, null=[(a, c)] if with_seeds else (), k=K, options=DiffOptions(rate=RATE, confidence=0, resamples=2)
+        )
         shares.append(len(called(result, "lost", "gained")) / (2 * K))
     assert np.mean(shares) <= RATE + 2 * np.std(shares) / np.sqrt(len(shares))
     assert np.mean(shares) <= RATE * 1.2
@@ -59,7 +62,10 @@ def test_another_seed_is_not_called_a_change(with_seeds):
 def test_confidence_can_only_take_calls_back():
     truth = heavy(GRAPH, np.random.default_rng(0))
     a, b, c = (reseeded(truth, turn) for turn in range(3))
-    free, held = (called(diff(a, b, null=[(a, c)], k=K, rate=0.3, confidence=at), "lost", "gained") for at in (0, 0.95))
+    free, held = (
+        called(diff(a, b, null=[(a, c)], k=K, options=DiffOptions(rate=0.3, confidence=at)), "lost", "gained")
+        for at in (0, 0.95)
+    )
     assert held < free
 
 
@@ -100,10 +106,14 @@ def test_false_calls_between_real_models_that_differ_by_a_seed():
     corrupt = tokens.clone()
     corrupt[:, 3] = (tokens[:, 3] + 1 + changed[:, 3] % 40) % 47
     batch = batch_of(tokens, corrupt, 9, (tokens[:, 9] + 5) % 47)
-    circuits = [attribute(_jittered(seed), batch, reading="ar", steps=2, example_edges=True) for seed in range(5)]
+    circuits = [
+        attribute(_jittered(seed), batch, reading="ar", steps=2, options=AttributionOptions(example_edges=True))
+        for seed in range(5)
+    ]
     k = 20
     shares = [
-        len(called(diff(a, b, null=[(a, c)], k=k, confidence=0, resamples=2), "lost", "gained")) / (2 * k)
+        len(called(diff(a, b, null=[(a, c)], k=k, options=DiffOptions(confidence=0, resamples=2)), "lost", "gained"))
+        / (2 * k)
         for a in circuits
         for b in circuits
         for c in circuits

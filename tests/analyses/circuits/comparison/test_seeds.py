@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import probe
+from analyses.circuits import AttributionOptions, DiffOptions
 from analyses.circuits.attribution.attribute import attribute
 from analyses.circuits.circuit import Circuit
 from analyses.circuits.comparison.diff import diff
@@ -50,7 +51,9 @@ def models() -> list[Model]:
 
 
 def circuit_of(model: Model, batch: Batch) -> Circuit:
-    return attribute(model, batch, reading="ar", example_edges=True, metric="logit_difference")
+    return attribute(
+        model, batch, reading="ar", options=AttributionOptions(example_edges=True, metric="logit_difference")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +85,16 @@ def test_they_have_learnt_it_and_are_not_alike(circuits):
     for one in circuits:
         assert one.about.clean > 2
         assert one.about.corrupt < -2
-    kept = [called(diff(a, b, null=[(a, b)], k=K, resamples=2), "kept") for a, b in permutations(circuits, 2)]
+    kept = [
+        called(diff(a, b, null=[(a, b)], k=K, options=DiffOptions(resamples=2)), "kept")
+        for a, b in permutations(circuits, 2)
+    ]
     assert 0.1 * K < np.mean(kept) < 0.9 * K
 
 
 def test_of_another_seed_no_more_is_called_than_stated(circuits):
     shares = [
-        called(diff(a, b, null=[(a, c)], k=K, rate=RATE, resamples=60), "lost", "gained") / (2 * K)
+        called(diff(a, b, null=[(a, c)], k=K, options=DiffOptions(rate=RATE, resamples=60)), "lost", "gained") / (2 * K)
         for a, b, c in permutations(circuits, 3)
     ]
     assert len(shares) == 24
@@ -99,7 +105,7 @@ def test_of_another_seed_no_more_is_called_than_stated(circuits):
 def test_of_the_same_weights_on_other_prompts_no_more_is_called_than_stated(circuits):
     shares = []
     for one in circuits:
-        found = diff(one[: N // 2], one[N // 2 :], k=K, rate=RATE, resamples=60)
+        found = diff(one[: N // 2], one[N // 2 :], k=K, options=DiffOptions(rate=RATE, resamples=60))
         shares.append(called(found, "lost", "gained") / (2 * K))
     assert np.mean(shares) <= RATE
 
@@ -119,7 +125,10 @@ def shipped() -> dict[str, dict[str, Circuit]]:
 
 def test_of_the_shipped_second_seed_no_more_is_called_than_stated(shipped):
     seeds = {task: (of["whole"], of["second"]) for task, of in shipped.items()}
-    found = [diff(*seeds[task], null=[seeds[other]], resamples=60) for task, other in permutations(TASKS, 2)]
+    found = [
+        diff(*seeds[task], null=[seeds[other]], options=DiffOptions(resamples=60))
+        for task, other in permutations(TASKS, 2)
+    ]
     shares = [called(one, "lost", "gained") / (2 * one.about["k"]) for one in found]
     assert 0 < np.mean(shares) <= RATE
 
@@ -129,7 +138,7 @@ def test_beside_a_second_seed_a_head_that_was_taken_out_is_lost_whole(shipped, t
     """All of its edges that prompts agree on; and with the models exchanged, gained."""
     whole, other, changed = (shipped[task][name] for name in ("whole", "second", "without it"))
     for pair, status in (((whole, changed), "lost"), ((changed, whole), "gained")):
-        own = edges_from(strongest_head(whole), diff(*pair, null=[(whole, other)], resamples=60))
+        own = edges_from(strongest_head(whole), diff(*pair, null=[(whole, other)], options=DiffOptions(resamples=60)))
         assert len(own) >= 3
         assert set(own["status"]) == {status}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analyses.circuits.attribution.attribute import attribute
-from analyses.circuits.evaluation.cross_faithfulness import RANDOM, cross
+from analyses.circuits import EvaluationOptions, attribute, cross
+from analyses.circuits.evaluation.cross_faithfulness import RANDOM
 from analyses.result import Result
 from probe.errors import ProbeError
 from probe.pairs import Pair
@@ -21,7 +21,7 @@ def crossed(heads: tuple[int, ...], tmp_path=None) -> Result:
     ar = relay(paradigm=Autoregressive(), **SHAPE)
     diffusion = relay(paradigm=Masked(mask_id=MASK, shift=True), heads=heads, **SHAPE)
     pair = Pair(ar.model, diffusion.model, name="planted")
-    return cross(pair, ar.batch, shares=(0.03, 0.2, 1.0), draws=4, resamples=200)
+    return cross(pair, ar.batch, options=EvaluationOptions(shares=(0.03, 0.2, 1.0), draws=4, resamples=200))
 
 
 @pytest.fixture(scope="module")

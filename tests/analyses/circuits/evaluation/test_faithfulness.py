@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyses.circuits import attribute, faithfulness, run_alone
+from analyses.circuits import EvaluationOptions, Isolated, attribute, faithfulness, isolated_run
 from probe.readings import named
 from tests.analyses.circuits import textbook
 from tests.analyses.circuits.asking import PARADIGMS, agree, batch_of, differences, model_of, slots_and_canvases
@@ -18,7 +18,7 @@ def test_a_circuit_runs_as_the_textbook_runs_it(variant, attention):
     model, batch = model_of(variant, attention), batch_of(n=2)
     graph = attribute(model, batch, method="eap").graph
     kept = (np.random.default_rng(0).random((3, *graph.shape)) < [[[0.2]], [[0.5]], [[0.9]]]) & graph.valid
-    found = run_alone(model, batch, graph, kept, rows=4)
+    found = isolated_run(model, batch, Isolated(graph, kept, rows=4))
     slots, told = slots_and_canvases(model, batch)
     for at, mask in enumerate(kept):
         edges = graph.frame(mask)
@@ -32,7 +32,7 @@ def test_the_whole_graph_is_the_model_and_the_empty_one_its_corrupt_run(paradigm
     model, batch = model_of("qwen3", paradigm), batch_of(n=4)
     graph = attribute(model, batch, method="eap", reading=reading).graph
     ends = np.stack([graph.valid, np.zeros_like(graph.valid)])
-    found = run_alone(model, batch, graph, ends, reading=reading)
+    found = isolated_run(model, batch, Isolated(graph, ends), reading=reading)
     asked = named(reading)
     view = asked.view(model, batch)
     for which, values in (("clean", found.circuits[:, 0]), ("corrupt", found.circuits[:, 1])):
@@ -49,7 +49,9 @@ def test_the_whole_graph_is_the_model_and_the_empty_one_its_corrupt_run(paradigm
 def test_the_curve_ends_at_one_and_holds_its_baselines():
     model, batch = model_of("llama-gqa", "full"), batch_of(n=6)
     circuit = attribute(model, batch)
-    result = faithfulness(model, batch, circuit, shares=(0.01, 0.1, 0.5, 1.0), draws=2, count=200)
+    result = faithfulness(
+        model, batch, circuit, options=EvaluationOptions(shares=(0.01, 0.1, 0.5, 1.0), draws=2, resamples=200)
+    )
     f = result.table.query("measure == 'f'")
     assert set(f["circuit"]) == {"attributed", "random", "random, layer-matched"}
     assert np.allclose(f.query("share == 1")["estimate"], 1, atol=1e-4)
