@@ -86,8 +86,9 @@ def grid(cells: Iterable[Cell], measures: Mapping[str, Measure] = MEASURES, *, s
         name="robustness",
         table=table,
         title="Does it hold at other settings?",
-        caption="Each cell is the diffusion model's figure less its AR twin's at one choice of prompts, circuit budget K "
-        "and decoding steps; a dot marks those whose 95% interval leaves 0 out. " + " ".join(sentences(table)),
+        caption="Each cell is the diffusion model's figure less its AR twin's at one choice of prompts, circuit "
+        "budget K and decoding steps. A dot marks cells whose 95% interval does not contain 0. "
+        + " ".join(sentences(table)),
         drawing="robustness",
         about={"sentences": sentences(table), "sign": sign, "axes": {"x": "K", "y": "setting", "facet": "panel"}},
     )

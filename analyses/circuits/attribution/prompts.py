@@ -57,10 +57,12 @@ class PromptPairs:
     @classmethod
     def of(cls, model: Model, batch: Batch, reading: Reading, *, step: int | None = None) -> PromptPairs:
         """The rows that count under the reading's rule; with `step`, all rows of that step."""
-        return cls.seen(model, batch, reading, reading.view(model, batch), step=step)
+        return cls.of_view(model, batch, reading, reading.view(model, batch), step=step)
 
     @classmethod
-    def seen(cls, model: Model, batch: Batch, reading: Reading, view: View, *, step: int | None = None) -> PromptPairs:
+    def of_view(
+        cls, model: Model, batch: Batch, reading: Reading, view: View, *, step: int | None = None
+    ) -> PromptPairs:
         """The same from a view at hand. Making a view of a trajectory decodes, so it is made once for all steps."""
         weight = _weights(view, reading.rule) if step is None else (view.step == step).float()
         rows = weight.nonzero()[:, 0].cpu()

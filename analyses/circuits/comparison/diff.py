@@ -100,8 +100,8 @@ def diff(
         table=table,
         title=f"{b.about.model} against {a.about.model} on {a.about.task}: "
         + ", ".join(f"{number} {status}" for status, number in count.items()),
-        caption=f"Edges among the strongest {k} of either model. Lost or gained: the edge has kept a smaller part of its "
-        f"strength than {1 - options.rate:.0%} of the edges do between {', and between '.join(against)}, and "
+        caption=f"Edges among the strongest {k} of either model. Lost or gained: the edge has kept a smaller part of "
+        f"its strength than {1 - options.rate:.0%} of the edges do between {', and between '.join(against)}, and "
         f"{options.confidence:.0%} of resampled prompts agree. If the models differed by no more than that, at most "
         f"{options.rate * k:.1f} edges of each would be called lost or gained.",
         drawing="circuit_diff",

@@ -85,8 +85,8 @@ def faithfulness(
         name="faithfulness",
         table=table.loc[:, [*front, *(name for name in table if name not in front)]],
         title=f"Faithfulness of {circuit.about.model}'s circuit in {model.name} on {batch.task}",
-        caption="How much of the model's answer a circuit of this share of all edges gives when it runs alone: 1 is all "
-        "of it, 0 is none. A curve means something only where it lies above those of random circuits with as many "
+        caption="How much of the model's answer a circuit of this share of all edges gives when it runs alone: 1 is "
+        "all of it, 0 is none. A curve means something only where it lies above those of random circuits with as many "
         "edges.",
         drawing="faithfulness",
         about=about,

@@ -82,7 +82,7 @@ def test_robust_everywhere_and_at_one_setting_only():
     ]
     both = grid([Cell(AR, DIFFUSION), Cell(DIFFUSION, AR, steps=4)], {"FLI": index_of})
     assert "no one answer" in both.about["sentences"][0]
-    assert "no one answer" in both.reads
+    assert "no one answer" in both.caption
     assert len(once.figure().data) == 1
 
 
