@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from analyses.circuits.attribution.input_gradients import HELD
 from tests.analyses.circuits.asking import model_of
 from tests.probe import tiny
 
+MODULE = import_module("analyses.circuits.attribution.cost")  # the package's name is that of the function
 LENGTH = 24
 
 
@@ -61,13 +64,13 @@ def test_weights_are_counted():
 def test_time_is_taken_from_thin_models_to_the_whole_depth(monkeypatch):
     """A device on which a chunk takes 3 s, 2 s a layer, and its products what their FLOPs take at 1 MFLOP/s."""
     config = tiny.config_of("llama", num_hidden_layers=10)
-    monkeypatch.setattr("analyses.circuits.attribution.cost._product_speed", lambda shape, place: 1e6)
+    monkeypatch.setattr(MODULE, "_product_speed", lambda shape, place: 1e6)
 
     def timed(config, depth, rows, length, steps, place, dtype):
         shape = Shape.of_config(tiny.config_of("llama", num_hidden_layers=depth))
         return 3 + 2 * depth + shape.pair_flops(rows * length) / 1e6
 
-    monkeypatch.setattr("analyses.circuits.attribution.cost._timed", timed)
+    monkeypatch.setattr(MODULE, "_timed", timed)
     predicted = cost(config, n=16, length=LENGTH, at_once=4, device="cpu")
     chunk = 3 + 2 * 10 + Shape.of_config(config).pair_flops(4 * LENGTH) / 1e6
     assert predicted.seconds == pytest.approx(4 * chunk)
