@@ -81,7 +81,7 @@ def program(name: str) -> Program:
     )
 
 
-def questions(of: Program, attention: str, n: int, *, seed: int = 0) -> Batch:
+def prompts(of: Program, attention: str, n: int, *, seed: int = 0) -> Batch:
     """Pairs of texts of three tokens, whose answers at the last differ; every token may."""
     generator = torch.Generator().manual_seed(seed)
     place = 3  # of the last token; its answer is read as the next place's
