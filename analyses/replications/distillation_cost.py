@@ -83,7 +83,7 @@ def _pupil(flow: Model) -> Iterator[Model]:
 def _seconds(pupil: Model, texts: Tensor, seed: int) -> float:
     """How long one lesson takes."""
     paradigm = pupil.paradigm
-    lesson = paradigm.lesson(texts.cpu(), torch.Generator().manual_seed(seed)).to(pupil.device)
+    lesson = paradigm.training_batch(texts.cpu(), torch.Generator().manual_seed(seed)).to(pupil.device)
     began = time.perf_counter()
     paradigm.loss(pupil, lesson).backward()
     if pupil.device.type == "cuda":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from probe.decoding.by_sampler import BySampler
 from probe.decoding.decode import decode, rule_for
 from probe.decoding.flow import Flowing
 from probe.decoding.fluid import ELASTIC, Strides
@@ -12,6 +13,7 @@ from probe.paradigms.sampler import ORDERS, Sampler
 __all__ = [
     "ELASTIC",
     "ORDERS",
+    "BySampler",
     "Flowing",
     "Rule",
     "Sampler",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from probe.errors import CheckpointError
-from probe.models.layout import LAYOUTS
+from probe.models.layout import INSTALLED
 
 
 @dataclass(frozen=True)
@@ -168,13 +168,13 @@ def format_of(published: Mapping[str, Any], keys: list[str]) -> Format:
             known.key_prefix is None or any(key.startswith(known.key_prefix) for key in keys)
         ):
             return known
-    if model_type in LAYOUTS:
+    if model_type in INSTALLED:
         return Format(name="transformers", model_type=model_type, stock=model_type)
-    known_types = sorted({*LAYOUTS, *(known.model_type for known in FORMATS)})
+    known_types = sorted({*INSTALLED, *(known.model_type for known in FORMATS)})
     raise CheckpointError(
         f"model_type {model_type!r}",
         expected="one of " + ", ".join(known_types),
         found=repr(model_type),
         remedy="If it is one of these architectures under another name, add a Format in probe/models/formats.py; "
-        "if it is a new one, add a Layout in probe/models/layout.py.",
+        "if it is a new one, declare a Layout (docs/how_to/add_an_architecture.md).",
     )

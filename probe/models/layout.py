@@ -3,7 +3,10 @@
 Every architecture here is a pre-norm decoder: an embedding, layers that each add attention's and then an MLP's output
 to the residual stream, a final norm, an unembedding. They differ in the names of the modules and in whether q, k and v
 are one projection or three. A `Layout` says exactly that, in dotted paths; the rest of Twinprobe asks it for modules.
-To add an architecture, add a `Layout` to `LAYOUTS`.
+A package of one's own adds an architecture by a `Layout` that it declares (see docs/how_to/add_an_architecture.md):
+
+    [project.entry-points."twinprobe.layouts"]
+    starcoder2 = "my_package:LAYOUT"
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from probe.errors import CheckpointError
+from probe.installed import Installed
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -114,16 +118,21 @@ LAYOUTS = {
 }
 
 
+INSTALLED: Installed[Layout] = Installed(
+    "twinprobe.layouts", LAYOUTS, lambda thing: isinstance(thing, Layout), "a probe.models.layout.Layout"
+)
+
+
 def layout_of(config: PretrainedConfig) -> Layout:
     """The layout of a stock configuration."""
     try:
-        return LAYOUTS[config.model_type]
+        return INSTALLED[config.model_type]
     except KeyError:
         raise CheckpointError(
             f"model_type {config.model_type!r}",
-            expected="an architecture that has a layout: " + ", ".join(sorted(LAYOUTS)),
+            expected="an architecture that has a layout: " + ", ".join(sorted(INSTALLED)),
             found=repr(config.model_type),
-            remedy="Add a Layout for it in probe/models/layout.py.",
+            remedy="Declare a Layout for it (docs/how_to/add_an_architecture.md).",
         ) from None
 
 

@@ -21,7 +21,7 @@ from probe.paradigms.flow import Flow
 from probe.paradigms.flow_map import FlowMap
 from probe.paradigms.fluid import Fluid
 from probe.paradigms.masked import Masked
-from probe.paradigms.paradigm import Lesson, Paradigm
+from probe.paradigms.paradigm import Paradigm, TrainingBatch, labels_read_at
 
 __all__ = [
     "INSTALLED",
@@ -31,10 +31,11 @@ __all__ = [
     "Flow",
     "FlowMap",
     "Fluid",
-    "Lesson",
     "Masked",
     "Paradigm",
     "ParadigmName",
+    "TrainingBatch",
+    "labels_read_at",
     "named",
 ]
 

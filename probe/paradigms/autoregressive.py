@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from probe.paradigms.paradigm import Lesson, Paradigm, labels_read_at
+from probe.paradigms.paradigm import Paradigm, TrainingBatch, labels_read_at
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Autoregressive(Paradigm):
         """Every slot before the first hidden place: each answers for the token after it."""
         return hidden.cumsum(1) == 0
 
-    def lesson(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Lesson:
+    def training_batch(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> TrainingBatch:
         asked = torch.ones_like(tokens, dtype=torch.bool)
         labels = labels_read_at(tokens, asked, shift=True)
-        return Lesson(self.canvas(tokens), labels, torch.ones_like(labels, dtype=torch.float32))
+        return TrainingBatch(self.canvas(tokens), labels, torch.ones_like(labels, dtype=torch.float32))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from probe.paradigms.canvas import Canvas
 from probe.paradigms.masked import hide, noise_levels
-from probe.paradigms.paradigm import NO_LABEL, Lesson, Paradigm
+from probe.paradigms.paradigm import NO_LABEL, Paradigm, TrainingBatch
 from probe.paradigms.visibility import block_size
 
 
@@ -34,7 +34,7 @@ class Block(Paradigm):
         """Tokens a block, or None when attention is full (one block)."""
         return block_size(self.attention)
 
-    def lesson(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Lesson:
+    def training_batch(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> TrainingBatch:
         length = tokens.shape[1]
         size = self.block_size or length
         block = torch.arange(length, device=tokens.device) // size
@@ -42,7 +42,7 @@ class Block(Paradigm):
         hidden = hide(tokens, t[:, block], generator, given)
         noised = tokens.masked_fill(hidden, self.given_mask())
         labels = self._labels(tokens, hidden, block)
-        return Lesson(beside_clean(noised, tokens, size), labels, torch.ones_like(labels, dtype=torch.float32))
+        return TrainingBatch(beside_clean(noised, tokens, size), labels, torch.ones_like(labels, dtype=torch.float32))
 
     def _labels(self, tokens: Tensor, hidden: Tensor, block: Tensor) -> Tensor:
         """Labels over [x_t ⊕ x_0]."""

@@ -10,8 +10,8 @@ masked model a question (a reading, a task, a sampler) can ask a flow the same o
 one-hot, at τ = 1, and what is hidden is noise, at τ = 0. The noise is that of seed 0, the same in every row; the
 reading "noise" draws others, and other τ.
 
-A flow learns to write from nothing and behind a prompt. So of its lessons, half hold all but the completion given, some
-hold random places, some none, and in some each place has a time of its own.
+A flow learns to write from nothing and behind a prompt. So of its training batches, half hold all but the completion
+given, some hold random places, some none, and in some each place has a time of its own.
 
     error   "cross_entropy", or "squared" (‖D - one-hot‖²), the ablation
     clock   "tau": times are even in τ (see `schedule`); "t": in t, the ablation
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from probe.errors import ProbeError, nearest
 from probe.paradigms.canvas import Canvas
-from probe.paradigms.paradigm import NO_LABEL, Lesson, Paradigm
+from probe.paradigms.paradigm import NO_LABEL, Paradigm, TrainingBatch
 from probe.paradigms.schedule import Clock, clock_of, tau_of, time_of
 from probe.paradigms.soft import Soft
 from probe.paradigms.time_embedding import TimeEmbedding, input_scale
@@ -58,7 +58,7 @@ class Flow(Paradigm):
     )
     needs: ClassVar[tuple[str, ...]] = ("time",)
     usual_steps: ClassVar[int] = 32
-    # How often lessons hold text given: all but the completion, random places, nothing; or give each place its time.
+    # How often a batch holds text given: all but the completion, random places, nothing; or each place has its time.
     kinds: ClassVar[Mapping[str, float]] = MappingProxyType(
         {"prompt": 0.5, "some": 0.2, "nothing": 0.15, "own times": 0.15}
     )
@@ -120,14 +120,16 @@ class Flow(Paradigm):
 
     # What it learns from
 
-    def lesson(self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None = None) -> Lesson:
-        """Text at the times of one lesson. `completion` is where (k places) a task's answer is written; text without
-        one is completed from a place drawn for each row."""
+    def training_batch(
+        self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None = None
+    ) -> TrainingBatch:
+        """Text at the times of one training batch. `completion` is where (k places) a task's answer is written; text
+        without one is completed from a place drawn for each row."""
         tau = self.times_of(tokens, generator, completion)
         draw = torch.randint(MOST, (len(tokens),), generator=generator, device=tokens.device)
         canvas = replace(super().canvas(tokens), soft=Soft(tau, torch.ones_like(tau), draw))
         labels = tokens.masked_fill(tau >= 1, NO_LABEL)
-        return Lesson(canvas, labels, torch.ones_like(labels, dtype=torch.float32))
+        return TrainingBatch(canvas, labels, torch.ones_like(labels, dtype=torch.float32))
 
     def times_of(self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None) -> Tensor:
         """τ of every place (batch × length): 1 where it is given, elsewhere the row's own τ, or each place's."""
@@ -145,15 +147,15 @@ class Flow(Paradigm):
         rows_own, places_own = antithetic(rows, generator, tokens.device), torch.rand(tokens.shape, **draws)
         return torch.where(kind == 3, places_own, rows_own[:, None]).masked_fill(given, 1.0)
 
-    def loss(self, model: ModelLike, lesson: Lesson) -> Tensor:
+    def loss(self, model: ModelLike, batch: TrainingBatch) -> Tensor:
         """The error of D at the open places, per place."""
-        logits = model.run(lesson.canvas, eager=model.device.type == "cpu")  # quicker there on short texts
+        logits = model.run(batch.canvas, eager=model.device.type == "cpu")  # quicker there on short texts
         if self.error == "cross_entropy":
-            return lesson.loss(logits)
-        asked = lesson.labels != NO_LABEL
-        truth = torch.nn.functional.one_hot(lesson.labels.clamp(min=0), logits.shape[-1])
+            return batch.loss(logits)
+        asked = batch.labels != NO_LABEL
+        truth = torch.nn.functional.one_hot(batch.labels.clamp(min=0), logits.shape[-1])
         each = (logits.float().softmax(-1) - truth).square().sum(-1)
-        return (each * lesson.weights * asked).sum() / asked.sum().clamp(min=1)
+        return (each * batch.weights * asked).sum() / asked.sum().clamp(min=1)
 
 
 def antithetic(rows: int, generator: torch.Generator, device: torch.device | str = "cpu") -> Tensor:

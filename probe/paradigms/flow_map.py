@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from probe.errors import ProbeError, nearest
 from probe.paradigms.flow import Flow, antithetic
-from probe.paradigms.paradigm import NO_LABEL, Lesson
+from probe.paradigms.paradigm import NO_LABEL, TrainingBatch
 from probe.paradigms.soft import Soft, ratio, step
 from probe.paradigms.time_embedding import TimeEmbedding
 
@@ -45,8 +45,8 @@ Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """δ_{s,t}(x): x and the result have the vocabulary as last axis, the times the axes before it."""
 
 TARGETS = ("semigroup", "lagrangian", "eulerian")
-LATEST = 1 - 1e-3  # of the τ that an Eulerian lesson goes to: its target divides by 1-t
-TO_THE_END = 0.25  # how often a lesson's step goes all the way, as the last step of every sampler does
+LATEST = 1 - 1e-3  # of the τ that an Eulerian training batch goes to: its target divides by 1-t
+TO_THE_END = 0.25  # how often a training batch's step goes all the way, as the last step of every sampler does
 
 
 def semigroup(x: Tensor, s: Tensor, u: Tensor, t: Tensor, denoise: Denoise) -> Tensor:
@@ -111,29 +111,32 @@ class FlowMap(Flow):
     def told(self, soft: Soft) -> dict[str, Tensor]:
         return {"time": soft.tau, "until": soft.until}
 
-    def lesson(self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None = None) -> Lesson:
-        """A flow's lesson, with a time to go to: later than where the place is, and as often as TO_THE_END the end."""
-        lesson = super().lesson(tokens, generator, completion)
-        soft = lesson.canvas.soft
-        assert soft is not None  # a flow's lesson has one
+    def training_batch(
+        self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None = None
+    ) -> TrainingBatch:
+        """A flow's training batch, with a time to go to: later than where the place is, and as often as TO_THE_END the
+        end."""
+        batch = super().training_batch(tokens, generator, completion)
+        soft = batch.canvas.soft
+        assert soft is not None  # a flow's training batch has one
         far = antithetic(len(tokens), generator, tokens.device)[:, None]
         to_end = torch.rand(len(tokens), 1, generator=generator, device=tokens.device) < TO_THE_END
         latest = LATEST if self.target == "eulerian" else 1.0
         until = soft.tau + (1 - soft.tau) * far.masked_fill(to_end, 1.0)
         until = until.clamp(max=latest).maximum(soft.tau)
-        return replace(lesson, canvas=replace(lesson.canvas, soft=replace(soft, until=until)))
+        return replace(batch, canvas=replace(batch.canvas, soft=replace(soft, until=until)))
 
-    def loss(self, model: ModelLike, lesson: Lesson) -> Tensor:
+    def loss(self, model: ModelLike, batch: TrainingBatch) -> Tensor:
         """KL to the target of the step from s to t, and to D at t, per open place."""
-        view = _View(self, model, lesson)
+        view = _View(self, model, batch)
         with torch.no_grad(), _open_attention(model):
             towards = on_simplex(self._target(view))
         ahead = view.logits(view.x, view.tau, view.until)
         loss = view.mean(_kl(towards, ahead))
-        # The flow inside the map, at a time of its own that lessons spread evenly: where the lesson stands.
+        # The flow inside the map, at a time of its own that batches spread evenly: where this batch stands.
         here = view.logits(view.x, view.tau, view.tau)
         if self.teacher is None:
-            return loss + lesson.loss(here)
+            return loss + batch.loss(here)
         with torch.no_grad():
             taught = view.flow(view.x, view.s)
         return loss + view.mean(_kl(taught, here))
@@ -146,18 +149,19 @@ class FlowMap(Flow):
 
 
 class _View:
-    """One lesson as the maths sees it: a state, its times, and the model and its teacher as functions of them."""
+    """One training batch as the maths sees it: a state, its times, and the model and its teacher as functions of
+    them."""
 
-    def __init__(self, paradigm: FlowMap, model: ModelLike, lesson: Lesson):
-        soft = lesson.canvas.soft
-        assert soft is not None  # a flow's lesson has one
-        self._paradigm, self._model, self._canvas = paradigm, model, lesson.canvas
-        self._asked = lesson.labels != NO_LABEL
-        self._weights = lesson.weights
+    def __init__(self, paradigm: FlowMap, model: ModelLike, batch: TrainingBatch):
+        soft = batch.canvas.soft
+        assert soft is not None  # a flow's training batch has one
+        self._paradigm, self._model, self._canvas = paradigm, model, batch.canvas
+        self._asked = batch.labels != NO_LABEL
+        self._weights = batch.weights
         self._clock = paradigm.clock_of(model)
         self.tau, self.until = soft.tau, soft.until
         self.s, self.t = (self._clock.time_of(time) for time in (self.tau, self.until))
-        self.x = paradigm.state(model, lesson.canvas.tokens, soft)
+        self.x = paradigm.state(model, batch.canvas.tokens, soft)
         self._now: Tensor | None = None
 
     @property
@@ -180,7 +184,7 @@ class _View:
         return self.logits(x, self._clock.tau_of(s), self._clock.tau_of(t)).softmax(-1)
 
     def flow(self, x: Tensor, t: Tensor) -> Tensor:
-        """D_t(x), by the teacher where there is one; of the lesson's own state it is asked once."""
+        """D_t(x), by the teacher where there is one; of the training batch's own state it is asked once."""
         if x is self.x and t is self.s:
             if self._now is None:
                 self._now = self.logits(x, self.tau, self.tau, self._paradigm.teacher).softmax(-1)

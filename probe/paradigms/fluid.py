@@ -18,7 +18,7 @@ from torch import Tensor
 from probe.paradigms.canvas import Canvas
 from probe.paradigms.horizon import Horizon
 from probe.paradigms.inserted import ANCHOR_RATE, LONGEST_BLOCK, insert
-from probe.paradigms.paradigm import NO_LABEL, Lesson, Paradigm, labels_read_at
+from probe.paradigms.paradigm import NO_LABEL, Paradigm, TrainingBatch, labels_read_at
 
 RANDOM_RATE = 0.1  # of the restored tokens, how many are replaced by a random one
 
@@ -32,7 +32,7 @@ class Fluid(Paradigm):
 
     longest: int = LONGEST_BLOCK
 
-    def lesson(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Lesson:
+    def training_batch(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> TrainingBatch:
         draw = {"generator": generator, "device": tokens.device}
         anchors = torch.rand(tokens.shape, **draw) < ANCHOR_RATE
         if given is not None:  # nothing is to be written inside a question
@@ -54,4 +54,4 @@ class Fluid(Paradigm):
         ordinary = tokens.flatten()[torch.randint(0, tokens.numel(), inserted.shape, **draw)]
         shown = torch.where(wrong, ordinary, tokens.gather(1, blank.places))
         canvas = Canvas(torch.where(restored, shown, blank.tokens), blank.allowed, blank.places, blank.block)
-        return Lesson(canvas, labels, torch.ones_like(labels, dtype=torch.float32))
+        return TrainingBatch(canvas, labels, torch.ones_like(labels, dtype=torch.float32))

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from probe.errors import ProbeError, nearest
-from probe.paradigms.paradigm import Lesson, Paradigm, labels_read_at
+from probe.paradigms.paradigm import Paradigm, TrainingBatch, labels_read_at
 
 LOWEST_NOISE = 1e-3
 CLIP = 10.0
@@ -48,14 +48,14 @@ class Masked(Paradigm):
                 remedy=nearest(self.weighting, WEIGHTINGS),
             )
 
-    def lesson(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Lesson:
+    def training_batch(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> TrainingBatch:
         t = noise_levels((tokens.shape[0], 1), generator, tokens.device)
         hidden = hide(tokens, t, generator, given)
         labels = labels_read_at(tokens, hidden, shift=self.shift)
         weights = self._weights(t, hidden)
         if self.shift:  # a weight belongs to the hidden token, a slot answers for the token after it
             weights = weights.roll(-1, dims=1)
-        return Lesson(self.canvas(tokens.masked_fill(hidden, self.given_mask())), labels, weights)
+        return TrainingBatch(self.canvas(tokens.masked_fill(hidden, self.given_mask())), labels, weights)
 
     def _weights(self, t: Tensor, hidden: Tensor) -> Tensor:
         """What each token counts if it is hidden (batch × length)."""

@@ -2,8 +2,8 @@
 
 A backbone only maps tokens and a visibility matrix to logits. What makes it autoregressive, masked, block or FLUID is
 everything around that call, and a `Paradigm` says all of it: the attention it was trained under, its mask token, its
-shift (which slot's logits answer for the token at a place), the lesson it learns from, and what it can be asked.
-Models share backbones and differ in this one value, so no code elsewhere asks "is it a diffusion model?".
+shift (which slot's logits answer for the token at a place), the training batch it learns from, and what it can be
+asked. Models share backbones and differ in this one value, so no code elsewhere asks "is it a diffusion model?".
 
 Two things that belong to a paradigm stand on floors above this one, and are found from here: how it decodes, by the
 class (`probe.decoding.writer.writes` registers a `Writer` for it), and how it is asked, by the name of a reading
@@ -32,7 +32,7 @@ NO_LABEL = -100  # the label that cross-entropy leaves out, in torch and in tran
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingBatch:
     """One training batch of any paradigm: what is shown, which token each slot must predict, and how much it counts."""
 
     canvas: Canvas
@@ -43,8 +43,8 @@ class Lesson:
         """Weighted cross-entropy in nats, per predicted token."""
         return weighted_loss(logits, self.labels, self.weights)
 
-    def to(self, device: torch.device | str) -> Lesson:
-        return Lesson(self.canvas.to(device), self.labels.to(device), self.weights.to(device))
+    def to(self, device: torch.device | str) -> TrainingBatch:
+        return TrainingBatch(self.canvas.to(device), self.labels.to(device), self.weights.to(device))
 
 
 def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -74,8 +74,8 @@ class Paradigm(ABC):
     needs: ClassVar[tuple[str, ...]] = ()  # those of them without which a trained model is not whole
     sees_mask: ClassVar[bool] = True  # whether open places hold the mask's embedding (a flow sees noise there)
     needs_mask: ClassVar[bool] = True  # whether a model without a mask token is badly declared
-    owns_loss: ClassVar[bool] = False  # whether its loss is more than a lesson's over the logits of its canvas
-    inpaints: ClassVar[bool] = False  # whether its lessons want to know where a task's answer is written
+    owns_loss: ClassVar[bool] = False  # whether its loss is more than a training batch's over the logits of its canvas
+    inpaints: ClassVar[bool] = False  # whether its training batches want to know where a task's answer is written
 
     attention: str = "causal"
     mask_id: int | None = None
@@ -147,15 +147,15 @@ class Paradigm(ABC):
         return self.mask_id
 
     @abstractmethod
-    def lesson(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Lesson:
+    def training_batch(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> TrainingBatch:
         """A training batch made from clean text; every random draw comes from `generator`.
 
         Tokens that are `given` (boolean, of the tokens' shape) are a question: they stay whole, and the rest is noised.
         """
 
-    def loss(self, model: ModelLike, lesson: Lesson) -> Tensor:
-        """What a lesson teaches a model."""
-        return lesson.loss(model.run(lesson.canvas))
+    def loss(self, model: ModelLike, batch: TrainingBatch) -> Tensor:
+        """What a training batch teaches a model."""
+        return batch.loss(model.run(batch.canvas))
 
 
 def labels_read_at(tokens: Tensor, asked: Tensor, *, shift: bool) -> Tensor:

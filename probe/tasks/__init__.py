@@ -1,7 +1,11 @@
 """Questions with known answers, each with a corrupt twin: `task("ioi").examples(tokenizer, n)`.
 
 Local tasks are decided by the left context (ioi, greater_than, induction), global ones by the whole (countdown,
-sudoku, paths, infilling). One of your own is a subclass of `Task` with one method, or a JSONL file (`from_jsonl`).
+sudoku, paths, infilling). One of your own is a JSONL file (`task("my.jsonl")`), or a subclass of `Task` with one method
+that a package declares (see docs/how_to/add_a_task.md):
+
+    [project.entry-points."twinprobe.tasks"]
+    capitals = "my_package:Capitals"
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from typing import Any
 
 from probe.batch import Batch
 from probe.errors import TaskError, nearest
+from probe.installed import Installed
 from probe.tasks.countdown import Countdown
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
@@ -29,16 +34,49 @@ TASKS: dict[str, type[Task]] = {
     kind.name: kind for kind in (IOI, GreaterThan, Induction, Countdown, Sudoku, Paths, Infilling)
 }
 
-__all__ = ["SHARES", "TASKS", "Batch", "Draw", "Example", "Piece", "Task", "Words", "from_jsonl", "split_of", "task"]
+__all__ = [
+    "INSTALLED",
+    "SHARES",
+    "TASKS",
+    "Batch",
+    "Draw",
+    "Example",
+    "Piece",
+    "Task",
+    "Words",
+    "from_jsonl",
+    "split_of",
+    "task",
+]
+
+
+def _is_task(thing: object) -> bool:
+    return isinstance(thing, type) and issubclass(thing, Task) and dataclasses.is_dataclass(thing)
+
+
+INSTALLED: Installed[type[Task]] = Installed(
+    "twinprobe.tasks", TASKS, _is_task, "a subclass of probe.tasks.Task that is a dataclass"
+)
 
 
 def task(name: str, **knobs: Any) -> Task:
-    """The task of that name. Knobs are the fields of its class: `task("countdown", numbers=4)`."""
-    if name not in TASKS:
-        raise TaskError("the task", expected="a known name", found=repr(name), remedy=nearest(name, TASKS))
-    known = [field.name for field in dataclasses.fields(TASKS[name]) if field.init]  # type: ignore[arg-type]  # all are dataclasses
+    """The task of a name, or of a file of examples (`task("my.jsonl")`).
+
+    Names are those of the project's own tasks and of those that installed packages declare. Knobs are the fields of the
+    task's class: `task("countdown", numbers=4)`; of a file, what `from_jsonl` takes: `task("my.jsonl", scope="global")`.
+    """
+    if name.endswith(".jsonl"):
+        return from_jsonl(name, **_checked(name, knobs, ["name", "scope"]))
+    if name not in INSTALLED:
+        raise TaskError("the task", expected="a known name", found=repr(name), remedy=nearest(name, INSTALLED))
+    kind = INSTALLED[name]
+    known = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]  # all are dataclasses
+    return kind(**_checked(name, knobs, known))
+
+
+def _checked(name: str, knobs: dict[str, Any], known: list[str]) -> dict[str, Any]:
     for knob in knobs:
         if knob not in known:
             remedy = nearest(knob, known) if known else "It has none."
             raise TaskError(f"the task {name!r}", expected="a knob it has", found=repr(knob), remedy=remedy)
-    return TASKS[name](**knobs)
+    return knobs

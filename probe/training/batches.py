@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from probe.errors import ProbeError, nearest
-from probe.paradigms import Lesson, Paradigm
+from probe.paradigms import Paradigm, TrainingBatch
 from probe.paradigms.visibility import annealed
 from probe.tasks import task
 from probe.training.recipe import Recipe
@@ -70,27 +70,27 @@ class TrainingBatches(Dataset):
         kept = torch.rand(recipe.batch, 1, generator=generator) < recipe.keep_question
         return texts[rows], kept & ~answer & answer.any(), answer, generator  # running text has no question
 
-    def __getitem__(self, step: int) -> Lesson:
+    def __getitem__(self, step: int) -> TrainingBatch:
         recipe = self._recipe
         texts, given, answer, generator = self.texts(step)
         written = answer.nonzero()[:, 0] if answer.any() else None
         known = {"completion": written} if self._paradigm.inpaints else {"given": given}
-        lesson = self._paradigm.lesson(texts, generator, **known)
+        batch = self._paradigm.training_batch(texts, generator, **known)
         if recipe.anneal > 0:
             open_rate = min(1.0, (step + 1) / (recipe.anneal * recipe.steps))
             canvas = replace(
-                lesson.canvas, allowed=annealed(lesson.canvas.allowed, lesson.canvas.places, open_rate, generator)
+                batch.canvas, allowed=annealed(batch.canvas.allowed, batch.canvas.places, open_rate, generator)
             )
-            lesson = replace(lesson, canvas=canvas)
-        return self._weighted(lesson, answer)
+            batch = replace(batch, canvas=canvas)
+        return self._weighted(batch, answer)
 
-    def _weighted(self, lesson: Lesson, answer: Tensor) -> Lesson:
+    def _weighted(self, batch: TrainingBatch, answer: Tensor) -> TrainingBatch:
         """Count tokens of the answer more: a question's words are mostly beyond prediction."""
         length = len(answer)
         weight = torch.ones(length).masked_fill(answer, self._recipe.answer_weight)
         # The slot at place p answers for the token at p, or at p + 1 where the paradigm shifts.
-        asked = (lesson.canvas.places + int(self._paradigm.shift)).clamp(max=length - 1)
-        return replace(lesson, weights=lesson.weights * weight[asked])
+        asked = (batch.canvas.places + int(self._paradigm.shift)).clamp(max=length - 1)
+        return replace(batch, weights=batch.weights * weight[asked])
 
 
 def _shared_positions(positions: Mapping[str, Tensor], asked: str, task_name: str) -> Tensor:

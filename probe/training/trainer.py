@@ -16,7 +16,7 @@ from transformers import Trainer, TrainingArguments
 
 from probe.errors import ProbeError
 from probe.models.model import Model
-from probe.paradigms import Lesson, visibility
+from probe.paradigms import TrainingBatch, visibility
 from probe.paradigms.paradigm import weighted_loss
 from probe.training.checkpoints import last_complete
 from probe.training.optimizers import WEIGHT_DECAY, muon
@@ -78,9 +78,9 @@ class AdaptationTrainer(Trainer):
         super().__init__(**how)
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):  # type: ignore[override]
-        if "lesson" in inputs:
+        if "training_batch" in inputs:
             with _called_through(self.adapted, model):
-                loss = self.adapted.paradigm.loss(self.adapted, inputs["lesson"].to(self.adapted.device))
+                loss = self.adapted.paradigm.loss(self.adapted, inputs["training_batch"].to(self.adapted.device))
             return self._checked(loss)
         labels, weights = inputs["labels"], inputs["weights"]
         shown = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids")}
@@ -137,19 +137,19 @@ def _called_through(adapted: Model, wrapper: Any) -> Iterator[None]:
         adapted.wrapper = None
 
 
-def collate_training_batch(items: list[Lesson]) -> dict[str, Any]:
+def collate_training_batch(items: list[TrainingBatch]) -> dict[str, Any]:
     """The training batch itself, for a paradigm whose loss needs more than the logits of one pass."""
-    return {"lesson": items[0], "input_ids": items[0].canvas.tokens}
+    return {"training_batch": items[0], "input_ids": items[0].canvas.tokens}
 
 
-def collate_tensors(items: list[Lesson]) -> dict[str, Any]:
+def collate_tensors(items: list[TrainingBatch]) -> dict[str, Any]:
     """One training batch as the tensors that the backbone takes, which the Trainer moves to the device."""
-    (lesson,) = items
-    canvas = lesson.canvas
+    (batch,) = items
+    canvas = batch.canvas
     return {
         "input_ids": canvas.tokens,
         "attention_mask": visibility.additive(canvas.allowed),
         "position_ids": canvas.places,
-        "labels": lesson.labels,
-        "weights": lesson.weights,
+        "labels": batch.labels,
+        "weights": batch.weights,
     }

@@ -62,8 +62,8 @@ def learn(paradigm: Paradigm, *, steps: int = 250, rows: int = 24, seed: int = 0
     with model.trainable():
         optimiser = torch.optim.AdamW(backbone.parameters(), lr=4e-3, weight_decay=0.01)
         for step in range(steps):
-            lesson = paradigm.lesson(text(rows, WINDOW, generator), generator)
-            loss = lesson.loss(model.run(lesson.canvas))
+            batch = paradigm.training_batch(text(rows, WINDOW, generator), generator)
+            loss = batch.loss(model.run(batch.canvas))
             optimiser.zero_grad()
             loss.backward()
             optimiser.param_groups[0]["lr"] = 4e-3 * (1 - step / steps)

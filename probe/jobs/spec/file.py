@@ -108,13 +108,17 @@ def schema() -> dict[str, Any]:
     """The JSON schema of a spec, with the names that are known here, for editors to complete and check."""
     from probe.jobs.stages.registry import measures, stages
     from probe.readings import READINGS
-    from probe.tasks import TASKS
+    from probe.tasks import INSTALLED
 
     made = Spec.model_json_schema()
-    named = {"TaskSpec": ("task", TASKS), "ReadingSpec": ("reading", READINGS), "MeasureSpec": ("measure", measures())}
+    named = {
+        "TaskSpec": ("task", INSTALLED),
+        "ReadingSpec": ("reading", READINGS),
+        "MeasureSpec": ("measure", measures()),
+    }
     for model, (key, names) in named.items():
         made["$defs"][model]["properties"][key]["examples"] = sorted(names)
-    short = {"pairs": {}, "tasks": {"examples": sorted(TASKS)}}
+    short = {"pairs": {}, "tasks": {"examples": sorted(INSTALLED)}}
     short |= {"readings": {"enum": sorted(READINGS)}, "measures": {"enum": sorted(stages())}}
     for key, bare in short.items():
         items = made["properties"][key]["items"]

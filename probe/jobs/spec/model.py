@@ -88,10 +88,6 @@ class TaskSpec(_Named):
         return self
 
     def made(self) -> Task:
-        if self.task.endswith(".jsonl"):
-            from probe.tasks import from_jsonl
-
-            return from_jsonl(self.task)
         return named_task(self.task, **self.knobs)
 
     @property

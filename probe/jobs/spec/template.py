@@ -17,7 +17,7 @@ from probe.jobs.spec.file import schema
 from probe.jobs.spec.shipped import text_of
 from probe.jobs.stages.registry import measures
 from probe.readings import READINGS
-from probe.tasks import TASKS
+from probe.tasks import INSTALLED
 
 SCHEMA = "twinprobe.schema.json"
 
@@ -72,7 +72,7 @@ def template(file: str = "spec.yaml", pair: str = "zoo:masked") -> str:
         file=file,
         name=name,
         pair=pair,
-        tasks=", ".join(TASKS),
+        tasks=", ".join(INSTALLED),
         some_tasks="ioi, infilling",
         readings=", ".join(READINGS),
         listed="\n".join(f"#   {stage.name:<24} {stage.about}" for stage in known.values()),

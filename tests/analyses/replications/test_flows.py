@@ -191,7 +191,7 @@ def test_how_far_beyond_independent_tokens_on_text_is_the_difference_of_how_far_
 # Cost
 
 
-def test_the_cost_of_a_lesson_is_told_in_lessons_of_the_flow_which_stays_as_it_was(tmp_path):
+def test_the_cost_of_a_training_batch_is_told_in_training_batches_of_the_flow_which_stays_as_it_was(tmp_path):
     flow = Model(backbone_of("llama"), Flow(mask_id=MASK), name="flow")
     before = {name: value.clone() for name, value in flow.backbone.state_dict().items()}
     result = replications.distillation(flow, tokens_of(4, 6), repeats=3)
@@ -206,7 +206,7 @@ def test_the_cost_of_a_lesson_is_told_in_lessons_of_the_flow_which_stays_as_it_w
     survives_disk(result, tmp_path)
 
 
-def test_operations_are_those_of_the_passes_that_a_lesson_makes():
+def test_operations_are_those_of_the_passes_that_a_training_batch_makes():
     flow, texts = Model(backbone_of("llama"), Flow(mask_id=MASK), name="flow"), tokens_of(4, 6)
     table = replications.distillation(flow, texts, repeats=2).table
     found = table[table["measure"] == "operations"].set_index("model")["lesson"]

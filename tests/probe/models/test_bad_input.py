@@ -457,9 +457,9 @@ def test_paradigms_that_cannot_be(what):
 
 
 @pytest.mark.parametrize("paradigm", [Masked(), Fluid(), probe.paradigms.Block()])
-def test_a_lesson_without_a_mask_token(paradigm):
+def test_a_training_batch_without_a_mask_token(paradigm):
     with pytest.raises(ProbeError, match="mask token"):
-        paradigm.lesson(tokens_of(2, 5), torch.Generator())
+        paradigm.training_batch(tokens_of(2, 5), torch.Generator())
 
 
 @pytest.mark.parametrize(

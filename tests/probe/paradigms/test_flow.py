@@ -1,4 +1,5 @@
-"""The clock against its published values and another integration; lessons, states and losses against definitions."""
+"""The clock against its published values and another integration; training batches, states and losses against
+definitions."""
 
 from __future__ import annotations
 
@@ -181,12 +182,12 @@ def test_nothing_over_nothing_is_nothing():
     assert ratio(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 2.0])).tolist() == [0, 0.5]
 
 
-# Lessons
+# Training batches
 
 
-def lesson_of(rows=400, length=6, completion=None, flow=FLOW):
+def training_batch_of(rows=400, length=6, completion=None, flow=FLOW):
     tokens = tokens_of(rows, length)
-    return tokens, flow.lesson(tokens, torch.Generator().manual_seed(0), completion)
+    return tokens, flow.training_batch(tokens, torch.Generator().manual_seed(0), completion)
 
 
 def test_antithetic_times_are_uniform_and_even():
@@ -198,39 +199,39 @@ def test_antithetic_times_are_uniform_and_even():
     assert draws.mean(1).std() < 1e-4  # of eight independent draws it would be 0.1
 
 
-def test_lessons_hold_text_given_in_all_the_ways_they_say():
+def test_training_batches_hold_text_given_in_all_the_ways_they_say():
     completion = torch.tensor([4, 5])
-    tokens, lesson = lesson_of(2000, completion=completion)
-    given_places = lesson.canvas.soft.tau >= 1
+    tokens, batch = training_batch_of(2000, completion=completion)
+    given_places = batch.canvas.soft.tau >= 1
     prompt = torch.tensor([True] * 4 + [False] * 2)
     assert (given_places == prompt).all(1).float().mean().item() == pytest.approx(0.5, abs=0.06)
     assert (~given_places).all(1).float().mean() > 0.3  # nothing, or a time of its own for each place
-    assert torch.equal(lesson.labels, tokens.masked_fill(given_places, NO_LABEL))
-    apart = [row[row < 1].unique().numel() > 1 for row in lesson.canvas.soft.tau]
+    assert torch.equal(batch.labels, tokens.masked_fill(given_places, NO_LABEL))
+    apart = [row[row < 1].unique().numel() > 1 for row in batch.canvas.soft.tau]
     assert np.mean(apart) == pytest.approx(0.15, abs=0.03)
 
 
 def test_text_without_a_completion_is_completed_from_anywhere():
-    _, lesson = lesson_of(600, length=9)
-    given_places = lesson.canvas.soft.tau >= 1
+    _, batch = training_batch_of(600, length=9)
+    given_places = batch.canvas.soft.tau >= 1
     prefixes = given_places.cumprod(1).sum(1) == given_places.sum(1)
     assert set(given_places[prefixes].sum(1).tolist()) >= set(range(9))
 
 
 def test_cross_entropy_and_squared_error_are_what_they_say():
     model = model_of("llama-gqa", FLOW)
-    _, lesson = lesson_of(3)
-    lesson = replace(lesson, weights=torch.rand(lesson.weights.shape, generator=torch.Generator().manual_seed(1)))
-    logits = model.run(lesson.canvas).double()
-    places = (lesson.labels != NO_LABEL).nonzero().tolist()
-    nll = [-logits[r, p].log_softmax(-1)[lesson.labels[r, p]] * lesson.weights[r, p] for r, p in places]
-    assert FLOW.loss(model, lesson).item() == pytest.approx(sum(nll).item() / len(nll), abs=1e-5)
+    _, batch = training_batch_of(3)
+    batch = replace(batch, weights=torch.rand(batch.weights.shape, generator=torch.Generator().manual_seed(1)))
+    logits = model.run(batch.canvas).double()
+    places = (batch.labels != NO_LABEL).nonzero().tolist()
+    nll = [-logits[r, p].log_softmax(-1)[batch.labels[r, p]] * batch.weights[r, p] for r, p in places]
+    assert FLOW.loss(model, batch).item() == pytest.approx(sum(nll).item() / len(nll), abs=1e-5)
     square = [
-        (logits[r, p].softmax(-1) - torch.eye(VOCABULARY)[lesson.labels[r, p]]).square().sum() * lesson.weights[r, p]
+        (logits[r, p].softmax(-1) - torch.eye(VOCABULARY)[batch.labels[r, p]]).square().sum() * batch.weights[r, p]
         for r, p in places
     ]
     squared = replace(FLOW, error="squared")
-    assert squared.loss(model, lesson).item() == pytest.approx(sum(square).item() / len(square), abs=1e-5)
+    assert squared.loss(model, batch).item() == pytest.approx(sum(square).item() / len(square), abs=1e-5)
 
 
 def test_without_the_clock_times_are_even_in_t():

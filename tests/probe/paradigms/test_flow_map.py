@@ -145,8 +145,8 @@ def map_of(target="semigroup", *, variant="llama-gqa", teacher=None, seed=0):
     return model
 
 
-def lesson_of(model, rows=4, length=8, seed=0):
-    return model.paradigm.lesson(tokens_of(rows, length, seed=seed), torch.Generator().manual_seed(seed))
+def training_batch_of(model, rows=4, length=8, seed=0):
+    return model.paradigm.training_batch(tokens_of(rows, length, seed=seed), torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("variant", ["llama-gqa", "gpt2", "qwen3"])
@@ -156,10 +156,10 @@ def test_forward_derivatives_go_through_stock_backbones(variant):
     model.backbone.double()
     for module in model.attachments.values():
         module.double()
-    lesson = lesson_of(model, rows=2, length=5)
-    soft = lesson.canvas.soft.map(lambda part: part.double() if part.is_floating_point() else part)
+    batch = training_batch_of(model, rows=2, length=5)
+    soft = batch.canvas.soft.map(lambda part: part.double() if part.is_floating_point() else part)
     soft = replace(soft, tau=torch.full_like(soft.tau, 0.4), until=torch.full_like(soft.until, 0.8))
-    view = _View(model.paradigm, model, replace(lesson, canvas=replace(lesson.canvas, soft=soft)))
+    view = _View(model.paradigm, model, replace(batch, canvas=replace(batch.canvas, soft=soft)))
     towards, h = torch.randn(view.x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64), 1e-4
 
     def along(e: float):
@@ -173,11 +173,11 @@ def test_forward_derivatives_go_through_stock_backbones(variant):
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("taught", [True, False])
-def test_a_lesson_teaches_the_map_and_never_its_teacher(target, taught):
+def test_a_training_batch_teaches_the_map_and_never_its_teacher(target, taught):
     teacher = model_of("llama-gqa", Flow(mask_id=MASK), seed=3) if taught else None
     model = map_of(target, teacher=teacher)
     with model.trainable():
-        loss = model.paradigm.loss(model, lesson_of(model))
+        loss = model.paradigm.loss(model, training_batch_of(model))
         loss.backward()
         assert torch.isfinite(loss)
         assert loss > 0
@@ -190,17 +190,17 @@ def test_a_lesson_teaches_the_map_and_never_its_teacher(target, taught):
 def test_a_map_that_is_its_teacher_everywhere_has_learnt_all_there_is_on_the_diagonal():
     """With a time to go to that is the time where it is, both parts of the loss ask for D alone."""
     model = model_of("llama-gqa", FlowMap(mask_id=MASK, teacher=model_of("llama-gqa", Flow(mask_id=MASK))))
-    lesson = lesson_of(model)
-    soft = lesson.canvas.soft
-    at_rest = replace(lesson, canvas=replace(lesson.canvas, soft=replace(soft, until=soft.tau)))
+    batch = training_batch_of(model)
+    soft = batch.canvas.soft
+    at_rest = replace(batch, canvas=replace(batch.canvas, soft=replace(soft, until=soft.tau)))
     assert model.paradigm.loss(model, at_rest).item() == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_lessons_go_forwards_and_often_to_the_end(target):
+def test_training_batches_go_forwards_and_often_to_the_end(target):
     paradigm = FlowMap(mask_id=MASK, target=target)
-    lesson = paradigm.lesson(tokens_of(400, 6), torch.Generator().manual_seed(0))
-    soft, is_open = lesson.canvas.soft, lesson.labels != NO_LABEL
+    batch = paradigm.training_batch(tokens_of(400, 6), torch.Generator().manual_seed(0))
+    soft, is_open = batch.canvas.soft, batch.labels != NO_LABEL
     assert (soft.until >= soft.tau).all()
     assert torch.equal(soft.tau >= 1, ~is_open)
     spread = soft.tau.masked_fill(~is_open, torch.nan).nan_to_num(-1).amax(1), soft.tau.masked_fill(~is_open, 2).amin(1)

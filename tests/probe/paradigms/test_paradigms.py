@@ -98,27 +98,27 @@ def test_a_noisy_block_beside_the_clean_text_is_that_block_behind_it(seed, size)
 def test_blocks_of_one_with_shift_ask_exactly_what_autoregression_asks():
     tokens = tokens_of(3, 9)
     model = model_of("llama-gqa", Block(mask_id=MASK, attention="block:1"))
-    lesson = model.paradigm.lesson(tokens, torch.Generator().manual_seed(0))
-    plain = Autoregressive().lesson(tokens, torch.Generator())
+    batch = model.paradigm.training_batch(tokens, torch.Generator().manual_seed(0))
+    plain = Autoregressive().training_batch(tokens, torch.Generator())
     clean = slice(9, None)
-    asked = lesson.labels[:, clean] != -100
-    assert (lesson.labels[:, :9] == -100).all()
+    asked = batch.labels[:, clean] != -100
+    assert (batch.labels[:, :9] == -100).all()
     assert asked.any()
-    assert torch.equal(lesson.labels[:, clean][asked], plain.labels[asked])
-    torch.testing.assert_close(model.run(lesson.canvas)[:, clean][asked], model.run(plain.canvas)[asked], **CLOSE)
+    assert torch.equal(batch.labels[:, clean][asked], plain.labels[asked])
+    torch.testing.assert_close(model.run(batch.canvas)[:, clean][asked], model.run(plain.canvas)[asked], **CLOSE)
 
 
 @pytest.mark.parametrize("shift", [True, False])
 def test_one_block_of_everything_is_masked_diffusion(shift):
     tokens = tokens_of(3, 9)
     model = model_of("llama-gqa", Block(mask_id=MASK, attention="block:9", shift=shift))
-    lesson = model.paradigm.lesson(tokens, torch.Generator().manual_seed(3))
-    masked = Masked(mask_id=MASK, shift=shift).lesson(tokens, torch.Generator().manual_seed(3))
-    assert torch.equal(lesson.canvas.tokens[:, :9], masked.canvas.tokens)
-    assert torch.equal(lesson.labels[:, :9], masked.labels)
-    assert (lesson.labels[:, 9:] == -100).all()
-    torch.testing.assert_close(model.run(lesson.canvas)[:, :9], model.run(masked.canvas), **CLOSE)
-    torch.testing.assert_close(lesson.loss(model.run(lesson.canvas)), masked.loss(model.run(masked.canvas)), **CLOSE)
+    batch = model.paradigm.training_batch(tokens, torch.Generator().manual_seed(3))
+    masked = Masked(mask_id=MASK, shift=shift).training_batch(tokens, torch.Generator().manual_seed(3))
+    assert torch.equal(batch.canvas.tokens[:, :9], masked.canvas.tokens)
+    assert torch.equal(batch.labels[:, :9], masked.labels)
+    assert (batch.labels[:, 9:] == -100).all()
+    torch.testing.assert_close(model.run(batch.canvas)[:, :9], model.run(masked.canvas), **CLOSE)
+    torch.testing.assert_close(batch.loss(model.run(batch.canvas)), masked.loss(model.run(masked.canvas)), **CLOSE)
 
 
 def test_where_answers_are_read():

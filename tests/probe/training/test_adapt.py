@@ -175,12 +175,12 @@ def test_a_question_that_is_given_stays_whole_and_something_else_is_asked():
     words = vocabulary.shipped()
     for paradigm in ("masked", "block", "fluid"):
         plan = recipe(paradigm=paradigm, keep_question=1.0, tasks={"ioi": 1})
-        lesson = TrainingBatches(plan, named(paradigm)(), words, words.mask_token_id)[0]
-        text = lesson.canvas.tokens[:, :15]  # of 16, the last one being the answer
+        batch = TrainingBatches(plan, named(paradigm)(), words, words.mask_token_id)[0]
+        text = batch.canvas.tokens[:, :15]  # of 16, the last one being the answer
         assert not (text == words.mask_token_id).any()
-        hidden = lesson.canvas.tokens == words.mask_token_id
+        hidden = batch.canvas.tokens == words.mask_token_id
         assert hidden.any(1).all() or paradigm == "fluid"  # which may restore what it inserts, and inserts at random
-        assert (lesson.labels != NO_LABEL).any(1).all()
+        assert (batch.labels != NO_LABEL).any(1).all()
 
 
 def test_a_folder_is_made_once_and_belongs_to_one_recipe(tmp_path):
@@ -228,10 +228,10 @@ def test_annealing_opens_attention_from_causal_to_full():
 
 def test_tokens_of_the_answer_count_more():
     plan, words = recipe(tasks={"ioi": 1}, answer_weight=4.0), vocabulary.shipped()
-    lesson = TrainingBatches(plan, named("autoregressive")(), words, words.mask_token_id)[0]
+    batch = TrainingBatches(plan, named("autoregressive")(), words, words.mask_token_id)[0]
     # In IOI the answer is the last token, which the slot before it answers for.
-    asked = lesson.labels[0] != NO_LABEL
-    assert lesson.weights[0][asked].tolist() == [1.0] * (int(asked.sum()) - 1) + [4.0]
+    asked = batch.labels[0] != NO_LABEL
+    assert batch.weights[0][asked].tolist() == [1.0] * (int(asked.sum()) - 1) + [4.0]
 
 
 @pytest.mark.parametrize(

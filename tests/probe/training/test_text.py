@@ -1,4 +1,4 @@
-"""Plain text as lessons: cut into pieces of one length, the end held out, tokenized once."""
+"""Plain text as batches: cut into pieces of one length, the end held out, tokenized once."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_a_lesson_of_text_alone_hides_some_of_it_and_weighs_all_alike(book, tmp_
     words = vocabulary.shipped()
     plain = {"name": "t", "start": "x", "paradigm": "masked", "steps": 3, "batch": 8, "keep_question": 1.0}
     plan = Recipe.model_validate({**plain, "text": {"files": [str(book)], "length": 16}})
-    lesson = TrainingBatches(plan, named("masked")(), words, words.mask_token_id, tmp_path)[0]
-    asked = lesson.labels != NO_LABEL
-    assert lesson.canvas.tokens.shape == (8, 16)
+    batch = TrainingBatches(plan, named("masked")(), words, words.mask_token_id, tmp_path)[0]
+    asked = batch.labels != NO_LABEL
+    assert batch.canvas.tokens.shape == (8, 16)
     assert asked.any()
     assert not asked.all()
-    assert set(lesson.weights[asked].tolist()) == {1.0}
+    assert set(batch.weights[asked].tolist()) == {1.0}
 
 
 @pytest.mark.parametrize(("content", "told"), [(None, "no such file"), (b"\xff\xfe", "UTF-8"), (b"to the", "2 tokens")])

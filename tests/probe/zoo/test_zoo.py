@@ -67,7 +67,7 @@ def test_a_model_stands_beside_the_recipe_and_the_curve_of_its_making(name):
 
 
 @pytest.mark.parametrize("name", curves())
-def test_a_curve_counts_the_tokens_of_its_recipes_lessons(name, monkeypatch, tmp_path):
+def test_a_curve_counts_the_tokens_of_its_recipes_training_batches(name, monkeypatch, tmp_path):
     """What a task is asked by default may change; the recipe beside the weights must go on saying what they learnt."""
     monkeypatch.setattr("probe.training.batches.EXAMPLES", 64)  # enough: all are of one length
     recipe = read_recipe(curve_folder(name) / "recipe.yaml")

@@ -1,4 +1,4 @@
-"""Lessons against slow definitions, their rates, and where their randomness comes from."""
+"""Training batches against slow definitions, their rates, and where their randomness comes from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from probe.paradigms import Autoregressive, Block, Fluid, Lesson, Masked, Paradigm
+from probe.paradigms import Autoregressive, Block, Fluid, Masked, Paradigm, TrainingBatch
 from probe.paradigms.fluid import ANCHOR_RATE, RANDOM_RATE
 from probe.paradigms.masked import CLIP
 from probe.paradigms.paradigm import NO_LABEL
@@ -26,9 +26,11 @@ PARADIGMS = {
 LENGTH = 10
 
 
-def lesson_of(paradigm: Paradigm, rows: int = 3, length: int = LENGTH, seed: int = 0) -> tuple[Tensor, Lesson]:
+def training_batch_of(
+    paradigm: Paradigm, rows: int = 3, length: int = LENGTH, seed: int = 0
+) -> tuple[Tensor, TrainingBatch]:
     tokens = tokens_of(rows, length, seed=seed)
-    return tokens, paradigm.lesson(tokens, torch.Generator().manual_seed(seed))
+    return tokens, paradigm.training_batch(tokens, torch.Generator().manual_seed(seed))
 
 
 def nll(logits: Tensor, token: int) -> float:
@@ -38,32 +40,32 @@ def nll(logits: Tensor, token: int) -> float:
 @pytest.mark.parametrize("name", PARADIGMS)
 def test_every_draw_comes_from_the_generator(name):
     torch.manual_seed(1)
-    _, one = lesson_of(PARADIGMS[name], seed=5)
+    _, one = training_batch_of(PARADIGMS[name], seed=5)
     before = torch.random.get_rng_state()
     torch.manual_seed(2)
-    _, same = lesson_of(PARADIGMS[name], seed=5)
+    _, same = training_batch_of(PARADIGMS[name], seed=5)
     for part in ("tokens", "allowed", "places", "block"):
         assert torch.equal(getattr(one.canvas, part), getattr(same.canvas, part))
     assert torch.equal(one.labels, same.labels)
     assert torch.equal(one.weights, same.weights)
     torch.manual_seed(1)
-    lesson_of(PARADIGMS[name], seed=5)
+    training_batch_of(PARADIGMS[name], seed=5)
     assert torch.equal(torch.random.get_rng_state(), before)
     if name != "ar":
         tokens = tokens_of(3, LENGTH, seed=5)
-        other = PARADIGMS[name].lesson(tokens, torch.Generator().manual_seed(6))
+        other = PARADIGMS[name].training_batch(tokens, torch.Generator().manual_seed(6))
         assert other.canvas.tokens.shape != one.canvas.tokens.shape or not torch.equal(
             other.canvas.tokens, one.canvas.tokens
         )
 
 
 @pytest.mark.parametrize("name", PARADIGMS)
-def test_a_lesson_is_of_one_shape_and_learns_something(name):
+def test_a_training_batch_is_of_one_shape_and_learns_something(name):
     model = model_of("llama-gqa", PARADIGMS[name])
-    _, lesson = lesson_of(model.paradigm)
-    assert lesson.labels.shape == lesson.weights.shape == lesson.canvas.tokens.shape
+    _, batch = training_batch_of(model.paradigm)
+    assert batch.labels.shape == batch.weights.shape == batch.canvas.tokens.shape
     with model.trainable():
-        lesson.loss(model.run(lesson.canvas)).backward()
+        batch.loss(model.run(batch.canvas)).backward()
         assert all(torch.isfinite(p.grad).all() for p in model.backbone.parameters() if p.grad is not None)
         assert model.embedding.weight.grad.abs().sum() > 0
     assert not any(parameter.requires_grad for parameter in model.backbone.parameters())
@@ -71,24 +73,24 @@ def test_a_lesson_is_of_one_shape_and_learns_something(name):
 
 def test_autoregression_is_the_mean_over_next_tokens():
     model = model_of("llama-gqa")
-    tokens, lesson = lesson_of(Autoregressive())
+    tokens, batch = training_batch_of(Autoregressive())
     logits = stock_logits(model.backbone, tokens)
     slow = [nll(logits[row, i - 1], tokens[row, i]) for row in range(3) for i in range(1, LENGTH)]
-    assert lesson.loss(model.run(lesson.canvas)).item() == pytest.approx(sum(slow) / len(slow), abs=1e-5)
+    assert batch.loss(model.run(batch.canvas)).item() == pytest.approx(sum(slow) / len(slow), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["masked", "masked, no shift", "masked 1/t"])
 def test_masked_diffusion_is_the_weighted_mean_over_hidden_tokens(name):
     paradigm = PARADIGMS[name]
     model = model_of("llama-gqa", paradigm)
-    tokens, lesson = lesson_of(paradigm)
-    shown = lesson.canvas.tokens
+    tokens, batch = training_batch_of(paradigm)
+    shown = batch.canvas.tokens
     logits = stock_logits(model.backbone, shown, torch.ones(3, LENGTH, LENGTH, dtype=torch.bool))
     slow = []
     for row in range(3):
-        weight = lesson.weights[row, 0].item()
+        weight = batch.weights[row, 0].item()
         assert weight == 1 if "1/t" not in name else 1 <= weight <= 1000
-        assert (lesson.weights[row] == weight).all()  # one noise level an example
+        assert (batch.weights[row] == weight).all()  # one noise level an example
         for i in range(LENGTH):
             if shown[row, i] != MASK:
                 assert shown[row, i] == tokens[row, i]
@@ -97,16 +99,16 @@ def test_masked_diffusion_is_the_weighted_mean_over_hidden_tokens(name):
             elif i > 0:  # the leftmost is never asked
                 slow.append(weight * nll(logits[row, i - 1], tokens[row, i]))
     assert len(slow) > 5
-    assert lesson.loss(model.run(lesson.canvas)).item() == pytest.approx(sum(slow) / len(slow), rel=1e-5)
+    assert batch.loss(model.run(batch.canvas)).item() == pytest.approx(sum(slow) / len(slow), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["block", "block, no shift"])
 def test_block_diffusion_is_masked_diffusion_of_each_block_behind_clean_ones(name):
     paradigm = PARADIGMS[name]
     model, size = model_of("llama-gqa", paradigm), paradigm.block_size
-    tokens, lesson = lesson_of(paradigm)
-    noised = lesson.canvas.tokens[:, :LENGTH]
-    assert torch.equal(lesson.canvas.tokens[:, LENGTH:], tokens)
+    tokens, batch = training_batch_of(paradigm)
+    noised = batch.canvas.tokens[:, :LENGTH]
+    assert torch.equal(batch.canvas.tokens[:, LENGTH:], tokens)
     slow = []
     for row in range(3):
         for start in range(0, LENGTH, size):
@@ -119,14 +121,14 @@ def test_block_diffusion_is_masked_diffusion_of_each_block_behind_clean_ones(nam
                 if hidden and not (paradigm.shift and i == 0):
                     slow.append(nll(logits[i - 1 if paradigm.shift else i], tokens[row, i]))
     assert len(slow) > 5
-    assert lesson.loss(model.run(lesson.canvas)).item() == pytest.approx(sum(slow) / len(slow), abs=1e-5)
+    assert batch.loss(model.run(batch.canvas)).item() == pytest.approx(sum(slow) / len(slow), abs=1e-5)
 
 
 def test_fluid_is_one_mean_over_the_text_and_what_is_inserted():
     paradigm = PARADIGMS["fluid"]
     model = model_of("llama-gqa", paradigm)
-    tokens, lesson = lesson_of(paradigm, seed=4)
-    canvas, slow, blocks = lesson.canvas, [], 0
+    tokens, batch = training_batch_of(paradigm, seed=4)
+    canvas, slow, blocks = batch.canvas, [], 0
     for row in range(3):
         text = stock_logits(model.backbone, tokens[row][None])[0]
         slow += [nll(text[i - 1], tokens[row, i]) for i in range(1, LENGTH)]
@@ -141,25 +143,27 @@ def test_fluid_is_one_mean_over_the_text_and_what_is_inserted():
             logits = stock_logits(model.backbone, straight)[0, anchor + 1 :]
             slow += [nll(logits[o], tokens[row, anchor + o + 2]) for o in range(len(copies))]
     assert blocks > 4
-    assert lesson.loss(model.run(lesson.canvas)).item() == pytest.approx(sum(slow) / len(slow), abs=1e-5)
+    assert batch.loss(model.run(batch.canvas)).item() == pytest.approx(sum(slow) / len(slow), abs=1e-5)
 
 
 def test_noise_levels_are_uniform_and_hide_as_many():
     tokens = tokens_of(400, 100)
-    lesson = Masked(mask_id=MASK, weighting="1/t").lesson(tokens, torch.Generator().manual_seed(0))
-    t = 1 / lesson.weights[:, 0]
+    batch = Masked(mask_id=MASK, weighting="1/t").training_batch(tokens, torch.Generator().manual_seed(0))
+    t = 1 / batch.weights[:, 0]
     assert t.min() >= 1e-3 * (1 - 1e-4)
     assert t.max() <= 1
     assert abs(t.mean() - 0.5) < 0.05
     assert abs(t.std() - math.sqrt(1 / 12)) < 0.03
-    share = (lesson.canvas.tokens == MASK).float().mean(1)
+    share = (batch.canvas.tokens == MASK).float().mean(1)
     assert ((share - t) / (t * (1 - t) / 100).sqrt().clamp(min=0.01)).abs().mean() < 1.2
 
 
 def test_every_block_has_a_noise_level_of_its_own():
     tokens = tokens_of(400, 64)
-    lesson = Block(mask_id=MASK, attention="block:32", shift=False).lesson(tokens, torch.Generator().manual_seed(0))
-    share = (lesson.canvas.tokens[:, :64] == MASK).float().view(400, 2, 32).mean(-1)
+    batch = Block(mask_id=MASK, attention="block:32", shift=False).training_batch(
+        tokens, torch.Generator().manual_seed(0)
+    )
+    share = (batch.canvas.tokens[:, :64] == MASK).float().view(400, 2, 32).mean(-1)
     assert abs(share.mean() - 0.5) < 0.05
     assert abs(torch.corrcoef(share.T)[0, 1]) < 0.15
     assert share.std() > 0.25
@@ -168,8 +172,8 @@ def test_every_block_has_a_noise_level_of_its_own():
 def test_fluid_rates():
     length, longest = 60, 16
     tokens = tokens_of(200, length)
-    lesson = Fluid(mask_id=MASK).lesson(tokens, torch.Generator().manual_seed(0))
-    canvas = lesson.canvas
+    batch = Fluid(mask_id=MASK).training_batch(tokens, torch.Generator().manual_seed(0))
+    canvas = batch.canvas
     far = length - 2 - longest  # an anchor up to here has room for the longest block
     counts = torch.stack([(canvas.block == anchor + 1).sum(1) for anchor in range(far)], 1)
     assert abs((counts > 0).float().mean() - ANCHOR_RATE) < 0.02
@@ -194,7 +198,7 @@ def test_clipped_weights_are_1_over_t_up_to_the_clip(shift):
     tokens = tokens_of(200, 40)
     how = {"mask_id": MASK, "shift": shift}
     plain, clipped = (
-        Masked(weighting=weighting, **how).lesson(tokens, torch.Generator().manual_seed(2)).weights
+        Masked(weighting=weighting, **how).training_batch(tokens, torch.Generator().manual_seed(2)).weights
         for weighting in ("1/t", "1/t clipped")
     )
     assert (plain > CLIP).any()
@@ -203,13 +207,13 @@ def test_clipped_weights_are_1_over_t_up_to_the_clip(shift):
 
 @pytest.mark.parametrize("shift", [True, False])
 def test_context_weights_count_near_clean_tokens_by_the_slow_definition(shift):
-    tokens, lesson = lesson_of(Masked(mask_id=MASK, weighting="context", shift=shift), rows=6)
-    hidden = lesson.canvas.tokens == MASK
+    tokens, batch = training_batch_of(Masked(mask_id=MASK, weighting="context", shift=shift), rows=6)
+    hidden = batch.canvas.tokens == MASK
     asked = 0
-    for row, slot in (lesson.labels != NO_LABEL).nonzero().tolist():
+    for row, slot in (batch.labels != NO_LABEL).nonzero().tolist():
         place = slot + shift
         slow = sum(0.5 * 0.3 * 0.7 ** (abs(place - clean) - 1) for clean in range(LENGTH) if not hidden[row, clean])
-        assert lesson.weights[row, slot].item() == pytest.approx(slow, rel=1e-5)
-        assert lesson.labels[row, slot] == tokens[row, place]
+        assert batch.weights[row, slot].item() == pytest.approx(slow, rel=1e-5)
+        assert batch.labels[row, slot] == tokens[row, place]
         asked += 1
     assert asked > 10
