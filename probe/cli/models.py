@@ -49,7 +49,7 @@ def check(
         raise typer.Exit(FAILED)
 
 
-VERDICT_STYLES = {"pass": "green", "fail": "bold red", "not run": "yellow"}
+OUTCOME_STYLES = {"pass": "green", "fail": "bold red", "not run": "yellow"}
 
 
 def _selftest_table(place: str, described: str, tests: SelfTests) -> Table:
@@ -58,10 +58,10 @@ def _selftest_table(place: str, described: str, tests: SelfTests) -> Table:
     )
     for heading in ("test", "expected", "found"):
         table.add_column(heading, overflow="fold")
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
     for finding in tests.findings:
         cells = [Text(words) for words in (finding.test, finding.expected, finding.found)]
-        table.add_row(*cells, Text(finding.verdict, style=VERDICT_STYLES[finding.verdict]))
+        table.add_row(*cells, Text(finding.outcome, style=OUTCOME_STYLES[finding.outcome]))
     return table
 
 

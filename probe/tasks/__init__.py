@@ -63,14 +63,15 @@ def task(name: str, **knobs: Any) -> Task:
     """The task of a name, or of a file of examples (`task("my.jsonl")`).
 
     Names are those of the project's own tasks and of those that installed packages declare. Knobs are the fields of the
-    task's class: `task("countdown", numbers=4)`; of a file, what `from_jsonl` takes: `task("my.jsonl", scope="global")`.
+    task's class: `task("countdown", numbers=4)`; of a file, what `from_jsonl` takes: `task("my.jsonl",
+    scope="global")`.
     """
     if name.endswith(".jsonl"):
         return from_jsonl(name, **_checked(name, knobs, ["name", "scope"]))
     if name not in INSTALLED:
         raise TaskError("the task", expected="a known name", found=repr(name), remedy=nearest(name, INSTALLED))
-    kind = INSTALLED[name]
-    known = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]  # all are dataclasses
+    kind: Any = INSTALLED[name]
+    known = [field.name for field in dataclasses.fields(kind) if field.init]
     return kind(**_checked(name, knobs, known))
 
 

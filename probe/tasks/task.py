@@ -128,9 +128,9 @@ class Task(ABC):
             )
         same = (written == batch.written().to(written.device)).all(dim=1)
         texts = (read(batch.spelling, ids) for ids in written.tolist())
-        verdicts = [self.accepts(facts, text) for facts, text in zip(batch.facts, texts, strict=True)]
-        known = torch.tensor([verdict is not None for verdict in verdicts], dtype=torch.bool, device=written.device)
-        right = torch.tensor([bool(verdict) for verdict in verdicts], dtype=torch.bool, device=written.device)
+        judged = [self.accepts(facts, text) for facts, text in zip(batch.facts, texts, strict=True)]
+        known = torch.tensor([one is not None for one in judged], dtype=torch.bool, device=written.device)
+        right = torch.tensor([bool(one) for one in judged], dtype=torch.bool, device=written.device)
         return torch.where(known, right, same)
 
     def show(self, batch: Batch, tokenizer: Any, k: int = 5) -> list[Shown]:

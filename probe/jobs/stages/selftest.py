@@ -37,7 +37,7 @@ class FindingsSerializer:
 
     def difference(self, one: Path, other: Path) -> str | None:
         first, second = (
-            [(finding["test"], finding["verdict"]) for finding in json.loads((folder / _FILE).read_text("utf-8"))]
+            [(finding["test"], finding["outcome"]) for finding in json.loads((folder / _FILE).read_text("utf-8"))]
             for folder in (one, other)
         )
         return None if first == second else f"{first}, then {second}"

@@ -1,4 +1,4 @@
-"""What a self-test says: what it expected, what it found, and one of three verdicts."""
+"""What a self-test says: what it expected, what it found, and one of three outcomes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Finding:
     test: str
     expected: str
     found: str
-    verdict: str
+    outcome: str
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SelfTests:
 
     @property
     def failed(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.verdict == FAIL)
+        return tuple(finding for finding in self.findings if finding.outcome == FAIL)
 
     def __getitem__(self, test: str) -> Finding:
         return {finding.test: finding for finding in self.findings}[test]
@@ -43,5 +43,5 @@ def tolerance(dtype: torch.dtype) -> float:
 
 def within(dtype: torch.dtype, test: str, expected: str, off: Tensor) -> Finding:
     """A pass if two computations are `off` (relative to the logits' spread) by no more than rounding."""
-    verdict = PASS if off.item() <= tolerance(dtype) else FAIL  # NaN compares false, so it fails
-    return Finding(test, expected, f"they differ by {off.item():.0e} of their scale", verdict)
+    outcome = PASS if off.item() <= tolerance(dtype) else FAIL  # NaN compares false, so it fails
+    return Finding(test, expected, f"they differ by {off.item():.0e} of their scale", outcome)

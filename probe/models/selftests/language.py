@@ -2,7 +2,7 @@
 
 One token is hidden in each of many windows of text and predicted in the declared way and in another one; the two are
 compared over tokens, in pairs. Weights that know nothing of the text (random ones, another language) can favour either
-way by accident, because they put one and the same guess behind every mask; so a verdict is given only to a model that
+way by accident, because they put one and the same guess behind every mask; so only a model is judged that
 predicts the text far better than chance in one of the two ways. Otherwise the test is undecided, which is "not run".
 """
 
@@ -57,7 +57,7 @@ def shift(model: Model) -> Finding:
 
 
 def _judged(model: Model, test: str, expected: str, told: str, ways: tuple[Tensor, ...]) -> Finding:
-    """The verdict on the first of several ways to predict the same tokens (their NLLs)."""
+    """The outcome for the first of several ways to predict the same tokens (their NLLs)."""
     own, *others = ways
     gains = [_Gain.of(own, other).z for other in others]
     if min(float(way.mean()) for way in ways) > KNOWN * math.log(model.vocabulary):

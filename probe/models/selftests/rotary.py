@@ -34,8 +34,8 @@ def rotary(model: Model) -> Finding:
         return Finding("rotary", expected, f"{tuple(found.shape)} frequencies, not {tuple(formula.shape)}", FAIL)
     off = ((found - formula).abs() / formula).max().item()
     # A half-precision model keeps its frequencies in float32; they are exact to rounding or they are wrong.
-    verdict = PASS if off < 1e-5 else FAIL
-    return Finding("rotary", expected, f"they differ by {off:.0e} of themselves", verdict)
+    outcome = PASS if off < 1e-5 else FAIL
+    return Finding("rotary", expected, f"they differ by {off:.0e} of themselves", outcome)
 
 
 def _published_theta(published: Mapping[str, Any], stock: Mapping[str, Any]) -> float:

@@ -23,7 +23,7 @@ def test_check_passes_on_a_shipped_model_and_prints_a_row_a_test():
     findings = json.loads(run.stdout)["zoo:masked"]
     tests = {finding["test"] for finding in findings}
     assert {"mask token", "rotary", "wiring", "attention reach", "attention on text", "shift", "kernels"} == tests
-    assert {finding["verdict"] for finding in findings} == {"pass"}
+    assert {finding["outcome"] for finding in findings} == {"pass"}
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_check_fails_with_1_on_a_wrong_declaration(model, declared, test):
     run = twinprobe("check", f"zoo:{model}", *declared, "--json")
     assert run.returncode == 1
     (findings,) = json.loads(run.stdout).values()
-    assert [finding["test"] for finding in findings if finding["verdict"] == "fail"] == [test]
+    assert [finding["test"] for finding in findings if finding["outcome"] == "fail"] == [test]
     assert "Traceback" not in run.stderr
 
 

@@ -119,7 +119,7 @@ def test_scaled_rotary_frequencies_are_the_class_s_own(scaling, tmp_path):
     model = probe.load(write_stock(tmp_path / "scaled", backbone), tokenizer=False)
     tokens = tokens_of(2, 9)
     torch.testing.assert_close(model.logits(tokens), stock_logits(backbone, tokens), **CLOSE)
-    assert model.selftests["rotary"].verdict == "pass"
+    assert model.selftests["rotary"].outcome == "pass"
 
 
 @pytest.mark.parametrize(

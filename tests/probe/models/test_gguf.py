@@ -92,7 +92,7 @@ def test_its_logits_are_those_of_its_backbone(backbone, as_folder, tmp_path):
     model = probe.load(tmp_path if as_folder else path)
     tokens = tokens_of(2, 9)
     torch.testing.assert_close(model.logits(tokens), stock_logits(backbone, tokens), atol=1e-5, rtol=0)
-    assert model.selftests["rotary"].verdict == "pass"
+    assert model.selftests["rotary"].outcome == "pass"
     assert not model.selftests.failed
     assert model.n_kv_heads == 2
 

@@ -22,8 +22,8 @@ SPEAKERS = ("ar", "masked", "masked_noshift", "block", "fluid", "masks_last")
 LANGUAGE = ("attention on text", "shift")
 
 
-def verdicts(model: Model) -> dict[str, str]:
-    return {finding.test: finding.verdict for finding in model.selftests.findings}
+def outcomes(model: Model) -> dict[str, str]:
+    return {finding.test: finding.outcome for finding in model.selftests.findings}
 
 
 def refused(folder, **how) -> SelfTestError:
@@ -35,9 +35,9 @@ def refused(folder, **how) -> SelfTestError:
 @pytest.mark.parametrize("name", SPEAKERS)
 def test_what_is_declared_right_passes_every_test_that_can_be_run(name, folders):
     model = probe.load(folders[name])
-    assert set(verdicts(model)) == {*LOOKED_UP, *COMPUTED}
+    assert set(outcomes(model)) == {*LOOKED_UP, *COMPUTED}
     cannot = {"mask token"} if name == "ar" else set()  # it has none
-    assert {test for test, verdict in verdicts(model).items() if verdict != PASS} == cannot
+    assert {test for test, outcome in outcomes(model).items() if outcome != PASS} == cannot
 
 
 @pytest.mark.parametrize("name", SPEAKERS)
@@ -182,7 +182,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 def test_what_needs_no_language_passes_on_random_weights_of_every_architecture(variant, paradigm):
     model = model_of(variant, paradigm)
     model.selftests = run_selftests(model)
-    found = verdicts(model)
+    found = outcomes(model)
     assert [found[test] for test in ("wiring", "attention reach", "kernels")] == [PASS] * 3
     assert found["rotary"] == (NOT_RUN if variant == "gpt2" else PASS)
     assert [found[test] for test in LANGUAGE] == [NOT_RUN] * 2  # no tokenizer, so no text
@@ -199,7 +199,7 @@ def test_random_weights_never_pass_nor_fail_a_test_of_language(tied, speakers):
             model = Model(backbone, paradigm, tokenizer, entry=entry)
             for name in LANGUAGE:
                 finding = COMPUTED[name](model)
-                assert finding.verdict == NOT_RUN, (seed, paradigm, finding)
+                assert finding.outcome == NOT_RUN, (seed, paradigm, finding)
                 assert "chance" in finding.found
 
 
@@ -207,7 +207,7 @@ def test_a_language_that_the_model_does_not_know_is_not_judged(folders):
     model = probe.load(folders["masked"], selftest="off")
     model.entry = None  # the English sample, every word of which is unknown
     tests = run_selftests(model)
-    assert [tests[name].verdict for name in LANGUAGE] == [NOT_RUN] * 2
+    assert [tests[name].outcome for name in LANGUAGE] == [NOT_RUN] * 2
     assert "not in this model's vocabulary" in tests["shift"].found
 
 
@@ -216,7 +216,7 @@ def test_a_sample_too_short_to_hide_anything_in(sample, folders):
     model = probe.load(folders["masked"], selftest="off")
     model.entry = Entry(name="toy", paradigm="masked", sample=(sample,))
     tests = run_selftests(model)
-    assert [tests[name].verdict for name in LANGUAGE] == [NOT_RUN] * 2
+    assert [tests[name].outcome for name in LANGUAGE] == [NOT_RUN] * 2
     assert tests["shift"].found == "no text long enough"
 
 
@@ -224,13 +224,13 @@ def test_the_depth_of_testing(folders, monkeypatch):
     assert probe.load(folders["masked"], selftest="off").selftests.findings == ()
     monkeypatch.setattr(selftests, "CHEAP", 10)
     felt = probe.load(folders["masked"])
-    assert {test for test, verdict in verdicts(felt).items() if verdict == NOT_RUN} == set(COMPUTED)
+    assert {test for test, outcome in outcomes(felt).items() if outcome == NOT_RUN} == set(COMPUTED)
     assert "twinprobe check" in felt.selftests["shift"].found
-    assert verdicts(probe.load(folders["masked"], selftest="full"))["shift"] == PASS
+    assert outcomes(probe.load(folders["masked"], selftest="full"))["shift"] == PASS
 
 
 def test_a_mask_outside_the_embedding_stops_the_forward_passes_and_says_why():
     tests = run_selftests(model_of("llama-gqa", Masked(mask_id=1000)))
-    assert tests["mask token"].verdict == FAIL
-    assert tests["wiring"].verdict == NOT_RUN
+    assert tests["mask token"].outcome == FAIL
+    assert tests["wiring"].outcome == NOT_RUN
     assert "outside the embedding" in tests["wiring"].found

@@ -55,7 +55,7 @@ def test_dream_s_is_built_from_its_vocabulary_and_merges(dream):
     assert model.tokenizer.convert_tokens_to_ids("<|mask|>") == mask
     assert model.tokenizer("hello<|mask|>")["input_ids"] == [WORDS.index("hello"), mask]
     assert model.tokenizer.decode([WORDS.index("hello")]) == "hello"
-    assert model.selftests["mask token"].verdict == "pass"
+    assert model.selftests["mask token"].outcome == "pass"
 
 
 def test_the_added_tokens_alone_are_enough(dream):
@@ -73,7 +73,7 @@ def test_gpt2_s_vocabulary_with_a_class_that_ships_nowhere(tmp_path):
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "MaskTokenWrapper"}))
     model = probe.load(folder, paradigm="masked", mask_id=len(WORDS))
     assert model.encode("hello").tolist() == [[WORDS.index("hello")]]
-    assert model.selftests["mask token"].verdict == "pass"
+    assert model.selftests["mask token"].outcome == "pass"
 
 
 def test_a_tokenizer_of_another_folder(speakers, folders, tmp_path):

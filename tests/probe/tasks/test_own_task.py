@@ -1,47 +1,117 @@
-"""docs/how_to/add_a_task.md, run: a task from a file, and one that a package declares."""
+"""A task of one's own: the example of `probe.tasks.task`, as it is written there, and what its author gets wrong."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from textwrap import dedent
+
 import pytest
 
-from probe.errors import ProbeError
-from probe.jobs import parse_spec
-from probe.tasks import INSTALLED, TASKS, task
-from tests import how_to
+from probe.errors import TaskError
+from probe.tasks import Example, Piece, Task
+from probe.tasks import task as task_of
+from tests.probe.tasks.vocabularies import PUBLISHED, tokenizer
 
-PAGE = "add_a_task.md"
-
-
-def test_a_task_of_ones_own_is_found_by_its_name_and_studied_like_any_other(tmp_path, monkeypatch):
-    how_to.install(PAGE, tmp_path, monkeypatch)
-    assert list(INSTALLED) == [*TASKS, "alternates"]
-    made = how_to.used(PAGE, containing='"alternates"')
-    assert made["batch"].task == "alternates"
-    assert len(made["batch"]) == 8
-    assert len(made["circuit"].edges)
-    spec = "pairs: [zoo:masked]\ntasks: [{task: alternates, times: 3}]\nmeasures: [cosine]\n"
-    assert parse_spec(spec).tasks[0].made() == task("alternates", times=3)
+CAPITALS = {"France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Germany": "Berlin", "England": "London"}
 
 
-def test_a_file_of_examples_is_a_task(tmp_path, monkeypatch):
-    (tmp_path / "my.jsonl").write_text(how_to.blocks(PAGE, "json")[0])
-    monkeypatch.chdir(tmp_path)
-    assert len(how_to.used(PAGE, containing="my.jsonl")["batch"])
-    assert task("my.jsonl", scope="global").scope == "global"
-    with pytest.raises(ProbeError, match="a knob it has; found 'times'"):
-        task("my.jsonl", times=3)
+@pytest.fixture
+def capitals() -> Task:
+    """The class out of the docstring, so that it cannot rot."""
+    import sys
+
+    documented = sys.modules["probe.tasks.task"].__doc__
+    source = re.search(r"    @dataclass\(frozen=True\)\n(?:    .*\n|\n)+?(?=\n    batch = )", documented).group()
+    namespace = {"dataclass": dataclass, "Task": Task, "Example": Example, "Piece": Piece, "CAPITALS": CAPITALS}
+    exec(dedent(source), namespace)
+    return namespace["Capitals"]()
+
+
+@pytest.mark.parametrize("words", PUBLISHED)
+def test_the_documented_task_works_as_it_is_written(capitals, words):
+    made = capitals.examples(tokenizer(words), n=100, split="train", fewer=True)
+    assert made.task == "capitals"
+    for text, corrupt in zip(made.texts(tokenizer(words)), made.texts(tokenizer(words), "corrupt"), strict=True):
+        country, capital = re.fullmatch(r"The capital of (\w+) is (\w+)", text).groups()
+        assert CAPITALS[country] == capital
+        assert country not in corrupt
+    assert made.clean.gather(1, made.positions["country"]).ne(made.corrupt.gather(1, made.positions["country"])).all()
+    assert capitals.check(made, made.written()).all()
+    assert capitals.describe() == (
+        "The capital of a country is asked; it is local, because the country is named to the left."
+    )
+
+
+def test_a_distractor_that_is_another_capital_is_wrong(capitals):
+    made = capitals.examples(tokenizer("gpt2"), n=3, split="train", fewer=True)
+    assert not capitals.check(made, made.distractor[:, None]).any()
+    assert made.wrong[made.choices == made.distractor[:, None]].all()
+
+
+@dataclass(frozen=True)
+class Own(Task):
+    """Yields what it is given, over and over with another key."""
+
+    given: tuple = ()
+
+    name, scope = "own", "local"
+    asks, because = "Something is asked", "it is"
+
+    def make(self, words, draw):
+        for i in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
+            for example in self.given:
+                yield Example(**{"key": (i,), "prompt": ("Go", Piece(" up", "way", corrupt=" down"), f" {i}"),
+                                 "completion": (" yes",), "distractor": " no", **example})  # fmt: skip
+
+    def accepts(self, facts, text):
+        return text == facts["wanted"] if "wanted" in facts else None
+
+
+def own(*given: dict, words: str = "gpt2"):
+    return Own(given).examples(tokenizer(words), 5, fewer=True)
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("given", "told"),
     [
-        ("ioi = alternates:Alternates", "a name that nobody else has taken"),
-        ("other = alternates:Missing", "something that can be imported"),
-        ("other = alternates:WORDS", "a subclass of probe.tasks.Task that is a dataclass"),
+        (
+            {"prompt": ("Go", Piece(" up", corrupt=" upside down"))},
+            "as many tokens for a piece as for its corrupt form",
+        ),
+        ({"prompt": ("Go", " up")}, "a corrupt prompt that differs from the clean one"),
+        ({"distractor": " yes"}, "a distractor whose tokens differ from the target's"),
+        ({"right": (" no",)}, "target among what is right"),
     ],
 )
-def test_an_entry_that_cannot_be_a_task_is_named(line, message, tmp_path, monkeypatch):
-    how_to.install(PAGE, tmp_path, monkeypatch)
-    next(tmp_path.glob("*.dist-info/entry_points.txt")).write_text(f"[twinprobe.tasks]\n{line}\n")
-    with pytest.raises(ProbeError, match=message):
-        task("other")
+def test_an_example_that_cannot_be_compared_is_refused(given, told):
+    with pytest.raises(TaskError, match=told):
+        own(given)
+
+
+def test_examples_of_unequal_length_or_with_other_places_are_refused():
+    longer = {"prompt": ("Go", Piece(" up", "way", corrupt=" down"), " and", " on")}
+    with pytest.raises(TaskError, match="of one length in tokens; found 1 of 4 tokens to complete in one"):
+        own({}, longer)
+    unnamed = {"prompt": ("Come", Piece(" up", corrupt=" down"), " A")}
+    with pytest.raises(TaskError, match="the same named places in every example; found one without way"):
+        own({}, unnamed)
+
+
+@pytest.mark.parametrize("words", PUBLISHED)
+def test_a_checker_is_handed_the_text_as_it_reads(words):
+    """Letters that are cut in two bytes, or written in signs of their own, come out whole."""
+    capital = " Brasília, Ñuñoa – 東京 𝄞"
+    made = own({"completion": (capital,), "facts": {"wanted": capital}}, words=words)
+    assert Own().check(made, made.written()).all()
+    assert not Own().check(made, made.written().flip(1)).any()
+
+
+def test_without_a_checker_only_the_completion_is_right():
+    made = own({})
+    assert Own().check(made, made.written()).all()
+    assert not Own().check(made, made.distractor[:, None]).any()
+
+
+def test_tasks_compare_by_name_and_knobs():
+    assert task_of("countdown") == task_of("countdown", numbers=3) != task_of("countdown", numbers=4)

@@ -201,7 +201,7 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(tmp_path):
     assert last_complete(tmp_path / "nothing") is None
 
 
-def test_a_lesson_depends_on_its_step_alone_and_never_asks_with_padding():
+def test_a_training_batch_depends_on_its_step_alone_and_never_asks_with_padding():
     plan, words = recipe(anneal=0.5), vocabulary.shipped()
     batches = TrainingBatches(plan, named("masked")(), words, words.mask_token_id)
     again = TrainingBatches(plan, named("masked")(), words, words.mask_token_id)

@@ -50,7 +50,7 @@ def test_a_text_is_tokenized_once_and_again_when_it_changed(book, tmp_path):
     assert len(list(cache.iterdir())) == 2
 
 
-def test_a_lesson_of_text_alone_hides_some_of_it_and_weighs_all_alike(book, tmp_path):
+def test_a_training_batch_of_text_alone_hides_some_of_it_and_weighs_all_alike(book, tmp_path):
     words = vocabulary.shipped()
     plain = {"name": "t", "start": "x", "paradigm": "masked", "steps": 3, "batch": 8, "keep_question": 1.0}
     plan = Recipe.model_validate({**plain, "text": {"files": [str(book)], "length": 16}})
