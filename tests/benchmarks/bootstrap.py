@@ -5,42 +5,27 @@ python tests/benchmarks/bootstrap.py [--examples 256]
 
 from __future__ import annotations
 
-import argparse
-import time
-
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from frame import arguments, main, seconds, show
 
 from analyses.statistics import RESAMPLES, mean, resamples
 
 SHAPES = ((6, 4), (12, 12), (32, 32))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--examples", type=int, default=256)
-    n = parser.parse_args().examples
+def run() -> None:
+    options = arguments(__doc__, examples=256)
+    n = options.examples
     generator, weights = np.random.default_rng(0), resamples(n)
-    table = Table(title=f"{RESAMPLES:,} resamples of {n} examples")
-    for name in ("layers × heads", "the product alone (s)", "bootstrap, BCa (s)"):
-        table.add_column(name, justify="right")
+    rows = []
     for layers, heads in SHAPES:
         values = generator.normal(size=(n, layers, heads))
-        alone = seconds(lambda values=values: weights @ values.reshape(n, -1))
-        table.add_row(f"{layers} × {heads}", f"{alone:.3f}", f"{seconds(lambda values=values: mean(values)):.3f}")
-    Console().print(table)
-
-
-def seconds(call) -> float:
-    """The shortest of three."""
-    taken = []
-    for _ in range(3):
-        began = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - began)
-    return min(taken)
+        calls = {"the product alone (s)": lambda v=values: weights @ v.reshape(n, -1),
+                 "bootstrap, BCa (s)": lambda v=values: mean(v)}  # fmt: skip
+        took = {name: min(seconds(call) for _ in range(3)) for name, call in calls.items()}
+        rows.append({"layers × heads": f"{layers} × {heads}"} | {name: f"{each:.3f}" for name, each in took.items()})
+    show(f"{RESAMPLES:,} resamples of {n} examples", rows, options.markdown)
 
 
 if __name__ == "__main__":
-    main()
+    main(run)

@@ -18,20 +18,13 @@ it then took. On a GPU that includes a model of seven billion random bfloat16 we
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from rich.console import Console
-from rich.table import Table
+from frame import alone, arguments, held_while, main, seconds, show
 
 from analyses.circuits.attribution import gradients
 from analyses.circuits.attribution.cost import random_attribution
@@ -64,34 +57,19 @@ ON_A_GPU = {
 NO_WORDS: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}
 
 
-def main() -> None:
-    options = arguments()
-    torch.set_num_threads(1)
-    if options.held:
-        print(json.dumps(held_by(json.loads(options.held), options.device)))
-        return
+def run() -> None:
+    options = arguments(
+        __doc__, prompts=16, length=32, steps=5, repetitions=5, table=("all", "passes", "growth", "dry-run"), only=""
+    )
     shapes = [shape for shape in SHAPES if options.only in shape]
     if options.table in ("passes", "all"):
-        show("EAP-IG beside its bare passes", [row(shape, options) for shape in shapes], options)
+        show("EAP-IG beside its bare passes", (row(shape, options) for shape in shapes), options.markdown)
     if options.table in ("growth", "all"):
-        show("How it grows", growth(options), options)
+        show("How it grows", growth(options), options.markdown)
     if options.table in ("dry-run", "all"):
         shapes += [shape for shape in ON_A_GPU if options.device == "cuda" and options.only in shape]
-        show("The dry run, and what it then took", [foretold(shape, options) for shape in shapes], options)
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--prompts", type=int, default=16)
-    parser.add_argument("--length", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--table", choices=("passes", "growth", "dry-run", "all"), default="all")
-    parser.add_argument("--only", default="", help="a part of a shape's name")
-    parser.add_argument("--markdown", action="store_true", help="print the tables as the README has them")
-    parser.add_argument("--held", metavar="SIZE", help=argparse.SUPPRESS)
-    return parser.parse_args()
+        rows = (foretold(shape, options) for shape in shapes)
+        show("The dry run, and what it then took", rows, options.markdown)
 
 
 def model_of(config: transformers.PretrainedConfig, device: str, dtype: torch.dtype = torch.float32) -> Model:
@@ -128,12 +106,12 @@ def row(shape: str, options: argparse.Namespace) -> dict[str, str]:
     for way in WAYS.values():
         way(work)
     turns = [
-        {name: clock(lambda way=way: way(work), options) for name, way in WAYS.items()}
+        {name: seconds(lambda way=way: way(work), options.device) for name, way in WAYS.items()}
         for _ in range(options.repetitions)
     ]
     ratio = statistics.median(turn["EAP-IG"] / turn["bare"] for turn in turns)
     size = {"shape": shape, "prompts": options.prompts, "length": options.length, "steps": options.steps}
-    held = {way: held_in_its_own_process({**size, "way": way}, options.device) for way in WAYS}
+    held = {way: alone(__file__, "held", size={**size, "way": way}, device=options.device) for way in WAYS}
     above = {way: most - before for way, (before, most) in held.items()}
     return {
         "model": shape,
@@ -142,18 +120,6 @@ def row(shape: str, options: argparse.Namespace) -> dict[str, str]:
         "bare, memory": f"{held['bare'][1] / 1e6:.0f} MB ({above['bare'] / 1e6:.0f} above the weights)",
         "EAP-IG, memory": f"{held['EAP-IG'][1] / held['bare'][1]:.2f} × ({above['EAP-IG'] / above['bare']:.2f} ×)",
     }
-
-
-def held_in_its_own_process(size: dict[str, int | str], device: str) -> tuple[int, int]:
-    """The bytes that a process held before the passes, and the most that it then held.
-
-    Its allocator returns freed memory at once; otherwise its habits are what is measured.
-    """
-    told = [sys.executable, __file__, "--device", device, "--held", json.dumps(size)]
-    thresholds = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
-    here = {**os.environ, **thresholds, "PYTHONPATH": str(Path(__file__).parents[2])}
-    before, most = json.loads(subprocess.run(told, stdout=subprocess.PIPE, check=True, text=True, env=here).stdout)
-    return before, most
 
 
 def held_by(size: dict[str, Any], device: str) -> tuple[int, int]:
@@ -175,24 +141,6 @@ def dtype_of(shape: str) -> torch.dtype:
     return torch.bfloat16 if shape in ON_A_GPU else torch.float32
 
 
-def held_while(work: Callable[[], object], device: str) -> tuple[int, int]:
-    """The bytes held before some work, and the most while it went on."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        work()
-        return before, torch.cuda.max_memory_allocated()
-    Path("/proc/self/clear_refs").write_text("5")  # from now on VmHWM counts anew
-    before = status("VmRSS")
-    work()
-    return before, status("VmHWM")
-
-
-def status(name: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
-
-
 def growth(options: argparse.Namespace) -> list[dict[str, str]]:
     """Time and memory over prompts, steps and layers, one of them growing at a time; 8 prompts share a pass."""
     rows, base = [], {"prompts": 8, "steps": 4, "layers": 6, "length": options.length, "at_once": 8}
@@ -203,9 +151,9 @@ def growth(options: argparse.Namespace) -> list[dict[str, str]]:
                 model_of(config_of(size), options.device), size["prompts"], size["length"], size["steps"]
             )
             ours(work, rows=8)
-            seconds = min(clock(lambda work=work: ours(work, rows=8), options) for _ in range(3))
-            before, most = held_in_its_own_process(size, options.device)
-            each = {"time": f"{seconds:.2f} s", "time by that": f"{1000 * seconds / value:.0f} ms"}
+            took = min(seconds(lambda work=work: ours(work, rows=8), options.device) for _ in range(3))
+            before, most = alone(__file__, "held", size=size, device=options.device)
+            each = {"time": f"{took:.2f} s", "time by that": f"{1000 * took / value:.0f} ms"}
             rows.append({"what grows": what, "to": str(value), **each, "memory": f"{(most - before) / 1e6:.0f} MB"})
     return rows
 
@@ -219,50 +167,23 @@ def foretold(shape: str, options: argparse.Namespace) -> dict[str, str]:
     said = cost(
         config, n=options.prompts, length=options.length, steps=options.steps, device=options.device, dtype=dtype
     )
-    before, most = held_in_its_own_process({**size, "at_once": said.at_once}, options.device)
+    before, most = alone(__file__, "held", size={**size, "at_once": said.at_once}, device=options.device)
     held = said.shape.weights + most - before
-    seconds = took(model_of(config, options.device, dtype), said.at_once, options)
+    took = by_the_clock(model_of(config, options.device, dtype), said.at_once, options)
     return {
         "model": shape,
         "memory, said": f"{said.memory / 1e9:.2f} GB",
         "held": f"{held / 1e9:.2f} GB ({said.memory / held - 1:+.0%})",
         "time, said": f"{said.seconds:.2f} s",
-        "took": f"{seconds:.2f} s ({said.seconds / seconds - 1:+.0%})",
+        "took": f"{took:.2f} s ({said.seconds / took - 1:+.0%})",
     }
 
 
-def took(model: Model, at_once: int, options: argparse.Namespace) -> float:
+def by_the_clock(model: Model, at_once: int, options: argparse.Namespace) -> float:
     work = random_attribution(model, options.prompts, options.length, options.steps)
     ours(work, rows=at_once)
-    return clock(lambda: ours(work, rows=at_once), options, time.perf_counter)
-
-
-def clock(
-    work: Callable[[], object], options: argparse.Namespace, now: Callable[[], float] = time.process_time
-) -> float:
-    """Seconds: of this process on the CPU (or by the clock on the wall), of the device otherwise."""
-    if options.device != "cuda":
-        start = now()
-        work()
-        return now() - start
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def show(title: str, rows: list[dict[str, str]], options: argparse.Namespace) -> None:
-    columns = list(rows[0])
-    if options.markdown:
-        print("\n".join(["| " + " | ".join(line) + " |" for line in (columns, ["---"] * len(columns))]))
-        print("\n".join("| " + " | ".join(each.values()) + " |" for each in rows))
-        return
-    table = Table(*columns, title=title)
-    for each in rows:
-        table.add_row(*each.values())
-    Console().print(table)
+    return seconds(lambda: ours(work, rows=at_once), options.device, time.perf_counter)
 
 
 if __name__ == "__main__":
-    main()
+    main(run, held=held_by)

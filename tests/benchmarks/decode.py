@@ -1,4 +1,4 @@
-"""What keeping keys and values saves: `python tests/benchmarks/decode.py [length]` prints a table.
+"""What keeping keys and values saves: python tests/benchmarks/decode.py [--length 128]
 
 An untrained LLaMA of 6 layers (d 256) writes behind a prompt of 32 tokens, 8 texts side by side, with and without a
 cache. Its weights are random, so strides are as bad as they come: each keeps about one token.
@@ -6,10 +6,8 @@ cache. Its weights are random, so strides are as bad as they come: each keeps ab
 
 from __future__ import annotations
 
-import sys
-import time
-
 import torch
+from frame import arguments, main, seconds, show
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import probe
@@ -28,26 +26,32 @@ WRITERS = {
 }
 
 
-def main(length: int = 128) -> None:
+def run() -> None:
+    options = arguments(__doc__, length=128)
     torch.manual_seed(0)
-    shape = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "num_key_value_heads": 4}
-    config = LlamaConfig(vocab_size=VOCABULARY, num_attention_heads=8, **shape)
-    backbone = LlamaForCausalLM(config)
-    prompt = torch.randint(0, MASK, (8, 32))
-    print("| writes as | passes | slots, whole | slots, kept | seconds, whole | seconds, kept |")
-    print("|---|---|---|---|---|---|")
-    for name, (paradigm, rule) in WRITERS.items():
-        model = Model(backbone, paradigm)
-        rule = Sampler(steps=length // 2) if rule == "half" else rule
-        figures = [timed(model, prompt, length, rule, cache) for cache in (False, None)]
-        (whole, slow), (kept, fast) = figures
-        print(f"| {name} | {kept.forward_passes} | {whole.slots:,} | {kept.slots:,} | {slow:.2f} | {fast:.2f} |")
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=256, intermediate_size=704, num_hidden_layers=6,
+        num_attention_heads=8, num_key_value_heads=4,
+    )  # fmt: skip
+    backbone = LlamaForCausalLM(config).to(options.device)
+    prompt = torch.randint(0, MASK, (8, 32), device=options.device)
+    rows = (row(name, backbone, prompt, options.length, options.device) for name in WRITERS)
+    show("Decoding with and without a cache", rows, options.markdown)
 
 
-def timed(model: Model, prompt: torch.Tensor, length: int, rule, cache: bool | None):
-    began = time.perf_counter()
-    return probe.decode(model, prompt, length, sampler=rule, cache=cache), time.perf_counter() - began
+def row(name: str, backbone: LlamaForCausalLM, prompt: torch.Tensor, length: int, device: str) -> dict[str, str]:
+    paradigm, rule = WRITERS[name]
+    model = Model(backbone, paradigm)
+    sampler = Sampler(steps=length // 2) if rule == "half" else rule
+    runs, took = [], []
+    for cache in (False, None):
+        decode = lambda cache=cache: runs.append(probe.decode(model, prompt, length, sampler=sampler, cache=cache))  # noqa: E731
+        took.append(seconds(decode, device))
+    (whole, kept), (slow, fast) = runs, took
+    slots = {"slots, whole": f"{whole.slots:,}", "slots, kept": f"{kept.slots:,}"}
+    times = {"seconds, whole": f"{slow:.2f}", "seconds, kept": f"{fast:.2f}"}
+    return {"writes as": name, "passes": str(kept.forward_passes), **slots, **times}
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(run)

@@ -1,6 +1,6 @@
 """How often the circuit diff calls an edge lost or gained between models that differ in nothing but chance.
 
-    python tests/benchmarks/false_calls.py [--examples 96] [--tasks ioi greater_than …]
+    python tests/benchmarks/false_calls.py [--markdown] [--examples 96] [--tasks ioi greater_than …]
 
 Two seeds of the shipped AR model, and two of the masked one, on prompts that both AR models answer. The null is the
 same two models on other tasks: none holds the pair and task that it judges. Five percent are stated.
@@ -8,10 +8,10 @@ same two models on other tasks: none holds the pair and task that it judges. Fiv
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+from frame import arguments, main, show
 
 import probe
 from analyses import circuits
@@ -25,18 +25,21 @@ SHARE, RESAMPLES = 0.1, 60
 Twins = Mapping[str, tuple[Circuit, Circuit]]  # by task
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--examples", type=int, default=96)
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
-    options = parser.parse_args()
-    print("| two models that differ by | held against | called lost or gained | least and most, by task |")
-    print("|---|---|---|---|")
+def run() -> None:
+    options = arguments(__doc__, examples=96, tasks=list(TASKS))
+    show("How often an edge is called lost or gained", rows(options.tasks, options.examples), options.markdown)
+
+
+def rows(tasks: list[str], n: int) -> Iterator[dict[str, str]]:
     for seeds in SEEDS:
-        found = circuits_of(seeds, options.tasks, options.examples)
+        found = circuits_of(seeds, tasks, n)
         for what, rates in (("one other task", one_null(found)), ("all other tasks", all_nulls(found))):
-            told = f"{rates.mean():.1%} | {rates.min():.1%}, {rates.max():.1%}"
-            print(f"| a seed: {' and '.join(SEEDS[seeds][1:])} | the same two on {what} | {told} |", flush=True)
+            yield {
+                "two models that differ by": f"a seed: {' and '.join(SEEDS[seeds][1:])}",
+                "held against": f"the same two on {what}",
+                "called lost or gained": f"{rates.mean():.1%}",
+                "least and most, by task": f"{rates.min():.1%}, {rates.max():.1%}",
+            }
 
 
 def circuits_of(seeds: str, tasks: list[str], n: int) -> Twins:
@@ -71,4 +74,4 @@ def rate(pair: tuple[Circuit, Circuit], null: list[tuple[Circuit, Circuit]]) -> 
 
 
 if __name__ == "__main__":
-    main()
+    main(run)

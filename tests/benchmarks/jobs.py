@@ -9,7 +9,6 @@ nothing but compute for a while, on more and more processes.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
@@ -18,6 +17,8 @@ import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
+
+from frame import arguments, main, seconds
 
 EXAMPLES, UNITS, SECONDS = 64, 24, 0.5
 
@@ -63,25 +64,19 @@ def overhead(rounds: int) -> None:
     bare, whole = [], []
     for _ in range(rounds):
         folder = Path(tempfile.mkdtemp())
-        alone = timed(directly)
-        bare.append(timed(lambda folder=folder: as_job(folder / "bare", faces=False)) / alone)
-        whole.append(timed(lambda folder=folder: as_job(folder / "whole")) / alone)
+        alone = seconds(directly)
+        bare.append(seconds(lambda folder=folder: as_job(folder / "bare", faces=False)) / alone)
+        whole.append(seconds(lambda folder=folder: as_job(folder / "whole")) / alone)
         shutil.rmtree(folder)
         print(f"  directly {alone:6.2f} s of CPU; as a job {bare[-1]:.3f} ×; with report {whole[-1]:.3f} ×", flush=True)
     said = [f"{100 * (statistics.median(ratios) - 1):+.1f}%" for ratios in (bare, whole)]
     print(f"the runner's overhead: {said[0]}; with figures and report: {said[1]} (medians of {rounds})")
 
 
-def timed(call) -> float:
-    """Seconds of CPU, which other programs on the machine do not change."""
-    before = time.process_time()
-    call()
-    return time.process_time() - before
-
-
 def scaling() -> None:
     """Wall time of units that compute, by number of processes; the first unit of each process pays for its start."""
-    from probe.jobs import parse_spec, run
+    from probe.jobs import parse_spec
+    from probe.jobs import run as run_job
     from probe.jobs.stages import registry
 
     root = str(Path(__file__).parents[2])
@@ -96,7 +91,7 @@ def scaling() -> None:
         text = f"pairs: [zoo:masked]\ntasks: [ioi]\nmeasures: [waits]\nseeds: {seeds}\n"
         text += f"budget: {{examples: 4, resamples: 5, workers: {workers}}}\noutput: {folder / 'run'}"
         began = time.perf_counter()
-        assert run(parse_spec(text)).state == "complete"
+        assert run_job(parse_spec(text)).state == "complete"
         took = time.perf_counter() - began
         shutil.rmtree(folder)
         ideal = UNITS * SECONDS / workers
@@ -105,9 +100,11 @@ def scaling() -> None:
         )
 
 
-if __name__ == "__main__":
-    options = argparse.ArgumentParser()
-    options.add_argument("--rounds", type=int, default=5)
-    asked = options.parse_args()
-    overhead(asked.rounds)
+def run() -> None:
+    options = arguments(__doc__, rounds=5)
+    overhead(options.rounds)
     scaling()
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,6 +1,6 @@
 """How far each layer of the shipped twins is from what they end with: by the logit lens, and by the tuned one.
 
-    python tests/benchmarks/lens.py [--twins zoo:ar zoo:masked zoo:fluid]
+    python tests/benchmarks/lens.py [--markdown] [--twins zoo:ar zoo:masked zoo:fluid]
 
 Lenses are trained on the train split of all seven tasks and read on the test split; KL to the final distribution in
 nats, the mean over 100 questions of each task.
@@ -8,9 +8,10 @@ nats, the mean over 100 questions of each task.
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Iterator
 
 import torch
+from frame import arguments, main, show
 
 import probe
 from analyses import lens
@@ -21,18 +22,16 @@ from probe.tasks import TASKS
 TAUGHT, ASKED = 160, 100
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--twins", nargs="+", default=["zoo:ar", "zoo:masked", "zoo:fluid"])
-    for turn, where in enumerate(parser.parse_args().twins):
-        plain, tuned = gap(where)
-        if turn == 0:
-            print("| twin | lens | " + " | ".join(f"layer {layer}" for layer in range(len(plain))) + " |")
-            print("|---" * (len(plain) + 2) + "|")
-        for name, found in (("logit", plain), ("tuned", tuned)):
-            print(
-                f"| `{where}` | {name} | " + " | ".join(f"{value:.3f}" for value in found.tolist()) + " |", flush=True
-            )
+def run() -> None:
+    options = arguments(__doc__, twins=["zoo:ar", "zoo:masked", "zoo:fluid"])
+    show("KL to the final distribution (nats)", rows(options.twins), options.markdown)
+
+
+def rows(twins: list[str]) -> Iterator[dict[str, str]]:
+    for where in twins:
+        for name, found in zip(("logit", "tuned"), gap(where), strict=True):
+            told = {f"layer {layer}": f"{value:.3f}" for layer, value in enumerate(found.tolist())}
+            yield {"twin": f"`{where}`", "lens": name, **told}
 
 
 def gap(where: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,4 +48,4 @@ def gap(where: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 if __name__ == "__main__":
-    main()
+    main(run)

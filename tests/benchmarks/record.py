@@ -17,19 +17,13 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
-import os
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
-from rich.console import Console
-from rich.table import Table
+from frame import alone, arguments, held_while, main, seconds, show
 
 from probe.models.model import Model
 from probe.paradigms import Masked, visibility
@@ -53,25 +47,11 @@ RECORDED = {"residual stream": "resid_post", "patterns": "pattern"}
 WAYS = ("bare", "twinprobe", "transformer_lens", "nnsight", "nnsight on the trunk")
 
 
-def main() -> None:
-    options = arguments()
-    torch.set_num_threads(1)
-    if options.measure:
-        print(json.dumps(peak_of(*options.measure, options)))
-        return
-    rows = [row(shape, what, options) for shape in SHAPES for what in RECORDED]
-    show(rows, options)
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--length", type=int, default=64)
-    parser.add_argument("--repetitions", type=int, default=9)
-    parser.add_argument("--markdown", action="store_true", help="print the table as the README has it")
-    parser.add_argument("--measure", nargs=3, metavar=("SHAPE", "WHAT", "WAY"), help=argparse.SUPPRESS)
-    return parser.parse_args()
+def run() -> None:
+    options = arguments(__doc__, batch=4, length=64, repetitions=9)
+    size = f"{options.batch} × {options.length} tokens on {options.device}, float32"
+    rows = (told(row(shape, what, options)) for shape in SHAPES for what in RECORDED)
+    show(f"Recording, {size}; time over the bare forward, memory over the bytes asked for", rows, options.markdown)
 
 
 def model_of(shape: str, device: str) -> Model:
@@ -80,9 +60,9 @@ def model_of(shape: str, device: str) -> Model:
     return Model(backbone, Masked(attention="full", mask_id=0), name=shape)
 
 
-def passes(model: Model, what: str, options: argparse.Namespace) -> dict[str, Callable[[], Callable[[], object]]]:
+def passes(model: Model, what: str, batch: int, length: int) -> dict[str, Callable[[], Callable[[], Any]]]:
     """For each way, what makes ready for its pass and then returns the pass."""
-    tokens = torch.randint(1, 1000, (options.batch, options.length), device=model.device)
+    tokens = torch.randint(1, 1000, (batch, length), device=model.device)
     canvas, site = model.canvas(tokens), RECORDED[what]
     inputs = {
         "input_ids": tokens,
@@ -95,7 +75,7 @@ def passes(model: Model, what: str, options: argparse.Namespace) -> dict[str, Ca
         return lambda: model.run_trunk(canvas, eager=site == "pattern")
 
     def ours():
-        return lambda: record(model, tokens, site, batch_size=options.batch)
+        return lambda: record(model, tokens, site, batch_size=batch)
 
     def lens():
         bridge = boot(model)
@@ -139,113 +119,56 @@ def with_nnsight(trunk, paths: list[str], inputs: dict, part: int | None) -> tor
     return torch.stack(found, dim=1)
 
 
-def row(shape: str, what: str, options: argparse.Namespace) -> dict:
+def row(shape: str, what: str, options: argparse.Namespace) -> dict[str, Any]:
     """Times in this process, memory in others."""
-    model = model_of(shape, options.device)
-    ready = {way: make() for way, make in passes(model, what, options).items()}
-    seconds = {way: [] for way in WAYS}
+    model, size = model_of(shape, options.device), {"batch": options.batch, "length": options.length}
+    ready = {way: make() for way, make in passes(model, what, **size).items()}
+    took: dict[str, list[float]] = {way: [] for way in WAYS}
     with torch.no_grad():
         for turn in range(options.repetitions + 1):
-            for way, run in ready.items():
+            for way, ask in ready.items():
                 gc.collect()
-                taken = timed(run, options.device)
+                each = seconds(ask, options.device)
                 if turn:  # the first warms up
-                    seconds[way].append(taken)
+                    took[way].append(each)
     del model, ready
-    memory = {way: measured(shape, what, way, options) for way in WAYS}
+    place = {"shape": shape, "what": what, "device": options.device, **size}
+    memory = {way: alone(__file__, "peak", way=way, **place) for way in WAYS}
     asked = memory["twinprobe"]["asked"]
-    times = {way: [mine / bare for mine, bare in zip(seconds[way], seconds["bare"], strict=True)] for way in WAYS}
+    times = {way: [mine / bare for mine, bare in zip(took[way], took["bare"], strict=True)] for way in WAYS}
     return {
         "shape": shape,
         "what": what,
-        "bare": statistics.median(seconds["bare"]),
+        "bare": statistics.median(took["bare"]),
         "asked": asked,
         "time": {way: statistics.median(ratios) for way, ratios in times.items()},
         "memory": {way: (memory[way]["peak"] - memory["bare"]["peak"]) / asked for way in WAYS},
     }
 
 
-def timed(run: Callable[[], object], device: str) -> float:
-    clock = time.process_time if device == "cpu" else synchronised
-    before = clock()
-    kept = run()
-    taken = clock() - before
-    del kept
-    return taken
-
-
-def synchronised() -> float:
-    torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def measured(shape: str, what: str, way: str, options: argparse.Namespace) -> dict:
-    """The peak memory of one way, from a process of its own."""
-    command = [sys.executable, __file__, "--device", options.device, "--batch", str(options.batch)]
-    command += ["--length", str(options.length), "--measure", shape, what, way]
-    # A fixed threshold gives freed memory back at once; otherwise the allocator's habits are what is measured.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    return json.loads(ended.stdout.splitlines()[-1])
-
-
-def peak_of(shape: str, what: str, way: str, options: argparse.Namespace) -> dict:
+def peak_of(shape: str, what: str, way: str, device: str, batch: int, length: int) -> dict[str, int]:
     """Bytes above the level before one pass, at its peak."""
-    model = model_of(shape, options.device)
-    run = passes(model, what, options)[way]()
+    model = model_of(shape, device)
+    ask, kept = passes(model, what, batch, length)[way](), []
     with torch.no_grad():
-        run()  # what is allocated once and kept is nobody's cost
+        ask()  # what is allocated once and kept is nobody's cost
         gc.collect()
-        level = reset_peak(options.device)
-        kept = run()
-        peak = peak_now(options.device) - level
-    asked = sum(kept[site].nbytes for site in RECORDED.values() if site in kept) if way == "twinprobe" else 0
-    return {"peak": peak, "asked": asked}
+        before, most = held_while(lambda: kept.append(ask()), device)
+    asked = sum(kept[0][site].nbytes for site in RECORDED.values() if site in kept[0]) if way == "twinprobe" else 0
+    return {"peak": most - before, "asked": asked}
 
 
-def reset_peak(device: str) -> int:
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    Path("/proc/self/clear_refs").write_text("5")  # from now on VmHWM counts anew
-    return status("VmRSS")
-
-
-def peak_now(device: str) -> int:
-    return status("VmHWM") if device == "cpu" else torch.cuda.max_memory_allocated()
-
-
-def status(name: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
-
-
-def show(rows: list[dict], options: argparse.Namespace) -> None:
-    heads = ["model", "recorded", "bare forward", *(f"{way}, time" for way in WAYS[1:])]
-    heads += ["bytes asked", *(f"{way}, memory" for way in WAYS[1:])]
-    lines = [
-        [
-            each["shape"],
-            each["what"],
-            f"{1000 * each['bare']:.0f} ms",
-            *(f"{each['time'][way]:.2f} ×" for way in WAYS[1:]),
-            f"{each['asked'] / 1e6:.0f} MB",
-            *(f"{each['memory'][way]:.2f} ×" for way in WAYS[1:]),
-        ]
-        for each in rows
-    ]
-    if options.markdown:
-        print("| " + " | ".join(heads) + " |")
-        print("|" + " --- |" * len(heads))
-        for line in lines:
-            print("| " + " | ".join(line) + " |")
-        return
-    size = f"{options.batch} × {options.length} tokens on {options.device}, float32"
-    table = Table(*heads, title=f"Recording, {size}; time over the bare forward, memory over the bytes asked for")
-    for line in lines:
-        table.add_row(*line)
-    Console(width=max(160, Console().width)).print(table)
+def told(each: dict[str, Any]) -> dict[str, str]:
+    """A row as a reader has it."""
+    return {
+        "model": each["shape"],
+        "recorded": each["what"],
+        "bare forward": f"{1000 * each['bare']:.0f} ms",
+        **{f"{way}, time": f"{each['time'][way]:.2f} ×" for way in WAYS[1:]},
+        "bytes asked": f"{each['asked'] / 1e6:.0f} MB",
+        **{f"{way}, memory": f"{each['memory'][way]:.2f} ×" for way in WAYS[1:]},
+    }
 
 
 if __name__ == "__main__":
-    main()
+    main(run, peak=peak_of)

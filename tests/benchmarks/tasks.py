@@ -1,13 +1,11 @@
-"""How fast each task makes examples: `python tests/benchmarks/tasks.py [n]` prints a table for the shipped vocabulary.
+"""How fast each task makes examples, for the shipped vocabulary: python tests/benchmarks/tasks.py [--n 10000]
 
 Seconds are CPU time of one thread; each row has a process of its own, so that nothing is remembered from another.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
+from frame import alone, arguments, main, seconds, show
 
 from probe.tasks import TASKS, task, vocabulary
 
@@ -22,20 +20,19 @@ VARIANTS: list[tuple[str, dict]] = [
 ]
 
 
-def main(n: int = 10_000) -> None:
-    print("| task | knobs | examples | CPU seconds |\n|---|---|---|---|")
-    for row in range(len(VARIANTS)):
-        print(subprocess.check_output([sys.executable, __file__, str(n), str(row)], text=True), end="", flush=True)
+def run() -> None:
+    options = arguments(__doc__, n=10_000)
+    rows = (alone(__file__, "row", name=name, knobs=knobs, n=options.n) for name, knobs in VARIANTS)
+    show("How fast each task makes examples", rows, options.markdown)
 
 
-def measure(n: int, row: int) -> None:
-    name, knobs = VARIANTS[row]
-    tokenizer = vocabulary.shipped()
-    start = time.process_time()
-    found = len(task(name, **knobs).examples(tokenizer, n, split="train", fewer=True))
-    seconds = time.process_time() - start
-    print(f"| {name} | {', '.join(f'{k}={v}' for k, v in knobs.items())} | {found:,} | {seconds:.2f} |")
+def row(name: str, knobs: dict, n: int) -> dict[str, str]:
+    tokenizer, found = vocabulary.shipped(), []
+    make = task(name, **knobs).examples
+    took = seconds(lambda: found.append(make(tokenizer, n, split="train", fewer=True)))
+    told = ", ".join(f"{knob}={value}" for knob, value in knobs.items())
+    return {"task": name, "knobs": told, "examples": f"{len(found[0]):,}", "CPU seconds": f"{took:.2f}"}
 
 
 if __name__ == "__main__":
-    (main if len(sys.argv) < 3 else measure)(*map(int, sys.argv[1:]))
+    main(run, row=row)

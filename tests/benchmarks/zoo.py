@@ -1,4 +1,4 @@
-"""How well the shipped models answer: `python tests/benchmarks/zoo.py [n]` prints the table that stands in the README.
+"""How well the shipped models answer: python tests/benchmarks/zoo.py [--n 500] [--markdown]
 
 Each model writes the whole completion of held-out examples by its own sampler, one token a step, and the task's checker
 says whether it is right. The interval is Wilson's, at 95%.
@@ -6,7 +6,7 @@ says whether it is right. The interval is Wilson's, at 95%.
 
 from __future__ import annotations
 
-import sys
+from frame import arguments, main, show
 
 import probe
 from probe.tasks.score import score
@@ -14,16 +14,17 @@ from probe.training import read_recipe
 from probe.zoo import shipped, zoo_folder
 
 
-def main(n: int = 500) -> None:
+def run() -> None:
+    options = arguments(__doc__, n=500)
     names = shipped()
     tasks = list(read_recipe(zoo_folder(names[0]) / "recipe.yaml").tasks)
-    print("| model | " + " | ".join(tasks) + " |")
-    print("|---" * (len(tasks) + 1) + "|")
-    for name in names:
-        model = probe.load(f"zoo:{name}")
-        cells = [str(score(model, probe.task(task), n)) for task in tasks]
-        print(f"| `zoo:{name}` | " + " | ".join(cells) + " |", flush=True)
+    show("Right answers of the shipped models", (row(name, tasks, options.n) for name in names), options.markdown)
+
+
+def row(name: str, tasks: list[str], n: int) -> dict[str, str]:
+    model = probe.load(f"zoo:{name}")
+    return {"model": f"`zoo:{name}`"} | {task: str(score(model, probe.task(task), n)) for task in tasks}
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(run)
