@@ -15,10 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
 
@@ -63,6 +62,8 @@ class Batch:
         return self.clean.shape[0]
 
     def __getitem__(self, chosen: slice | int | list[int] | Tensor) -> Batch:
+        import torch
+
         rows = torch.arange(len(self))[[chosen] if isinstance(chosen, int) else chosen]
         facts = tuple(self.facts[i] for i in rows.tolist())
         return replace(self._with_rows(lambda rows_of: rows_of[rows.to(rows_of.device)]), facts=facts)

@@ -14,16 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-
-from analyses.result import Result
-
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
     import xarray
 
     from analyses.circuits.circuit import Circuit
     from analyses.lens.tuned import TunedLens
+    from analyses.result import Result
     from probe.jobs.stages.stage import Inputs
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6  # what another machine, or another batch size, may change of a number
@@ -36,6 +34,8 @@ class Table:
         product.save(folder)
 
     def open(self, folder: Path, given: Any = None) -> Result:
+        from analyses.result import Result
+
         return Result.open(_only(folder, "*.parquet"))
 
     def difference(self, one: Path, other: Path) -> str | None:
@@ -77,6 +77,8 @@ class Circuits:
     ARRAYS = ("scores", "per_example", "example_edges", "neurons")
 
     def save(self, product: Circuit, folder: Path) -> None:
+        import numpy as np
+
         arrays = {name: getattr(product, name) for name in self.ARRAYS if getattr(product, name) is not None}
         np.savez(folder / "circuit.npz", **arrays)
         graph = {field.name: getattr(product.graph, field.name) for field in fields(product.graph)}
@@ -84,6 +86,8 @@ class Circuits:
         (folder / "circuit.json").write_text(json.dumps(about, default=float), "utf-8")
 
     def open(self, folder: Path, given: Any = None) -> Circuit:
+        import numpy as np
+
         from analyses.circuits.circuit import Circuit, Provenance
         from analyses.circuits.graph import Graph
 
@@ -147,6 +151,7 @@ class Lenses:
         return TunedLens.open(folder, given.model)
 
     def difference(self, one: Path, other: Path) -> str | None:
+        import numpy as np
         from safetensors.numpy import load_file
 
         first, second = (load_file(_only(folder, "*.safetensors")) for folder in (one, other))
@@ -160,12 +165,17 @@ TABLE, TABLES, CIRCUIT, CIRCUITS, TRACE, LENS = Table(), Tables(), Circuits(), M
 
 def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Where two arrays differ beyond rounding, which is a matter of their scale."""
+    import numpy as np
+
     scale = float(np.nanmax(np.abs(one), initial=0.0))
     return ~np.isclose(one, other, rtol=RELATIVE, atol=max(ABSOLUTE * scale, 1e-12), equal_nan=True)
 
 
 def differences(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
     """How two tables differ, beyond what rounding explains; None where they do not."""
+    import numpy as np
+    import pandas as pd
+
     if list(one.columns) != list(other.columns) or len(one) != len(other):
         return f"{len(one)} rows of {list(one.columns)}; {len(other)} of {list(other.columns)}"
     for column in one:

@@ -1,30 +1,61 @@
-"""The readings by name."""
+"""The readings by name. A name is known without its class, so that a spec is checked without importing torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError, nearest
-from probe.readings.noise import Noise
-from probe.readings.reading import Reading
-from probe.readings.still import AR, OneMask, Prefix, Ratio
-from probe.readings.trajectory import TrajectoryReading
 
-READINGS: dict[str, type[Reading]] = {
-    kind.name: kind for kind in (AR, Prefix, OneMask, Ratio, TrajectoryReading, Noise)
+if TYPE_CHECKING:
+    from probe.readings.reading import Reading
+
+_CLASSES = {
+    "ar": "still.AR",
+    "prefix": "still.Prefix",
+    "one_mask": "still.OneMask",
+    "ratio": "still.Ratio",
+    "trajectory": "trajectory.TrajectoryReading",
+    "noise": "noise.Noise",
 }
 
 
-def named(reading: str | Reading, **knobs: Any) -> Reading:
-    """The reading of a name, with knobs: `named("ratio", rate=0.25)`. A Reading is itself, but for the knobs."""
-    if not isinstance(reading, Reading) and str(reading) not in READINGS:
+class _Readings(Mapping[str, "type[Reading]"]):
+    """Name → class; the class is imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> type[Reading]:
+        module, _, kind = _CLASSES[name].partition(".")
+        return getattr(import_module(f"probe.readings.{module}"), kind)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+READINGS: Mapping[str, type[Reading]] = _Readings()
+
+
+def refuse_unknown(reading: str) -> None:
+    """Refuse what is not the name of a reading."""
+    if reading not in _CLASSES:
         raise ProbeError(
             f"reading {reading!r}",
             expected="one of " + ", ".join(READINGS),
             found=repr(reading),
-            remedy=nearest(str(reading), READINGS),
+            remedy=nearest(reading, READINGS),
         )
+
+
+def named(reading: str | Reading, **knobs: Any) -> Reading:
+    """The reading of a name, with knobs: `named("ratio", rate=0.25)`. A Reading is itself, but for the knobs."""
+    from probe.readings.reading import Reading
+
+    if not isinstance(reading, Reading):
+        refuse_unknown(str(reading))
     kind = type(reading) if isinstance(reading, Reading) else READINGS[reading]
     known = [field.name for field in fields(kind)]
     for knob in knobs:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from probe.batch import Batch
 from probe.errors import TaskError
 from probe.tasks.example import Example, Piece, Spelling
 from probe.tasks.words import Words
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Slot(NamedTuple):
@@ -116,6 +116,8 @@ def _slot(example: Example, words: Words, start: int) -> Slot:
 
 def _choices(rows: Sequence[Row], words: Words) -> tuple[Tensor, Tensor, Tensor]:
     """The candidate tokens of the asked slot over all rows, and which are right and which are wrong in each."""
+    import torch
+
     read = _AtSlot(words)
     columns: dict[int, int] = {}
     marks: list[tuple[frozenset[int], frozenset[int] | None]] = []
@@ -170,4 +172,6 @@ def _positions(rows: Sequence[Row], words: Words) -> dict[str, Tensor]:
 
 
 def _tensor(values: Sequence) -> Tensor:
+    import torch
+
     return torch.tensor(values, dtype=torch.long)

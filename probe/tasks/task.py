@@ -37,9 +37,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from probe.batch import Batch
 from probe.errors import TaskError, nearest
 from probe.tasks.assemble import Row, assemble, lay_out
@@ -50,6 +47,8 @@ from probe.tasks.splits import checked_split, split_of
 from probe.tasks.words import Words, read
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from probe.models.model import Model
     from probe.pairs import Pair
     from probe.readings import Reading
@@ -118,6 +117,8 @@ class Task(ABC):
 
     def check(self, batch: Batch, written: Tensor) -> Tensor:
         """n bools: whether `written` (n x k ids for the completion positions of `batch`) is a right answer."""
+        import torch
+
         asked = batch.positions["completion"].shape
         if written.shape != asked:
             raise TaskError(

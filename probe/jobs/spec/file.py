@@ -107,7 +107,7 @@ def as_yaml(spec: Spec) -> str:
 def schema() -> dict[str, Any]:
     """The JSON schema of a spec, with the names that are known here, for editors to complete and check."""
     from probe.jobs.stages.registry import measures, stages
-    from probe.readings import READINGS
+    from probe.readings.registry import READINGS
     from probe.tasks import INSTALLED
 
     made = Spec.model_json_schema()

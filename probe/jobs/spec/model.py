@@ -14,17 +14,19 @@ line is at fault.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from probe.errors import ProbeError
 from probe.jobs.stages.registry import checked_knobs, known_stage
-from probe.paradigms import ParadigmName
-from probe.readings import Reading
-from probe.readings import named as named_reading
-from probe.tasks import Task
+from probe.readings.registry import named as named_reading
+from probe.readings.registry import refuse_unknown
 from probe.tasks import task as named_task
+
+if TYPE_CHECKING:
+    from probe.readings import Reading
+    from probe.tasks import Task
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, str_min_length=1)
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -40,10 +42,19 @@ class PairSpec(BaseModel):
     diffusion: str | None = Field(None, description="its diffusion twin")
     controls: bool | dict[str, str] = Field(True, description="the declared controls (true), none, or models by name")
     name: str | None = Field(None, description="what results call it; default: the diffusion model's place")
-    paradigm: ParadigmName | None = None
+    paradigm: str | None = None
     mask_id: int | None = Field(None, ge=0)
     shift: bool | None = None
     attention: str | None = None
+
+    @field_validator("paradigm")
+    @classmethod
+    def _known_paradigm(cls, paradigm: str | None) -> str | None:
+        if paradigm is not None:
+            from probe.paradigms import named  # takes seconds to import, and few specs name a paradigm
+
+            named(paradigm)
+        return paradigm
 
     @model_validator(mode="after")
     def _has_places(self) -> Self:
@@ -102,7 +113,9 @@ class ReadingSpec(_Named):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        _understood(self.made)
+        refuse_unknown(self.reading)
+        if self.knobs:  # the class checks them, and takes seconds to import
+            _understood(self.made)
         return self
 
     def made(self) -> Reading:
@@ -177,7 +190,9 @@ class Spec(BaseModel):
     @field_validator("device")
     @classmethod
     def _usable(cls, device: str) -> str:
-        from probe.models.backbone import usable_device
+        if device in ("auto", "cpu"):
+            return device
+        from probe.models.backbone import usable_device  # asks torch, which takes seconds to import
 
         _understood(lambda: usable_device(device))
         return device

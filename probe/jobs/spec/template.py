@@ -16,7 +16,7 @@ from probe.jobs.atomic import write_atomically
 from probe.jobs.spec.file import schema
 from probe.jobs.spec.shipped import text_of
 from probe.jobs.stages.registry import measures
-from probe.readings import READINGS
+from probe.readings.registry import READINGS
 from probe.tasks import INSTALLED
 
 SCHEMA = "twinprobe.schema.json"
