@@ -39,14 +39,14 @@ class _Readings(Mapping[str, "type[Reading]"]):
 READINGS: Mapping[str, type[Reading]] = _Readings()
 
 
-def refuse_unknown(reading: str) -> None:
+def refuse_unknown(reading: object) -> None:
     """Refuse what is not the name of a reading."""
-    if reading not in _CLASSES:
+    if str(reading) not in _CLASSES:
         raise ProbeError(
             f"reading {reading!r}",
             expected="one of " + ", ".join(READINGS),
             found=repr(reading),
-            remedy=nearest(reading, READINGS),
+            remedy=nearest(str(reading), READINGS),
         )
 
 
@@ -55,7 +55,7 @@ def named(reading: str | Reading, **knobs: Any) -> Reading:
     from probe.readings.reading import Reading
 
     if not isinstance(reading, Reading):
-        refuse_unknown(str(reading))
+        refuse_unknown(reading)
     kind = type(reading) if isinstance(reading, Reading) else READINGS[reading]
     known = [field.name for field in fields(kind)]
     for knob in knobs:

@@ -3,7 +3,8 @@
 A unit is one stage at one place of the grid, such as `front_loading` of `zoo:masked` on `ioi`, prefix reading, seed 0.
 It passes through these files in this order:
 
-    model_identity, code_hash    hash what the unit will read: weights, tokenizer, settings, code
+    model_identity, code_hash, value_identity
+                                 hash what the unit will read: weights, tokenizer, settings, code
     unit                         its id, and the hash of everything that decides its numbers
     plan                         all units of a spec, sorted so that each comes after what it needs
     cost                         about how long, how much memory and disk (for --dry-run and for a cluster)

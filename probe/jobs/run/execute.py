@@ -24,6 +24,7 @@ from probe.jobs.run.code_hash import code_of
 from probe.jobs.run.stage_inputs import Inputs, WorkerContext
 from probe.jobs.run.unit import Unit
 from probe.jobs.run.unit_store import UnitStore
+from probe.jobs.run.value_identity import digest_of
 from probe.jobs.stages.registry import known_stage
 from probe.jobs.stages.stage import Stage
 
@@ -72,6 +73,7 @@ def error_facts(problem: BaseException) -> dict[str, str]:
 
 def _done(context: WorkerContext, unit: Unit, stage: Stage, notes: list[str]) -> dict[str, Any]:
     _refuse_other_code(unit, stage)
+    _refuse_other_inputs(unit, context)
     store = UnitStore(context.root)
     with store.making(unit, resumes=stage.resumes) as folder:
         given = Inputs(context, unit, stage, folder, context.plan.spec.budget.batch)
@@ -96,7 +98,26 @@ def _refuse_other_code(unit: Unit, stage: Stage) -> None:
             f"unit {unit.id}",
             expected="the code that the run began with",
             found="code that was changed since",
-            remedy="Give the same command again: it does anew what the change concerns.",
+            remedy="Give the same command again: it computes what the change concerns.",
+        )
+
+
+def _refuse_other_inputs(unit: Unit, context: WorkerContext) -> None:
+    """The same for files that are read again here: a task's."""
+    spec = context.plan.spec
+    if "task" in unit.place:
+        _refuse_change(unit, "task", digest_of(spec.labelled["task"][str(unit.place["task"])].made()))
+    if "tasks" in unit.made["settings"]:
+        _refuse_change(unit, "settings", {**unit.made["settings"], "tasks": digest_of(spec.setting("tasks"))})
+
+
+def _refuse_change(unit: Unit, what: str, now: Any) -> None:
+    if now != unit.made[what]:
+        raise ProbeError(
+            f"unit {unit.id}",
+            expected=f"the {what} that the run began with",
+            found="a file that was changed since",
+            remedy="Give the same command again: it computes what the change concerns.",
         )
 
 

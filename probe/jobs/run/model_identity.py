@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError, nearest
+from probe.jobs.run.code_hash import code_of
 
 if TYPE_CHECKING:
     from probe.jobs.spec.model import PairSpec
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from probe.paradigms import Paradigm
 
 RECIPE = "recipe.yaml"  # what a trained model's folder keeps of its making
-_PARTS = {".safetensors", ".gguf", ".json", ".txt", ".model"}
+_UNREAD = {".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".md", ".csv", ".png", ".svg", ".log"}
+SETTLED = 2_000_000_000  # nanoseconds after which a file's times tell a change
 
 
 @dataclass(frozen=True)
@@ -56,23 +59,31 @@ class PairIdentity:
 
 @dataclass
 class HashCache:
-    """The hashes of files, remembered by path, size and time of change."""
+    """The hashes of files, remembered until a file changes.
 
-    known: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    A program can give a file any size and any time of modification, but not its time of status change, and a file put
+    in its place has another inode. A file that changed within the last seconds is hashed again the next time, since
+    a further change might carry the same times.
+    """
+
+    known: dict[str, tuple[list[int], str]] = field(default_factory=dict)
 
     def sha256(self, file: Path) -> str:
-        stat = file.stat()
-        seen = self.known.get(str(file))
-        if seen is None or tuple(seen[:2]) != (stat.st_size, stat.st_mtime_ns):
-            with file.open("rb") as opened:
-                digest = hashlib.file_digest(opened, "sha256").hexdigest()
-            self.known[str(file)] = (stat.st_size, stat.st_mtime_ns, digest)
-        return self.known[str(file)][2]
+        stat, place = file.stat(), str(file.resolve())
+        mark = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
+        if place in self.known and self.known[place][0] == mark:
+            return self.known[place][1]
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED:
+            self.known[place] = (mark, digest)
+        return digest
 
     @classmethod
     def open(cls, file: Path) -> HashCache:
         try:
-            return cls({path: tuple(seen) for path, seen in json.loads(file.read_text()).items()})
+            found = json.loads(file.read_text())
+            return cls({path: (list(mark), str(digest)) for path, (mark, digest) in found.items()})
         except (OSError, ValueError, AttributeError, TypeError):
             return cls()  # only a memory: without it, files are read again
 
@@ -122,8 +133,10 @@ def _model_identity(role: str, where: str, catalog: str | None, pair: PairSpec, 
     checkpoint, _, entry = look(where, catalog, **known)
     settings = manner_of(where, catalog, **declared_settings)
     files = {file.name: hashes.sha256(file) for file in _files(checkpoint)}
-    declared = entry.model_dump(mode="json", exclude={"note", "sample"}) if entry else {}
-    identity = hashlib.sha256(json.dumps([files, declared], sort_keys=True).encode()).hexdigest()
+    declared = entry.model_dump(mode="json", exclude={"note"}) if entry else {}
+    identity = hashlib.sha256(
+        json.dumps([files, declared, code_of(type(settings))], sort_keys=True).encode()
+    ).hexdigest()
     parameters, shape = _parameters(checkpoint), _shape(checkpoint.config)
     facts = {
         "described": _described(checkpoint, shape, parameters, settings),
@@ -152,7 +165,11 @@ def _made(checkpoint: Checkpoint, entry: Entry | None) -> dict[str, str]:
 
 
 def _files(checkpoint: Checkpoint) -> list[Path]:
-    beside = [file for file in checkpoint.folder.iterdir() if file.suffix in _PARTS and file.is_file()]
+    beside = [
+        file
+        for file in checkpoint.folder.iterdir()
+        if file.suffix not in _UNREAD and file.name[0] != "." and file.is_file()
+    ]
     if checkpoint.gguf:
         beside = [file for file in beside if file.suffix != ".gguf"]
     return sorted({*beside, *checkpoint.files})

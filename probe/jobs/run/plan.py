@@ -6,7 +6,6 @@ files and code gives the same plan, which is how a second run finds what the fir
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from probe.errors import ProbeError, nearest
 from probe.jobs.run.code_hash import code_of
 from probe.jobs.run.model_identity import HashCache, PairIdentity, pair_identity
 from probe.jobs.run.unit import Key, Unit
+from probe.jobs.run.value_identity import digest_of
 from probe.jobs.spec.model import Spec
 from probe.jobs.stages.registry import checked_knobs, known_stage
 from probe.jobs.stages.stage import AXES, Stage
@@ -166,7 +166,7 @@ class _Grid:
         """What decides a unit's product, besides what it needs."""
         spec = self.spec
         facts: dict[str, Any] = {"code": code_of(stage.make), "knobs": dict(knobs)}
-        facts |= {"settings": {name: _brief(repr(spec.setting(name))) for name in stage.settings}}
+        facts |= {"settings": {name: digest_of(spec.setting(name)) for name in stage.settings}}
         if "pair" in place:
             pair = self.pairs[place["pair"]]
             roles = [place["role"]] if "role" in place else pair.models if stage.roles is None else stage.roles
@@ -174,9 +174,9 @@ class _Grid:
         if "role" in place:
             facts["role"] = place["role"]
         if "task" in place:
-            facts["task"] = _brief(repr(spec.labelled["task"][place["task"]].made()))
+            facts["task"] = digest_of(spec.labelled["task"][place["task"]].made())
         if "reading" in place:
-            facts["reading"] = str(spec.labelled["reading"][place["reading"]].made())
+            facts["reading"] = digest_of(spec.labelled["reading"][place["reading"]].made())
         if "seed" in place:
             facts["seed"] = place["seed"]
         return facts
@@ -189,8 +189,3 @@ def _key(values: list[str | int]) -> Key:
 def _plain(unit: Unit) -> str:
     parts = (unit.label, *map(str, unit.place.values()))
     return "__".join(re.sub(r"[^A-Za-z0-9._=+]+", "-", part).strip("-") or "-" for part in parts)
-
-
-def _brief(text: str, longest: int = 200) -> str:
-    """A text, or what tells it from others where it is long (a task from a file holds the file)."""
-    return text if len(text) <= longest else f"{text[:40]}… {hashlib.sha256(text.encode()).hexdigest()}"

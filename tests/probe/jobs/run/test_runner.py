@@ -58,7 +58,7 @@ def test_a_run_folder_holds_what_the_house_says(stand_ins, tmp_path):
     assert unit["status"] == "done"
     assert unit["needs"] == [NUMBERS.replace("/ar/", f"/{role}/") for role in ("ar", "diffusion", "ar-cpt")]
     assert (folder / unit["result"]).is_file()
-    assert unit["made"]["settings"] == {"resamples": "5"}
+    assert unit["made"]["settings"] == {"resamples": 5}
 
 
 def test_the_same_command_again_does_nothing(stand_ins, tmp_path):
