@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _KEY = b"twinprobe"
+_SHOWN = 8  # rows in a notebook, before anyone asks for the table
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,16 @@ class Result:
         if "reads" in words:  # what older files call the caption
             words["caption"] = words.pop("reads")
         return cls(table=table.to_pandas(), **words)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the title, how to read it, and the first rows. The figure is drawn when asked for."""
+        more = len(self.table) - _SHOWN
+        rest = f"<p>… and {more:,} more rows in <code>.table</code></p>" if more > 0 else ""
+        rows = self.table.head(_SHOWN).to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+        return (
+            f"<div><p><b>{escape(self.title)}</b></p><p>{escape(self.caption)}</p>{rows}{rest}"
+            f"<p><code>.figure()</code> draws it ({escape(self.drawing)}).</p></div>"
+        )
 
     def __repr__(self) -> str:
         return f"Result({self.name}: {len(self.table)} rows; {', '.join(map(str, self.table.columns))})"

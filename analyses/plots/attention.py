@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analyses.plots.heatmap import heatmap
-from analyses.plots.lens import models_alone
+from analyses.plots.left_out import leaving_out
+from analyses.plots.lens import fullest_step, models_alone
 from analyses.plots.profile import profile
 from analyses.plots.registry import drawing
 
@@ -21,8 +22,9 @@ SHARES = ("previous", "next", "same", "induction", "reverse_induction", "sink", 
 
 @drawing("heads")
 def heads(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """Layer × head, a panel for each measure of each model; differences between models are left to the table."""
-    shown = models_alone(table)
+    """Layer × head, a panel for each measure of each model."""
+    shown, without = models_alone(table)
+    shown, other_steps = fullest_step(shown)
     measures = [name for name in SHARES if name in table]
     parts = [
         shown.filter(["role", "layer", "head", "n"]).assign(
@@ -35,13 +37,17 @@ def heads(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     long["panel"] = long["measure"] + " · " + long["role"] if several else long["measure"]
     axes = {"x": "head", "y": "layer", "facet": "panel", "x_title": "head", "y_title": "layer", "z_title": "share"}
     figure = heatmap(long, {"axes": axes})
-    return figure.update_traces(texttemplate="")
+    others = ", ".join(name.replace("_", " ") for name in about["measures"] if name not in measures)
+    return leaving_out(figure.update_traces(texttemplate=""), without, other_steps, others)
 
 
 @drawing("sinks")
 def sinks(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    keys = ["step", "layer", "measure"]  # the mean of heads, where the table has them apart
-    shown = table.pivot_table(index=keys, values=["estimate", "low", "high"], sort=False).reset_index()
-    shown["line"] = "layer " + shown["layer"].astype(str)
+    """A line a layer; of single heads, which are too many, a line for the mean of each layer's, without an interval."""
+    shown, each_head = table, ""
+    if "head" in table:
+        shown = table.groupby(["step", "layer", "measure"], sort=False)["estimate"].mean().reset_index()
+        each_head = "each head by itself, with its interval (drawn is the mean of a layer's heads)"
+    shown = shown.assign(line="layer " + shown["layer"].astype(str))
     axes = {"x": "step", "colour": "line", "facet": "measure", "x_title": "decoding step"}
-    return profile(shown, {"axes": axes})
+    return leaving_out(profile(shown, {"axes": axes}), each_head)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from analyses.plots.left_out import leaving_out
 from analyses.plots.panels import has, hover, panels
 from analyses.plots.registry import drawing
 from analyses.plots.theme import DIVERGING, NULL, colours, faint
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _GREYS = ("#999999", "#444444", "#BBBBBB")
+_AREAS = ("CPR", "CMD")
 _OVER_K = {"jaccard": "Jaccard", "retention": "retention", "f": "faithfulness f of those K"}
 _BY_KIND = {
     "spearman": "Spearman of |scores|, by kind of edge",
@@ -51,7 +53,10 @@ def circuit_overlap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         part = table.loc[table["measure"] == measure, :]
         _by_kind(figure, part, shade, row=2, col=1 + number * narrow)
     _name_each_once(figure)
-    return figure.update_layout(height=820, legend={"y": -0.2})
+    drawn = table["measure"].isin(below) | (table["measure"].isin(above) & (table["subset"] == "all"))
+    others = table.loc[~drawn, ["measure", "subset"]].drop_duplicates().to_numpy()
+    without = ", ".join(f"{measure} of {subset} edges" for measure, subset in others)
+    return leaving_out(figure.update_layout(height=820, legend={"y": -0.2}), without)
 
 
 def _over_k(figure: Figure, part: pd.DataFrame, name: str, colour: str, **at: Any) -> None:
@@ -126,7 +131,7 @@ def _name_each_once(figure: Figure) -> None:
 @drawing("circuit_heatmap")
 def circuit_heatmap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """Layer × head, the MLP in a column of its own, a panel a model, on one scale of colour."""
-    figure, each = panels(table, "model", vertical_spacing=0.16)
+    figure, each = panels(table, "model", gap=0.16)
     heads = int(about["n_heads"])
     for panel in each:
         part = panel.table
@@ -180,7 +185,7 @@ def _cells(figure: Figure, part: pd.DataFrame, **at: Any) -> None:
 def faithfulness(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """f over the share of edges, a panel a model and a line a circuit, random circuits dotted in grey."""
     f = table.loc[table["measure"] == "f", :]
-    figure, each = panels(f, "model", height=380, vertical_spacing=0.17)
+    figure, each = panels(f, "model", height=380, gap=0.17)
     circuits = list(dict.fromkeys(f["circuit"]))
     lines = colours(name for name in circuits if not _is_random(name))
     lines |= dict(zip(filter(_is_random, circuits), cycle(_GREYS), strict=False))
@@ -199,7 +204,10 @@ def faithfulness(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     labels = [f"{100 * share:g}%" if share in labelled else "" for share in ticks]
     title = {"text": "share of the edges", "standoff": 4}
     figure.update_xaxes(type="log", title=title, tickvals=ticks, ticktext=labels, tickangle=0)
-    return figure.update_yaxes(title_text="faithfulness f", col=1)
+    shown = (table["measure"] == "f") | (table["measure"].isin(_AREAS) & ~table["circuit"].map(_is_random))
+    without = ", ".join(f"{measure} of random circuits" if measure in _AREAS else str(measure)
+                        for measure in dict.fromkeys(table.loc[~shown, "measure"]))  # fmt: skip
+    return leaving_out(figure.update_yaxes(title_text="faithfulness f", col=1), without)
 
 
 def _is_random(circuit: str) -> bool:
@@ -208,7 +216,7 @@ def _is_random(circuit: str) -> bool:
 
 def _areas(figure: Figure, of_model: pd.DataFrame, **at: Any) -> None:
     """CPR and CMD of a model's own circuit, where a table has them, in the corner of its panel."""
-    rows = of_model.loc[of_model["measure"].isin(["CPR", "CMD"]) & ~of_model["circuit"].map(_is_random), :]
+    rows = of_model.loc[of_model["measure"].isin(_AREAS) & ~of_model["circuit"].map(_is_random), :]
     told = "<br>".join(f"{row['measure']} {row['estimate']:.2f}" for row in rows.to_dict("records"))
     where = {"x": 0.03, "y": 0.9, "xref": "x domain", "yref": "y domain", "xanchor": "left", "yanchor": "top"}
     if told:

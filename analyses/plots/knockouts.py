@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analyses.plots.left_out import leaving_out
 from analyses.plots.panels import Axes, panels
 from analyses.plots.profile import line_with_band
 from analyses.plots.registry import drawing
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 def causal_profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """A line a model, a panel for each task and kind of ablation; a dotted upright at each centre of mass."""
     axes = Axes.of({"axes": {**about.get("axes", {}), "colour": "model", "facet": "panel"}})
-    table = table.loc[table["window"] == table["window"].min(), :]
+    narrowest, windows = table["window"].min(), table["window"].nunique()
+    without = f"windows of more than {_layers(narrowest)}" if windows > 1 else ""
+    table = table.loc[table["window"] == narrowest, :]
     table = table.assign(panel=table["task"] + " · " + table["ablation"])
     figure, each = panels(table, "panel")
     lines = colours(table["model"])
@@ -32,7 +35,11 @@ def causal_profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
             for centre in middle.dropna():
                 figure.add_vline(x=centre, line={"color": lines[str(name)], "dash": "dot", "width": 1}, **at)
     figure.update_xaxes(title_text=axes.x_title, range=[0, 1])
-    return figure.update_yaxes(title_text=axes.y_title, col=1)
+    return leaving_out(figure.update_yaxes(title_text=axes.y_title, col=1), without)
+
+
+def _layers(window: int) -> str:
+    return "one layer" if window == 1 else f"{window} layers"
 
 
 @drawing("knockout_curves")
@@ -41,6 +48,7 @@ def knockout_curves(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     import plotly.graph_objects as go
 
     axes = Axes.of(about)
+    others = ", ".join(str(what) for what in dict.fromkeys(table["what"]) if what != "curve")
     table = table.loc[table["what"] == "curve", :]
     figure, each = panels(table, axes.facet)
     lines = colours(table["model"])
@@ -60,4 +68,4 @@ def knockout_curves(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
             )
             figure.add_trace(random, **at)
     figure.update_xaxes(title_text=axes.x_title)
-    return figure.update_yaxes(title_text=axes.y_title, col=1)
+    return leaving_out(figure.update_yaxes(title_text=axes.y_title, col=1), others)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analyses.plots import lens
 from analyses.plots.heatmap import heatmap
-from analyses.plots.lens import models_alone
-from analyses.plots.profile import profile
+from analyses.plots.left_out import leaving_out
+from analyses.plots.lens import fullest_step, models_alone
 from analyses.plots.registry import drawing
 
 if TYPE_CHECKING:
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 
 @drawing("by_depth")
 def by_depth(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    return profile(models_alone(table), about)
+    shown, without = models_alone(table)
+    return leaving_out(lens.by_depth(shown, about), without)
 
 
 @drawing("skip_effects")
 def skip_effects(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """Left out × changed, a panel for each model and side; effects run from a layer to those after it."""
-    shown = models_alone(table).query("layer > skipped")
-    return heatmap(shown.assign(panel=shown["role"] + " · " + shown["side"]), about)
+    shown, without = models_alone(table)
+    shown, other_steps = fullest_step(shown.query("layer > skipped"))
+    figure = heatmap(shown.assign(panel=shown["role"] + " · " + shown["side"]), about)
+    return leaving_out(figure, without, other_steps)

@@ -1,4 +1,8 @@
-"""Beliefs by depth, and what components say: the lenses' own figures."""
+"""Beliefs by depth, and what components say: the lenses' own figures.
+
+Of a decoding run, each model has panels of its own, with a line (or a mark) a step, dark to light: an answer that is
+written at the second step has no estimate at the fifth, so no one step speaks for the others.
+"""
 
 from __future__ import annotations
 
@@ -8,43 +12,74 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analyses.plots.left_out import leaving_out
 from analyses.plots.panels import hover, panels
 from analyses.plots.profile import profile
 from analyses.plots.registry import drawing
-from analyses.plots.theme import colours
+from analyses.plots.theme import colours, shades
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-def models_alone(table: pd.DataFrame) -> pd.DataFrame:
-    """Without the rows that are differences between models; of a decoding run, its last step."""
-    shown = table.query("~role.str.contains('−')", engine="python")
-    return shown.query("step == step.max()", engine="python") if "step" in shown else shown
+DIFFERENCES = "the differences between models"
+
+
+def models_alone(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The rows that are no differences between models, and what to say of the others."""
+    difference = table["role"].str.contains("−")
+    return table.loc[~difference, :], DIFFERENCES if difference.any() else ""
+
+
+def fullest_step(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Of a decoding run, the step at which most examples have an estimate, and what to say of the others."""
+    if "step" not in table or table["step"].nunique() < 2:
+        return table, ""
+    step = table.groupby("step")["n"].sum().idxmax()
+    return table.loc[table["step"] == step, :], f"decoding steps other than {step}, at which most answers are read"
+
+
+def by_depth(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
+    """A line a model; of a decoding run a line a step, and a panel for each model and what else there are panels of."""
+    if "step" not in table:
+        return profile(table, about)
+    axes = about["axes"]
+    beside = [axes[name] for name in ("facet", "colour") if axes.get(name)]
+    panel = table[beside].astype(str).agg(" · ".join, axis=1)
+    steps = table.assign(panel=panel, step=table["step"].map("step {}".format)).sort_values("step", key=_number)
+    return profile(steps, {**about, "axes": {**axes, "facet": "panel", "colour": "step", "shaded": True}})
+
+
+def _number(steps: pd.Series) -> pd.Series:
+    return steps.str.removeprefix("step ").astype(int)
 
 
 @drawing("beliefs")
 def beliefs(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    shown = models_alone(table)
-    return profile(shown.assign(measure=shown["measure"].map(about["measures"].get)), about)
+    shown, without = models_alone(table)
+    return leaving_out(by_depth(shown.assign(measure=shown["measure"].map(about["measures"].get)), about), without)
 
 
 @drawing("components")
 def components(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """A mark a component at its layer, heads as circles and MLPs as squares, each with its interval."""
-    shown = models_alone(table)
-    figure, each = panels(shown, "measure")
-    fills = colours(shown["role"])
+    shown, without = models_alone(table)
+    facet, named = "measure", "role"
+    if "step" in shown:
+        panel = shown["measure"] + " · " + shown["role"]
+        shown = shown.assign(panel=panel, step=shown["step"].map("step {}".format)).sort_values("step", key=_number)
+        facet, named = "panel", "step"
+    figure, each = panels(shown, facet)
+    fills = shades(shown[named]) if named == "step" else colours(shown[named])
     shapes = {"head": "circle", "mlp": "square", "input": "diamond", "bias": "x"}
     for panel in each:
-        for turn, (role, part) in enumerate(panel.table.groupby("role", sort=False)):
-            _marks(figure, part, str(role), turn, fills[str(role)], shapes, panel)
-    figure.update_xaxes(title_text="layer")
-    return figure
+        for turn, (name, part) in enumerate(panel.table.groupby(named, sort=False)):
+            _marks(figure, part, str(name), turn, fills[str(name)], shapes, panel)
+    return leaving_out(figure.update_xaxes(title_text="layer"), without)
 
 
 def _marks(
-    figure: Figure, part: pd.DataFrame, role: str, turn: int, colour: str, shapes: dict[str, str], panel: Any
+    figure: Figure, part: pd.DataFrame, name: str, turn: int, colour: str, shapes: dict[str, str], panel: Any
 ) -> None:
     import plotly.graph_objects as go
 
@@ -56,10 +91,10 @@ def _marks(
         error_y={"type": "data", "symmetric": False, "color": colour, "thickness": 1, "width": 0, **reach},
         mode="markers",
         marker={"color": colour, "size": 7, "symbol": part["kind"].map(shapes.__getitem__)},
-        name=escape(role),
-        legendgroup=role,
+        name=escape(name),
+        legendgroup=name,
         showlegend=panel.first,
-        text=hover(part, ["role", "node"]),
+        text=hover(part, ["role", "node", "step"]),
         hoverinfo="text",
     )
     figure.add_trace(marks, row=panel.row, col=panel.column)

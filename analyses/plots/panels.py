@@ -29,10 +29,11 @@ class Axes:
     y_title: str = ""
     z_title: str = ""
     rows: tuple[str, ...] = ()
+    shaded: bool = False  # colours run from dark to light, as the values of `colour` follow one another
 
     @classmethod
-    def of(cls, about: Mapping[str, Any], **defaults: Any) -> Axes:
-        given = {**defaults, **about.get("axes", {})}
+    def of(cls, about: Mapping[str, Any], **defaults: str) -> Axes:
+        given: dict[str, Any] = {**defaults, **about.get("axes", {})}
         given["rows"] = tuple(given.get("rows", ()))
         return cls(**given)
 
@@ -46,19 +47,32 @@ class Panel:
 
 
 def panels(
-    table: pd.DataFrame, facet: str | None, *, per_row: int = PER_ROW, height: int = 300, **how: Any
+    table: pd.DataFrame,
+    facet: str | None,
+    *,
+    per_row: int = PER_ROW,
+    height: int = 300,
+    gap: float | None = None,
+    row_heights: list[int] | None = None,
 ) -> tuple[Figure, Iterator[Panel]]:
-    """An empty figure with a panel for each value of `facet`, in order of appearance, and the panels' tables. `height`
-    is that of one row of panels, in pixels, the gap below it among them."""
+    """An empty figure with a panel for each value of `facet`, in order of appearance, and the panels' tables.
+
+    height        of one row of panels, in pixels, the gap below it included
+    gap           between rows of panels, as a share of the figure's height
+    row_heights   the heights of the rows of panels, in proportion; all alike unless given
+    """
     from plotly.subplots import make_subplots
 
     names = [] if facet is None else list(dict.fromkeys(table[facet]))
     count = max(1, len(names))
     across = min(per_row, count)
     down = -(-count // across)
-    spacing = {"horizontal_spacing": 0.3 / across / 3 + 0.03, "vertical_spacing": min(0.3, GAP / (height * down))}
+    spacing = {
+        "horizontal_spacing": 0.3 / across / 3 + 0.03,
+        "vertical_spacing": min(0.3, GAP / (height * down)) if gap is None else gap,
+    }
     titles = [escape(str(name)) for name in names] if facet else None
-    figure = make_subplots(rows=down, cols=across, subplot_titles=titles, **{**spacing, **how})
+    figure = make_subplots(rows=down, cols=across, subplot_titles=titles, row_heights=row_heights, **spacing)
     figure.update_layout(height=120 + height * down, legend={"y": -BELOW / (height * down), "yanchor": "top"})
 
     def each() -> Iterator[Panel]:

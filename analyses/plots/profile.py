@@ -9,7 +9,7 @@ import pandas as pd
 
 from analyses.plots.panels import Axes, has, hover, panels
 from analyses.plots.registry import drawing
-from analyses.plots.theme import NULL, colours, faint
+from analyses.plots.theme import NULL, colours, faint, shades
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     axes = Axes.of(about, x="depth")
     figure, each = panels(table, axes.facet)
-    lines = colours(table[axes.colour]) if axes.colour else {"": colours([""])[""]}
+    chosen = shades if axes.shaded else colours
+    lines = chosen(table[axes.colour]) if axes.colour else {"": colours([""])[""]}
     for panel in each:
         named = panel.table.groupby(axes.colour, sort=False) if axes.colour else [("", panel.table)]
         for name, part in named:
@@ -27,8 +28,9 @@ def profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
             line_with_band(
                 figure, part, axes, str(name), lines[str(name)], panel.first, row=panel.row, col=panel.column
             )
-        if has(panel.table, "null"):
-            _null(figure, panel.table.sort_values(axes.x), axes, row=panel.row, col=panel.column, first=panel.first)
+        for name, part in _nulls(panel.table, axes):
+            colour, at = lines.get(name, NULL), {"row": panel.row, "col": panel.column}
+            _null(figure, part.sort_values(axes.x), axes, name, colour, first=panel.first, **at)
     figure.update_xaxes(title_text=axes.x_title or axes.x)
     return figure.update_yaxes(title_text=axes.y_title, col=1)
 
@@ -57,15 +59,25 @@ def line_with_band(
     figure.add_trace(line, **at)
 
 
-def _null(figure: Figure, part: pd.DataFrame, axes: Axes, *, first: bool, **at: Any) -> None:
+def _nulls(table: pd.DataFrame, axes: Axes) -> list[tuple[str, pd.DataFrame]]:
+    """One null for all lines of a panel where they share it, else each line's own, by its name."""
+    if not has(table, "null"):
+        return []
+    known = table.dropna(subset=["null"])
+    if axes.colour and known.groupby(axes.x)["null"].nunique().max() > 1:
+        return [(str(name), part) for name, part in known.groupby(axes.colour, sort=False)]
+    return [("", known.drop_duplicates(axes.x))]
+
+
+def _null(figure: Figure, part: pd.DataFrame, axes: Axes, of: str, colour: str, *, first: bool, **at: Any) -> None:
     import plotly.graph_objects as go
 
-    part = part.dropna(subset=["null"]).drop_duplicates(axes.x)
+    name = f"null of {of}" if of else "null"
     if has(part, "null_low"):
-        figure.add_trace(_band(part, axes.x, "null_low", "null_high", NULL, "null"), **at)
-    line = {"color": NULL, "dash": "dot"}
+        figure.add_trace(_band(part, axes.x, "null_low", "null_high", colour, name), **at)
+    line = {"color": colour, "dash": "dot"}
     named = go.Scatter(
-        x=part[axes.x], y=part["null"], name="null", legendgroup="null", showlegend=first, mode="lines", line=line
+        x=part[axes.x], y=part["null"], name=name, legendgroup=name, showlegend=first, mode="lines", line=line
     )
     figure.add_trace(named, **at)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analyses.plots.left_out import left_out
 from analyses.plots.theme import template
 from probe.errors import ProbeError, nearest
 
@@ -47,7 +48,10 @@ def draw(name: str, table: pd.DataFrame, about: Mapping[str, Any], title: str) -
             found=repr(name),
             remedy=nearest(name, _DRAWINGS),
         )
-    return _DRAWINGS[name](table, about).update_layout(title=escape(title), template=template())
+    figure = _DRAWINGS[name](table, about)
+    if words := left_out(figure):
+        figure.update_layout(title_subtitle={"text": escape(words), "font": {"size": 12}}, margin_t=92)
+    return figure.update_layout(title_text=escape(title), template=template())
 
 
 @cache

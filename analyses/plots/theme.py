@@ -28,6 +28,18 @@ def colours(names: Iterable[str]) -> dict[str, str]:
     return {name: ROLES.get(name) or found[name] for name in names}
 
 
+def shades(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each of some names that follow one another (decoding steps, say), from dark to light."""
+    from plotly.colors import sample_colorscale
+
+    names = list(dict.fromkeys(str(name) for name in names))
+    places = [0.92 * turn / max(1, len(names) - 1) for turn in range(len(names))]  # the last is still seen on white
+    sampled = sample_colorscale("Viridis", places, colortype="tuple")
+    return {
+        name: "#" + "".join(f"{round(255 * part):02X}" for part in of) for name, of in zip(names, sampled, strict=True)
+    }
+
+
 def colour_of(name: str) -> str:
     """The colour of one model."""
     return colours([name])[name]
