@@ -26,7 +26,7 @@ from probe.jobs.report.contents import Block, Contents, contents
 from probe.jobs.report.provenance import provenance
 from probe.jobs.report.render import MARKS
 from probe.jobs.report.significance import judge
-from probe.jobs.run_folder import MANIFEST, RunFolder, nearby, open_run
+from probe.jobs.run_folder import MANIFEST, RunFolder, left_out, nearby, open_run
 
 VARIABLE = "TWINPROBE_RUN"
 EVERY = "every one"
@@ -188,6 +188,8 @@ def show_figure(run: RunFolder, block: Block) -> None:
     layout = {key: value for key, value in figure.get("layout", {}).items() if key != "title"}
     layout["margin"] = {**layout.get("margin", {}), "t": 30}  # the caption is its title
     st.plotly_chart({**figure, "layout": layout}, key=f"figure {block.anchor}", config={"displaylogo": False})
+    if words := left_out(figure):
+        st.caption(plain(words))
 
 
 def marked(judged: pd.DataFrame) -> pd.DataFrame:

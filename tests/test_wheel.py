@@ -26,7 +26,7 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment(tmp_path):
     for name in ("probe", "analyses", "app"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, source / name, ignore=kept)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "twinprobe.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
     told(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, source, cwd=tmp_path)
@@ -40,7 +40,7 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment(tmp_path):
     told(*pip, "--python", python, "install", "--no-deps", wheel, cwd=tmp_path)
     own = Path(told(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
     (own / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    assert told(python, "-c", "import probe; print(probe.__file__)", cwd=tmp_path).startswith(str(own))
+    assert told(python, "-c", "import twinprobe; print(twinprobe.__file__)", cwd=tmp_path).startswith(str(own))
 
     smaller = ["pairs=[zoo:masked]", "tasks=[ioi]", "measures=[front_loading, weight_drift]", "budget.examples=8"]
     options = [word for override in smaller for word in ("--set", override)]

@@ -1,12 +1,12 @@
-"""Residual contributions: how much each layer writes, for what is already there, and in which direction.
+"""Residual contributions: how much each layer adds, beside what is already there, and in which direction.
 
 With h what enters a layer, a what its attention writes and m what its MLP writes, at the slot that answers:
 
     ‖a‖/‖h‖   ‖m‖/‖h+a‖   ‖a+m‖/‖h‖        the sizes
     cos(a, h)   cos(m, h+a)   cos(a+m, h)    the directions: above 0 a layer amplifies what it finds, below 0 it erases
 
-A layer that writes little for what is there, or along it, could be left out with little harm; a profile of these is
-cheap, but it is no causal claim (see `analyses.depth.layer_skipping`).
+A layer that adds little, or only along what is there, could be left out with little harm. Such a profile is cheap, but
+it does not show what the layer causes: for that, leave it out (`analyses.depth.effects`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def contributions(
     states: GivenStates = None,
     square: bool = False,
 ) -> Result:
-    """Relative size and direction of attention's and the MLP's writes, layer by layer."""
+    """Relative size and direction of what attention and the MLP add, layer by layer."""
     states = states_of(models, batch, SITES, reading, states, square)
     table, _ = tabled(states, _written)
     layers = next(iter(states.values())).model.n_layers
@@ -45,8 +45,8 @@ def contributions(
         "residual_contributions",
         table,
         f"What each layer writes, {batch.task}",
-        "h enters a layer, a is attention's write and m the MLP's, at the slot that answers. Sizes are relative to "
-        "what is already there; a cosine above 0 says that a write goes along it, below 0 against it.",
+        "h enters a layer, a is what attention adds and m what the MLP adds, at the slot that answers. Sizes are "
+        "relative to what is already there. A cosine above 0 amplifies what is there, below 0 it erases it.",
         "by_depth",
         {"axes": axes, "reading": str(reading)},
     )

@@ -1,6 +1,7 @@
 """Attention: what each head looks at, on both sides, and where attention is parked.
 
     attention.heads(model, tokens).table      layer, head, previous, next, same, induction, reverse_induction, sink, …
+    attention.highest(result, "induction")    the head that scores highest on one of them
     attention.sinks(model, trajectory)        the sink of each step of a decoding run
     attention.watched(model)                  the same sums over any forward pass that somebody else makes
 
@@ -9,8 +10,8 @@ Patterns are reduced as they are made, so that 32 layers over 2,048 tokens cost 
 
 from __future__ import annotations
 
-from analyses.attention.heads import heads, highest, measured, per_head, scored
+from analyses.attention.heads import heads, highest
 from analyses.attention.sinks import sinks
 from analyses.attention.watching import watched
 
-__all__ = ["heads", "highest", "measured", "per_head", "scored", "sinks", "watched"]
+__all__ = ["heads", "highest", "sinks", "watched"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,7 @@ from probe.tasks import Batch
 COLUMNS = ("previous", "next", "same", "induction", "reverse_induction", "sink", "entropy", "duplicate", "offset",
            "sink_place", "sink_masked")  # fmt: skip
 SLOTS_AT_ONCE = 8192
-RESAMPLES = 2000  # a table of many heads: ten thousand would tell its intervals no better than their own noise
+RESAMPLES = 2000  # enough for a table of many heads; ten thousand would take longer and hardly move its intervals
 
 
 def heads(
@@ -42,8 +41,10 @@ def heads(
     """Where every head's attention goes, with an interval over texts for each score (`previous_low`, …).
 
     tokens      ids, a canvas, or a task's batch: its clean text as it stands, or as a reading shows it
-    attention   another attention than the model's own; padding: True on padded tokens
+    attention   another attention than the model's own: "causal", "full", "block:4", or a mask
+    padding     True on padded tokens, which are left out
     square      of a pair, the two other cells of the 2×2 too: each twin's weights under the other's mask
+    resamples   of texts, for the intervals
     """
     task = tokens.task if isinstance(tokens, Batch) else ""
     made, names = {}, {}
@@ -66,9 +67,10 @@ def heads(
         "attention_heads",
         pd.concat(parts, ignore_index=True),
         "What each head looks at",
-        "One cell a head: the share of its attention on the token before, on the one after, and so on, averaged over "
-        "the places that have one. Entropy is divided by the log of the keys in sight, of which a diffusion model has "
-        "more. The sink is the most looked-at key of a text, wherever it stands; offset is in tokens, below 0 back.",
+        "One cell a head: the share of its attention that goes to the token before, to the one after, and so on, "
+        "averaged over the places that have such a token. Induction: to what followed this token before; reverse "
+        "induction: the same with the text read backwards. The sink is the most looked-at token of a text. Entropy "
+        "is divided by the log of the tokens in sight, of which a diffusion model has more.",
         "heads",
         {"measures": list(COLUMNS), "reading": None if reading is None else str(reading)},
     )
@@ -106,7 +108,7 @@ def _through_reading(model: Model, batch: Batch, reading: Reading) -> PerExample
     return PerExample.from_questions(found, prompts.view.example, len(batch), step=step, **axes)
 
 
-def wide(found: PerExample, resamples: int, *, p: bool = False, **labels: Any) -> pd.DataFrame:
+def wide(found: PerExample, resamples: int, *, p: bool = False, **labels: str) -> pd.DataFrame:
     """One row a (step,) layer and head; a column a measure, and its low and high."""
     long = found.table(resamples=resamples, p=p)
     index = [axis for axis in found.axes if axis != "measure"]

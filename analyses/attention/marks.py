@@ -1,6 +1,6 @@
 """Marks: which keys a kind of head looks at, as weights on (query, key) that a pattern is summed under.
 
-What a head *is* (a previous-token head, an induction head) is said by where its attention goes, so every score here is
+Where its attention goes makes a head a previous-token head or an induction head. So every score here is
 Σ pattern × mark over a query's keys, averaged over the queries that have such a key in the text:
 
     previous           the token before
@@ -13,10 +13,10 @@ What a head *is* (a previous-token head, an induction head) is said by where its
 
 Reading the text backwards exchanges previous with next, induction with reverse induction, and the sign of the offset.
 
-A mask is no token: masks are duplicates of nothing, and a slot that holds one has no token of its own. But where a
-slot answers for a hidden token, its question is that token's place; it then stands in for it, with the visible tokens
-on both sides of *that place* as its own (the left one for induction, the right one for reverse induction). So a model
-without shift, which answers at the mask, is asked what its twin with shift is asked one slot to the left.
+A mask is not a token: it duplicates nothing, and a slot that holds one has no token of its own. But a slot that answers
+for a hidden token stands in for that token's place. Its neighbours are then the visible tokens on both sides of *that
+place*: the left one for induction, the right one for reverse induction. So a model without shift, which answers at the
+mask, is measured by the same tokens as its twin with shift, which answers one slot to the left.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Words:
         hidden = hidden_slots(model, canvas) & real
         tokens = canvas.tokens.masked_fill(~real | hidden, _NONE)
         before, after = (_beside(tokens, real, places, block, way) for way in (1, -1))
-        asked = hidden if not model.shift else _beside(hidden.long(), real, places, block, -1) == 1
+        of_hidden = hidden if not model.shift else _beside(hidden.long(), real, places, block, -1) == 1
         # A slot that answers for a hidden token at place p is at p (no shift) or p - 1 (shift).
         ahead = 1 if model.shift else 0
         beyond = _beside(after, real, places, block, -1) if model.shift else after
-        left = torch.where(asked, tokens if model.shift else before, tokens)
-        left_place = torch.where(asked, places + ahead - 1, places)
-        right, right_place = torch.where(asked, beyond, tokens), torch.where(asked, places + ahead + 1, places)
+        left = torch.where(of_hidden, tokens if model.shift else before, tokens)
+        left_place = torch.where(of_hidden, places + ahead - 1, places)
+        right, right_place = torch.where(of_hidden, beyond, tokens), torch.where(of_hidden, places + ahead + 1, places)
         return cls(real, hidden, places, block, tokens, before, after, left, left_place, right, right_place)
 
     def marks(self, queries: slice) -> Tensor:

@@ -1,7 +1,7 @@
 """Sinks along a decoding run: how much attention the most looked-at token gets at each step, and where it stands.
 
-An AR model parks attention it has no use for on its first token, from the first step to the last. A diffusion model's
-sink need not stand still: it may sit on a mask, and move when that mask is written.
+A head with nothing to look for still has to put its attention somewhere. An AR model puts it on the first token, at
+every step. A diffusion model's sink need not stand still: it may sit on a mask, and move when that mask is written.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Watching attention: every pattern is reduced the moment it is made, and then let go.
 
-The patterns of 32 layers of 32 heads over 2,048 tokens are 17 GB for one text, and what is wanted of them is ten
-numbers a head. So nothing here records patterns. Inside `watched(model)` every forward pass, whoever makes it, hands
-each layer's pattern to a sum and keeps the sum:
+The patterns of 32 layers of 32 heads over 2,048 tokens are 17 GB for one text, and all that is wanted of them is ten
+numbers a head. So nothing here records patterns. Inside `watched(model)` every forward pass, whoever makes it, reduces
+each layer's pattern to those numbers at once:
 
     with watched(model) as seen:
         trace = probe.record(model, batch, sites, reading="prefix")     # or probe.decode(…), or model.logits(…)

@@ -1,4 +1,4 @@
-"""The calibration table: for each figure how often nulls are rejected and known differences covered."""
+"""The calibration table: how often each figure's test rejects a true null, and its interval covers a known truth."""
 
 from __future__ import annotations
 

@@ -210,12 +210,15 @@ def lookahead(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, attention
     found = change(index_of, one, other).row(p=True)
     rows.append({**label(one), "reading": "one mask − prefix", "measure": "Δ FLI", **found, "null": 0.0})
     blind = {"nothing": "it sees nothing to its right"} if attention == "causal" else {}
+    if np.array_equal(one.values, other.values):
+        blind = {"nothing": "nothing stands to the right of the answer, so both readings ask the same question"}
     return Result(
         name="lookahead",
         table=pd.DataFrame(rows[:1] if blind else rows),
         title="Does the model compute earlier where it sees the right context?",
         caption="FLI of one model under both readings, and their difference on the same prompts: right of 0, what is "
-        "to the right of the answer moves computation earlier.",
+        "to the right of the answer moves computation earlier."
+        + "".join(f" Does not apply here: {reason}." for reason in blind.values()),
         drawing="forest",
         about={"axes": {"rows": ["reading"], "colour": "task", "facet": "measure"}, **blind},
     )
@@ -223,6 +226,8 @@ def lookahead(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, attention
 
 def spans(*circuits: Circuit, k: int | None = None) -> Result:
     """Edges by where they start and how far they reach: mass-weighted depth of the source, and span.
+
+    `k` keeps the strongest edges of each circuit; of one that has fewer, all, and the caption says so.
 
     Of a circuit that kept its examples' edges, with intervals; else the figures alone.
     """
@@ -238,16 +243,23 @@ def spans(*circuits: Circuit, k: int | None = None) -> Result:
         table=pd.DataFrame(rows),
         title="Where edges start, and how far they reach",
         caption="Both in shares of the model's depth, weighted by |score|: a source depth of 0.2 is a fifth of the way "
-        "up; a span of 0.5 bridges half of the layers.",
+        "up; a span of 0.5 bridges half of the layers." + _of_fewer(circuits, k),
         drawing="forest",
         about={"axes": {"rows": ["measure", "model"], "colour": "task", "x_title": "share of depth"}, "k": k},
     )
 
 
+def _of_fewer(circuits: Iterable[Circuit], k: int | None) -> str:
+    """Which circuits have fewer edges than were asked for."""
+    counts = {circuit.about.model: circuit.graph.n_edges for circuit in circuits}
+    fewer = [f"{model} has {count:,}" for model, count in counts.items() if k is not None and count < k]
+    return f" All edges count where there are no {k:,}: {', '.join(fewer)}." if fewer else ""
+
+
 def _edge_geometry(circuit: Circuit, k: int | None) -> tuple[NDArray, NDArray, NDArray]:
     """For the edges between components (or from them to the logits): the source's depth, the span, and the cells."""
     graph = circuit.graph
-    chosen = graph.valid if k is None else circuit.mask(k)
+    chosen = graph.valid if k is None else circuit.mask(min(k, graph.n_edges))
     source, target = np.nonzero(chosen & np.isin(graph.source_kinds, KINDS)[:, None])
     start = graph.source_layers[source]
     stop = np.array([one.layer for one in graph.target_values])[target]

@@ -1,9 +1,9 @@
 """Direct logit attribution: what each component's write adds to the answer's margin by itself.
 
-The residual stream is a sum, and with its scale held at what it is the final norm is linear, so the logit of the target
-less that of the distractor is a sum too, with one part for the embedding, each head, each MLP, and one for the biases.
-The parts add up to the margin exactly. It is what a component writes *towards the unembedding*; what it tells later
-components is not in it.
+The residual stream is a sum. With its scale held fixed the final norm is linear, so the margin, the logit of the target
+less that of the distractor, is a sum too: one part for the embedding, each head, each MLP, and one for the biases. The
+parts add up to the margin exactly. A part is what a component writes *towards the unembedding*; what it does by way of
+later components is not in it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The component lens: what each head and MLP would say, were its write the whole residual stream.
+"""The component lens: what each head and MLP would answer if its output were the whole residual stream.
 
 A specialised component says one thing loudly: the target ranks high in it, the ten best tokens hold most of its
-probability, its entropy is low. Mechanism Shift claims that diffusion makes this more diffuse. A write is small beside
-the stream it goes into, so its scale is the final norm's to choose: it is normed by itself.
+probability, its entropy is low. Mechanism Shift's hypothesis is that diffusion makes components more diffuse. A
+component's output is small beside the residual stream that it is added to, so it is put through the final norm by
+itself, which sets its scale.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ TOP = 10
 
 
 def component_outputs(states: AnswerStates) -> Iterator[tuple[list[str], Tensor]]:
-    """What each layer's heads and MLP write at the slot that answers: their names, question × node × feature."""
+    """What each layer's heads and MLP add to the stream at the slot that answers: their names, and question × node ×
+    feature."""
     z, mlp_out = states.at("z"), states.at("mlp_out")
     for layer in range(z.shape[1]):
         weight = output_weight(states.model, layer)
@@ -60,7 +62,7 @@ def component_lens(
         "component_lens",
         table,
         f"What each component says by itself, {batch.task}",
-        "One mark a head or MLP: its own write, unembedded alone. A specialised component ranks the target high and "
+        "One mark a head or MLP: its own output, unembedded alone. A specialised component ranks the target high and "
         "puts its mass on few tokens; a diffuse one spreads it.",
         "components",
         {"reading": str(reading), "measures": MEASURES},

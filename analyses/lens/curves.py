@@ -1,4 +1,4 @@
-"""What a model believes on the way: its belief after each layer, held against the one it ends with.
+"""Beliefs layer by layer: the distribution over tokens after each layer, held against the final one.
 
 Layer -1 is the embedding, before any layer has written; layer l the state that l leaves; the last one is the model's
 answer itself. Of each question and layer:

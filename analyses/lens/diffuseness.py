@@ -1,9 +1,9 @@
-"""How diffuse components' outputs are, in one figure a model: Mechanism Shift's claim about output space.
+"""How diffuse components' outputs are, in one figure a model: Mechanism Shift's hypothesis about output space.
 
-The component lens says of every head and MLP how it would answer by itself. Here its entropy, the mass of its ten best
-tokens and the rank that it gives the target are averaged over all components of a model, example by example, and
-models are compared as in `analyses.hypotheses.controls`: what the twin changed, what more training did, what a seed
-does.
+The component lens says of every head and MLP how it would answer by itself. Here three of its figures are averaged over
+all components of a model, example by example: entropy, the mass of the ten best tokens, and the rank of the target.
+Models are compared as in `analyses.hypotheses.controls`: the twin's whole change, what more training alone does, and
+what another seed does.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def diffuseness(
         table=table.assign(q=adjusted(table["p"])),
         title=f"How diffuse components' outputs are, {batch.task}",
         caption="Means over all heads and MLPs, each unembedded by itself. More entropy, less mass on the ten best "
-        "tokens and a worse rank of the target are more diffuse. Total = more training + beyond training.",
+        "tokens and a worse rank of the target are more diffuse. Total change = what more training alone does "
+        "(AR-CPT) + what comes beyond it.",
         drawing="forest",
         about={"axes": {"rows": ["part"], "colour": "task", "facet": "measure"}, "reading": str(reading),
                "reference": None},

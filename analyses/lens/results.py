@@ -74,9 +74,10 @@ def beliefs(
         "tuned_lens" if tuned is not None else "logit_lens",
         table,
         f"What is believed after each layer, {batch.task}",
-        "Each line is a model's belief read after each layer. KL falls to 0 where the belief is the final one; a line "
-        "further left decides earlier. The logit lens reads middle layers in the last layer's basis, so compare models "
-        "by the tuned lens, whose KL is what a linear reader could have known.",
+        "Each line is a model's belief after each layer: what it would answer if the later layers did nothing. KL is "
+        "the distance to the final belief, and falls to 0 where the two agree; a line further left decides earlier. "
+        "The logit lens unembeds middle layers in the last layer's basis, so compare models by the tuned lens, which "
+        "corrects for it.",
         "beliefs",
         {"axes": axes, "reading": str(reading), "measures": MEASURES},
     )
@@ -105,8 +106,9 @@ def depth(
         "prediction_depth",
         table,
         f"How deep the answer is decided, {batch.task}",
-        "0 is the embedding, 1 the last layer. Rows with a minus sign are differences from the AR twin, paired by "
-        "example: below 0, the model decides earlier.",
+        "Prediction depth: from where on the best token stays the final one. KL-half-depth: where the distance to "
+        "the final belief has halved for good. 0 is the embedding, 1 the last layer. Rows with a minus sign are "
+        "differences from the AR twin on the same examples: below 0, the model decides earlier.",
         "forest",
         {"axes": axes, "reading": str(reading)},
     )

@@ -5,10 +5,10 @@ it. A diffusion model answers for what is masked; at a slot whose token is visib
 maps fitted there would learn noise. So the AR model is shown plain text, and the others the readings they are asked
 under: the prefix, one mask, and random masks at three rates.
 
-Slots differ in how far a middle belief is from the end: at an answer it may be a hundredth of a nat, in the middle of a
-text whole nats. Were all counted alike, a map could gain on the text what it loses on the answers, where lenses are
-used. So they are *groups* (the answers, or the text, of a task under a reading), KL is counted in units of the logit
-lens's own in that group, and a map is kept only if held-out KL rises in no group at all.
+Slots differ in how far a middle layer's belief is from the final one: a hundredth of a nat at an answer, whole nats in
+the middle of a text. If all counted alike, a map could win on the text what it loses on the answers, and answers are
+where lenses are used. So slots form *groups*: the answers, or the text, of a task under a reading. KL is counted in
+units of the logit lens's own KL in that group, and a map is kept only if held-out KL rises in no group.
 """
 
 from __future__ import annotations
@@ -62,7 +62,14 @@ def train(
     rate: float = 2e-3,
     seed: int = 0,
 ) -> TunedLens:
-    """A tuned lens for a model, trained on the readings of some batches (of the tasks' train split)."""
+    """A tuned lens for a model, trained on some batches (of the tasks' train split) as its readings show them.
+
+    readings   which; the model's own (`readings_of`) unless given
+    steps      of Adam
+    rows       states in one step
+    rate       the learning rate at the beginning; it falls to 0 along a cosine
+    seed       of the slots, the held-out examples and the order of training
+    """
     given = [batches] if isinstance(batches, Batch) else list(batches)
     chosen = [named(one) for one in readings] if readings else readings_of(model)
     states = _states(model, given, chosen, torch.Generator().manual_seed(seed))

@@ -1,13 +1,14 @@
 """The tuned lens: one affine map per layer and model, from the residual stream there to what it will be at the end.
 
-The logit lens reads a middle state with the last layer's eyes. Where a model turns its basis on the way (and training
-on another objective may turn it otherwise), that reads nonsense, and a claim that one twin "decides earlier" may only
-say that its basis is nearer the end's. The tuned lens takes that out: before unembedding, the state h of layer l
-becomes h + A_l h + b_l, with A_l and b_l trained to bring the belief as near to the model's final one as can be.
+The logit lens unembeds a middle state as if it were the last layer's. But a model may write its middle states in
+another basis, and training on another objective may change that basis. The logit lens then shows nonsense, and "this
+twin decides earlier" may only say that its basis is nearer to the last layer's. The tuned lens takes that out: before
+unembedding, the state h of layer l becomes h + A_l h + b_l, with A_l and b_l trained to bring the belief as near to the
+model's final one as possible.
 
-A map starts as the identity, at which the tuned lens *is* the logit lens, and the map that is kept is the best on text
-that it was not trained on, of those that are worse there on no task's answers and on no task's text, under no reading;
-a layer for which nothing better was found keeps the identity.
+A map starts as the identity, at which the tuned lens *is* the logit lens. The map that is kept is the best on held-out
+examples among those that are nowhere worse: on no task's answers, on no task's text, under no reading. A layer for
+which nothing better was found keeps the identity.
 
     tuned = lens.train(model, batches)              # batches of the tasks' train split
     tuned.save(folder); TunedLens.open(folder, model)

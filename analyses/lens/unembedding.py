@@ -1,7 +1,7 @@
 """From a state of the residual stream to a belief about the token: the model's own final norm and unembedding.
 
-Every lens ends here. The softmax is over the ids that both twins have, without the mask: a diffusion model's row for
-[M] was never meant to be an answer, and a vocabulary with one row more is another distribution.
+Every lens ends here. The softmax is over the ids that both twins have, without the mask: a diffusion model's logit for
+[M] was never trained to be an answer, and distributions over vocabularies of different sizes cannot be compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LOGITS_AT_ONCE = 2**25
 def rank_of(log_p: Tensor, target: Tensor) -> Tensor:
     """The rank of each question's target (question × node) among log-probabilities (question × node × token).
 
-    1 is the best; tokens that tie share the mean of their ranks, so who says nothing ranks it in the middle.
+    1 is the best. Tokens that tie share the mean of their ranks, so a uniform belief ranks the target in the middle.
     """
     its_own = log_p.gather(-1, target.to(log_p.device)[:, None, None].expand(-1, log_p.shape[1], 1))
     return ((log_p > its_own).sum(-1) + (log_p >= its_own).sum(-1) + 1) / 2

@@ -1,4 +1,8 @@
-"""Which pairs are no twins: a flow from nothing is comparable with an AR model in what it does, not part by part."""
+"""Where a measure does not apply: to models that are not twins, and to two readings that ask the same question.
+
+A flow that was trained from nothing can be compared with an AR model in what it does, but not part by part: its layer 3
+is not the AR model's layer 3.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def needs_twins(place: Mapping[str, Any], spec: Spec) -> str | None:
-    """Why a measure that lays weights, edges or axes of both models side by side does not apply to a pair."""
+    """Why a measure that compares weights, edges or axes of both models one by one does not apply to a pair."""
     from probe.models.source import look
 
     pair = spec.labelled["pair"][place["pair"]]

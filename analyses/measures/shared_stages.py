@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _own_reading(model: Model, reading: Reading) -> Reading:
-    """How a model is asked: an AR model as one."""
+    """By which reading a model is asked: an AR model by its own."""
     from probe.readings.by_role import roles
 
     return roles(model, reading)["model"][1]
@@ -73,7 +73,7 @@ def _lens(given: Inputs) -> TunedLens:
 
 
 def _knockouts(given: Inputs) -> dict[str, Result]:
-    """Everything that is asked of components that are left out, of all models of the pair."""
+    """All tables that come of knocking components out, for every model of the pair."""
     from analyses import depth
     from analyses.components import Knockouts, scores_of
     from analyses.measures.declare import TWINS

@@ -93,7 +93,7 @@ def circuit_diff(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         _edges(stage, 1, table.loc[here, :], size[here], colour, None, legendgroup=status, **how)
         _hover(stage, 1, table.loc[here, :], _told_change, None, legendgroup=status)
     changed = table.assign(score=table["estimate"]).loc[table["status"] != "undecided", :]
-    _nodes(stage, 1, changed, None, rims=(STATUS["lost"], STATUS["gained"]), told="change of their share")
+    _nodes(stage, 1, changed, None, rims=(STATUS["lost"], STATUS["gained"]), sum_of="change of their share")
     return stage.figure.update_layout(showlegend=True)
 
 
@@ -171,7 +171,7 @@ def _hover(
     stage: _Stage,
     column: int,
     part: pd.DataFrame,
-    told: Any,
+    words: Any,
     seen_at: set[int] | None,
     *,
     legendgroup: str | None = None,
@@ -182,7 +182,7 @@ def _hover(
     if part.empty:
         return
     places = stage.layout.lines(part["source"].tolist(), part["target"].tolist())[:, [4, 7, 10]]
-    text = np.repeat([told(row) for row in part.to_dict("records")], 3)
+    text = np.repeat([words(row) for row in part.to_dict("records")], 3)
     trace = go.Scatter(
         x=places[..., 0].ravel().round(3), y=places[..., 1].ravel().round(3), mode="markers",
         marker={"size": 9, "opacity": 0}, text=text, hoverinfo="text", showlegend=False, legendgroup=legendgroup,
@@ -192,7 +192,7 @@ def _hover(
 
 def _nodes(
     stage: _Stage, column: int, part: pd.DataFrame, seen_at: set[int] | None,
-    *, rims: tuple[str, str] = (HELPS, HURTS), told: str = "their score",
+    *, rims: tuple[str, str] = (HELPS, HURTS), sum_of: str = "their score",
 ) -> None:  # fmt: skip
     """The nodes that have edges, as large as these add up to, and rimmed by the sign of that."""
     import plotly.graph_objects as go
@@ -203,7 +203,7 @@ def _nodes(
     total = np.array([out.get(name, 0.0) + into.get(name, 0.0) for name in names])
     size = 15 + 13 * np.sqrt(np.abs(total) / _largest(np.abs(total)))
     text = [
-        f"<b>{name}</b><br>{told} adds up to {sums:.4g}<br>out {out.get(name, 0):.4g}, in {into.get(name, 0):.4g}"
+        f"<b>{name}</b><br>{sum_of} adds up to {sums:.4g}<br>out {out.get(name, 0):.4g}, in {into.get(name, 0):.4g}"
         for name, sums in zip(names, total, strict=True)
     ]
     rim = {"color": [rims[0] if sums < 0 else rims[1] for sums in total], "width": 1.6}

@@ -1,7 +1,7 @@
 """A heatmap over two columns (layer × head, layer × layer), one a facet, all on one scale of colour.
 
-A cell's interval is told when it is pointed at; a dot marks the cells whose interval leaves the null (0 where there is
-none in the table) out, or, where the table has q, those below 0.05.
+Point at a cell to see its interval. A dot marks a cell whose interval excludes the null (0 where the table has none)
+or, where the table has q, one whose q is below 0.05.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def _scale(values: np.ndarray, title: str) -> dict[str, Any]:
 def _cells(figure: Figure, part: pd.DataFrame, axes: Axes, **at: Any) -> None:
     import plotly.graph_objects as go
 
-    told = part.assign(told=hover(part, [axes.y, axes.x]), mark=np.where(_stands_out(part), "·", ""))
+    shown = part.assign(hover=hover(part, [axes.y, axes.x]), mark=np.where(_stands_out(part), "·", ""))
     rows, columns = _in_order(part, axes.y), _in_order(part, axes.x)
     square = {
-        name: told.pivot(index=axes.y, columns=axes.x, values=name).reindex(index=rows, columns=columns)
-        for name in (axes.z, "told", "mark")
+        name: shown.pivot(index=axes.y, columns=axes.x, values=name).reindex(index=rows, columns=columns)
+        for name in (axes.z, "hover", "mark")
     }
     cells = go.Heatmap(
         x=square[axes.z].columns,
@@ -75,7 +75,7 @@ def _cells(figure: Figure, part: pd.DataFrame, axes: Axes, **at: Any) -> None:
         z=square[axes.z].to_numpy(),
         text=square["mark"].fillna("").to_numpy(),  # a cell that the table does not have says nothing
         texttemplate="%{text}",
-        customdata=square["told"].fillna("").to_numpy(),
+        customdata=square["hover"].fillna("").to_numpy(),
         hovertemplate="%{customdata}<extra></extra>",
         coloraxis="coloraxis",
     )

@@ -50,7 +50,7 @@ def draw(name: str, table: pd.DataFrame, about: Mapping[str, Any], title: str) -
         )
     figure = _DRAWINGS[name](table, about)
     if words := left_out(figure):
-        figure.update_layout(title_subtitle={"text": escape(words), "font": {"size": 12}}, margin_t=92)
+        figure.update_layout(title_subtitle={"text": escape(words, quote=False), "font": {"size": 12}}, margin_t=92)
     return figure.update_layout(title_text=escape(title), template=template())
 
 

@@ -19,7 +19,7 @@ from analyses.replications.written_answers import (
     refuse_without,
     share,
     strides_to_try,
-    told,
+    task_label,
 )
 from analyses.result import Result
 from probe.decoding import ORDERS, Sampler, Strides, rule_for, writer_of
@@ -42,8 +42,8 @@ def samplers(
 ) -> Result:
     """Accuracy and forward passes of every model under each of its rules (by the model's name), held to a reference.
 
-    A masked model is asked in every order at one, a half, a quarter of the passes that one a token would take, and all
-    at once; and with two thresholds. `p` is the exact McNemar test against the reference's answers.
+    A masked model writes in every order, in as many passes as there are tokens, a half, a quarter of that, and one; and
+    with two confidence thresholds. `p` is the exact McNemar test against the reference's answers.
     """
     refuse_without(reference, models)
     batch = task.examples(models[reference], n, seed=seed, split=split, fewer=True)
@@ -51,8 +51,7 @@ def samplers(
     _, known = answers(models[reference], task, batch, seed=seed)
     rows = []
     for name, model in models.items():
-        asked = (rules or {}).get(name) or _rules_of(model, length)
-        for rule in asked:
+        for rule in (rules or {}).get(name) or _rules_of(model, length):
             written, right = answers(model, task, batch, rule, seed=seed)
             p = np.nan if name == reference else exact_difference(right, known)
             rows.append({"model": name, "task": batch.task, **_how(name, rule, written), **share(right), "p": p})
@@ -62,7 +61,7 @@ def samplers(
     return Result(
         "claim_samplers",
         table,
-        f"Diffusion decoding against autoregression: {told(task)}",
+        f"Diffusion decoding against autoregression: {task_label(task)}",
         "Up is right more often, left is in fewer forward passes; bands are 95% Wilson intervals. q is the exact "
         f"McNemar test of each against {reference}, corrected for all of them.",
         "profile",
@@ -104,8 +103,8 @@ def survival(
 ) -> Result:
     """Of the questions that the AR twin answers right, the share that each adapted model still does.
 
-    Each writes in its own way, and once more as an autoregressive model (causal attention, left to right), which asks
-    what is left in the weights of what they could do before. `p` is the exact McNemar test against `reference`, the
+    Each writes in its own way, and once more as an autoregressive model (causal attention, left to right), which shows
+    what the weights have kept of what they could do before. `p` is the exact McNemar test against `reference`, the
     bidirectionally adapted one, asked in the same manner. The models should have been trained for equal steps.
     """
     refuse_without(reference, adapted)
@@ -119,9 +118,9 @@ def survival(
             remedy="Ask an easier task.",
         )
     right = {
-        (name, manner): answers(asked, task, batch, seed=seed)[1][known]
+        (name, manner): answers(writer, task, batch, seed=seed)[1][known]
         for name, model in adapted.items()
-        for manner, asked in (("its own way", model), ("as autoregression", as_autoregression(model)))
+        for manner, writer in (("its own way", model), ("as autoregression", as_autoregression(model)))
     }
     rows = [
         {"model": name, "task": batch.task, "manner": manner, **share(of), "p": _p(right, name, reference, manner)}
@@ -131,7 +130,7 @@ def survival(
     return Result(
         "claim_survival",
         table,
-        f"What is left of the AR twin's answers: {told(task)}",
+        f"What is left of the AR twin's answers: {task_label(task)}",
         "Each bar is the share of the AR twin's right answers that the adapted model has right, too, with its 95% "
         f"Wilson interval. q is the exact McNemar test against {reference} asked in the same manner.",
         "bars",

@@ -1,4 +1,4 @@
-"""What each of the three distillations of a flow costs: operations and time of a lesson, in lessons of the flow."""
+"""What each of the three distillations of a flow costs: a training step's operations and time, beside the flow's."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from probe.paradigms.time_embedding import TimeEmbedding
 
 
 def distillation(flow: Model, texts: Tensor, *, repeats: int = 10, seed: int = 0) -> Result:
-    """What a lesson of each target takes, in lessons of the flow itself: products of matrices, counted, and time, by
-    the clock of this machine.
+    """What a training step on each target takes, as a multiple of one of the flow itself: operations of its matrix
+    products, which are counted, and time on this machine.
 
-    The map learns from the flow as its frozen teacher. Lessons take turns, so that a slow moment is everyone's.
+    The map learns from the flow as its frozen teacher. Steps of the targets take turns, so that a slow moment of the
+    machine hits all alike.
     """
     paradigms = {"flow": flow.paradigm} | {
         target: FlowMap(mask_id=flow.mask_id, target=target, teacher=flow, clock=_clock(flow)) for target in TARGETS
@@ -44,18 +45,19 @@ def distillation(flow: Model, texts: Tensor, *, repeats: int = 10, seed: int = 0
             counted.append(_operations(pupil, texts, seed))
     rows = []
     for name, own, operations in zip(paradigms, taken.T, counted, strict=True):
-        lesson = {"model": name, "measure": "time", **statistics.ratio(own, taken[:, 0]).row(), "lesson": own.mean()}
+        timed = {"model": name, "measure": "time", **statistics.ratio(own, taken[:, 0]).row(), "lesson": own.mean()}
         exact = {"model": name, "measure": "operations", "estimate": operations / counted[0], "lesson": operations}
-        rows += [{**lesson, "of": "seconds"}, {**exact, "n": 1, "of": "operations"}]
+        rows += [{**timed, "of": "seconds"}, {**exact, "n": 1, "of": "operations"}]
     return Result(
         "claim_distillation_cost",
-        pd.DataFrame(rows).assign(task=f"{len(texts)} × {texts.shape[1]} tokens", unit="lessons of the flow"),
-        "What a lesson of each distillation costs",
-        "A lesson, forwards and backwards, in lessons of the undistilled flow: operations of its products of matrices "
-        "(counted, so without an interval), and time, with a 95% bootstrap over lessons. `lesson` is one in its unit.",
+        pd.DataFrame(rows).assign(task=f"{len(texts)} × {texts.shape[1]} tokens", unit="steps of the flow"),
+        "What a training step of each distillation costs",
+        "A training step, forwards and backwards, as a multiple of the undistilled flow's: operations of its matrix "
+        "products (counted, so without an interval), and time, with a 95% bootstrap over steps. `lesson` is one "
+        "step in its own unit.",
         "bars",
         {
-            "axes": {"x": "model", "colour": "measure", "y_title": "lessons of the flow"},
+            "axes": {"x": "model", "colour": "measure", "y_title": "steps of the flow"},
             "device": str(flow.device),
             "seed": seed,
         },
@@ -81,7 +83,7 @@ def _pupil(flow: Model) -> Iterator[Model]:
 
 
 def _seconds(pupil: Model, texts: Tensor, seed: int) -> float:
-    """How long one lesson takes."""
+    """How long one training step takes."""
     paradigm = pupil.paradigm
     lesson = paradigm.training_batch(texts.cpu(), torch.Generator().manual_seed(seed)).to(pupil.device)
     began = time.perf_counter()
@@ -94,7 +96,7 @@ def _seconds(pupil: Model, texts: Tensor, seed: int) -> float:
 
 
 def _operations(pupil: Model, texts: Tensor, seed: int) -> int:
-    """Multiplications and additions of one lesson's products of matrices."""
+    """Multiplications and additions in the matrix products of one training step."""
     with FlopCounterMode(display=False) as counter:
         _seconds(pupil, texts, seed)
     return counter.get_total_flops()

@@ -1,4 +1,4 @@
-"""The claims of FLM and FMLM, at the size of the twins at hand.
+"""The claims of FLM and FMLM (flow language models and their maps), at the size of the twins at hand.
 
     few_steps   answers right in 1, 2, 4, 8 steps: flow maps, flows, the discrete twin; held to what needs no steps
     beyond      by how much a flow beats texts of independent tokens, and a flow map in one step the flow in one
@@ -14,6 +14,7 @@ pass with everything masked): the best that a text of independent tokens can be.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -93,10 +94,17 @@ def few_steps(
     )
 
 
+@dataclass(frozen=True)
+class FlowModels:
+    """A flow, the map that was distilled from it, and the masked twin whose independent tokens both must beat."""
+
+    flow: Model
+    flow_map: Model
+    masked: Model
+
+
 def beyond(
-    flow: Model,
-    flow_map: Model,
-    masked: Model,
+    models: FlowModels,
     task: Task,
     n: int = 500,
     *,
@@ -106,15 +114,15 @@ def beyond(
 ) -> Result:
     """By how much a flow in several steps is right more often than texts of independent tokens, and its map in one
     step than the flow in one. All write the same examples; differences are paired, `p` is the exact McNemar test."""
-    batch = task.examples(masked, n, seed=seed, split=split, fewer=True)
+    batch = task.examples(models.masked, n, seed=seed, split=split, fewer=True)
 
     def written(model: Model, count: int) -> NDArray:
         return answers(model, task, batch, writer_of(model).in_steps(model, count), seed=seed)[1]
 
-    several, one, mapped = written(flow, steps), written(flow, 1), written(flow_map, 1)
+    several, one, mapped = written(models.flow, steps), written(models.flow, 1), written(models.flow_map, 1)
     held = {
         f"flow, {steps} steps, over {UNIGRAM}": (several, _unigram(task, batch, seed)),
-        f"flow, {steps} steps, over {FACTORISED}": (several, _factorised(masked, task, batch, seed)),
+        f"flow, {steps} steps, over {FACTORISED}": (several, _factorised(models.masked, task, batch, seed)),
         "flow map, 1 step, over flow, 1 step": (mapped, one),
     }
     rows = [

@@ -1,4 +1,4 @@
-"""Claims about FLUID's strides: are elastic ones worth it, and do they follow how open the text is?"""
+"""Claims about FLUID's strides: are elastic ones worth it, and are they longer where the text is predictable?"""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def horizons(
 ) -> Result:
     """Fixed strides and elastic ones, verified and not: tokens a forward pass, drafts rejected, accuracy.
 
-    All of verified strides' text is the same (that of greedy autoregression), so their accuracy is, and what differs is
-    what it cost. Of unverified ones, accuracy tells what the drafts are worth by themselves.
+    Verified strides all write the text of greedy autoregression, so they are equally accurate and differ in cost alone.
+    The accuracy of unverified ones says what the drafts are worth by themselves.
     """
-    _refuse_strangers(model)
-    asked = list(rules) if rules is not None else strides_to_try(model)
+    _refuse_without_strides(model)
+    tried = list(rules) if rules is not None else strides_to_try(model)
     batch = task.examples(model, n, seed=seed, split=split, fewer=True)
     parts = []
-    for rule in asked:
+    for rule in tried:
         written, right = answers(model, task, batch, rule, seed=seed)
         named = {"model": model.name, "task": batch.task, "stride": str(rule.length)}
         parts.append(_of_strides(written, right, seed).assign(**named, verified="yes" if rule.verify else "no"))
@@ -94,15 +94,15 @@ def _of_strides(written: Written, right: NDArray, seed: int) -> pd.DataFrame:
 def foresight(
     model: Model, prompts: Tensor, length: int, *, rules: Iterable[Strides] | None = None, seed: int = 0
 ) -> Result:
-    """How long strides are where the text is open or foregone, as the model itself sees it.
+    """How long strides are where the next tokens are open, and where they are predictable, as the model sees it.
 
     With verification the text is that of greedy autoregression, and one causal pass over it gives the true entropy of
-    every token. A stride that began at some place had before it a stretch of up to 16 tokens of some mean entropy.
-    Strides that the end of the text cut short are left out: how far they would have gone is not known. The rows are
-    strides binned by that entropy; `rho` in `about` is Spearman's, with an interval over examples.
+    every token. Each stride is put beside the mean entropy of the (up to 16) tokens that followed its start. Strides
+    that the end of the text cut short are left out, since how far they would have gone is not known. The rows are
+    strides binned by that entropy; `rho` in `about` is Spearman's correlation, with an interval over examples.
     """
-    _refuse_strangers(model)
-    tables, told = [], {}
+    _refuse_without_strides(model)
+    tables, correlations = [], {}
     for rule in rules if rules is not None else _foreseeing(model):
         if not rule.verify:
             raise ProbeError(
@@ -115,19 +115,19 @@ def foresight(
         strides = _whole(written, rule, prompts.shape[1] + length)
         ahead = _entropy_ahead(model, written.tokens)
         strides = strides.assign(entropy=ahead[strides["example"], strides["start"]])
-        table, told[str(rule.length)] = _binned(strides, len(prompts), seed)
+        table, correlations[str(rule.length)] = _binned(strides, len(prompts), seed)
         tables.append(table.assign(stride=str(rule.length)))
     table = pd.concat(tables, ignore_index=True).assign(model=model.name, unit="tokens")
     return Result(
         "claim_foresight",
         table,
         "How far strides go against how open the text is",
-        "Strides in bins of the mean true entropy of the 16 tokens before them (fewer at the end): longer strides on "
-        "the left, where the text is foregone, mean that entropy is foreseen. Bands: 95% bootstrap over examples.",
+        "Strides in bins of the mean true entropy of the 16 tokens before them (fewer at the end). Longer strides on "
+        "the left, where the text is predictable, mean that the model foresees it. Bands: 95% bootstrap over examples.",
         "profile",
         {
             "axes": {"x": "entropy", "colour": "stride", "x_title": "true entropy (nats)", "y_title": "drafts kept"},
-            "rho": told,
+            "rho": correlations,
             "seed": seed,
         },
     )
@@ -198,7 +198,7 @@ def _rank_correlation(strides: pd.DataFrame, n: int, seed: int) -> dict[str, flo
     return {"estimate": float(found.estimate), "low": float(found.low), "high": float(found.high), "n": len(strides)}
 
 
-def _refuse_strangers(model: Model) -> None:
+def _refuse_without_strides(model: Model) -> None:
     if not isinstance(rule_for(model), Strides):
         raise ProbeError(
             f"model {model.name!r}",

@@ -1,7 +1,7 @@
 """The claims that `twinprobe claims` asks of the shipped twins, each with the models and curves it needs.
 
-A claim is asked when all it names are there, and said to be not asked when they are not: a zoo without flows has
-nothing to say of flows. Models come from the zoo that is handed in; nothing here loads one.
+A claim is tried when all the models it names are there. When some are not, it is listed as not tried: a zoo without
+flows has nothing to say of flows. Models come from the zoo that is handed in; nothing here loads one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from analyses.replications.adaptation import samplers, survival
 from analyses.replications.distillation_cost import distillation
-from analyses.replications.flows import STEPS, beyond, few_steps
+from analyses.replications.flows import STEPS, FlowModels, beyond, few_steps
 from analyses.replications.fluid_horizons import foresight, horizons
 from analyses.replications.text_frontier import beyond_text, frontier
 from analyses.replications.training_curves import adaptation, examined
@@ -31,7 +31,7 @@ MANY = (1, 2, 4, 8, 32)  # steps of flows that nothing was distilled into
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed, in one sentence; the models and curves that it is asked of, and how."""
+    """What is claimed, in one sentence; the models and training curves that it is tried on, and how."""
 
     name: str
     says: str
@@ -67,8 +67,8 @@ def _foresight(zoo: Zoo, n: int) -> Iterator[Result]:
 def _samplers(zoo: Zoo, n: int) -> Iterator[Result]:
     models = zoo.models("ar", "masked", "block", "fluid")
     far = task("paths", graph="star", distance=3)  # where an AR model is at a loss: one has to come back from the goal
-    for asked in (task("countdown"), task("sudoku"), task("paths"), far):
-        yield samplers(models, asked, n)
+    for chosen in (task("countdown"), task("sudoku"), task("paths"), far):
+        yield samplers(models, chosen, n)
 
 
 def _few_steps(*names: str, reference: str) -> Callable[[Zoo, int], Iterator[Result]]:
@@ -80,10 +80,11 @@ def _few_steps(*names: str, reference: str) -> Callable[[Zoo, int], Iterator[Res
 
 
 def _beyond(zoo: Zoo, n: int) -> Iterator[Result]:
+    flows = FlowModels(zoo.model("flow"), zoo.model("flow-map"), zoo.model("masked"))
     for name in TASKS:
-        yield beyond(zoo.model("flow"), zoo.model("flow-map"), zoo.model("masked"), task(name), n)
+        yield beyond(flows, task(name), n)
     _, masked, flow, flow_map = zoo.models(*WRITERS).values()
-    yield beyond_text(flow, flow_map, masked, zoo.held_out(JUDGE, n))
+    yield beyond_text(FlowModels(flow, flow_map, masked), zoo.held_out(JUDGE, n))
 
 
 def _written(zoo: Zoo, n: int, names: tuple[str, ...], reference: str | None, steps: tuple[int, ...]) -> Result:

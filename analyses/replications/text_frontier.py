@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analyses import statistics
-from analyses.replications.flows import FACTORISED, STEPS, UNIGRAM
+from analyses.replications.flows import FACTORISED, STEPS, UNIGRAM, FlowModels
 from analyses.replications.written_answers import (
     ROWS,
     Rule,
@@ -95,9 +95,7 @@ def frontier(
 
 
 def beyond_text(
-    flow: Model,
-    flow_map: Model,
-    masked: Model,
+    models: FlowModels,
     texts: Tensor,
     *,
     steps: int = STEPS[-1],
@@ -111,7 +109,12 @@ def beyond_text(
         tokens = write(model, texts[:, :given], texts.shape[1] - given, _drawing(model, count), seed=seed).tokens
         return _Off(tokens[:, given:], texts[:, given:])
 
-    several, one, mapped, factorised = off(flow, steps), off(flow, 1), off(flow_map, 1), off(masked, 1)
+    several, one, mapped, factorised = (
+        off(models.flow, steps),
+        off(models.flow, 1),
+        off(models.flow_map, 1),
+        off(models.masked, 1),
+    )
     unigram = _Off(_shuffled(texts, given, seed)[:, given:], texts[:, given:])
     held = {
         f"flow, {steps} steps, over {UNIGRAM}": (several, unigram),
@@ -195,9 +198,9 @@ def _scored(judge: Model, tokens: Tensor, given: int) -> dict[str, Any]:
 @torch.no_grad()
 def _nll(judge: Model, tokens: Tensor, given: int) -> NDArray:
     """The mean NLL (n) of the tokens behind the first `given`."""
-    asked, found = as_autoregression(judge), []
+    model, found = as_autoregression(judge), []
     for part in tokens.split(ROWS):
-        logits = asked.logits(part)[:, given - 1 : -1].float()
+        logits = model.logits(part)[:, given - 1 : -1].float()
         if judge.mask_id is not None:
             logits[..., judge.mask_id] = -torch.inf
         truth = part[:, given:].to(logits.device)

@@ -1,10 +1,10 @@
 """Claims that training curves answer: what adaptation saves, and what differently taught models had learnt by then.
 
 The claim about cost is that an adapted model reaches a loss in far fewer steps than one trained from nothing. Two
-curves of one paradigm, on the same lessons, are read at the same losses: how many steps did each take? A curve is one
-run, so what an interval can say is how sure the crossing is, given the scatter of the loss around its running mean;
-seeds are not in it. What adaptation was started from is not free either: with the AR model's own curve given, its steps
-are counted in a second ratio.
+curves of one paradigm, on the same training batches, are read at the same losses: how many steps did each take? A curve
+is one run, so what an interval can say is how sure the crossing is, given the scatter of the loss around its running
+mean; seeds are not in it. What adaptation was started from is not free either: with the AR model's own curve given, its
+steps are counted in a second ratio.
 """
 
 from __future__ import annotations

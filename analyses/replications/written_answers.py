@@ -77,8 +77,8 @@ def answers(model: Model, task: Task, batch: Batch, rule: Rule = None, *, seed: 
     return written, task.check(batch, written.tokens.gather(1, completion)).numpy()
 
 
-def told(task: Task) -> str:
-    """A task by its name, and by the knobs that are not as they come."""
+def task_label(task: Task) -> str:
+    """A task by its name, and by those of its knobs that are not at their defaults."""
     known = fields(task)  # type: ignore[arg-type]  # every task is a dataclass
     turned = [field for field in known if getattr(task, field.name) != field.default]
     knobs = ", ".join(f"{field.name} {getattr(task, field.name)}" for field in turned)
@@ -112,7 +112,7 @@ def sums_per(table: pd.DataFrame, n: int, columns: Sequence[str]) -> dict[str, N
 
 
 def as_autoregression(model: Model) -> Model:
-    """The same weights, asked as an autoregressive model."""
+    """The same weights as an autoregressive model: causal attention, each slot answers for the next token."""
     return Model(model.backbone, Autoregressive(mask_id=model.mask_id), name=f"{model.name} as autoregression")
 
 

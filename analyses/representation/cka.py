@@ -47,16 +47,20 @@ def cka(
     reading: str | Reading = "prefix",
     traces: Mapping[str, xarray.Dataset] | None = None,
     drop_outliers: bool = False,
-    minibatches: int = MINIBATCHES,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Result:
-    """CKA of every layer of the AR model with every layer of each other model; clean and masked slots apart."""
+    """CKA of every layer of the AR model with every layer of each other model; clean and masked slots apart.
+
+    traces          by role, if they were recorded before (`traces_of`)
+    drop_outliers   without the dimensions that are outliers in either model
+    resamples       of examples, for the intervals
+    """
     parts = []
     for first, role, both in in_pairs(traces_of(models, batch, reading, traces)):
         both = without_outliers(both) if drop_outliers else both
         for group in both.groups:
-            found = similarity(both.of(group), minibatches, resamples, seed)
+            found = similarity(both.of(group), MINIBATCHES, resamples, seed)
             parts.append(found.assign(role=role, beside=first, tokens=group, task=batch.task))
     table = pd.concat(parts, ignore_index=True)
     table.insert(0, "panel", table["role"] + " beside " + table["beside"] + ", " + table["tokens"])

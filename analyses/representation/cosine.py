@@ -54,8 +54,8 @@ def cosine(
         "cosine",
         table,
         f"Cosine with the AR model's states, {batch.task}",
-        "1 is the same direction. The dotted line is the cosine of tokens that do not belong together: only what "
-        "stands above it speaks of the token. The line of AR-CPT is what further training alone changes.",
+        "1 is the same direction. The dotted line is the cosine of tokens that do not belong together: only what is "
+        "above it says that a token is represented alike. The line of AR-CPT is what further training alone changes.",
         "profile",
         {"axes": axes, "reading": str(reading), "times": times, "seed": seed},
     )

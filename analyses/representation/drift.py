@@ -1,7 +1,7 @@
 """Weight drift: ‖ΔW‖/‖W‖ of every module, from the AR model to each model that was made from it.
 
-It is exact, so it has no interval; what it is held against is the drift of AR-CPT, which is what as much further
-training does without any change of objective.
+It is exact, so it has no interval. It is held against the drift of AR-CPT: what as much further training does without
+a change of objective.
 """
 
 from __future__ import annotations

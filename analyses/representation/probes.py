@@ -4,7 +4,7 @@ A linear classifier on a few hundred states of a few hundred dimensions finds so
 beside every probe. A *control task* (Hewitt and Liang) gives every kind of input a random label of its own and asks
 the same probe to learn those: what it learns of them it memorised, and the accuracy above that is *selectivity*. And
 across the steps of a decoding run, how many masks are left is itself readable from the residual stream and goes with
-almost anything that develops over a run; so there a probe is held against one that is told *the mask count alone*.
+almost anything that develops over a run; so there a probe is held against one that is given *the mask count alone*.
 
 Every accuracy is out of sample: folds keep all questions of one example together.
 """
@@ -48,8 +48,8 @@ def probes(
 ) -> Result:
     """The accuracy of a linear probe for `labels` (one an example; the target unless given) after each layer.
 
-    kinds   what the control task gives labels to (one an example): what the question is made of, the tokens in which
-            it differs from its corrupt twin, unless given
+    kinds   what the control task gives labels to, one an example. Unless given: the tokens in which the prompt differs
+            from its corrupt version
     """
     states = states_of(models, batch, SITES, reading, states)
     chosen = np.asarray(batch.target.tolist() if labels is None else list(labels))

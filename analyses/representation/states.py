@@ -1,10 +1,10 @@
 """Two models' states of the same tokens, put beside each other.
 
-Which slot of one model belongs to which of the other is a question of what stands there. Where both models shift, the
-same input token stands at the same slot, hidden or not: align by index. A model that does not shift holds the mask it
-will answer for at i, where its AR twin, at i - 1, holds the token before: those two answer the same question and are
-put together, as `masked`; what the model holds at i - 1 meanwhile is reported apart, as `before a mask`. Clean slots
-are aligned by index always.
+Which slot of one model belongs to which slot of the other depends on what stands there. Where both models shift, the
+same input token stands at the same slot, hidden or not: align by index. A model without shift answers for the token at
+i from the mask at i; its AR twin answers for it from the token at i - 1. Those two slots answer the same question and
+are put together, as `masked`. What the model without shift holds at i - 1 is reported apart, as `before a mask`. Clean
+slots are always aligned by index.
 """
 
 from __future__ import annotations
@@ -112,5 +112,5 @@ def _refuse_other_texts(a: NDArray, b: NDArray, hidden_a: NDArray, hidden_b: NDA
         "two traces to be compared",
         expected="the same visible tokens in both",
         found=f"{len(a)} and {len(b)} texts" + (" that differ" if len(a) == len(b) else ""),
-        remedy="Record both from one batch.",
+        remedy="Record both from one batch, by a reading that shows each example once: prefix or one_mask.",
     )

@@ -7,14 +7,14 @@
     statistics.recentred(make, scores)                      # any statistic of magnitudes, noise taken out
     statistics.sign_flip(differences)                       # exact under exchange of two models, cell by cell
     statistics.adjusted(p)                                  # Benjamini-Hochberg
-    statistics.equivalence(differences, margin)             # two one-sided tests, where "unchanged" is claimed
+    statistics.equivalence(differences, margin)             # two one-sided tests: is it unchanged, within a margin?
 
 An estimate is an `Estimate`: arrays of one shape with the interval, the p-value against 0, and n.
 """
 
 from __future__ import annotations
 
-from analyses.statistics.bootstrap import KINDS, bootstrap, mean, ratio
+from analyses.statistics.bootstrap import KINDS, bootstrap, bootstrap_of, mean, ratio
 from analyses.statistics.combination import combination
 from analyses.statistics.effects import Equivalence, cliffs_delta, equivalence, hedges_g, paired_d
 from analyses.statistics.estimate import Estimate, Statistic
@@ -31,6 +31,7 @@ __all__ = [
     "Statistic",
     "adjusted",
     "bootstrap",
+    "bootstrap_of",
     "cliffs_delta",
     "combination",
     "crossed",

@@ -21,8 +21,6 @@ a 95% interval that leaves the null out are one statement.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
@@ -45,37 +43,79 @@ def bootstrap(
     level: float = 0.95,
     null: float = 0.0,
     seed: int = 0,
-    weights: NDArray | None = None,
 ) -> Estimate:
-    """A statistic of n examples with its interval. `weights`: resamples of another design (`nested`, `crossed`).
+    """A statistic of n examples with its interval.
 
-    With a design of one's own there is no example to leave out, so the interval is corrected for bias, not for skew.
+    count   resamples
+    kind    "bca", "percentile" or "basic", see above
+    level   of the interval, 0.95 for 95%
+    null    what p is tested against
+    seed    of the draws
     """
     _refuse(kind, n)
-    plain = weights is None
-    weights = resamples(n, count, seed=seed) if weights is None else weights
+    weights = resamples(n, count, seed=seed)
+    skew = _acceleration(np.asarray(statistic(without_each(n)))) if kind == "bca" else None
+    return _estimated(statistic, n, weights, skew, kind, level, null)
+
+
+def bootstrap_of(
+    statistic: Statistic,
+    n: int,
+    weights: NDArray,
+    *,
+    kind: str = "bca",
+    level: float = 0.95,
+    null: float = 0.0,
+) -> Estimate:
+    """The same over `weights` that were drawn by another design (`nested`, `crossed`).
+
+    There is then no single example to leave out, so the interval is corrected for bias, not for skew.
+    """
+    _refuse(kind, n)
+    return _estimated(statistic, n, weights, None, kind, level, null)
+
+
+def _estimated(
+    statistic: Statistic, n: int, weights: NDArray, skew: NDArray | None, kind: str, level: float, null: float
+) -> Estimate:
     estimate = np.asarray(statistic(uniform(*weights.shape[1:])))[0]
     pieces = [np.asarray(statistic(weights[at : at + _AT_ONCE])) for at in range(0, len(weights), _AT_ONCE)]
     draws = np.concatenate(pieces)
-    skew = _acceleration(np.asarray(statistic(without_each(n)))) if plain and kind == "bca" else np.zeros_like(estimate)
+    skew = np.zeros_like(estimate) if skew is None else skew
     low, high, p, error = _intervals(draws, estimate, skew, kind, level, null)
     return Estimate(estimate, low, high, n, p, error, draws, kind, level)
 
 
-def mean(values: ArrayLike, **how: Any) -> Estimate:
-    """The means over examples of values (n × …), each cell with its interval."""
+def mean(
+    values: ArrayLike,
+    *,
+    count: int = RESAMPLES,
+    kind: str = "bca",
+    level: float = 0.95,
+    null: float = 0.0,
+    seed: int = 0,
+) -> Estimate:
+    """The means over examples of values (n × …), each cell with its interval. Options as for `bootstrap`."""
     values = np.asarray(values, dtype=np.float64)
     flat = values.reshape(len(values), -1)
-    return bootstrap(lambda weights: (weights @ flat).reshape(len(weights), *values.shape[1:]), len(values), **how)
+
+    def means(weights: NDArray) -> NDArray:
+        return (weights @ flat).reshape(len(weights), *values.shape[1:])
+
+    return bootstrap(means, len(values), count=count, kind=kind, level=level, null=null, seed=seed)
 
 
-def ratio(over: ArrayLike, under: ArrayLike, **how: Any) -> Estimate:
-    """The ratio of two means over the same examples, whose errors go together."""
+def ratio(
+    over: ArrayLike, under: ArrayLike, *, count: int = RESAMPLES, kind: str = "bca", null: float = 0.0, seed: int = 0
+) -> Estimate:
+    """The ratio of two means over the same examples, whose errors go together. Options as for `bootstrap`."""
     top, bottom = (np.asarray(values, dtype=np.float64) for values in (over, under))
     tops, bottoms = (values.reshape(len(values), -1) for values in (top, bottom))
-    return bootstrap(
-        lambda weights: ((weights @ tops) / (weights @ bottoms)).reshape(len(weights), *top.shape[1:]), len(top), **how
-    )
+
+    def ratios(weights: NDArray) -> NDArray:
+        return ((weights @ tops) / (weights @ bottoms)).reshape(len(weights), *top.shape[1:])
+
+    return bootstrap(ratios, len(top), count=count, kind=kind, null=null, seed=seed)
 
 
 def _intervals(

@@ -13,7 +13,7 @@ from analyses.statistics.per_example import PerExample
 DIFFERENCE = " − "
 
 
-def compared(made: Mapping[str, PerExample], names: Mapping[str, str], task: str, **labels: Any) -> pd.DataFrame:
+def compared(made: Mapping[str, PerExample], names: Mapping[str, str], task: str, **labels: str) -> pd.DataFrame:
     """Rows of each role, then rows `role − ar`."""
     parts = [of.table(model=names[role], role=role, task=task, **labels) for role, of in made.items()]
     base = made.get("ar")

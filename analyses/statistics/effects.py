@@ -1,6 +1,6 @@
 """How big a difference is, and whether it is small enough to be called none.
 
-A test that does not reject says nothing about "unchanged": with few examples it never rejects. Where a claim is that
+A test that does not reject does not show that nothing changed: with few examples it never rejects. To show that
 something is kept, two one-sided tests ask whether the difference lies within a margin named beforehand (`equivalence`).
 """
 
@@ -40,7 +40,7 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> NDArray:
 
 @dataclass(frozen=True, eq=False)
 class Equivalence:
-    """The answer of two one-sided tests: p is the larger of the two, and equivalence is claimed where it is small."""
+    """The outcome of two one-sided tests: p is the larger of the two; where it is small, the two are equivalent."""
 
     margin: float
     p: NDArray

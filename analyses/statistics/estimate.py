@@ -1,4 +1,4 @@
-"""An estimate: figures of one shape, each with its interval, its standard error and its p against the null."""
+"""An estimate: numbers of one shape, each with its interval, its standard error and its p-value against the null."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class PerExample:
     def __len__(self) -> int:
         return len(self.values)
 
-    def table(self, *, p: bool = False, resamples: int = statistics.RESAMPLES, **labels: Any) -> pd.DataFrame:
+    def table(self, *, p: bool = False, resamples: int = statistics.RESAMPLES, **labels: str) -> pd.DataFrame:
         """A row a cell: `labels`, the cell's own, then estimate, low, high and n (and p, of a mean of 0)."""
         index = pd.MultiIndex.from_product(list(self.axes.values()), names=list(self.axes)).to_frame(index=False)
         flat = self.values.reshape(len(self), -1)

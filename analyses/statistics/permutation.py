@@ -1,4 +1,4 @@
-"""Tests by exchange, and their correction for many: what would differ if it did not matter which model is which?
+"""Tests by exchange, and the correction for many of them: how large would a difference be if labels meant nothing?
 
 Two models that answered the same examples are exchangeable, example by example, if nothing changed between them; so the
 signs of their differences may be flipped at will (`sign_flip`: exact, and a matrix product for a whole table). Other
@@ -19,7 +19,7 @@ _AT_ONCE = 2_500
 
 
 def sign_flip(differences: ArrayLike, *, count: int = RESAMPLES, seed: int = 0) -> NDArray:
-    """The two-sided p of each mean of differences (n × …), were their signs of no matter; the seen one counts too."""
+    """The two-sided p of each mean of differences (n × …) if their signs were arbitrary; it counts itself."""
     values = np.asarray(differences, dtype=np.float64)
     flat = values.reshape(len(values), -1)
     seen = np.abs(flat.sum(0)) * (1 - 1e-12)  # ties are as extreme, whatever the order of summation

@@ -1,4 +1,4 @@
-"""The bootstrap of statistics of magnitudes: of scores moved to where, without noise, they seem to be.
+"""The bootstrap of magnitudes: of scores moved to where they seem to be without noise.
 
 A bootstrap asks: were the data the truth, how would the estimate scatter? For means that is the right question. For
 magnitudes it is not, since in the data no component is 0: those that do nothing show noise, which the bootstrap takes

@@ -211,6 +211,13 @@ def read_result(path: Path) -> Saved:
     )
 
 
+def left_out(figure: dict[str, Any]) -> str:
+    """What a saved figure does not show of its table, in one sentence (see `analyses.plots.left_out`), or nothing."""
+    meta = (figure.get("layout") or {}).get("meta")
+    parts = meta.get("left_out") if isinstance(meta, dict) else None
+    return f"Not drawn, but in the table: {'; '.join(map(str, parts))}." if isinstance(parts, list) and parts else ""
+
+
 def read_json(path: Path) -> dict[str, Any]:
     try:
         read = json.loads(path.read_text("utf-8"))

@@ -108,6 +108,18 @@ def test_mistakes_are_named(tmp_path):
         Result.open(tmp_path / "plain.parquet")
 
 
+def test_a_notebook_shows_the_words_and_the_first_rows_and_no_markup_of_theirs():
+    table = TABLE.assign(model="<script>")
+    shown = Result("name", table, "A <b>title</b>", "<i>How</i> to read it.", "profile", {})._repr_html_()
+    assert "&lt;b&gt;title" in shown
+    assert "&lt;i&gt;How" in shown
+    assert shown.count("&lt;script&gt;") == 8
+    assert "<script>" not in shown
+    assert "more rows" not in shown
+    longer = Result("name", pd.concat([table] * 3), "Title", "", "profile", {})._repr_html_()
+    assert "16 more rows" in longer
+
+
 def test_a_file_whose_caption_has_its_older_name_opens(tmp_path):
     path = result_of("profile", x="layer", colour="model", facet="task").save(tmp_path)
     table = pq.read_table(path)

@@ -13,7 +13,7 @@ import torch
 import transformers
 from frame import alone, arguments, held_while, main, seconds, show
 
-from analyses import attention
+from analyses.attention.heads import measured
 from analyses.depth.layer_skipping import effect
 from probe.models.model import Model
 from probe.paradigms import Masked
@@ -51,7 +51,7 @@ def peak_of(layers: int, length: int, measure: str, device: str) -> dict[str, fl
     model = Model(transformers.AutoModelForCausalLM.from_config(config).to(device), Masked(mask_id=0), name="random")
     work = {
         "forward pass": lambda tokens: model.run_trunk(model.canvas(tokens), eager=True),
-        "attention heads": lambda tokens: attention.measured(model, model.canvas(tokens)),
+        "attention heads": lambda tokens: measured(model, model.canvas(tokens)),
         "skip effects": lambda tokens: effect(model, model.canvas(tokens), torch.full((1, 1), 8)),
     }[measure]
     with torch.no_grad():

@@ -37,7 +37,7 @@ from probe.jobs.report.inline_figures import (
 from probe.jobs.report.markdown import code, escaped
 from probe.jobs.report.provenance import provenance
 from probe.jobs.report.significance import counted
-from probe.jobs.run_folder import RunFolder, open_run
+from probe.jobs.run_folder import RunFolder, left_out, open_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,10 +49,11 @@ MARKS = {"above": "▲", "below": "▼", "within": "○", "same": "=", "mixed": 
 
 @dataclass(frozen=True)
 class InlineFigure:
-    """A figure as the page carries it, and the height that is kept free for it."""
+    """A figure as the page carries it, the height that is kept free for it, and what it does not show of its table."""
 
     data: str
     height: int
+    left_out: str
 
 
 def write_report(run: RunFolder | str | Path) -> Path:
@@ -133,7 +134,7 @@ def _inline_figures(report: Contents) -> tuple[dict[str, InlineFigure], str, set
     """The packed figures by anchor, the template they share, and the anchors of those that there was no room for."""
     figures: dict[str, InlineFigure] = {}
     shared: dict[str, Any] = {}
-    left_out: set[str] = set()
+    too_large: set[str] = set()
     room = LARGEST - len(packed_plotly()) - ROOM_FOR_WORDS * len(list(report.blocks))
     for block in report.blocks:
         stored = _figure(report.run, block)
@@ -143,13 +144,14 @@ def _inline_figures(report: Contents) -> tuple[dict[str, InlineFigure], str, set
         shared = shared or template or {}
         if template and template != shared:
             figure["layout"]["template"] = template
-        inline = InlineFigure(packed(json.dumps(figure)), int(formatting.as_float(figure["layout"].get("height", 420))))
+        height = int(formatting.as_float(figure["layout"].get("height", 420)))
+        inline = InlineFigure(packed(json.dumps(figure)), height, left_out(figure))
         room -= len(inline.data)
         if room < 0:
-            left_out.add(block.anchor)
+            too_large.add(block.anchor)
         else:
             figures[block.anchor] = inline
-    return figures, packed(json.dumps(shared)), left_out
+    return figures, packed(json.dumps(shared)), too_large
 
 
 def _figure(run: RunFolder, block: Block) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import torch
 
 import probe
 from analyses import attention
-from analyses.attention.heads import COLUMNS
+from analyses.attention.heads import COLUMNS, measured, scored
 from analyses.result import Result
 from probe.paradigms import Autoregressive, Masked
 from tests.analyses.planted import permuted_heads
@@ -83,17 +83,17 @@ def test_padding_changes_nothing(variant, side):
     padding = torch.zeros_like(row, dtype=torch.bool)
     padding[:, :3] = side == "left"
     padding[:, 9:] |= side == "right"
-    bare = attention.measured(model, model.canvas(tokens))
-    padded = attention.measured(model, model.canvas(row, padding=padding))
+    bare = measured(model, model.canvas(tokens))
+    padded = measured(model, model.canvas(row, padding=padding))
     torch.testing.assert_close(padded, bare, equal_nan=True, atol=1e-5, rtol=1e-4)
 
 
 def test_batches_and_what_stands_beside_a_text_change_nothing(monkeypatch):
     model = model_of("llama-gqa")
     tokens = tokens_of(9, 8)
-    together = attention.measured(model, model.canvas(tokens))
+    together = measured(model, model.canvas(tokens))
     monkeypatch.setattr(import_module("analyses.attention.heads"), "SLOTS_AT_ONCE", 16)
-    torch.testing.assert_close(attention.measured(model, model.canvas(tokens)), together, equal_nan=True)
+    torch.testing.assert_close(measured(model, model.canvas(tokens)), together, equal_nan=True)
 
 
 def test_permuting_heads_permutes_rows():
@@ -150,7 +150,7 @@ def test_watching_sees_every_pass_that_others_make():
     with attention.watched(model) as seen:
         trace = probe.record(model, batch, "resid_post", reading="prefix")
     canvas = probe.readings.named("prefix").canvas(model, batch)
-    torch.testing.assert_close(attention.scored(seen), attention.measured(model, canvas), equal_nan=True)
+    torch.testing.assert_close(scored(seen), measured(model, canvas), equal_nan=True)
     unwatched = probe.record(model, batch, "resid_post", reading="prefix")
     assert abs(trace.resid_post - unwatched.resid_post).max() < 1e-4
     assert model.attention_override is None

@@ -214,3 +214,9 @@ def test_a_model_that_cannot_see_the_right_context_is_not_asked_for_it():
     assert found.missing["lookahead"] == "it sees nothing to its right"
     seeing = gather([lookahead(AR, DIFFUSION)], NAMES).evidence["lookahead"]
     assert seeing.low > 0
+
+
+def test_where_nothing_stands_right_of_the_answer_there_is_no_right_context_to_ask_about():
+    same = tables.lookahead(DIFFUSION, DIFFUSION)
+    assert list(same.table["measure"]) == ["FLI"]
+    assert "Does not apply here" in same.caption

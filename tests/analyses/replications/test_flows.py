@@ -79,7 +79,7 @@ def test_without_a_discrete_twin_there_is_no_factorised_baseline_and_a_reference
 
 def test_how_far_beyond_independent_tokens_is_what_the_answers_say(models, tmp_path):
     masked, flow = models["masked"], models["flow"]
-    result = replications.beyond(flow, masked, masked, TASK, 80, steps=2, seed=3)
+    result = replications.beyond(replications.FlowModels(flow, masked, masked), TASK, 80, steps=2, seed=3)
     several, one, mapped = by_hand(flow, Flowing(2)), by_hand(flow, Flowing(1)), by_hand(masked, Sampler(steps=1))
     drawn = by_hand(masked, Sampler(steps=1, temperature=1.0))
     table = result.table.set_index("model")
@@ -165,7 +165,7 @@ def test_how_far_beyond_independent_tokens_on_text_is_the_difference_of_how_far_
     flow, flow_map = (model_of("llama-gqa", Flow(mask_id=MASK), seed=seed) for seed in (1, 2))
     masked = model_of("llama-gqa", Masked(mask_id=MASK), seed=3)
     texts = tokens_of(40, 12)
-    result = replications.beyond_text(flow, flow_map, masked, texts, steps=2, given=3, seed=4)
+    result = replications.beyond_text(replications.FlowModels(flow, flow_map, masked), texts, steps=2, given=3, seed=4)
     rows = result.table.set_index("model")
     run = probe.decode(flow, texts[:, :3], 9, steps=2, seed=4)
     off = _Off(run.tokens[:, 3:], texts[:, 3:]).estimate
@@ -191,7 +191,7 @@ def test_how_far_beyond_independent_tokens_on_text_is_the_difference_of_how_far_
 # Cost
 
 
-def test_the_cost_of_a_training_batch_is_told_in_training_batches_of_the_flow_which_stays_as_it_was(tmp_path):
+def test_the_cost_of_a_step_is_a_multiple_of_the_flows_which_stays_as_it_was(tmp_path):
     flow = Model(backbone_of("llama"), Flow(mask_id=MASK), name="flow")
     before = {name: value.clone() for name, value in flow.backbone.state_dict().items()}
     result = replications.distillation(flow, tokens_of(4, 6), repeats=3)

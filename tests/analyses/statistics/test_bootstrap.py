@@ -82,7 +82,7 @@ def test_seeds_are_drawn_before_examples():
     """Where seeds differ and examples do not, only the number of seeds can narrow the interval."""
     rows = np.repeat([0.0, 1.0, 2.0, 3.0], 50)
     groups = np.repeat(np.arange(4), 50)
-    found = statistics.bootstrap(lambda w: w @ rows, len(rows), weights=statistics.nested(groups), kind="percentile")
+    found = statistics.bootstrap_of(lambda w: w @ rows, len(rows), statistics.nested(groups), kind="percentile")
     assert found.error == pytest.approx(np.std([0, 1, 2, 3]) / 2, rel=0.05)
     assert statistics.mean(rows).error < found.error / 3
 
@@ -91,7 +91,7 @@ def test_crossed_seeds_share_their_examples():
     values = np.add.outer(np.zeros(3), VALUES)  # seeds × examples: seeds agree
     weights = statistics.crossed(3, len(VALUES))
     np.testing.assert_allclose(weights.sum((1, 2)), 1)
-    found = statistics.bootstrap(lambda w: (w * values).sum((1, 2)), len(VALUES), weights=weights)
+    found = statistics.bootstrap_of(lambda w: (w * values).sum((1, 2)), len(VALUES), weights)
     assert found.error == pytest.approx(statistics.mean(VALUES).error, rel=0.05)
 
 
