@@ -6,7 +6,7 @@ With h what enters a layer, a what its attention writes and m what its MLP write
     cos(a, h)   cos(m, h+a)   cos(a+m, h)    the directions: above 0 a layer amplifies what it finds, below 0 it erases
 
 A layer that adds little, or only along what is there, could be left out with little harm. Such a profile is cheap, but
-it does not show what the layer causes: for that, leave it out (`analyses.depth.effects`).
+it does not show what the layer causes: for that, leave it out (`analyses.depth.skip_effects`).
 """
 
 from __future__ import annotations

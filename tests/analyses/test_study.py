@@ -27,9 +27,10 @@ def test_what_is_recorded_is_a_labelled_array(study):
     assert {"example", "layer", "position"} <= set(trace["resid_post"].dims)
 
 
+FEW = analyses.circuits.EvaluationOptions(shares=(0.1, 0.5))
 RESULTS = {
     "compare": lambda pair, batch, ar, mdm: analyses.circuits.compare(ar, mdm, resamples=50),
-    "faithfulness": lambda pair, batch, ar, mdm: analyses.circuits.faithfulness(pair.ar, batch, ar, shares=(0.1, 0.5)),
+    "faithfulness": lambda pair, batch, ar, mdm: analyses.circuits.faithfulness(pair.ar, batch, ar, options=FEW),
     "importance": lambda pair, batch, ar, mdm: analyses.circuits.importance(ar, mdm, resamples=50),
     "front-loading": lambda pair, batch, ar, mdm: analyses.front_loading.index(ar, mdm),
     "profile": lambda pair, batch, ar, mdm: analyses.front_loading.profile(ar, mdm),
@@ -60,7 +61,7 @@ def test_a_table_of_heads_has_a_column_for_each_score(study):
     assert columns <= set(analyses.attention.heads(pair.ar, batch.clean, resamples=20).table)
 
 
-ROOMS = ("attention", "activations", "lens", "representation", "replications", "statistics", "calibration")
+ROOMS = [name for name in analyses.__all__ if name not in ("Result", "plots")]
 
 
 @pytest.mark.parametrize("room", ROOMS)

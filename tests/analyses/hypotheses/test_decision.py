@@ -217,6 +217,6 @@ def test_a_model_that_cannot_see_the_right_context_is_not_asked_for_it():
 
 
 def test_where_nothing_stands_right_of_the_answer_there_is_no_right_context_to_ask_about():
-    same = tables.lookahead(DIFFUSION, DIFFUSION)
+    same = lookahead(DIFFUSION, DIFFUSION)
     assert list(same.table["measure"]) == ["FLI"]
     assert "Does not apply here" in same.caption

@@ -23,7 +23,7 @@ OF_A_READING = {
     "component lens": lens.component_lens,
     "contributions": activations.contributions,
     "heads": lambda pair, batch, *, reading: attention.heads(pair, batch, reading=reading, resamples=20),
-    "skipping": depth.effects,
+    "skipping": depth.skip_effects,
 }
 BY_SLOT = {  # tokens of both twins beside each other: refused under a reading that shows an example several times
     "cka": lambda pair, batch, *, reading: representation.cka(pair, batch, reading=reading, resamples=20),
