@@ -188,6 +188,6 @@ def test_edges_start_early_and_reach_far_where_they_were_planted_so():
     assert depth[0] < 0.4 < 0.6 < depth[1]
     assert span[0] > span[1]
     assert (table["low"] <= table["estimate"]).all()
-    more = spans(early_one, k=10_000)  # than there are
+    more = front_loading.spans(early_one, k=10_000)  # than there are
     assert f"has {early_one.graph.n_edges:,}" in more.caption
-    assert more.table.equals(spans(early_one).table)
+    assert more.table.equals(front_loading.spans(early_one).table)
