@@ -179,7 +179,7 @@ def share_of_metric(generator: np.random.Generator, regime: str, differ: bool) -
 
 
 def at_the_margin(generator: np.random.Generator, regime: str, differ: bool) -> Found:
-    """Equivalence claimed of a difference that is just as large as the margin: its error of the first kind."""
+    """Equivalence found where the difference is just as large as the margin: its error of the first kind."""
     values = 0.3 + generator.normal(size=PROMPTS)
     return Found(bool(equivalence(values, 0.3).holds()), True)
 

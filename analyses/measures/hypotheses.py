@@ -1,4 +1,4 @@
-"""The verdict on a pair: what its results, taken together, say of each claim; and what only the verdict asks for."""
+"""The verdict on a pair: the answer of its results to each hypothesis; and the measures that only the verdict needs."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ MEASURES = [
     measure("causal_front_loading", "how early, by knock-outs", _causal_front_loading, "knockouts", roles=()),
     measure(
         "verdict",
-        "the claims: supported, contradicted or undecided, and what else explains it",
+        "the hypotheses: supported, contradicted or undecided, and what else explains it",
         _verdict,
         *EVIDENCE,
         axes=("pair", "reading", "seed"),

@@ -80,10 +80,10 @@ def _knockouts(given: Inputs) -> dict[str, Result]:
     from analyses.specialization import curves, interaction, sufficiency
     from probe.readings.by_role import roles
 
-    asked = roles(given.pair, given.reading)
+    models = roles(given.pair, given.reading)
     runs = {
         role: Knockouts.of(model, given.batch, reading=how, kind=given.knobs["kind"], rows=given.rows)
-        for role, (model, how) in asked.items()
+        for role, (model, how) in models.items()
     }
     scored = [(run, scores_of(given["circuit"][role])) for role, run in runs.items()]
     resampled = {"resamples": given.setting("resamples")}

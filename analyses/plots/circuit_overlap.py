@@ -161,11 +161,11 @@ def _cells(figure: Figure, part: pd.DataFrame, **at: Any) -> None:
     import plotly.graph_objects as go
 
     sure = (part["low"] > 0) | (part["high"] < 0)
-    told = part.assign(told=hover(part, ["node"]), mark=np.where(sure, "•", ""))
+    shown = part.assign(hover=hover(part, ["node"]), mark=np.where(sure, "•", ""))
     for kind in ("head", "mlp"):  # apart: cells of one heatmap must stand at equal distances
-        of_kind = told.loc[told["kind"] == kind, :]
+        of_kind = shown.loc[shown["kind"] == kind, :]
         square = {
-            name: of_kind.pivot(index="layer", columns="column", values=name) for name in ("estimate", "told", "mark")
+            name: of_kind.pivot(index="layer", columns="column", values=name) for name in ("estimate", "hover", "mark")
         }
         cells = go.Heatmap(
             x=square["estimate"].columns.to_numpy(float),
@@ -174,7 +174,7 @@ def _cells(figure: Figure, part: pd.DataFrame, **at: Any) -> None:
             dx=1,
             text=square["mark"].to_numpy(),
             texttemplate="%{text}",
-            customdata=square["told"].to_numpy(),
+            customdata=square["hover"].to_numpy(),
             hovertemplate="%{customdata}<extra></extra>",
             coloraxis="coloraxis",
         )
@@ -217,10 +217,10 @@ def _is_random(circuit: str) -> bool:
 def _areas(figure: Figure, of_model: pd.DataFrame, **at: Any) -> None:
     """CPR and CMD of a model's own circuit, where a table has them, in the corner of its panel."""
     rows = of_model.loc[of_model["measure"].isin(_AREAS) & ~of_model["circuit"].map(_is_random), :]
-    told = "<br>".join(f"{row['measure']} {row['estimate']:.2f}" for row in rows.to_dict("records"))
+    words = "<br>".join(f"{row['measure']} {row['estimate']:.2f}" for row in rows.to_dict("records"))
     where = {"x": 0.03, "y": 0.9, "xref": "x domain", "yref": "y domain", "xanchor": "left", "yanchor": "top"}
-    if told:
-        figure.add_annotation(text=told, showarrow=False, align="left", **where, **at)
+    if words:
+        figure.add_annotation(text=words, showarrow=False, align="left", **where, **at)
 
 
 def _curve(

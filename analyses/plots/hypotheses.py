@@ -1,6 +1,6 @@
-"""The verdict as a forest: one claim a line, right of the middle if it came out as claimed.
+"""The verdict as a forest: one hypothesis a line, right of the middle if it came out as stated.
 
-Claims are in units of their own (an overlap, an index, nats), so each line has its own scale: the middle is the
+Hypotheses are in units of their own (an overlap, an index, nats), so each line has its own scale: the middle is the
 threshold that was written down, and the line is as wide as what is drawn in it. The numbers stand at its end.
 """
 
@@ -35,7 +35,7 @@ _CONTROLS = {
     "seed": "square-open",
     "again": "star-triangle-up-open",
 }
-_TOLD = {"more training": "AR-CPT", "AR itself": "AR itself", "seed": "a second seed", "again": "a second twin"}
+_LEGEND = {"more training": "AR-CPT", "AR itself": "AR itself", "seed": "a second seed", "again": "a second twin"}
 _WIDEST = 1.15
 
 
@@ -51,15 +51,15 @@ def verdict(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         if len(mine := beside.loc[beside["control"].str.startswith(name), :]):
             placed = _placed(mine, scale[mine["line"]])
             marker = {"color": NULL, "symbol": symbol, "size": 7}
-            shown = {"name": _TOLD.get(name, name), "text": mine["told"], "legendgroup": symbol}
-            figure.add_trace(_points(placed, mine["line"] + 0.28, marker, **shown, showlegend=name in _TOLD))
+            shown = {"name": _LEGEND.get(name, name), "text": mine["words"], "legendgroup": symbol}
+            figure.add_trace(_points(placed, mine["line"] + 0.28, marker, **shown, showlegend=name in _LEGEND))
     for answer, (colour, symbol) in _ANSWERS.items():
         if len(mine := table.loc[table["answer"] == answer, :]):
             placed = _placed(mine, scale[mine["line"]])
             placed["x"] = placed["x"].fillna(0.0)
-            told = [_told(row) for row in mine.to_dict("records")]
+            words = [_words(row) for row in mine.to_dict("records")]
             figure.add_trace(
-                _points(placed, mine["line"], {"color": colour, "symbol": symbol, "size": 10}, answer, told)
+                _points(placed, mine["line"], {"color": colour, "symbol": symbol, "size": 10}, answer, words)
             )
     for row in table.to_dict("records"):
         right = {"x": 1.02, "xref": "paper", "xanchor": "left", "showarrow": False, "align": "left"}
@@ -77,7 +77,7 @@ def verdict(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         zeroline=False,
     )
     figure.update_xaxes(
-        range=[-_WIDEST, _WIDEST], tickvals=[-0.6, 0.6], ticktext=["← against<br>the claim", "as<br>claimed →"],
+        range=[-_WIDEST, _WIDEST], tickvals=[-0.6, 0.6], ticktext=["← against<br>the hypothesis", "as<br>stated →"],
         tickangle=0, showgrid=False, zeroline=False,
     )  # fmt: skip
     beneath = {"y": -0.08, "yanchor": "top", "x": 0.0, "xanchor": "left"}
@@ -85,16 +85,16 @@ def verdict(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 
 
 def _beside(table: pd.DataFrame, controls: Mapping[str, Mapping[str, list[float]]]) -> pd.DataFrame:
-    """The controls' figures, a row each, on the lines of their claims."""
+    """The controls' figures, a row each, on the lines of their hypotheses."""
     rows = [
         {"line": row["line"], "sign": row["sign"], "null": row["null"], "control": name,
-         "told": f"{escape(name)}: {at[0]:.3g} [{at[1]:.3g}, {at[2]:.3g}]",
+         "words": f"{escape(name)}: {at[0]:.3g} [{at[1]:.3g}, {at[2]:.3g}]",
          **dict(zip(("estimate", "low", "high"), at, strict=True))}
         for row in table.to_dict("records")
         for name, at in controls.get(row["hypothesis"], {}).items()
         if name.startswith(tuple(_CONTROLS))
     ]  # fmt: skip
-    columns = ["line", "sign", "null", "control", "told", "estimate", "low", "high"]
+    columns = ["line", "sign", "null", "control", "words", "estimate", "low", "high"]
     return pd.DataFrame(rows, columns=columns).astype({"control": str})
 
 
@@ -109,7 +109,7 @@ def _scales(table: pd.DataFrame, beside: pd.DataFrame) -> np.ndarray:
 
 
 def _placed(rows: pd.DataFrame, scale: np.ndarray) -> dict[str, Any]:
-    """Where a figure and its interval stand: away from the threshold, right as claimed, in shares of the line."""
+    """Where a figure and its interval stand: away from the threshold, right as stated, in shares of the line."""
     x, low, high = ((rows["sign"] * (rows[name] - rows["null"])) / scale for name in ("estimate", "low", "high"))
     ends = pd.concat([low, high], axis=1)
     return {"x": x, "reach": ends.max(axis=1) - x, "back": x - ends.min(axis=1)}
@@ -139,7 +139,7 @@ def _numbers(row: Mapping[Any, Any]) -> str:
     return f"{figures}<br><sup>{escape(row['answer'])}{by}</sup>"
 
 
-def _told(row: Mapping[Any, Any]) -> str:
+def _words(row: Mapping[Any, Any]) -> str:
     by = f"<br>explained by: {escape(row['explained_by'])}" if row["explained_by"] else ""
     settings = f"<br>settings: {escape(row['settings'])}" if row["settings"] else ""
     figures = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}], n = {row['n']} × {row['tasks']} tasks"
