@@ -13,7 +13,7 @@ from analyses.activations.answer_states import AnswerStates, GivenStates, states
 from analyses.lens.curves import LENS_SITES, Curves, curves
 from analyses.lens.tuned import TunedLens
 from analyses.result import Result
-from analyses.statistics.per_example import PerExample
+from analyses.statistics.per_example import FEWEST, PerExample
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.readings import Reading
@@ -77,7 +77,7 @@ def beliefs(
         "Each line is a model's belief after each layer: what it would answer if the later layers did nothing. KL is "
         "the distance to the final belief, and falls to 0 where the two agree; a line further left decides earlier. "
         "The logit lens unembeds middle layers in the last layer's basis, so compare models by the tuned lens, which "
-        "corrects for it.",
+        "corrects for it." + _of_steps(table),
         "beliefs",
         {"axes": axes, "reading": str(reading), "measures": MEASURES},
     )
@@ -112,6 +112,13 @@ def depth(
         "forest",
         {"axes": axes, "reading": str(reading)},
     )
+
+
+def _of_steps(table: pd.DataFrame) -> str:
+    """How the lines of a decoding run are to be read."""
+    if "step" not in table:
+        return ""
+    return f" A line is one decoding step, and has a band where at least {FEWEST} answers are read at it."
 
 
 def _through_each(states: Mapping[str, AnswerStates], tuned: Tuned, measure: Any) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analyses.plots.left_out import leaving_out
-from analyses.plots.panels import hover, panels
+from analyses.plots.panels import hover, name_each_once, panels
 from analyses.plots.profile import profile
 from analyses.plots.registry import drawing
 from analyses.plots.theme import colours, shades
@@ -46,12 +46,18 @@ def by_depth(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     axes = about["axes"]
     beside = [axes[name] for name in ("facet", "colour") if axes.get(name)]
     panel = table[beside].astype(str).agg(" · ".join, axis=1)
-    steps = table.assign(panel=panel, step=table["step"].map("step {}".format)).sort_values("step", key=_number)
-    return profile(steps, {**about, "axes": {**axes, "facet": "panel", "colour": "step", "shaded": True}})
+    steps = table.assign(panel=panel, step=table["step"].map("step {}".format))
+    figure = profile(steps, {**about, "axes": {**axes, "facet": "panel", "colour": "step", "shaded": True}})
+    return _in_order_of_steps(figure)
 
 
-def _number(steps: pd.Series) -> pd.Series:
-    return steps.str.removeprefix("step ").astype(int)
+def _in_order_of_steps(figure: Figure) -> Figure:
+    """The legend from the first step to the last, whichever panel shows which."""
+    traces: Any = figure.data
+    for trace in traces:
+        if trace.name and trace.name.startswith("step "):
+            trace.legendrank = 1000 + int(trace.name.removeprefix("step "))
+    return figure
 
 
 @drawing("beliefs")
@@ -67,7 +73,7 @@ def components(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     facet, named = "measure", "role"
     if "step" in shown:
         panel = shown["measure"] + " · " + shown["role"]
-        shown = shown.assign(panel=panel, step=shown["step"].map("step {}".format)).sort_values("step", key=_number)
+        shown = shown.assign(panel=panel, step=shown["step"].map("step {}".format))
         facet, named = "panel", "step"
     figure, each = panels(shown, facet)
     fills = shades(shown[named]) if named == "step" else colours(shown[named])
@@ -75,7 +81,8 @@ def components(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     for panel in each:
         for turn, (name, part) in enumerate(panel.table.groupby(named, sort=False)):
             _marks(figure, part, str(name), turn, fills[str(name)], shapes, panel)
-    return leaving_out(figure.update_xaxes(title_text="layer"), without)
+    figure = name_each_once(figure.update_xaxes(title_text="layer"))
+    return leaving_out(_in_order_of_steps(figure), without)
 
 
 def _marks(

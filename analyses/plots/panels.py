@@ -83,6 +83,17 @@ def panels(
     return figure, each()
 
 
+def name_each_once(figure: Figure) -> Figure:
+    """Every name in the legend one time, whichever panel it comes from first."""
+    named: set[str] = set()
+    traces: Any = figure.data
+    for trace in traces:
+        if trace.name:
+            trace.showlegend = trace.name not in named
+            named.add(trace.name)
+    return figure
+
+
 def hover(table: pd.DataFrame, names: list[str]) -> list[str]:
     """A row's words when pointed at: its names, the estimate and whatever goes with it."""
     return ["<br>".join(_line(row, name) for name in [*names, *_FIGURES] if _has(row, name)) for row in _rows(table)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analyses.plots.panels import Axes, has, hover, panels
+from analyses.plots.panels import Axes, has, hover, name_each_once, panels
 from analyses.plots.registry import drawing
 from analyses.plots.theme import NULL, colours, faint, shades
 
@@ -32,7 +32,7 @@ def profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
             colour, at = lines.get(name, NULL), {"row": panel.row, "col": panel.column}
             _null(figure, part.sort_values(axes.x), axes, name, colour, first=panel.first, **at)
     figure.update_xaxes(title_text=axes.x_title or axes.x)
-    return figure.update_yaxes(title_text=axes.y_title, col=1)
+    return name_each_once(figure.update_yaxes(title_text=axes.y_title, col=1))
 
 
 def line_with_band(

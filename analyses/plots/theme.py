@@ -29,10 +29,10 @@ def colours(names: Iterable[str]) -> dict[str, str]:
 
 
 def shades(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each of some names that follow one another (decoding steps, say), from dark to light."""
+    """A colour for each of some names that end in a number (decoding steps, say), from dark to light."""
     from plotly.colors import sample_colorscale
 
-    names = list(dict.fromkeys(str(name) for name in names))
+    names = sorted({str(name) for name in names}, key=lambda name: int(name.rsplit(" ", 1)[-1]))
     places = [0.92 * turn / max(1, len(names) - 1) for turn in range(len(names))]  # the last is still seen on white
     sampled = sample_colorscale("Viridis", places, colortype="tuple")
     return {
@@ -65,7 +65,7 @@ def template() -> Template:
             title={"x": 0, "xanchor": "left", "xref": "paper"},
             paper_bgcolor="white",
             plot_bgcolor="white",
-            xaxis=axis,
+            xaxis={**axis, "title": {"standoff": 6}},
             yaxis=axis,
             legend={"orientation": "h", "y": -0.22, "x": 0},
             margin={"l": 70, "r": 20, "t": 70, "b": 60},
