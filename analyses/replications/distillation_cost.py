@@ -45,15 +45,15 @@ def distillation(flow: Model, texts: Tensor, *, repeats: int = 10, seed: int = 0
             counted.append(_operations(pupil, texts, seed))
     rows = []
     for name, own, operations in zip(paradigms, taken.T, counted, strict=True):
-        timed = {"model": name, "measure": "time", **statistics.ratio(own, taken[:, 0]).row(), "lesson": own.mean()}
-        exact = {"model": name, "measure": "operations", "estimate": operations / counted[0], "lesson": operations}
+        timed = {"model": name, "measure": "time", **statistics.ratio(own, taken[:, 0]).row(), "batch": own.mean()}
+        exact = {"model": name, "measure": "operations", "estimate": operations / counted[0], "batch": operations}
         rows += [{**timed, "of": "seconds"}, {**exact, "n": 1, "of": "operations"}]
     return Result(
         "claim_distillation_cost",
         pd.DataFrame(rows).assign(task=f"{len(texts)} × {texts.shape[1]} tokens", unit="steps of the flow"),
         "What a training step of each distillation costs",
         "A training step, forwards and backwards, as a multiple of the undistilled flow's: operations of its matrix "
-        "products (counted, so without an interval), and time, with a 95% bootstrap over steps. `lesson` is one "
+        "products (counted, so without an interval), and time, with a 95% bootstrap over steps. `batch` is one "
         "step in its own unit.",
         "bars",
         {
@@ -85,9 +85,9 @@ def _pupil(flow: Model) -> Iterator[Model]:
 def _seconds(pupil: Model, texts: Tensor, seed: int) -> float:
     """How long one training step takes."""
     paradigm = pupil.paradigm
-    lesson = paradigm.training_batch(texts.cpu(), torch.Generator().manual_seed(seed)).to(pupil.device)
+    batch = paradigm.training_batch(texts.cpu(), torch.Generator().manual_seed(seed)).to(pupil.device)
     began = time.perf_counter()
-    paradigm.loss(pupil, lesson).backward()
+    paradigm.loss(pupil, batch).backward()
     if pupil.device.type == "cuda":
         torch.cuda.synchronize()
     taken = time.perf_counter() - began

@@ -209,7 +209,7 @@ def test_the_cost_of_a_step_is_a_multiple_of_the_flows_which_stays_as_it_was(tmp
 def test_operations_are_those_of_the_passes_that_a_training_batch_makes():
     flow, texts = Model(backbone_of("llama"), Flow(mask_id=MASK), name="flow"), tokens_of(4, 6)
     table = replications.distillation(flow, texts, repeats=2).table
-    found = table[table["measure"] == "operations"].set_index("model")["lesson"]
+    found = table[table["measure"] == "operations"].set_index("model")["batch"]
     with _pupil(flow) as pupil:
         pupil.paradigm = FlowMap(mask_id=MASK)
         learnt = counted(lambda: pupil.run(pupil.canvas(texts), eager=True).sum().backward())
