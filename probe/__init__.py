@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from probe.models.model import Model
     from probe.pairs import Pair, load_pair
     from probe.tasks import Batch, task
-    from probe.tracing import edit, freeze, mean, open_trace, patch, record, resample, skip, zero
+    from probe.tracing import add, edit, freeze, mean, open_trace, patch, record, resample, skip, zero
 
 _HOMES = {
     **dict.fromkeys(("Sampler", "Trajectory", "decode"), "probe.decoding"),
     **dict.fromkeys(("Batch", "task"), "probe.tasks"),
     **dict.fromkeys(("Pair", "load_pair"), "probe.pairs"),
     **dict.fromkeys(
-        ("edit", "freeze", "mean", "open_trace", "patch", "record", "resample", "skip", "zero"), "probe.tracing"
+        ("add", "edit", "freeze", "mean", "open_trace", "patch", "record", "resample", "skip", "zero"), "probe.tracing"
     ),
     "Model": "probe.models.model",
     "ProbeError": "probe.errors",
@@ -48,6 +48,7 @@ __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "mean",
     "resample",
     "skip",
+    "add",
     "freeze",
     "decode",
     "Sampler",

@@ -15,13 +15,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from probe.notebook import table
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
 
-@dataclass(frozen=True, eq=False)
+_SHOWN = 3  # examples in a notebook
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Batch:
     """`n` examples of one task for one tokenizer. Indexing gives a Batch of the chosen examples.
 
@@ -60,6 +65,28 @@ class Batch:
 
     def __len__(self) -> int:
         return self.clean.shape[0]
+
+    def __repr__(self) -> str:
+        count, length = self.clean.shape
+        where = f"{self.scope}, split {self.split}, seed {self.seed}"
+        return f"Batch({self.task}: {count} examples × {length} tokens, {where}, {self._selected})"
+
+    def _repr_html_(self) -> str:
+        shown = range(min(len(self), _SHOWN))
+        rows = [
+            (name, *(self._text(getattr(self, name)[row]) for row in shown))
+            for name in ("clean", "corrupt", "target", "distractor")
+        ]
+        return table(repr(self), rows, ("", *(f"example {row}" for row in shown)))
+
+    @property
+    def _selected(self) -> str:
+        share = f"{self.selection_rate:.0%} of those tried"
+        return f"{share}, chosen by the reading {self.reading}" if self.reading else share
+
+    def _text(self, tokens: Tensor) -> str:
+        """Tokens as the task spells them; those that it does not write with as their ids."""
+        return "".join(self.spelling.get(token, f"⟨{token}⟩") for token in tokens.reshape(-1).tolist())
 
     def __getitem__(self, chosen: slice | int | list[int] | Tensor) -> Batch:
         import torch

@@ -16,6 +16,7 @@ from probe.errors import ProbeError, nearest
 from probe.models.catalog import entries
 from probe.models.loading import load
 from probe.models.model import Model
+from probe.notebook import table
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,14 @@ class Pair:
             lend_mask(model, self.diffusion.mask_id)
 
     def __repr__(self) -> str:
-        return f"Pair({self.name}: {self.ar!r} → {self.diffusion!r}; controls {sorted(self.controls)})"
+        ways = f"{self.ar.paradigm.name} → {self.diffusion.paradigm.name}"
+        shape = f"{self.ar.n_layers} layers × {self.ar.n_heads} heads, d {self.ar.d_model}"
+        return f"Pair({self.name}: {ways}; {shape}; controls: {', '.join(self.controls) or 'none'})"
+
+    def _repr_html_(self) -> str:
+        facts = {role: model.facts for role, model in self.models.items()}
+        rows = [(name, *(facts[role][name] for role in facts)) for name in facts["ar"]]
+        return table(f"Pair {self.name}", rows, ("", *facts))
 
     @property
     def models(self) -> dict[str, Model]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from analyses.attention.marks import MARKS, Words
 from probe.models.model import Model
 from probe.paradigms.canvas import Canvas
-from probe.tracing.selection import Asked
+from probe.tracing.selection import Selection
 from probe.tracing.sites import Site
 from probe.tracing.tracers.hooks import attached
 
@@ -69,7 +69,7 @@ def watched(model: Model) -> Iterator[Watch]:
     model.before_run.append(watch.sees)
     model.attention_override = before or "eager"  # patterns are computed openly; an edited pattern already is
     try:
-        with attached(model, Asked.of(model, "pattern"), watch.take):
+        with attached(model, Selection.of(model, "pattern"), watch.take):
             yield watch
     finally:
         model.attention_override = before

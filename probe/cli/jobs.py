@@ -285,7 +285,7 @@ def _total(units: list[Unit], costs: dict[str, Cost]) -> dict[str, float]:
 
 
 def _bytes(size: float) -> str:
-    from probe.tracing.estimate import readable
+    from probe.tracing.cost import readable
 
     return readable(size)
 

@@ -9,6 +9,7 @@ whole.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 def decode(
     model: Model,
-    prompt_tokens: Tensor,
+    prompt_tokens: Tensor | str | list[str],
     length: int,
     *,
     sampler: str | Rule | None = None,
@@ -43,6 +44,10 @@ def decode(
 ) -> Trajectory:
     """Write `length` tokens behind a prompt (length, or batch × length), by the model's sampler unless one is given.
 
+        probe.decode(model, "The capital of France is", 20).text
+
+    A prompt may be text (several texts, of one length in tokens): the model's tokenizer encodes it.
+
     A FLUID model writes by `Strides`, a flow by `Flowing` in `steps` steps, the others by a `Sampler` (or the name of
     its order). Keys and values are kept wherever that is exact; `cache=False` computes every state whole, and
     `cache=True` refuses to. `on_step(step, state, written)` is called after every forward pass, for those who want to
@@ -50,14 +55,19 @@ def decode(
     """
     if isinstance(length, bool) or not isinstance(length, int) or length < 1:
         raise TokenError("length", expected="at least 1 token to write", found=str(length), remedy="Ask for more.")
+    if isinstance(prompt_tokens, str):
+        prompt_tokens = model.encode(prompt_tokens)[0]
+    elif isinstance(prompt_tokens, list) and all(isinstance(text, str) for text in prompt_tokens):
+        prompt_tokens = model.encode(prompt_tokens)
     alone = isinstance(prompt_tokens, Tensor) and prompt_tokens.dim() == 1
-    prompt = model.checked(prompt_tokens[None] if alone else prompt_tokens)
+    prompt = model.checked(prompt_tokens[None] if alone else prompt_tokens)  # type: ignore[arg-type, index]  # checked
     writer = writer_of(model)
     rule = writer.rule(model, sampler, steps)
     passes = passes_of(model, prompt.shape[1] + length, forward, cache, hidden=writer.reads_hidden(rule))
     run = Run(passes, seed, on_step or _unwatched, on_stride or _unwatched)
     with torch.no_grad():
         trajectory = writer.write(model, prompt, length, rule, run)
+    trajectory = replace(trajectory, tokenizer=model.tokenizer if model.has_tokenizer else None)
     return trajectory.without_batch() if alone else trajectory
 
 

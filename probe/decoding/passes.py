@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from transformers import Cache, DynamicLayer
 
 from probe.errors import ProbeError
+from probe.models.scope import Scope
 from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas
 
@@ -176,11 +177,12 @@ def _overheard(model: Model, wanted: bool) -> Iterator[list[Tensor]]:
     def hear(_module: nn.Module, _inputs: object, output: Tensor) -> None:
         heard.append(output)
 
-    hook = model.layout.part(model.backbone, "final_norm").register_forward_hook(hear)
-    try:
-        yield heard
-    finally:
-        hook.remove()
+    with Scope() as scope:
+        hook = model.layout.part(model.backbone, "final_norm").register_forward_hook(scope.owned(hear))
+        try:
+            yield heard
+        finally:
+            hook.remove()
     if not heard:
         raise ProbeError(
             f"the forward that model {model.name!r} writes through",

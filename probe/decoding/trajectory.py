@@ -8,10 +8,16 @@ how far it was meant to go and how much of it was kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from probe.notebook import table
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 UNWRITTEN = -1  # in `states`: a place that an autoregressive run had not reached yet
 GIVEN = -1  # in `committed_at`: a place that stood there from the beginning
@@ -45,11 +51,14 @@ class StridesTaken:
 
     @staticmethod
     def all_of(parts: Sequence[StridesTaken]) -> StridesTaken:
-        names = [field.name for field in fields(StridesTaken)]
+        names = [column.name for column in fields(StridesTaken)]
         return StridesTaken(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
-@dataclass(frozen=True)
+_SHOWN = 5  # examples in a notebook
+
+
+@dataclass(frozen=True, repr=False)
 class Trajectory:
     """Prompt and answer, with every state on the way. With a prompt of rank 1 the batch axis is absent throughout.
 
@@ -72,6 +81,42 @@ class Trajectory:
     tau: Tensor | None = None
     t: Tensor | None = None
     z: Tensor | None = None
+    tokenizer: PreTrainedTokenizerBase | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        rows, count = self._written_rows, int((self.committed_at != GIVEN).sum())
+        many = f"{len(rows)} texts, the first " if len(rows) > 1 else ""
+        cost = f"{count} tokens in {self.forward_passes} passes, {self.tokens_per_forward:.2f} a pass"
+        return f"Trajectory({many}{rows[0]!r}: {cost}; {self.sampler}, seed {self.seed})"
+
+    def _repr_html_(self) -> str:
+        passes = self.passes.reshape(-1).tolist()
+        rows = [
+            (number, prompt, written, needed)
+            for number, (prompt, written, needed) in enumerate(
+                zip(self._rows_where(given=True), self._written_rows, passes, strict=True)
+            )
+        ][:_SHOWN]
+        return table(repr(self), rows, ("example", "given", "written", "passes"))
+
+    @property
+    def text(self) -> str | list[str]:
+        """What was written, without what was given: of each example, where there is a batch axis."""
+        return self._written_rows[0] if self.tokens.dim() == 1 else self._written_rows
+
+    @property
+    def _written_rows(self) -> list[str]:
+        return self._rows_where(given=False)
+
+    def _rows_where(self, *, given: bool) -> list[str]:
+        chosen = (self.committed_at == GIVEN) == given
+        rows = zip(self.tokens.reshape(-1, self.tokens.shape[-1]), chosen.reshape(-1, chosen.shape[-1]), strict=True)
+        return [self._spelt(tokens[there].tolist()) for tokens, there in rows]
+
+    def _spelt(self, tokens: list[int]) -> str:
+        if self.tokenizer is None:
+            return " ".join(map(str, tokens))
+        return str(self.tokenizer.decode(tokens))
 
     def __len__(self) -> int:
         """The number of steps."""

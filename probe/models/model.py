@@ -8,9 +8,10 @@ attribution) asks for them at its inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,9 @@ from torch import Tensor, nn
 
 from probe.errors import TokenError
 from probe.models.layout import Layout, layout_of
+from probe.models.scope import ContextValue, Listeners
+from probe.models.unknown_words import warn_of_unknown_words
+from probe.notebook import table
 from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas
 from probe.paradigms.paradigm import Paradigm
@@ -50,10 +54,11 @@ class Model:
         self.published = published or {}  # config.json as its publisher wrote it
         self.selftests: SelfTests | None = None
         self.attachments: dict[str, nn.Module] = {}  # what it has besides the backbone (probe.paradigms.attachments)
-        # Two openings for edits: who is told what each forward pass is about to see, and the name of an attention
-        # function registered with transformers that replaces the stock ones while a pattern is edited.
-        self.before_run: list[Callable[[Canvas], None]] = []
-        self.attention_override: str | None = None
+        # Two openings for edits, each thread's own: who is told what each forward pass is about to see, and the name of
+        # an attention function registered with transformers that replaces the stock ones while a pattern is edited.
+        self.before_run = Listeners()
+        self._attention_override: ContextValue[str | None] = ContextValue(None)
+        self._turn = RLock()  # held for one forward pass: transformers reads the attention to use from the config
         # What gradients are to go through instead of the backbone itself: in training on several devices its wrapper,
         # which adds up what each has found.
         self.wrapper: nn.Module | None = None
@@ -64,7 +69,32 @@ class Model:
         how = f"{self.paradigm.name}, {self.paradigm.attention} attention, {'shift' if self.shift else 'no shift'}"
         return f"Model({self.name}: {shape}; {how}; mask {self.mask_id}; {self.dtype} on {self.device})"
 
+    def _repr_html_(self) -> str:
+        return table(f"Model {self.name}", self.facts.items())
+
     # What it is
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What there is to say of it, by name, for a table."""
+        heads = f"{self.n_heads} heads" + (f" ({self.n_kv_heads} for keys and values)" if self._grouped else "")
+        return {
+            "name": self.name,
+            "writes": f"{self.paradigm.name}, {self.paradigm.attention} attention, "
+            + ("with shift" if self.shift else "without shift"),
+            "shape": f"{self.layout.model_type}, {self.n_layers} layers × {heads}, d {self.d_model}",
+            "parameters": f"{self.n_parameters:,}, {str(self.dtype).removeprefix('torch.')} on {self.device}",
+            "vocabulary": f"{self.vocabulary:,} tokens, " + (f"mask {self._spelt_mask}" if self.mask_id else "no mask"),
+        }
+
+    @property
+    def _grouped(self) -> bool:
+        return self.n_kv_heads != self.n_heads
+
+    @property
+    def _spelt_mask(self) -> str:
+        spelt = self._tokenizer.convert_ids_to_tokens(self.mask_id) if self._tokenizer is not None else None
+        return f"{self.mask_id}" + (f" ({spelt})" if spelt else "")
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -88,6 +118,15 @@ class Model:
     @property
     def shift(self) -> bool:
         return self.paradigm.shift
+
+    @property
+    def attention_override(self) -> str | None:
+        """The attention function that this thread's forward passes use instead of the stock ones."""
+        return self._attention_override.get()
+
+    @attention_override.setter
+    def attention_override(self, name: str | None) -> None:
+        self._attention_override.set(name)
 
     @property
     def config(self):
@@ -156,7 +195,8 @@ class Model:
     def run(self, canvas: Canvas, *, eager: bool = False, **inputs: Tensor) -> Tensor:
         """Logits for a canvas. `eager` computes attention patterns openly; SDPA is faster where nobody reads them."""
         called = self.wrapper if self.wrapper is not None and torch.is_grad_enabled() else self.backbone
-        return called(**self._inputs(canvas, eager, inputs)).logits
+        with self._turn:
+            return called(**self._inputs(canvas, eager, inputs)).logits
 
     def run_trunk(self, canvas: Canvas, *, eager: bool = False, cache: Cache | None = None, **inputs: Tensor) -> Tensor:
         """The final norm's output for a canvas: everything but the unembedding.
@@ -166,7 +206,8 @@ class Model:
         """
         trunk = self.layout.part(self.backbone, "trunk")
         kept = {} if cache is None else {"past_key_values": cache, "use_cache": True}
-        return trunk(**self._inputs(canvas, eager, inputs) | kept).last_hidden_state
+        with self._turn:
+            return trunk(**self._inputs(canvas, eager, inputs) | kept).last_hidden_state
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits of what `run_trunk` returned, or of a part of it."""
@@ -224,7 +265,10 @@ class Model:
         return tokens.to(self.device, torch.long)
 
     def encode(self, text: str | list[str]) -> Tensor:
-        """Token ids (batch, length) of texts that tokenize to one length, refused where they hold the mask token."""
+        """Token ids (batch, length) of texts that tokenize to one length, refused where they hold the mask token.
+
+        Words that the tokenizer does not know are named in a warning: the model sees [UNK] in their place.
+        """
         texts = [text] if isinstance(text, str) else list(text)
         rows = self.tokenizer(texts)["input_ids"]
         lengths = {len(row) for row in rows}
@@ -237,6 +281,7 @@ class Model:
             )
         tokens = torch.tensor(rows)
         self.refuse_mask_in(tokens)
+        warn_of_unknown_words(self.tokenizer, texts, rows, self.name)
         return self.checked(tokens)
 
     def refuse_mask_in(self, tokens: Tensor) -> None:

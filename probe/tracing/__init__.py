@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.tracing.editing import edit
-from probe.tracing.edits import Edit, Skip, freeze, mean, patch, resample, skip, zero
+from probe.tracing.edits import Edit, Skip, add, freeze, mean, patch, resample, skip, zero
 from probe.tracing.record import record
 from probe.tracing.sites import SITES
 from probe.tracing.store import open_trace
@@ -13,6 +13,7 @@ __all__ = [
     "SITES",
     "Edit",
     "Skip",
+    "add",
     "edit",
     "freeze",
     "from_activation_cache",

@@ -2,7 +2,9 @@
 
 Inside the context every forward pass of the model is edited, also those that `record`, `decode` or an attribution
 make. Edits are torch hooks at the modules of their sites, put there in the order in which a forward pass reaches them;
-leaving the context, in whatever way, removes them. Contexts nest: inner edits see what outer ones made.
+leaving the context, in whatever way, removes them. Contexts nest: inner edits see what outer ones made. An edit belongs
+to the thread that opened it: forward passes that other threads make of the same model are not edited (see
+`probe.models.scope`).
 
 Three sites have no module whose input or output they are, and act through another:
     head_out    adds what the head now writes, less what it wrote, to the output projection's output
@@ -16,22 +18,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from probe.errors import TraceError
+from probe.models.scope import Scope, open_scopes
 from probe.paradigms.canvas import Canvas
 from probe.tracing import pattern_editing
-from probe.tracing.edits import Edit, Moment, Skip
-from probe.tracing.selection import ABSENT, as_index, pick, slots_at, within
+from probe.tracing.edits import Edit, Moment, Skip, fitted
+from probe.tracing.selection import ABSENT, as_index, checked_indices, pick, slots_at
 from probe.tracing.sites import Site, output_weight, rank, site
 
 if TYPE_CHECKING:
     from probe.models.model import Model
-
-_open: WeakKeyDictionary[Model, list[Editing]] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -50,31 +50,34 @@ def edit(model: Model, edits: Edit | Skip | Iterable[Edit | Skip]) -> Iterator[M
             for layer in part.layers or (0,):
                 stack.callback(editing.install(part, layer))
         if any(part.site == "pattern" for part in parts):
-            stack.callback(setattr, model, "attention_override", model.attention_override)
-            model.attention_override = pattern_editing.NAME
+            stack.callback(editing.override_attention())
         model.before_run.append(editing.sees)
         stack.callback(model.before_run.remove, editing.sees)
-        _open.setdefault(model, []).append(editing)
-        stack.callback(_open[model].remove, editing)
+        stack.enter_context(editing)
         yield model
+
+
+def _open(model: Model) -> list[Editing]:
+    """The edit contexts that this thread has open on a model, the outermost first."""
+    return [scope for scope in open_scopes() if isinstance(scope, Editing) and scope.model is model]
 
 
 def announce(model: Model, rows: slice | None, step: int | None) -> None:
     """Tell the open edits of a model which examples and which step the next forward pass is of; None: whoever asks."""
-    for editing in _open.get(model, ()):
+    for editing in _open(model):
         editing.rows, editing.next_step = rows, step
 
 
 def open_edits(model: Model) -> list[Edit]:
     """The edits a model is under."""
-    return [part for editing in _open.get(model, ()) for part in editing.parts]
+    return [part for editing in _open(model) for part in editing.parts]
 
 
 def edited_head_writes(model: Model, layer: int, z: Tensor) -> Tensor | None:
     """All heads' writes as the open edits of `head_out` leave them; None where there are none."""
     at_work = [
         (editing, part)
-        for editing in _open.get(model, ())
+        for editing in _open(model)
         for part in editing.parts
         if part.site == "head_out" and layer in (part.layers or ())
     ]
@@ -86,10 +89,11 @@ def edited_head_writes(model: Model, layer: int, z: Tensor) -> Tensor | None:
     return writes
 
 
-class Editing:
+class Editing(Scope):
     """One open context: what its hooks need to know of the forward pass at hand."""
 
     def __init__(self, model: Model):
+        super().__init__()
         self.model = model
         self.parts: list[Edit] = []
         self.canvas: Canvas | None = None
@@ -97,6 +101,23 @@ class Editing:
         self.step = -1
         self.next_step: int | None = None
         self._resid_pre: dict[int, Tensor] = {}
+        self._attention_before: str | None = None
+
+    def override_attention(self) -> Callable[[], None]:
+        """Have attention computed so that patterns can be edited, until the last of the contexts that need it ends."""
+        others = [other for other in _open(self.model) if other.overrides_attention]
+        self._attention_before = others[0]._attention_before if others else self.model.attention_override
+        self.model.attention_override = pattern_editing.NAME
+
+        def restore() -> None:
+            if not any(other.overrides_attention for other in _open(self.model)):
+                self.model.attention_override = self._attention_before
+
+        return restore
+
+    @property
+    def overrides_attention(self) -> bool:
+        return any(part.site == "pattern" for part in self.parts)
 
     def sees(self, canvas: Canvas) -> None:
         """Called before every forward pass of the model."""
@@ -116,31 +137,26 @@ class Editing:
         if one.name == "resid_mid":
             return self._install_resid_mid(part, one, layer)
         if one.side == "in":
-            return module.register_forward_pre_hook(self._taken(part, one, layer)).remove
-        return module.register_forward_hook(self._given(part, one, layer)).remove
+            return module.register_forward_pre_hook(self.owned(self._taken(part, one, layer))).remove
+        return module.register_forward_hook(self.owned(self._given(part, one, layer))).remove
 
     def changed(self, part: Edit, one: Site, layer: int, view: Tensor) -> Tensor:
         """A view after the edit."""
-        if part.steps is not None and self.step not in part.steps:
+        if not self._concerned(part):
             return view
         heads, slots = as_index(part.heads), self._slots(part)
         old = pick(view, one, heads, slots)
         new = self._new(part, one, layer, old)
         return new if heads is None and slots is None else _put(view, one, heads, slots, new)
 
+    def _concerned(self, part: Edit) -> bool:
+        """Whether this forward pass is of this thread, and of a step that the edit names."""
+        return self.here and (part.steps is None or self.step in part.steps)
+
     def _new(self, part: Edit, one: Site, layer: int, old: Tensor) -> Tensor:
         turn = None if part.one_layer or part.layers is None else part.layers.index(layer)
         moment = Moment(one, layer, turn, part.heads, part.positions, self.rows, self.step)
-        new = part.change(old, moment).to(old)
-        try:
-            return new.expand_as(old)
-        except RuntimeError:
-            raise TraceError(
-                f"the value for {part}",
-                expected=f"the shape {tuple(old.shape)} (example, {', '.join(one.dims)}), or 1 where one serves all",
-                found=str(tuple(new.shape)),
-                remedy="Give it the axes of a trace; the layer axis stays when several layers are named.",
-            ) from None
+        return fitted(part.change(old, moment), old, one, str(part))
 
     def _slots(self, part: Edit) -> slice | Tensor | None:
         if part.positions is None:
@@ -168,7 +184,7 @@ class Editing:
 
     def _head_out(self, part: Edit, one: Site, layer: int):
         def hook(module: nn.Module, taken: tuple, given: Tensor) -> Tensor:
-            if part.steps is not None and self.step not in part.steps:
+            if not self._concerned(part):
                 return given
             heads, slots = as_index(part.heads), self._slots(part)
             weight = output_weight(self.model, layer)
@@ -192,7 +208,10 @@ class Editing:
 
         block = self.model.blocks[layer]
         output = self.model.layout.of_block(block, "output")
-        handles = (block.register_forward_pre_hook(before), output.register_forward_hook(after))
+        handles = (
+            block.register_forward_pre_hook(self.owned(before)),
+            output.register_forward_hook(self.owned(after)),
+        )
 
         def remove() -> None:
             for handle in handles:
@@ -213,10 +232,10 @@ def _checked(model: Model, part: Edit) -> Edit:
                 found=f"axes {', '.join(one.dims)}",
                 remedy="Leave head out, or edit head_out, z or pattern.",
             )
-        heads = within("head", heads, model.n_heads if one.heads == "head" else model.n_kv_heads)
+        heads = checked_indices("head", heads, model.n_heads if one.heads == "head" else model.n_kv_heads)
     if not one.layered:
         return replace(part, layers=None, heads=heads)
-    layers = within("layer", range(model.n_layers) if part.layers is None else part.layers, model.n_layers)
+    layers = checked_indices("layer", range(model.n_layers) if part.layers is None else part.layers, model.n_layers)
     return replace(part, layers=layers, heads=heads)
 
 

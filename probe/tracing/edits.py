@@ -1,4 +1,4 @@
-"""Edits as values: what is to stand at a site instead of what the model puts there.
+"""Edits as values: what is to stand at a site instead of what the model puts there, or beside it.
 
 An edit says where (site, layer, head, position, step; None is everywhere) and what. Making one does nothing; they are
 put to work, any number at once, by `probe.edit`, and may be kept, compared and used again.
@@ -51,6 +51,9 @@ class Change(ABC):
         """What tells this change from another of its kind."""
         return []
 
+    def __str__(self) -> str:
+        return type(self).__name__.lower().lstrip("_")
+
     @abstractmethod
     def __call__(self, old: Tensor, moment: Moment) -> Tensor: ...
 
@@ -75,7 +78,7 @@ class Edit:
         named = [f"{axis} {list(numbers)}" for axis, numbers in where.items() if numbers is not None]
         if self.positions is not None:
             named.append(f"position {self.positions.tolist()}")
-        return " ".join([type(self.change).__name__.lower().lstrip("_"), self.site, *named])
+        return " ".join([str(self.change), self.site, *named])
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,32 @@ def resample(
     return change.where_it_has_values(_edit(site, change, layer, head, position, step))
 
 
+def add(
+    site: str,
+    vector: Tensor | np.ndarray | float | xarray.DataArray | xarray.Dataset,
+    *,
+    layer: Numbers = None,
+    head: Numbers = None,
+    position: Positions | None = None,
+    step: Numbers = None,
+    scale: float = 1.0,
+) -> Edit:
+    """Add `scale` times `vector` to what is there. The vector has one number a feature, or any of the axes of a trace.
+
+    `add("resid_post", direction, layer=3, scale=4)` moves the stream behind layer 3 at every position.
+    """
+    put = patch(site, vector, layer=layer, head=head, position=position, step=step)
+    for values in put.change.values():
+        if not torch.isfinite(values).all():
+            raise TraceError(
+                f"the vector to add to {site!r}",
+                expected="finite numbers",
+                found="NaN or infinity among them",
+                remedy="Look at how it was made: one NaN makes every logit NaN.",
+            )
+    return replace(put, change=_Add(put.change, float(scale)))
+
+
 def skip(layer: int | Iterable[int]) -> Skip:
     """Leave layers out: what enters them is what leaves them."""
     return Skip((layer,) if isinstance(layer, int) else tuple(layer))
@@ -176,6 +205,23 @@ class _Mean(Change):
 
 
 @dataclass(frozen=True, eq=False)
+class _Add(Change):
+    """What was there, and `scale` times what another change would have put there."""
+
+    what: Change
+    scale: float
+
+    def values(self) -> list[Tensor]:
+        return [*self.what.values(), torch.tensor(self.scale)]
+
+    def __str__(self) -> str:
+        return "add" if self.scale == 1 else f"add ({self.scale:g} times)"
+
+    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
+        return old + self.scale * fitted(self.what(old, moment), old, moment.site, str(self))
+
+
+@dataclass(frozen=True, eq=False)
 class _Resample(Change):
     seed: int
 
@@ -199,7 +245,7 @@ class _Patch(Change):
             return value
         if moment.site.layered and moment.turn is not None and value.dim() > old.dim():
             value = value[:, moment.turn if value.shape[1] > 1 else 0]
-        return _these_rows(value, len(old), moment)
+        return _these_rows(value, old, moment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +286,7 @@ class _Traced(Change):
         value = torch.from_numpy(np.ascontiguousarray(chosen.values))
         if self.seed is not None:
             return _from_others(value, old, self.seed)
-        return _these_rows(value, len(old), moment)
+        return _these_rows(value, old, moment)
 
 
 def _labelled(name: str, value: Any) -> xarray.DataArray | None:
@@ -279,9 +325,23 @@ def _numbers(numbers: Numbers) -> tuple[int, ...] | None:
     return None if numbers is None else (numbers,) if isinstance(numbers, int) else tuple(numbers)
 
 
-def _these_rows(value: Tensor, count: int, moment: Moment) -> Tensor:
-    """Of a value for all examples, those that are in this forward pass."""
-    if moment.rows is not None and len(value) not in (1, count):
+def fitted(value: Tensor, old: Tensor, one: Site, what: str) -> Tensor:
+    """A value with the dtype, device and shape of what it stands for; `what` names its edit in the error."""
+    value = value.to(old)
+    try:
+        return value.expand_as(old)
+    except RuntimeError:
+        raise TraceError(
+            f"the value for {what}",
+            expected=f"the shape {tuple(old.shape)} (example, {', '.join(one.dims)}), or 1 where one serves all",
+            found=str(tuple(value.shape)),
+            remedy="Give it the axes of a trace; the layer axis stays when several layers are named.",
+        ) from None
+
+
+def _these_rows(value: Tensor, old: Tensor, moment: Moment) -> Tensor:
+    """Of a value for all examples, those that are in this forward pass. A value of fewer axes has none of examples."""
+    if moment.rows is not None and value.dim() == old.dim() and len(value) not in (1, len(old)):
         return value[moment.rows]
     return value
 

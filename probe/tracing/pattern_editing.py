@@ -46,7 +46,7 @@ def attend(
     if attention_mask is not None:
         scores = scores + attention_mask
     pattern = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
-    for change in _changes.get(module, ()):
+    for change in tuple(_changes.get(module, ())):
         pattern = change(pattern)
     mixed = nn.functional.dropout(pattern, p=dropout, training=module.training) @ value
     return mixed.transpose(1, 2).contiguous(), pattern

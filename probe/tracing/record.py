@@ -7,14 +7,13 @@ forward passes become frames, the frames become a region, and the region goes in
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -23,14 +22,16 @@ from probe.errors import TraceError, nearest
 from probe.installed import optional
 from probe.paradigms.canvas import Canvas
 from probe.tracing import fingerprint
+from probe.tracing.cost import Cost
 from probe.tracing.editing import announce, open_edits
-from probe.tracing.estimate import Estimate
-from probe.tracing.frames import Recorder, recorded_dtype
 from probe.tracing.memory import Memory
-from probe.tracing.runs import Run, Steps, Still, live, replay
-from probe.tracing.selection import Asked, Positions, as_positions
-from probe.tracing.store import Store, Writer, open_trace
+from probe.tracing.recorder import Recorder, recorded_dtype
+from probe.tracing.runs import Run, SinglePass, Steps, live, replay
+from probe.tracing.selection import Positions, Selection, as_positions
+from probe.tracing.sites import DEFAULT_SITES
+from probe.tracing.store import TraceStore, Writer, open_trace
 from probe.tracing.trace import Region, index_coordinates, region
+from probe.tracing.tracers import TRACERS
 
 if TYPE_CHECKING:
     import xarray
@@ -40,66 +41,99 @@ if TYPE_CHECKING:
     from probe.models.model import Model
     from probe.readings import Reading
 
-TRACERS = ("hooks", "transformer_lens", "nnsight")
-
 SLOTS_AT_ONCE = 8192  # of one forward pass, where no batch_size is given
+
+
+class RecordingOptions(TypedDict, total=False):
+    """What else a recording can be told, by keyword."""
+
+    heads: int | Iterable[int] | None
+    """query heads by number; `k` and `v` are kept for the key heads that those read from"""
+    attention: str | Tensor | None
+    """another attention than the paradigm's own: "causal", "full", "block:4", or a 4D mask"""
+    decode: Mapping[str, Any] | None
+    """record a decoding run as it is made: {"length": 16, …}, the arguments of `probe.decode`"""
+    steps: Steps
+    """of a decoding run, which to keep: a slice or numbers"""
+    remote: bool | str
+    """with tracer="nnsight": run on NDIF's machines"""
+    batch_size: int | None
+    """examples in one forward pass; by default as many as make SLOTS_AT_ONCE slots"""
 
 
 def record(
     model: Model,
-    tokens_or_batch: Tensor | Canvas | Batch | Trajectory,
-    sites: str | Iterable[str],
+    tokens_or_batch: str | list[str] | Tensor | Canvas | Batch | Trajectory,
+    sites: str | Iterable[str] | None = None,
     *,
     layers: int | Iterable[int] | None = None,
-    heads: int | Iterable[int] | None = None,
     positions: Positions | str | None = None,
     reading: str | Reading | None = None,
-    attention: str | Tensor | None = None,
-    decode: Mapping[str, Any] | None = None,
-    steps: Steps = None,
     tracer: str = "hooks",
-    remote: bool | str = False,
     store: str | Path | None = None,
-    batch_size: int | None = None,
+    **options: Unpack[RecordingOptions],
 ) -> xarray.Dataset:
-    """Run a model and record what is at `sites` (see `probe.tracing.sites`).
+    """Run a model and record what is at `sites` (see `probe.tracing.sites`; by default DEFAULT_SITES).
 
-    layers, heads     numbers; heads counts query heads, and k and v are kept for the key heads that those read from
+        probe.record(model, "The capital of France is")["resid_post"].sel(layer=3)
+
+    tokens_or_batch   text, token ids (example × length), a canvas, a batch of a task, or a Trajectory; several texts
+                      must have one length in tokens
+    layers            numbers; None is all
     positions         numbers of the text, one list for all or examples × k; or one of a batch's names, or "read": the
                       slots at which the reading reads its answers
     reading           how a batch is shown: "ar", "prefix", …, or a Reading; None shows its clean text as it is. Where
                       a reading asks of an example more than once, each question is an example here, and `of_example`,
                       `draw` and `ratio` say which it is
-    attention         another attention than the paradigm's own
-    decode            record a decoding run as it is made: {"length": 16, …}, the arguments of probe.decode
-    steps             of a decoding run, which to keep: a slice or numbers
-    tracer, remote    "hooks", "transformer_lens" or "nnsight", the last also on NDIF's machines with remote=True
+    tracer            "hooks", "transformer_lens", "nnsight", or one of an installed package
     store             a folder to stream to, as zarr; given again after an interruption, it resumes
-    batch_size        examples in one forward pass
+    options           `heads`, `attention`, `decode`, `steps`, `remote`, `batch_size`: see `RecordingOptions`
     """
-    run = _run(model, tokens_or_batch, reading, attention, decode, steps)
-    asked = _asked(model, run, tokens_or_batch, sites, layers, heads, positions)
-    batch = min(batch_size or max(1, SLOTS_AT_ONCE // run.slots), run.examples)
-    estimate = Estimate.of(model, run, asked, batch)
-    attributes = _attributes(model, tokens_or_batch, run, asked, tracer, reading, attention, decode)
-    regions = _Regions(model, run, asked, tracer, {"remote": remote} if remote else {})
+    further = _checked(options)
+    source, texts = _encoded(model, tokens_or_batch)
+    run = _run(model, source, reading, further)
+    wanted = DEFAULT_SITES if sites is None else sites
+    selection = _selection(model, run, source, wanted, layers, further.get("heads"), positions)
+    batch = min(further.get("batch_size") or max(1, SLOTS_AT_ONCE // run.slots), run.examples)
+    cost = Cost.of(model, run, selection, batch)
+    attributes = {**texts, **_attributes(model, source, run, selection, tracer, reading, further)}
+    regions = _Regions(model, run, selection, tracer, further.get("remote", False))
     if store is None:
-        estimate.refuse_in_memory()
+        cost.refuse_in_memory()
         memory = Memory(run.examples, recorded_dtype(model), stepped=run.steps is not None)
         for rows, made in regions.made(_batches(run.examples, batch), memory):
             memory.add(rows, made)
         times = run.times(model)
-        return memory.dataset(lambda whole: index_coordinates(asked, whole, run.examples, run.steps, times), attributes)
-    return _stream(Path(store), regions, estimate, {**attributes, "batch_size": batch})
+        return memory.dataset(
+            lambda whole: index_coordinates(selection, whole, run.examples, run.steps, times), attributes
+        )
+    return _stream(Path(store), regions, cost, {**attributes, "batch_size": batch})
 
 
-def _run(model: Model, source: Any, reading: Any, attention: Any, decode: Any, steps: Steps) -> Run:
+def _checked(options: RecordingOptions) -> RecordingOptions:
+    """The options, refused where `record` knows none of that name."""
+    known = RecordingOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise TypeError(f"record() has no argument {name!r}. {nearest(name, known)}")
+    return options
+
+
+def _encoded(model: Model, source: Any) -> tuple[Any, dict[str, Any]]:
+    """Text as token ids, and the text as provenance; anything else as it is."""
+    if isinstance(source, str) or (isinstance(source, list) and source and isinstance(source[0], str)):
+        return model.encode(source), {"text": source}
+    return source, {}
+
+
+def _run(model: Model, source: Any, reading: Any, options: RecordingOptions) -> Run:
     """What is to be run."""
+    decode, steps, attention = options.get("decode"), options.get("steps"), options.get("attention")
     if decode is not None:
-        options = dict(decode)
+        settings = dict(decode)
         tokens = source.clean if hasattr(source, "clean") else source
         prompt = model.checked(tokens if tokens.dim() == 2 else tokens[None])
-        return live(model, prompt, options.pop("length"), steps, options)
+        return live(model, prompt, settings.pop("length"), steps, settings)
     if hasattr(source, "states"):
         return replay(source, steps, attention)
     if steps is not None:
@@ -110,30 +144,30 @@ def _run(model: Model, source: Any, reading: Any, attention: Any, decode: Any, s
             remedy="Pass decode={'length': …}, or a Trajectory.",
         )
     if isinstance(source, Canvas):
-        return Still(source)
+        return SinglePass(source)
     if hasattr(source, "clean"):
-        return Still(model.canvas(source.clean, attention)) if reading is None else _read(model, source, reading)
-    return Still(model.canvas(source, attention))
+        return SinglePass(model.canvas(source.clean, attention)) if reading is None else _read(model, source, reading)
+    return SinglePass(model.canvas(source, attention))
 
 
-def _read(model: Model, batch: Batch, reading: str | Reading) -> Still:
+def _read(model: Model, batch: Batch, reading: str | Reading) -> SinglePass:
     """A batch as a reading shows it: a question a row, of which an example may have several (draws, steps)."""
     from probe.readings import named
 
-    asked = named(reading).ask(model, batch)
-    view = asked.view
-    notes = {"of_example": view.example, "draw": view.step, "ratio": view.ratio, "read_at": asked.slots[:, 0]}
+    questions = named(reading).ask(model, batch)
+    view = questions.view
+    notes = {"of_example": view.example, "draw": view.step, "ratio": view.ratio, "read_at": questions.slots[:, 0]}
     if view.soft is not None:
         notes["tau"] = view.soft.tau.masked_fill(~view.hidden, 0).amax(1)  # of what is noised most lightly
-    return Still(asked.canvas, {name: note.cpu() for name, note in notes.items()})
+    return SinglePass(questions.canvas, {name: note.cpu() for name, note in notes.items()})
 
 
-def _asked(model: Model, run: Run, source: Any, sites: Any, layers: Any, heads: Any, positions: Any) -> Asked:
+def _selection(model: Model, run: Run, source: Any, sites: Any, layers: Any, heads: Any, positions: Any) -> Selection:
     if positions is None:
-        return Asked.of(model, sites, layers, heads)
-    notes = run.notes if isinstance(run, Still) else {}
+        return Selection.of(model, sites, layers, heads)
+    notes = run.notes if isinstance(run, SinglePass) else {}
     if isinstance(positions, str) and positions == "read" and notes:
-        return Asked.of(model, sites, layers, heads, notes["read_at"][:, None], positions_are_slots=True)
+        return Selection.of(model, sites, layers, heads, notes["read_at"][:, None], positions_are_slots=True)
     if isinstance(positions, str):
         named = getattr(source, "positions", {})
         if positions not in named:
@@ -145,14 +179,14 @@ def _asked(model: Model, run: Run, source: Any, sites: Any, layers: Any, heads: 
             )
         positions = named[positions]
         positions = positions[notes["of_example"]] if notes else positions
-    end = int(run.canvas.places.max()) + 1 if isinstance(run, Still) else run.slots
-    return Asked.of(model, sites, layers, heads, as_positions(positions, run.examples, end))
+    end = int(run.canvas.places.max()) + 1 if isinstance(run, SinglePass) else run.slots
+    return Selection.of(model, sites, layers, heads, as_positions(positions, run.examples, end))
 
 
 class _Regions:
     """Plays a run batch by batch and makes regions of it."""
 
-    def __init__(self, model: Model, run: Run, asked: Asked, tracer: str, options: dict[str, Any]):
+    def __init__(self, model: Model, run: Run, selection: Selection, tracer: str, remote: bool | str):
         if tracer not in TRACERS:
             raise TraceError(
                 f"tracer {tracer!r}",
@@ -160,61 +194,63 @@ class _Regions:
                 found=repr(tracer),
                 remedy=nearest(tracer, TRACERS),
             )
-        if options and tracer != "nnsight":
+        if remote and tracer != "nnsight":
             raise TraceError(
                 f"remote execution with tracer {tracer!r}",
                 expected='tracer="nnsight"',
                 found=repr(tracer),
                 remedy='Pass tracer="nnsight", or leave remote out.',
             )
-        if tracer != "hooks":
+        if tracer in ("transformer_lens", "nnsight"):
             optional(tracer, "tracers", f"tracer={tracer!r}")
-        self.model, self.run, self.asked, self.options = model, run, asked, options
-        self.tracer = import_module(f"probe.tracing.tracers.{tracer}")
+        self.model, self.run, self.selection = model, run, selection
+        self.attached = partial(TRACERS[tracer], remote=remote) if remote else TRACERS[tracer]
 
     def made(self, batches: Iterable[slice], memory: Memory | None = None) -> Iterator[tuple[slice, Region]]:
         """The regions of some batches of examples, one after the other."""
         kept = None if self.run.steps is None else frozenset(self.run.steps)
         length = None if kept is None else self.run.slots
-        recorder = Recorder(self.model, self.asked, memory.room if memory else lambda *_: None)
+        recorder = Recorder(self.model, self.selection, memory.room if memory else lambda *_: None)
 
         def see(canvas: Canvas, step: int) -> Tensor | None:
             return recorder.see(canvas, step, keep=kept is None or step in kept, logits=kept is not None)
 
-        with torch.no_grad(), self.tracer.attached(self.model, self.asked, recorder.take, **self.options) as forward:
+        with torch.no_grad(), self.attached(self.model, self.selection, recorder.take) as forward:
             recorder.forward = forward
             try:
                 for rows in batches:
                     recorder.rows, recorder.frames = rows, []
-                    told = self.run.play(self.model, rows, see)
-                    made = region(self.model, self.asked, recorder.frames, length, told)
-                    if isinstance(self.run, Still):
+                    trajectory = self.run.play(self.model, rows, see)
+                    made = region(self.model, self.selection, recorder.frames, length, trajectory)
+                    if isinstance(self.run, SinglePass):
                         made |= {name: (("example",), note[rows].numpy()) for name, note in self.run.notes.items()}
                     yield rows, made
             finally:
                 announce(self.model, None, None)
 
 
-def _stream(path: Path, regions: _Regions, estimate: Estimate, attributes: dict[str, Any]) -> xarray.Dataset:
+def _stream(path: Path, regions: _Regions, cost: Cost, attributes: dict[str, Any]) -> xarray.Dataset:
     """Record what is missing from a store, and open it."""
-    run, asked, model = regions.run, regions.asked, regions.model
+    run, selection, model = regions.run, regions.selection, regions.model
     if not path.exists():
-        estimate.refuse_on_disk(path, written=0)
-    shown = [run.tokens] + ([run.canvas.allowed, run.canvas.places, run.canvas.block] if isinstance(run, Still) else [])
-    shown += [] if asked.positions is None else [asked.positions]
+        cost.refuse_on_disk(path, written=0)
+    shown = [run.tokens] + (
+        [run.canvas.allowed, run.canvas.places, run.canvas.block] if isinstance(run, SinglePass) else []
+    )
+    shown += [] if selection.positions is None else [selection.positions]
     shown += [value for part in open_edits(model) for value in part.change.values()]
     mark = fingerprint.of(shown, {**attributes, "weights": fingerprint.of_weights(model)})
 
     def labels(first: Region) -> Region:
-        return index_coordinates(asked, first, run.examples, run.steps, run.times(model))
+        return index_coordinates(selection, first, run.examples, run.steps, run.times(model))
 
-    store = Store(path, mark, attributes, run.examples, estimate.batch, labels)
+    store = TraceStore(path, mark, attributes, run.examples, cost.batch, labels)
     missing = store.missing()
     to_do = sum(rows.stop - rows.start for rows in missing)
     resumed = to_do < run.examples
     if missing:
-        estimate.refuse_on_disk(path, written=run.examples - to_do)
-        estimate.say(path, written=run.examples - to_do)
+        cost.refuse_on_disk(path, written=run.examples - to_do)
+        cost.announce(path, written=run.examples - to_do)
         began = time.perf_counter()
         with _written_by(store) as writer, _progress(path, run.examples, run.examples - to_do) as advance:
             for rows, made in regions.made(missing):
@@ -225,7 +261,7 @@ def _stream(path: Path, regions: _Regions, estimate: Estimate, attributes: dict[
 
 
 @contextmanager
-def _written_by(store: Store) -> Iterator[Writer]:
+def _written_by(store: TraceStore) -> Iterator[Writer]:
     writer = Writer(store)
     try:
         yield writer
@@ -252,24 +288,17 @@ def _batches(examples: int, batch: int) -> list[slice]:
     return [slice(at, min(at + batch, examples)) for at in range(0, examples, batch)]
 
 
-@functools.cache  # reading them from disk takes milliseconds
+@cache  # reading them from disk takes milliseconds
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "numpy")}
 
 
 def _attributes(
-    model: Model,
-    source: Any,
-    run: Run,
-    asked: Asked,
-    tracer: str,
-    reading: Any,
-    attention: Any,
-    decode: Mapping[str, Any] | None,
+    model: Model, source: Any, run: Run, selection: Selection, tracer: str, reading: Any, further: RecordingOptions
 ) -> dict[str, Any]:
     """The provenance of a trace, in what JSON knows."""
     own = "of the canvas" if isinstance(source, Canvas) else model.paradigm.attention
-    options = {} if decode is None else dict(decode)
+    options, attention = dict(further.get("decode") or {}), further.get("attention")
     seed = options.get("seed", getattr(source, "seed", None))
     found = {
         "model": model.name,
@@ -284,7 +313,7 @@ def _attributes(
         "task": getattr(source, "task", None),
         "seed": seed,
         "decode": {name: value if isinstance(value, int | float) else str(value) for name, value in options.items()},
-        "sites": [one.name for one in asked.sites],
+        "sites": [one.name for one in selection.sites],
         "tracer": tracer,
         "edits": [str(part) for part in open_edits(model)],
         "complete": True,

@@ -58,7 +58,7 @@ class Run(ABC):
 
 
 @dataclass(frozen=True)
-class Still(Run):
+class SinglePass(Run):
     """One forward pass. `notes` says what else is known of each example."""
 
     canvas: Canvas
@@ -133,7 +133,7 @@ class Replay(Run):
 
 
 @dataclass(frozen=True)
-class Live(Run):
+class LiveRun(Run):
     """A decoding run, made now and recorded on the way: every forward pass is made once."""
 
     prompt: Tensor
@@ -198,7 +198,7 @@ def replay(trajectory: Trajectory, steps: Steps, attention: str | Tensor | None)
     return Replay(whole, chosen, attention)
 
 
-def live(model: Model, prompt: Tensor, length: int, steps: Steps, options: dict[str, Any]) -> Live:
+def live(model: Model, prompt: Tensor, length: int, steps: Steps, options: dict[str, Any]) -> LiveRun:
     """A decoding run to be made, of which some steps are kept."""
     if isinstance(steps, slice):
         chosen, named = steps, [part for part in (steps.start, steps.stop, steps.step) if part is not None]
@@ -212,7 +212,7 @@ def live(model: Model, prompt: Tensor, length: int, steps: Steps, options: dict[
             found=str(steps),
             remedy="Decode first, and record the Trajectory.",
         )
-    return Live(prompt, length, _most_passes(model, length, options), chosen, options)
+    return LiveRun(prompt, length, _most_passes(model, length, options), chosen, options)
 
 
 def _most_passes(model: Model, length: int, options: dict[str, Any]) -> int:

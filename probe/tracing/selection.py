@@ -28,7 +28,7 @@ Positions = Sequence[int] | Tensor | np.ndarray | int
 
 
 @dataclass(frozen=True)
-class Asked:
+class Selection:
     """Sites, layers, heads and positions, checked against a model."""
 
     sites: tuple[Site, ...]
@@ -47,15 +47,15 @@ class Asked:
         heads: int | Iterable[int] | None = None,
         positions: Tensor | None = None,
         positions_are_slots: bool = False,
-    ) -> Asked:
+    ) -> Selection:
         names = dict.fromkeys([sites] if isinstance(sites, str) else sites)
         if not names:
             raise TraceError("sites", expected="at least one site", found="none", remedy="Name what to record.")
-        chosen = None if heads is None else within("head", heads, model.n_heads)
+        chosen = None if heads is None else checked_indices("head", heads, model.n_heads)
         group = model.n_heads // model.n_kv_heads
         return cls(
             sites=tuple(sorted((site(name) for name in names), key=lambda one: rank(one.name))),
-            layers=within("layer", range(model.n_layers) if layers is None else layers, model.n_layers),
+            layers=checked_indices("layer", range(model.n_layers) if layers is None else layers, model.n_layers),
             heads=chosen,
             kv_heads=None if chosen is None else tuple(dict.fromkeys(head // group for head in chosen)),
             positions=positions,
@@ -84,9 +84,9 @@ class Asked:
         return (*((len(self.layers),) if one.layered else ()), *sizes)
 
 
-def within(what: str, asked: int | Iterable[int], count: int) -> tuple[int, ...]:
+def checked_indices(what: str, given: int | Iterable[int], count: int) -> tuple[int, ...]:
     """Indices from 0, each once, refused where there is no such layer or head."""
-    indices = [asked] if isinstance(asked, int) else [int(index) for index in asked]
+    indices = [given] if isinstance(given, int) else [int(index) for index in given]
     resolved = [index + count if index < 0 else index for index in indices]
     wrong = [index for index, found in zip(indices, resolved, strict=True) if not 0 <= found < count]
     if wrong or not resolved or len(set(resolved)) < len(resolved):
@@ -137,8 +137,8 @@ def slots_at(canvas: Canvas, positions: Tensor) -> Tensor:
 
 def _standing_at(canvas: Canvas, positions: Tensor) -> Tensor:
     examples = len(canvas)
-    asked = positions.expand(examples, -1)
-    at = (canvas.places.expand(examples, -1)[:, None] == asked[:, :, None]) & _real(canvas)[:, None]
+    wanted = positions.expand(examples, -1)
+    at = (canvas.places.expand(examples, -1)[:, None] == wanted[:, :, None]) & _real(canvas)[:, None]
     example, _, slot = at.nonzero(as_tuple=True)  # sorted: by example, by position as asked, by slot
     counts = torch.bincount(example, minlength=examples)
     column = torch.arange(len(example), device=slot.device) - (counts.cumsum(0) - counts)[example]

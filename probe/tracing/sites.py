@@ -121,6 +121,9 @@ SITES = {
 }
 """Every site, in the order in which a forward pass reaches them."""
 
+DEFAULT_SITES = ("resid_pre", "pattern", "attn_out", "mlp_out", "resid_post", "logits")
+"""What `probe.record` keeps where no sites are named: the stream, its writes, where heads look, and the logits."""
+
 _ORDER = {name: rank for rank, name in enumerate(SITES)}
 
 

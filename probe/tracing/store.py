@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probe.errors import TraceError
-from probe.tracing.estimate import log, readable
+from probe.tracing.cost import log, readable
 from probe.tracing.selection import ABSENT
 from probe.tracing.sites import SITES
 from probe.tracing.trace import MASK_STATES, Region
@@ -37,7 +37,7 @@ CHUNK = 1 << 20  # bytes; what is read too much where one example is wanted
 WRITTEN = "written"
 
 
-class Store:
+class TraceStore:
     """A trace on disk that is being written. `written` says how many examples are there already."""
 
     def __init__(
@@ -172,7 +172,7 @@ def _array(group: zarr.Group, name: str) -> zarr.Array:
 class Writer:
     """Writes regions to a store in a thread of its own, one waiting while one is written."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: TraceStore):
         self.store = store
         self.busy = 0.0  # seconds spent writing
         self.waited = 0.0  # seconds for which the forward pass had to wait
@@ -225,7 +225,7 @@ class Writer:
             raise self._failure
 
 
-def _disk_failed(store: Store, failure: OSError) -> TraceError:
+def _disk_failed(store: TraceStore, failure: OSError) -> TraceError:
     import shutil
 
     left = sum(rows.stop - rows.start for rows in store.missing())

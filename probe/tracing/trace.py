@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from probe.paradigms.canvas import Canvas
-from probe.tracing.frames import Frame
-from probe.tracing.selection import ABSENT, Asked, is_text
+from probe.tracing.recorder import Frame
+from probe.tracing.selection import ABSENT, Selection, is_text
 from probe.tracing.sites import SITES
 
 if TYPE_CHECKING:
@@ -39,30 +39,32 @@ CLEAN, MASKED = 0, 1
 MASK_STATES = {"flag_values": [CLEAN, MASKED, ABSENT], "flag_meanings": "clean masked absent"}
 
 
-def region(model: Model, asked: Asked, frames: list[Frame], length: int | None, told: Trajectory | None) -> Region:
+def region(
+    model: Model, selection: Selection, frames: list[Frame], length: int | None, trajectory: Trajectory | None
+) -> Region:
     """The frames of some examples, as arrays. The frames are used up.
 
     `length` is that of the text that a decoding run writes, of which its frames may show less; without it there is one
     frame, and no step axis.
     """
     found: Region = {}
-    coordinates = [_coordinates(model, asked, frame) for frame in frames]
-    for name in [one.name for one in asked.sites]:
+    coordinates = [_coordinates(model, selection, frame) for frame in frames]
+    for name in [one.name for one in selection.sites]:
         parts = [frame.arrays.pop(name) for frame in frames]
         dims = ("layer", *SITES[name].dims) if SITES[name].layered else SITES[name].dims
-        found[name] = _joined(parts, dims, _least(asked, dims, length))
+        found[name] = _joined(parts, dims, _least(selection, dims, length))
     for name, (dims, _) in coordinates[0].items():
-        found[name] = _joined([each[name][1] for each in coordinates], dims, _least(asked, dims, length))
-    if told is not None:
-        found |= _told(asked, told, found, [frame.step for frame in frames])
+        found[name] = _joined([each[name][1] for each in coordinates], dims, _least(selection, dims, length))
+    if trajectory is not None:
+        found |= _decoding_coordinates(selection, trajectory, found, [frame.step for frame in frames])
     return found
 
 
-def _least(asked: Asked, dims: tuple[str, ...], length: int | None) -> list[int] | None:
+def _least(selection: Selection, dims: tuple[str, ...], length: int | None) -> list[int] | None:
     """How long each axis is at least: as the text, where it counts the slots of the text."""
     if length is None:
         return None
-    counting = {"key"} if asked.positions is not None else {"position", "query", "key"}
+    counting = {"key"} if selection.positions is not None else {"position", "query", "key"}
     return [0, *(length if dim in counting else 0 for dim in dims)]
 
 
@@ -80,11 +82,11 @@ def _joined(parts: list[Tensor], dims: tuple[str, ...], least: list[int] | None)
     return ("example", "step", *dims), whole.numpy()
 
 
-def _coordinates(model: Model, asked: Asked, frame: Frame) -> dict[str, tuple]:
+def _coordinates(model: Model, selection: Selection, frame: Frame) -> dict[str, tuple]:
     """What stood at the recorded slots of one frame."""
-    ragged = asked.positions is not None and asked.positions.dim() == 2
+    ragged = selection.positions is not None and selection.positions.dim() == 2
     found = _standing(model, frame.canvas, frame.slots, "position", ragged)
-    if frame.slots is not None and asked.has("pattern"):
+    if frame.slots is not None and selection.has("pattern"):
         keys = _standing(model, frame.canvas, None, "key", ragged=False)
         found |= {f"key_{name}": value for name, value in keys.items()}
     return found
@@ -113,12 +115,12 @@ def _at(values: Tensor, slots: Tensor | None) -> Tensor:
     return values.gather(1, slots.clamp(min=0)).masked_fill(slots == ABSENT, ABSENT)
 
 
-def _told(asked: Asked, told: Trajectory, found: Region, steps: list[int]) -> Region:
+def _decoding_coordinates(selection: Selection, trajectory: Trajectory, found: Region, steps: list[int]) -> Region:
     """How sure the run was, at each step, of each position it had open, and at which step it wrote it."""
-    sure, written = told.confidence[:, steps].cpu().numpy(), told.committed_at.cpu().numpy()
+    sure, written = trajectory.confidence[:, steps].cpu().numpy(), trajectory.committed_at.cpu().numpy()
     if "place" not in found:  # positions are those of the text: a position is written once for all steps
-        if asked.positions is not None:
-            chosen = asked.positions.cpu().numpy()
+        if selection.positions is not None:
+            chosen = selection.positions.cpu().numpy()
             sure, written = sure[..., chosen], written[..., chosen]
         return {
             "confidence": (("example", "step", "position"), sure),
@@ -135,25 +137,25 @@ def _told(asked: Asked, told: Trajectory, found: Region, steps: list[int]) -> Re
 
 
 def index_coordinates(
-    asked: Asked, region: Region, examples: int, steps: tuple[int, ...] | None, times: Mapping[str, Tensor]
+    selection: Selection, region: Region, examples: int, steps: tuple[int, ...] | None, times: Mapping[str, Tensor]
 ) -> Region:
     """The labels of the axes themselves, and of a flow's steps their times."""
     sizes = {dim: size for dims, array in region.values() for dim, size in zip(dims, array.shape, strict=True)}
     text = "place" not in region
-    shared = asked.positions.cpu().numpy() if asked.positions is not None and text else None
+    shared = selection.positions.cpu().numpy() if selection.positions is not None and text else None
     labels = {
         "example": np.arange(examples),
         "step": np.array(steps),
-        "layer": np.array(asked.layers),
-        "head": np.arange(sizes.get("head", 0)) if asked.heads is None else np.array(asked.heads),
-        "kv_head": np.arange(sizes.get("kv_head", 0)) if asked.kv_heads is None else np.array(asked.kv_heads),
+        "layer": np.array(selection.layers),
+        "head": np.arange(sizes.get("head", 0)) if selection.heads is None else np.array(selection.heads),
+        "kv_head": np.arange(sizes.get("kv_head", 0)) if selection.kv_heads is None else np.array(selection.kv_heads),
     }
     # Only where slots are the text's positions are those their labels; elsewhere `place` says it, for each example.
     if text:
         labels["position"] = labels["query"] = shared if shared is not None else np.arange(_most(sizes))
         labels["key"] = np.arange(sizes.get("key", 0))
-    told: Region = {name: (("step",), values.cpu().numpy()) for name, values in times.items()}
-    return {dim: ((dim,), values) for dim, values in labels.items() if dim in sizes} | told
+    times_of: Region = {name: (("step",), values.cpu().numpy()) for name, values in times.items()}
+    return {dim: ((dim,), values) for dim, values in labels.items() if dim in sizes} | times_of
 
 
 def _most(sizes: dict[str, int]) -> int:

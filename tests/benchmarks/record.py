@@ -28,7 +28,7 @@ from frame import alone, arguments, held_while, main, seconds, show
 from probe.models.model import Model
 from probe.paradigms import Masked, visibility
 from probe.tracing import record
-from probe.tracing.tracers.module_view import twin_tree
+from probe.tracing.tracers.module_view import module_view
 from probe.tracing.tracers.transformer_lens import boot
 
 SHAPES = {
@@ -93,7 +93,7 @@ def passes(model: Model, what: str, batch: int, length: int) -> dict[str, Callab
     def nnsight(root: str = ""):
         import nnsight
 
-        backbone = twin_tree(model, "nnsight")
+        backbone = module_view(model, "nnsight")
         backbone.config._attn_implementation = "eager" if site == "pattern" else "sdpa"
         wrapped = nnsight.NNsight(backbone.get_submodule(root))
         layers = model.layout.layers.removeprefix(f"{root}.")

@@ -147,7 +147,7 @@ class Cost:
         return self.memory <= self.free
 
     def __str__(self) -> str:
-        from probe.tracing.estimate import readable
+        from probe.tracing.cost import readable
 
         shape = f"{self.shape.n_layers} layers, d {self.shape.d_model}"
         weights, whole = readable(self.shape.weights), readable(self.memory)

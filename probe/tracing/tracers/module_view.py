@@ -1,7 +1,8 @@
-"""A second module tree over the same weights.
+"""A second module tree over the same weights, for tracers that change the modules they are given.
 
-TransformerLens's bridge and nnsight both build themselves into the modules of the model they are given, and neither
-takes itself out again. So they are given a tree of their own: every module is new, every parameter is the model's.
+TransformerLens's bridge and nnsight both build themselves into the modules of a model, and neither takes itself out
+again. So each recording gives them a tree of its own: every module is new, every parameter is the model's. That takes
+milliseconds and no memory to speak of, and leaves the model as it was.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from probe.errors import TraceError
+from probe.tracing.editing import open_edits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -17,9 +19,9 @@ if TYPE_CHECKING:
     from probe.models.model import Model
 
 
-def twin_tree(model: Model, tracer: str) -> PreTrainedModel:
+def module_view(model: Model, tracer: str) -> PreTrainedModel:
     """A copy of the backbone that shares its parameters and buffers."""
-    if model.before_run:
+    if open_edits(model):
         raise TraceError(
             f"tracer {tracer!r}",
             expected="a model that is not being edited",

@@ -17,19 +17,19 @@ from torch import Tensor
 from probe.errors import TraceError
 from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas
-from probe.tracing.selection import Asked
-from probe.tracing.tracers.hooks import Forward, Take
-from probe.tracing.tracers.module_view import twin_tree
+from probe.tracing.selection import Selection
+from probe.tracing.tracers.module_view import module_view
+from probe.tracing.tracers.tracer import Forward, Take
 
 if TYPE_CHECKING:
     from probe.models.model import Model
 
 
 @contextmanager
-def attached(model: Model, asked: Asked, take: Take, *, remote: bool | str = False) -> Iterator[Forward]:
+def attached(model: Model, selection: Selection, take: Take, *, remote: bool | str = False) -> Iterator[Forward]:
     """A forward pass through nnsight that tells `take` of every view, for as long as the context lasts."""
-    wrapped, options = _remote(model, asked, remote) if remote else (_local(model, asked), {})
-    read = _reached_in_order(model, asked)
+    wrapped, options = _remote(model, selection, remote) if remote else (_local(model, selection), {})
+    read = _reached_in_order(model, selection)
 
     def forward(canvas: Canvas, logits: bool = False) -> Tensor | None:
         wanted = list(dict.fromkeys((path, side) for path, side, _, _ in read))
@@ -55,10 +55,10 @@ def _body(wrapped: Any, wanted: list[tuple[str, str]], inputs: dict, options: di
     return found
 
 
-def _reached_in_order(model: Model, asked: Asked) -> list:
+def _reached_in_order(model: Model, selection: Selection) -> list:
     """(path, side, site, layer), as the forward pass reaches them."""
     once = {"embed": -1, "final_norm": model.n_layers, "logits": model.n_layers + 1}
-    places = [(layer, one) for one in asked.sites for layer in asked.layers_at(one)]
+    places = [(layer, one) for one in selection.sites for layer in selection.layers_at(one)]
     places.sort(key=lambda place: once.get(place[1].name, place[0]))  # sites of a layer already stand in order
     return [(one.path(model, layer), one.side, one, layer) for layer, one in places]
 
@@ -73,15 +73,15 @@ def _inputs(model: Model, canvas: Canvas) -> dict[str, Any]:
     }
 
 
-def _local(model: Model, asked: Asked) -> Any:
+def _local(model: Model, selection: Selection) -> Any:
     from nnsight import NNsight
 
-    backbone = twin_tree(model, "nnsight")
-    backbone.config._attn_implementation = "eager" if asked.has("pattern") else "sdpa"
+    backbone = module_view(model, "nnsight")
+    backbone.config._attn_implementation = "eager" if selection.has("pattern") else "sdpa"
     return NNsight(backbone)
 
 
-def _remote(model: Model, asked: Asked, remote: bool | str) -> tuple[Any, dict[str, Any]]:
+def _remote(model: Model, selection: Selection, remote: bool | str) -> tuple[Any, dict[str, Any]]:
     """nnsight's wrapper that ships its traces, and the options that make it do so."""
     from nnsight import CONFIG, TransformersModel
 
@@ -92,11 +92,11 @@ def _remote(model: Model, asked: Asked, remote: bool | str) -> tuple[Any, dict[s
             found="none in NDIF_API_KEY or nnsight's configuration",
             remedy="Set NDIF_API_KEY, or record here with remote=False.",
         )
-    if asked.has("pattern"):
+    if selection.has("pattern"):
         raise TraceError(
             "site 'pattern' with remote execution",
             expected="a model that computes attention openly",
             found="a remote one, whose attention (SDPA, which keeps no pattern) cannot be chosen from here",
             remedy="Record patterns here, with remote=False.",
         )
-    return TransformersModel(twin_tree(model, "nnsight"), tokenizer=model.tokenizer), {"remote": remote}
+    return TransformersModel(module_view(model, "nnsight"), tokenizer=model.tokenizer), {"remote": remote}

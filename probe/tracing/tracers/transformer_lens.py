@@ -17,26 +17,26 @@ from torch import Tensor
 from probe.errors import TraceError
 from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas
-from probe.tracing.selection import Asked
+from probe.tracing.selection import Selection
 from probe.tracing.sites import Site
 from probe.tracing.tracers.activation_cache import lens_name, view_of_lens
-from probe.tracing.tracers.hooks import Forward, Take
-from probe.tracing.tracers.module_view import twin_tree
+from probe.tracing.tracers.module_view import module_view
+from probe.tracing.tracers.tracer import Forward, Take
 
 if TYPE_CHECKING:
     from probe.models.model import Model
 
 
 @contextmanager
-def attached(model: Model, asked: Asked, take: Take) -> Iterator[Forward]:
+def attached(model: Model, selection: Selection, take: Take) -> Iterator[Forward]:
     """A forward pass of the bridge that tells `take` of every view, for as long as the context lasts."""
     bridge = boot(model)
-    if asked.has("head_out"):
+    if selection.has("head_out"):
         bridge.set_use_attn_result(True)
     hooks = [
         (lens_name(one, layer), _hook(one, layer, take))
-        for one in asked.sites
-        for layer in asked.layers_at(one)
+        for one in selection.sites
+        for layer in selection.layers_at(one)
         if one.name != "logits"
     ]
     missing = [name for name, _ in hooks if name not in bridge.hook_dict]
@@ -62,7 +62,7 @@ def attached(model: Model, asked: Asked, take: Take) -> Iterator[Forward]:
             position_ids=canvas.places.expand(len(canvas), -1),
             return_type="logits",
         )
-        for one in asked.sites:
+        for one in selection.sites:
             if one.name == "logits":
                 take(one, 0, given)
         return given
@@ -75,7 +75,7 @@ def boot(model: Model):
     """The model as a TransformerLens bridge."""
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
-    backbone = twin_tree(model, "transformer_lens")
+    backbone = module_view(model, "transformer_lens")
     # Anything but eager attention gives no pattern, and the pattern's hook then never fires, without a word.
     backbone.config._attn_implementation = "eager"
     bridge = build_bridge_from_module(

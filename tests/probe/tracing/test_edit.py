@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from probe.decoding import decode
 from probe.errors import TraceError
-from probe.tracing import SITES, edit, freeze, mean, patch, record, resample, skip, zero
+from probe.tracing import SITES, add, edit, freeze, mean, patch, record, resample, skip, zero
 from probe.tracing.pattern_editing import _changes
 
 
@@ -207,6 +207,65 @@ def test_gradients_pass_through_edits(model, tokens):
 
     slope = (loss(1e-2) - loss(-1e-2)) / 2e-2
     assert slope == pytest.approx((value.grad @ direction).item(), rel=1e-2)
+
+
+def test_adding_a_vector_is_what_a_hook_by_hand_does(architecture):
+    """At some positions of one layer, scaled; by every site that a module puts out."""
+    model, generator = model_of(architecture, "full"), torch.Generator().manual_seed(3)
+    canvas, direction = model.canvas(tokens_of()), torch.randn(32, generator=generator)
+    modules = {
+        "resid_post": model.blocks[0],
+        "attn_out": model.layout.of_block(model.blocks[0], "output"),
+        "mlp_out": model.layout.of_block(model.blocks[0], "mlp_down"),
+    }
+
+    def by_hand(_module, _taken, given):
+        stream = (given[0] if isinstance(given, tuple) else given).clone()
+        stream[:, [2, 5]] += 4 * direction
+        return (stream, *given[1:]) if isinstance(given, tuple) else stream
+
+    for name, module in modules.items():
+        handle = module.register_forward_hook(by_hand)
+        expected = logits_of(model, canvas)
+        handle.remove()
+        one = add(name, direction, layer=0, position=[2, 5], scale=4)
+        torch.testing.assert_close(logits_with(model, canvas, one), expected, atol=1e-6, rtol=0)
+        assert not torch.allclose(expected, logits_of(model, canvas), atol=1e-3)
+
+
+def test_adding_takes_heads_traces_and_gradients(model, tokens):
+    there, before = record(model, tokens_of(seed=5), "resid_pre"), record(model, tokens, ["z", "resid_pre"])
+    with edit(model, add("z", 1.0, layer=1, head=2, scale=-0.5)):
+        after = record(model, tokens, "z")["z"]
+    np.testing.assert_allclose(after.sel(layer=1, head=2), before["z"].sel(layer=1, head=2) - 0.5, atol=1e-6)
+    np.testing.assert_array_equal(after.sel(layer=1, head=1), before["z"].sel(layer=1, head=1))
+    difference = there["resid_pre"] - before["resid_pre"]
+    with edit(model, add("resid_pre", difference.sel(layer=[1]))):  # what leads to the other run
+        moved = record(model, tokens, "resid_pre")["resid_pre"]
+    np.testing.assert_allclose(moved.sel(layer=1), there["resid_pre"].sel(layer=1), atol=1e-5)
+    vector = torch.zeros(model.d_model, requires_grad=True)
+    with edit(model, add("resid_post", vector, layer=0, scale=2)):
+        model.logits(tokens).square().sum().backward()
+    assert vector.grad is not None
+    assert vector.grad.abs().sum() > 0
+
+
+def test_adding_at_some_steps_of_a_run(model, tokens):
+    trajectory = decode(model, tokens, 3, seed=0)
+    plain = record(model, trajectory, "resid_post")["resid_post"]
+    with edit(model, add("resid_post", torch.ones(model.d_model), layer=1, step=range(1, 3))):
+        steered = record(model, trajectory, "resid_post")["resid_post"]
+    added = (steered - plain).sel(layer=1).mean(("example", "position", "feature"))
+    np.testing.assert_allclose(added, [0, 1, 1], atol=1e-6)
+
+
+def test_what_cannot_be_added_is_named(model, tokens):
+    with pytest.raises(TraceError, match="NaN or infinity"):
+        add("resid_post", torch.tensor([1.0, torch.nan]))
+    with pytest.raises(TraceError, match="the value for add"), edit(model, add("resid_post", torch.ones(5))):
+        model.logits(tokens)
+    with edit(model, add("resid_post", torch.ones(model.d_model), layer=1, scale=4)):
+        assert record(model, tokens, "logits").attrs["edits"] == ["add (4 times) resid_post layer [1]"]
 
 
 def test_edits_at_one_step_of_a_run(model, tokens):

@@ -16,9 +16,9 @@ from torch import Tensor
 from probe.errors import TraceError
 from probe.paradigms.canvas import Canvas
 from probe.tracing.editing import announce, edited_head_writes
-from probe.tracing.selection import ABSENT, Asked, as_index, pick, slots_at
+from probe.tracing.selection import ABSENT, Selection, as_index, pick, slots_at
 from probe.tracing.sites import SITES, Site, output_weight, rank
-from probe.tracing.tracers.hooks import Forward
+from probe.tracing.tracers.tracer import Forward
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -40,13 +40,13 @@ class Frame:
 class Recorder:
     """Takes views and makes frames of them, for the examples in `rows`."""
 
-    def __init__(self, model: Model, asked: Asked, room: Room):
-        self.model, self.asked, self.room = model, asked, room
+    def __init__(self, model: Model, selection: Selection, room: Room):
+        self.model, self.selection, self.room = model, selection, room
         self.frames: list[Frame] = []
         self.rows = slice(0, 0)
         self.forward: Forward
-        self._turn = {layer: turn for turn, layer in enumerate(asked.layers)}
-        self._heads = {one.name: as_index(asked.heads_at(one)) for one in asked.sites}
+        self._turn = {layer: turn for turn, layer in enumerate(selection.layers)}
+        self._heads = {one.name: as_index(selection.heads_at(one)) for one in selection.sites}
         self._slots: slice | Tensor | None = None
         self._open: Frame | None = None
 
@@ -61,7 +61,7 @@ class Recorder:
             given = self.forward(canvas, logits)
         finally:
             self._open = None
-        refuse_non_finite(self.asked, frame, self.rows.start)
+        refuse_non_finite(self.selection, frame, self.rows.start)
         if frame.slots is not None and frame.slots.dim() == 2:
             _blank_absent(frame)
         self.frames.append(frame)
@@ -80,7 +80,7 @@ class Recorder:
         (where[:, self._turn[layer]] if one.layered else where).copy_(chosen.detach(), non_blocking=True)
 
     def _project(self, head_out: Site, layer: int, z: Tensor) -> Tensor:
-        """The writes of the heads asked for, at the slots asked for; no others are computed."""
+        """The writes of the selected heads, at the selected slots; no others are computed."""
         heads = self._heads[head_out.name]
         edited = edited_head_writes(self.model, layer, z)
         if edited is not None:
@@ -90,7 +90,7 @@ class Recorder:
 
     def _buffer(self, frame: Frame, one: Site, chosen: Tensor) -> Tensor:
         if one.name not in frame.arrays:
-            inner = (len(self.asked.layers), *chosen.shape[1:]) if one.layered else chosen.shape[1:]
+            inner = (len(self.selection.layers), *chosen.shape[1:]) if one.layered else chosen.shape[1:]
             shape = (len(chosen), *inner)
             room = self.room(one.name, self.rows, shape) if chosen.device.type == "cpu" else None
             dtype = recorded_dtype(self.model)
@@ -98,11 +98,11 @@ class Recorder:
         return frame.arrays[one.name]
 
     def _slots_of(self, canvas: Canvas) -> Tensor | None:
-        positions = self.asked.positions
+        positions = self.selection.positions
         if positions is None:
             return None
         mine = positions if positions.dim() == 1 else positions[self.rows]
-        return mine.to(canvas.tokens.device) if self.asked.positions_are_slots else slots_at(canvas, mine)
+        return mine.to(canvas.tokens.device) if self.selection.positions_are_slots else slots_at(canvas, mine)
 
 
 def recorded_dtype(model: Model) -> torch.dtype:
@@ -122,14 +122,14 @@ def _blank_absent(frame: Frame) -> None:
         array.masked_fill_(gone.to(array.device), torch.nan)
 
 
-def refuse_non_finite(asked: Asked, frame: Frame, first_row: int) -> None:
+def refuse_non_finite(selection: Selection, frame: Frame, first_row: int) -> None:
     """Raise, and name the first place, if anything recorded is NaN or infinite."""
     # A sum is finite only if all its parts are, and costs one read. (It may overflow by itself: then look closer.)
     suspects = [name for name, array in frame.arrays.items() if not _finite(array, SITES[name].layered)]
     places = []
     for name in suspects:
         one, array = SITES[name], frame.arrays[name]
-        for turn, layer in enumerate(asked.layers_at(one)):
+        for turn, layer in enumerate(selection.layers_at(one)):
             bad = ~torch.isfinite(array[:, turn] if one.layered else array)
             if bad.any():
                 last = {"embed": -1, "final_norm": 1 << 30, "logits": 1 << 30}.get(name, layer)

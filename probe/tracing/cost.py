@@ -1,4 +1,4 @@
-"""What a recording will take, said before it begins and refused where it cannot be had."""
+"""What a recording costs: its bytes are counted before it begins, and refused where memory or disk has no room."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probe.errors import TraceError
-from probe.tracing.frames import recorded_dtype
+from probe.tracing.recorder import recorded_dtype
 from probe.tracing.runs import Run
-from probe.tracing.selection import Asked
+from probe.tracing.selection import Selection
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -24,17 +24,19 @@ IN_FLIGHT = 3  # batches in memory while streaming: one being recorded, one wait
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Bytes of one example and of all, per site."""
+class Cost:
+    """The bytes that a recording takes."""
 
     sites: dict[str, int]  # bytes of one example
     examples: int
     batch: int
 
     @classmethod
-    def of(cls, model: Model, run: Run, asked: Asked, batch: int) -> Estimate:
+    def of(cls, model: Model, run: Run, selection: Selection, batch: int) -> Cost:
         itemsize, steps = recorded_dtype(model).itemsize, 1 if run.steps is None else len(run.steps)
-        each = {one.name: itemsize * steps * math.prod(asked.shape(model, one, run.slots)) for one in asked.sites}
+        each = {
+            one.name: itemsize * steps * math.prod(selection.shape(model, one, run.slots)) for one in selection.sites
+        }
         return cls(each, run.examples, batch)
 
     @property
@@ -76,15 +78,15 @@ class Estimate:
                 remedy="Give a smaller batch_size.",
             )
 
-    def say(self, store: Path, written: int) -> None:
-        """Say what streaming to `store` will take, of which `written` examples are there already."""
+    def announce(self, store: Path, written: int) -> None:
+        """Log what streaming to `store` will take, of which `written` examples are there already."""
         left = self.total - written * sum(self.sites.values())
         free = shutil.disk_usage(_existing(store)).free
         disk, memory = f"{readable(left)} on disk ({readable(free)} free)", f"{readable(self.at_a_time)} of memory"
-        said = f"recording {self}: {disk}, {memory} at a time"
-        log.info(said)
+        line = f"recording {self}: {disk}, {memory} at a time"
+        log.info(line)
         if sys.stderr.isatty():
-            print(said, file=sys.stderr)
+            print(line, file=sys.stderr)
 
     def __str__(self) -> str:
         return f"{', '.join(self.sites)} of {self.examples} examples"

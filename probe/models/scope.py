@@ -1,0 +1,103 @@
+"""Whose hooks: what one user of a model installs acts on that user's forward passes alone.
+
+Two browser sessions on one cached model, or a notebook whose thread records while another decodes: they share modules,
+and a torch hook fires for whoever calls the module. So every context of this project that hooks a model (`probe.edit`,
+`probe.record`, …) opens a `Scope`, and its hooks act only where the scope is open. "Where" is a context in the sense of
+`contextvars`: a thread, or an asyncio task, which inherits what was open when it was made. A new thread inherits
+nothing; hand it `contextvars.copy_context().run` to make it see an edit.
+
+    with Scope() as scope:
+        module.register_forward_hook(scope.owned(hook))     # silent in every other thread
+
+What a model is set to for a while (`before_run`, `attention_override`) is kept by context in the same way. Contexts may
+be closed in any order. The cost is a look-up for each hook and module. Forward passes of one model take turns, because
+transformers reads the attention function from the shared config: a second thread waits for the length of one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any, Generic, Self, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Scope:
+    """One open context and what belongs to it."""
+
+    def __init__(self) -> None:
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        _scopes.set((*_scopes.get(), self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True  # also where it is closed in another thread than that which opened it
+        _scopes.set(tuple(scope for scope in _scopes.get() if scope is not self))
+
+    @property
+    def here(self) -> bool:
+        """Whether whoever runs now has this scope open."""
+        return not self._closed and any(scope is self for scope in _scopes.get())
+
+    def owned(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+        """The hook, which does nothing where the scope is not open."""
+        return lambda *given: hook(*given) if self.here else None
+
+
+_scopes: ContextVar[tuple[Scope, ...]] = ContextVar("open scopes", default=())
+
+
+def open_scopes() -> tuple[Scope, ...]:
+    """The scopes that whoever runs now has open, the outermost first."""
+    return tuple(scope for scope in _scopes.get() if scope.here)
+
+
+class ContextValue(Generic[Value]):
+    """A value that each thread (each context) sets for itself; elsewhere it is `default`."""
+
+    def __init__(self, default: Value):
+        self._default = default
+
+    def get(self) -> Value:
+        return _values.get().get(self, self._default)
+
+    def set(self, value: Value) -> None:
+        others = {key: kept for key, kept in _values.get().items() if key is not self}
+        _values.set(others if value == self._default else {**others, self: value})
+
+
+_values: ContextVar[Mapping[ContextValue, Any]] = ContextVar("values by context", default={})  # noqa: B039  never changed
+
+
+class Listeners:
+    """Functions that are told something, each in the context that added it."""
+
+    def __init__(self) -> None:
+        self._added: ContextValue[tuple[Callable[..., None], ...]] = ContextValue(())
+
+    def append(self, listener: Callable[..., None]) -> None:
+        self._added.set((*self._added.get(), listener))
+
+    def remove(self, listener: Callable[..., None]) -> None:
+        """Take out the newest of that name, if it is there."""
+        added = list(self._added.get())
+        if listener in added:
+            del added[len(added) - 1 - added[::-1].index(listener)]
+        self._added.set(tuple(added))
+
+    def pop(self) -> Callable[..., None]:
+        *rest, last = self._added.get()
+        self._added.set(tuple(rest))
+        return last
+
+    def clear(self) -> None:
+        self._added.set(())
+
+    def __iter__(self) -> Iterator[Callable[..., None]]:
+        return iter(self._added.get())
+
+    def __len__(self) -> int:
+        return len(self._added.get())
