@@ -50,6 +50,9 @@ class Result:
     drawing: str
     about: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _refuse_p_of_nothing(self.name, self.table)
+
     def figure(self) -> Figure:
         from analyses import plots
 
@@ -98,6 +101,23 @@ class Result:
 
     def __repr__(self) -> str:
         return f"Result({self.name}: {len(self.table)} rows; {', '.join(map(str, self.table.columns))})"
+
+
+def _refuse_p_of_nothing(name: str, table: pd.DataFrame) -> None:
+    """A p-value beside an estimate that is NaN or infinite came from comparisons with NaN, which are all false."""
+    if not {"estimate", "p"} <= set(table.columns):
+        return
+    estimate, p = (pd.to_numeric(table[column], errors="coerce").to_numpy(float) for column in ("estimate", "p"))
+    wrong = ~np.isfinite(estimate) & ~np.isnan(p)
+    if wrong.any():
+        row = int(wrong.argmax())
+        labels = ", ".join(f"{of} {table[of].iloc[row]}" for of in table if of in ("model", "task", "measure", "layer"))
+        raise ProbeError(
+            f"the result {name!r}",
+            expected="a p-value only where there is an estimate",
+            found=f"p = {p[row]:.3g} for an estimate of {estimate[row]} in row {row} ({labels})",
+            remedy="Find where the values stop being finite, and make the result again.",
+        )
 
 
 def _plain(value: Any) -> Any:

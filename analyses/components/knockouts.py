@@ -38,6 +38,7 @@ from analyses.circuits.attribution.prompts import PromptPairs
 from analyses.circuits.graph import Graph
 from analyses.components.partial_forward import Whole
 from analyses.components.scores import KINDS, Scores
+from analyses.statistics.finite import refuse_not_finite
 from probe.batch import Batch
 from probe.models.model import Model
 from probe.readings import Reading, named
@@ -181,9 +182,9 @@ class Knockouts:
             with whole.begun(int(first[now].min()), rows), edit(self.model, self._edits(instead, rows, chosen)):
                 hidden = self.model.run_trunk(prompts.canvas()[rows])
             these = prompts[rows]
-            found[mask[now], question[now]] = (
-                self.measure(these.answer_logits(hidden), these.truth).float().cpu().numpy()
-            )
+            values = self.measure(these.answer_logits(hidden), these.truth).float().cpu().numpy()
+            refuse_not_finite(f"the metric of {self.model.name!r} under knock-outs", values, row=rows.tolist())
+            found[mask[now], question[now]] = values
         return found
 
     @property

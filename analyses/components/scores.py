@@ -26,6 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analyses.statistics import Estimate, Statistic, magnitudes, recentred, squares
+from analyses.statistics.finite import refuse_not_finite
 from analyses.statistics.recentred import COUNT
 from probe.errors import ProbeError
 
@@ -47,6 +48,10 @@ class Scores:
     n_layers: int
     scope: str = ""
     examples: str = ""  # what tells these examples from others, for pairing
+
+    def __post_init__(self) -> None:
+        examples, nodes = range(len(self.values)), self.nodes["node"].tolist()
+        refuse_not_finite(f"scores of {self.model!r} on {self.task!r}", self.values, example=examples, node=nodes)
 
     @property
     def n(self) -> int:

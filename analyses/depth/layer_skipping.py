@@ -25,7 +25,9 @@ from torch import Tensor
 
 from analyses.result import Result
 from analyses.statistics.contrasts import compared
+from analyses.statistics.finite import REMEDY
 from analyses.statistics.per_example import PerExample
+from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.paradigms.canvas import Canvas
@@ -134,6 +136,7 @@ class _Variants:
                     mine = slice(len(where) * (turn := 1 + layer - self.layers.start), len(where) * (turn + 1))
                     out = out.clone()
                     out[mine] = torch.where(where, before[mine], out[mine])
+                self._refuse_not_finite(layer, out)
                 self.found.append(_change(out - before, sides))
                 return (out, *given[1:]) if isinstance(given, tuple) else out
 
@@ -143,6 +146,15 @@ class _Variants:
             for layer, block in enumerate(self.model.blocks):
                 hooks.callback(block.register_forward_hook(after(layer)).remove)
             yield
+
+    def _refuse_not_finite(self, layer: int, out: Tensor) -> None:
+        if not bool(torch.isfinite(out).all()):
+            raise ProbeError(
+                f"the skip effects of {self.model.name!r}",
+                expected="activations that are finite",
+                found=f"NaN or infinity after layer {layer}",
+                remedy=REMEDY,
+            )
 
 
 def _change(update: Tensor, sides: Tensor) -> Tensor:

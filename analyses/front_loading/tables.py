@@ -137,7 +137,8 @@ def _distance(base: Scores, other: Scores, part: str, seed: int) -> dict[str, An
     null = np.mean([wasserstein(of(one), of(two)) for of in profiles], axis=0)
     low, high = np.quantile(null, [0.025, 0.975])
     named = {**label(other), "model": f"{other.model} − {base.model}", "part": part, "measure": "W₁"}
-    p = (np.sum(null >= found.estimate) + 1) / (len(null) + 1)
+    as_far = np.sum((null >= found.estimate) | np.isnan(null))  # a resample without a profile is no proof
+    p = (as_far + 1) / (len(null) + 1) if np.isfinite(found.estimate) else np.nan
     row = found.row()
     return {
         **named,

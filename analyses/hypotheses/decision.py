@@ -67,7 +67,7 @@ class Evidence:
 
 def answer(low: float, high: float, sign: int, threshold: float = 0.0) -> str:
     """What an interval says of a claimed side of a threshold."""
-    if np.isnan(low) or np.isnan(high):
+    if not (np.isfinite(low) and np.isfinite(high)):
         return UNDECIDED
     below, above = high < threshold, low > threshold
     if not (below or above):

@@ -24,7 +24,7 @@ from scipy.special import stdtrit
 from scipy.stats import rankdata
 
 from analyses.result import Result
-from analyses.statistics import adjusted
+from analyses.statistics import adjusted, refuse_not_finite
 from probe.batch import Batch
 from probe.errors import ProbeError
 from probe.models.model import Model
@@ -98,6 +98,8 @@ def selectivity(
     rows = []
     for role, model in _models(models).items():
         values = activations[role] if activations else activations_of(model, batch, reading)
+        axes = {name: range(count) for name, count in zip(("example", "layer", "neuron"), values.shape, strict=True)}
+        refuse_not_finite(f"activations of {model.name!r}", values, **axes)
         for layer in range(values.shape[1]):
             named = {"model": model.name, "role": role, "task": batch.task, "layer": layer}
             rows += [{**named, **row} for row in _layer_rows(values[:, layer], cases, seed)]

@@ -18,6 +18,7 @@ from analyses.statistics.bootstrap import KINDS, bootstrap, bootstrap_of, mean, 
 from analyses.statistics.combination import combination
 from analyses.statistics.effects import Equivalence, cliffs_delta, equivalence, hedges_g, paired_d
 from analyses.statistics.estimate import Estimate, Statistic
+from analyses.statistics.finite import refuse_not_finite
 from analyses.statistics.magnitudes import magnitudes, squares
 from analyses.statistics.permutation import adjusted, permutation, sign_flip
 from analyses.statistics.recentred import recentred, without_noise
@@ -44,6 +45,7 @@ __all__ = [
     "permutation",
     "ratio",
     "recentred",
+    "refuse_not_finite",
     "resamples",
     "sign_flip",
     "squares",

@@ -83,6 +83,7 @@ def _estimated(
     draws = np.concatenate(pieces)
     skew = np.zeros_like(estimate) if skew is None else skew
     low, high, p, error = _intervals(draws, estimate, skew, kind, level, null)
+    p = np.where(np.isfinite(estimate) & np.isfinite(low) & np.isfinite(high), p, np.nan)
     return Estimate(estimate, low, high, n, p, error, draws, kind, level)
 
 
@@ -150,12 +151,14 @@ def _interval(
 
 
 def _share_below(ordered: NDArray, value: NDArray) -> NDArray:
-    """The share of resampled values below a value, ties counting half; never quite 0 or 1: their normal scores are
-    infinite.
+    """The share of resampled values below a value, ties counting half, and so does a resample without a value (NaN).
+
+    Never quite 0 or 1, whose normal scores are infinite.
     """
     count = ordered.shape[1]
     value = value[:, None]
     below = (np.count_nonzero(ordered < value, axis=1) + np.count_nonzero(ordered <= value, axis=1)) / 2
+    below += np.count_nonzero(np.isnan(ordered), axis=1) / 2
     return (below + 0.5) / (count + 1)
 
 

@@ -24,6 +24,7 @@ def combination(
         freedom = np.maximum(np.nan_to_num(squares.sum(0) ** 2 / (squares**2 / each).sum(0), nan=1.0), 1)
         t = np.nan_to_num(np.abs(total - null) / error)
     p = np.where(error > 0, 2 * stdtr(freedom, -t), np.where(total == null, 1.0, 0.0))
+    p = np.where(np.isfinite(total) & np.isfinite(error), p, np.nan)
     reach = stdtrit(freedom, (1 + level) / 2) * error
     n = min(one.n for one in estimates)
     return Estimate(total, total - reach, total + reach, n, p, error, kind="combination", level=level)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analyses.statistics.finite import refuse_not_finite
 from analyses.statistics.weights import RESAMPLES
 
 _AT_ONCE = 2_500
@@ -28,7 +29,8 @@ def sign_flip(differences: ArrayLike, *, count: int = RESAMPLES, seed: int = 0) 
     for start in range(0, count, _AT_ONCE):
         signs = generator.integers(0, 2, (min(_AT_ONCE, count - start), len(flat))) * 2.0 - 1
         as_extreme += (np.abs(signs @ flat) >= seen).sum(0)
-    return ((as_extreme + 1) / (count + 1)).reshape(values.shape[1:])
+    p = np.where(np.isfinite(seen), (as_extreme + 1) / (count + 1), np.nan)
+    return p.reshape(values.shape[1:])
 
 
 def permutation(
@@ -43,6 +45,8 @@ def permutation(
     """The two-sided p of a statistic when observations change places (scipy.stats.permutation_test)."""
     from scipy.stats import permutation_test
 
+    for number, sample in enumerate(samples):
+        refuse_not_finite(f"sample {number} of a permutation test", sample, observation=range(len(np.asarray(sample))))
     generator = np.random.default_rng(seed)
     how: dict[str, Any] = {"permutation_type": kind, "n_resamples": count, "vectorized": vectorized, "rng": generator}
     return float(permutation_test(samples, statistic, **how).pvalue)

@@ -14,6 +14,7 @@ this is the plain paired bootstrap. `python -m analyses.calibration` shows how b
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from analyses.statistics.estimate import Estimate, Statistic
+from analyses.statistics.finite import refuse_not_finite
 from analyses.statistics.magnitudes import magnitudes
 from analyses.statistics.weights import resamples, uniform
 from probe.errors import ProbeError
@@ -42,16 +44,20 @@ def recentred(
     `make` takes the scores, one argument each, and hands back a function from weights to figures.
     """
     n = _examples(values)
+    for number, one in enumerate(values):
+        refuse_not_finite(f"scores {number} of a statistic", one, example=range(n), component=range(one.shape[1]))
     estimate = np.asarray(make(*values)(uniform(n)))[0]
     statistic = make(*[one + (without_noise(one) - one.mean(0)) for one in values])
     weights = resamples(n, count, seed=seed)
     at_once = max(1, _FIGURES // max(one.shape[1] for one in values))
     pieces = [np.asarray(statistic(weights[at : at + at_once])) for at in range(0, count, at_once)]
     errors = np.concatenate(pieces)
-    errors = np.abs(errors - np.nanmedian(errors, axis=0))
-    reach = np.nanquantile(errors, level, axis=0)
-    as_far = (errors >= np.abs(estimate - null)).sum(0)
-    p = (as_far + 1) / (count + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # figures that are nowhere defined
+        errors = np.abs(errors - np.nanmedian(errors, axis=0))
+        reach = np.nanquantile(errors, level, axis=0)
+    as_far = ((errors >= np.abs(estimate - null)) | np.isnan(errors)).sum(0)  # a resample without a figure is no proof
+    p = np.where(np.isfinite(estimate) & np.isfinite(reach), (as_far + 1) / (count + 1), np.nan)
     error = reach / ndtri((1 + level) / 2)
     return Estimate(estimate, estimate - reach, estimate + reach, n, p, error, kind="recentred", level=level)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from analyses.circuits.attribution.prompts import PromptPairs
 from analyses.circuits.circuit import Circuit, Provenance
 from analyses.circuits.graph import Graph
+from analyses.statistics.finite import refuse_not_finite
 from probe.errors import ProbeError
 
 _ABOUT = "attribution.json"
@@ -94,7 +95,9 @@ class Accumulation:
 
     def add(self, rows: slice, contribution: Contribution) -> None:
         example, weight = self.example[rows], self.weight[rows]
-        self.edges += contribution.edges.sum(0, dtype=np.float64)
+        edges = contribution.edges.sum(0, dtype=np.float64)
+        refuse_not_finite("edge scores", edges, source=self.graph.sources, target=self.graph.targets)
+        self.edges += edges
         self.metric += [weight @ contribution.clean, weight @ contribution.corrupt]
         np.add.at(self.nodes, example, contribution.nodes)
         if self.example_edges is not None:

@@ -28,6 +28,8 @@ from analyses.circuits.attribution.metrics import Metric
 from analyses.circuits.attribution.node_outputs import NodeOutputs, outputs_of
 from analyses.circuits.attribution.prompts import PromptPairs
 from analyses.circuits.graph import Graph
+from analyses.statistics.finite import REMEDY
+from probe.errors import ProbeError
 from probe.tracing.sites import site
 
 if TYPE_CHECKING:
@@ -67,7 +69,22 @@ class Attribution:
         instead, other = self.ablation.instead(rows, clean)
         values = self.values(prompts, hidden)
         corrupt = torch.full_like(values, torch.nan) if other is None else self.values(prompts, other)
+        self._refuse_not_finite("clean", rows, clean, values)
+        self._refuse_not_finite(self.ablation.kind, rows, instead, None if other is None else corrupt)
         return Compared(prompts, instead.minus_(clean) if change else instead, values, corrupt)
+
+    def _refuse_not_finite(self, run: str, rows: slice, outputs: NodeOutputs, values: Tensor | None) -> None:
+        """Refuse a run with NaN or infinity in it, and name the first node that writes one."""
+        at = outputs.first_not_finite()
+        if at is None and values is not None and not bool(torch.isfinite(values).all()):
+            at = "the logits"
+        if at is not None:
+            raise ProbeError(
+                f"attribution of {self.model.name!r}",
+                expected="activations that are finite",
+                found=f"NaN or infinity in the {run} run of rows {rows.start} to {rows.stop - 1}, first in {at}",
+                remedy=REMEDY,
+            )
 
     def input_gradients(self, found: Compared) -> InputGradients:
         return InputGradients(self.model, found.other, found.prompts.canvas() if self.graph.directions else None)

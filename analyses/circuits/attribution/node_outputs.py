@@ -44,6 +44,14 @@ class NodeOutputs:
             mine -= theirs
         return self
 
+    def first_not_finite(self) -> str | None:
+        """The first node, in the order of a forward pass, that writes NaN or infinity; None where all is finite."""
+        order = [("input", self.embed)]
+        for layer, (z, mlp) in enumerate(zip(self.heads, self.mlps, strict=True)):
+            order += [(f"the heads of layer {layer}", z), (f"m{layer}", mlp)]
+        finite = torch.stack([torch.isfinite(found).all() for _, found in order]).tolist()
+        return next((name for (name, _), one in zip(order, finite, strict=True) if not one), None)
+
     def map(self, change: Callable[[Tensor], Tensor]) -> NodeOutputs:
         neurons = None if self.neurons is None else [change(part) for part in self.neurons]
         return NodeOutputs(change(self.embed), [change(z) for z in self.heads], [change(m) for m in self.mlps], neurons)

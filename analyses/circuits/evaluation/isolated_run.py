@@ -26,6 +26,7 @@ from analyses.circuits.attribution.metrics import Metric, metric_of
 from analyses.circuits.attribution.position_roles import position_roles_of
 from analyses.circuits.attribution.prompts import PromptPairs
 from analyses.circuits.graph import Graph
+from analyses.statistics.finite import refuse_not_finite
 from probe.readings import Reading, named
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ def isolated_run(model: Model, batch: Batch, isolated: Isolated, *, reading: str
             patched = [isolated_metric(work, found, chunk, some) for some in masks.split(work.copies(chunk))]
             return torch.cat([found.clean[None], *patched]).T.cpu().numpy()
 
+    what = f"the metric of {model.name!r} in isolated runs"
+    names = ["the whole model", "nothing", *(f"circuit {number}" for number in range(len(isolated.kept)))]
     for chunk, found in in_chunks(len(prompts), min(fit, len(prompts)), metrics):
+        refuse_not_finite(what, found, example=prompts.example[chunk].tolist(), run=names)
         np.add.at(values, prompts.example[chunk].numpy(), found * prompts.weight[chunk].numpy()[:, None])
     return IsolatedRun(circuits=values[:, 2:], whole=values[:, 0], nothing=values[:, 1])
