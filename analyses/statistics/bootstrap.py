@@ -158,7 +158,8 @@ def _share_below(ordered: NDArray, value: NDArray) -> NDArray:
     count = ordered.shape[1]
     value = value[:, None]
     below = (np.count_nonzero(ordered < value, axis=1) + np.count_nonzero(ordered <= value, axis=1)) / 2
-    below += np.count_nonzero(np.isnan(ordered), axis=1) / 2
+    if np.isnan(ordered[:, -1]).any():  # they are sorted last
+        below += np.count_nonzero(np.isnan(ordered), axis=1) / 2
     return (below + 0.5) / (count + 1)
 
 

@@ -68,7 +68,7 @@ def test_circuits_know_whether_they_are_of_twins():
     for measure in (compare, diff):
         with pytest.raises(ProbeError, match="no twin"):
             measure(ours, theirs)
-        assert len(measure(theirs, theirs, resamples=20).table)
+        assert len(measure(theirs, theirs).table)
 
 
 def test_a_job_leaves_them_out_and_says_why(tmp_path):
