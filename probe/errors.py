@@ -54,7 +54,11 @@ _MOST_LISTED = 8
 
 
 def nearest(name: str, known: Iterable[str], how_many: int = 3) -> str:
-    """The known names closest to a mistyped one, as a phrase for an error's remedy."""
+    """The known names closest to a mistyped one, as a phrase for an error's remedy.
+
+    >>> nearest("maskd", ["ar", "masked", "fluid"])
+    "Did you mean 'masked'?"
+    """
     known = sorted(known)
     by_lower = {candidate.lower(): candidate for candidate in known}
     part_of = [lower for lower in by_lower if name and name.lower() in lower]

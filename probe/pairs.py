@@ -102,6 +102,12 @@ def load_pair(where: str | tuple[str | Path, str | Path], *, controls: bool = Tr
 
     `controls=False` leaves the controls on disk. Everything else is passed to `load`: what says how the diffusion model
     writes (`paradigm`, `mask_id`, `shift`, `attention`) for that model alone, the rest for each.
+
+    >>> pair = probe.load_pair("zoo:masked")
+    >>> pair.ar.name, pair.diffusion.name
+    ('zoo:ar', 'zoo:masked')
+    >>> sorted(pair.controls)
+    ['ar-cpt', 'ar-seed2', 'masked-seed2']
     """
     for_each = {name: value for name, value in how.items() if name not in _OF_DIFFUSION}
     if not isinstance(where, str | Path):

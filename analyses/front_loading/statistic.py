@@ -41,7 +41,11 @@ def early(profile: NDArray) -> NDArray:
 
 
 def wasserstein(a: NDArray, b: NDArray) -> NDArray:
-    """W₁ between profiles over normalised depth: the area between their cumulative sums."""
+    """W₁ between profiles over normalised depth: the area between their cumulative sums.
+
+    >>> float(wasserstein(np.array([1.0, 0.0]), np.array([0.0, 1.0])))
+    0.5
+    """
     return np.abs(np.cumsum(a - b, axis=-1)).sum(-1) / a.shape[-1]
 
 

@@ -22,7 +22,11 @@ WHOLE = ("embed", "place_embed", "final_norm", "unembed")
 
 @torch.no_grad()
 def weight_drift(pair: Pair) -> Result:
-    """‖W − W_AR‖/‖W_AR‖ by layer and module of the diffusion model and the controls."""
+    """‖W − W_AR‖/‖W_AR‖ by layer and module of the diffusion model and the controls.
+
+    >>> bool((analyses.representation.weight_drift(pair).table["estimate"] >= 0).all())
+    True
+    """
     pair.refuse_strangers("weight drift")
     rows = []
     for role, model in pair.models.items():

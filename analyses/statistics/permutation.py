@@ -53,7 +53,11 @@ def permutation(
 
 
 def adjusted(p: ArrayLike) -> NDArray:
-    """Benjamini-Hochberg over all that are given, in their shape; where there is no p, there is no q."""
+    """Benjamini-Hochberg over all that are given, in their shape; where there is no p, there is no q.
+
+    >>> adjusted([0.01, 0.02, 0.6]).round(2).tolist()
+    [0.03, 0.03, 0.6]
+    """
     from scipy.stats import false_discovery_control
 
     p = np.asarray(p, dtype=np.float64)

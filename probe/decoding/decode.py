@@ -52,6 +52,11 @@ def decode(
     its order). Keys and values are kept wherever that is exact; `cache=False` computes every state whole, and
     `cache=True` refuses to. `on_step(step, state, written)` is called after every forward pass, for those who want to
     watch, and `on_stride(strides)` with the strides that ended in it.
+
+    >>> prompt = batch.clean[0, :8]
+    >>> run = probe.decode(pair.diffusion, prompt, 4, steps=2)
+    >>> run.tokens.shape, run.forward_passes
+    (torch.Size([12]), 2)
     """
     if isinstance(length, bool) or not isinstance(length, int) or length < 1:
         raise TokenError("length", expected="at least 1 token to write", found=str(length), remedy="Ask for more.")

@@ -44,6 +44,10 @@ def load(
     `paradigm`, `mask_id`, `shift` and `attention` override what the catalog declares, or stand in for a row. `dtype`
     None is float32, whatever the checkpoint holds ("auto" keeps it as stored). `device_map="auto"` spreads a big model
     over several GPUs and the CPU. `selftest` is "auto" (what is cheap for the model's size), "full" or "off".
+
+    >>> model = probe.load("zoo:masked")
+    >>> model.n_layers, model.n_heads, model.mask_id, model.shift
+    (6, 4, 2, True)
     """
     # What is cheap to refuse is refused before the weights are read.
     onto, kind = usable_device(device), usable_dtype(dtype)

@@ -65,6 +65,9 @@ def task(name: str, **knobs: Any) -> Task:
     Names are those of the project's own tasks and of those that installed packages declare. Knobs are the fields of the
     task's class: `task("countdown", numbers=4)`; of a file, what `from_jsonl` takes: `task("my.jsonl",
     scope="global")`.
+
+    >>> probe.task("ioi").scope, probe.task("countdown", numbers=3).scope
+    ('local', 'global')
     """
     if name.endswith(".jsonl"):
         return from_jsonl(name, **_checked(name, knobs, ["name", "scope"]))

@@ -40,6 +40,12 @@ def edit(model: Model, edits: Edit | Skip | Iterable[Edit | Skip]) -> Iterator[M
 
     Steps are counted in forward passes from the beginning of the context; where a decoding run is recorded, its own
     steps count.
+
+    >>> before = pair.ar.logits(batch.clean)
+    >>> with probe.edit(pair.ar, [probe.zero("head_out", layer=0, head=0), probe.skip(5)]):
+    ...     edited = pair.ar.logits(batch.clean)
+    >>> bool((edited == before).all()), bool((pair.ar.logits(batch.clean) == before).all())
+    (False, True)
     """
     given = [edits] if isinstance(edits, Edit | Skip) else list(edits)
     parts = [_checked(model, part) for one in given for part in one.parts()]

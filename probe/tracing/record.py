@@ -88,6 +88,12 @@ def record(
     tracer            "hooks", "transformer_lens", "nnsight", or one of an installed package
     store             a folder to stream to, as zarr; given again after an interruption, it resumes
     options           `heads`, `attention`, `decode`, `steps`, `remote`, `batch_size`: see `RecordingOptions`
+
+    >>> trace = probe.record(pair.diffusion, batch, ["pattern"], layers=[1, 2], reading="prefix")
+    >>> trace.pattern.dims
+    ('example', 'layer', 'head', 'query', 'key')
+    >>> trace.pattern.sel(layer=2, head=1).shape == (8, trace.sizes["query"], trace.sizes["key"])
+    True
     """
     further = _checked(options)
     source, texts = _encoded(model, tokens_or_batch)

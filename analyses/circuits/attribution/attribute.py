@@ -68,6 +68,10 @@ def attribute(
     """The circuit of a model on a batch.
 
     `steps` is the number of points on the path of integration; "eap" and the exact methods need one and ignore it.
+
+    >>> circuit = analyses.circuits.attribute(pair.ar, batch, reading="ar", steps=2)
+    >>> list(circuit.top(3).columns[:3])
+    ['source', 'target', 'score']
     """
     reading = named(reading)
     return _attributed(PromptPairs.of(model, batch, reading), batch, method, steps, options)

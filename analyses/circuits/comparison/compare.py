@@ -72,7 +72,13 @@ def compare(
     splits: int = 20,
     seed: int = 0,
 ) -> Result:
-    """The overlap of a circuit with each of the others, with chance, ceiling and interval."""
+    """The overlap of a circuit with each of the others, with chance, ceiling and interval.
+
+    >>> circuit = analyses.circuits.attribute(pair.ar, batch, reading="ar", steps=2, example_edges=True)
+    >>> table = analyses.circuits.compare(circuit, circuit).table
+    >>> float(table.loc[table["measure"] == "jaccard", "estimate"].min())  # the same circuit twice
+    1.0
+    """
     for other in others:
         refuse_unlike(circuit, other)
     ks = tuple(ks or budgets(circuit.graph.n_edges))

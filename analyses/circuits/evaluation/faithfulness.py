@@ -53,6 +53,10 @@ def faithfulness(
     """The faithfulness curve of a circuit on a batch, its CPR and CMD, beside those of random circuits.
 
     The circuit may be that of another model of the same shape.
+
+    >>> circuit = analyses.circuits.attribute(pair.ar, batch, reading="ar", steps=2)
+    >>> analyses.circuits.faithfulness(pair.ar, batch, circuit).name
+    'faithfulness'
     """
     shares = np.array(_checked(SHARES if options.shares is None else options.shares))
     sizes = _sizes(circuit.graph, shares)
