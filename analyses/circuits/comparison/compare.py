@@ -74,7 +74,8 @@ def compare(
 ) -> Result:
     """The overlap of a circuit with each of the others, with chance, ceiling and interval.
 
-    >>> circuit = analyses.circuits.attribute(pair.ar, batch, reading="ar", steps=2, example_edges=True)
+    >>> how = analyses.circuits.AttributionOptions(example_edges=True)
+    >>> circuit = analyses.circuits.attribute(pair.ar, batch, reading="ar", steps=2, options=how)
     >>> table = analyses.circuits.compare(circuit, circuit).table
     >>> float(table.loc[table["measure"] == "jaccard", "estimate"].min())  # the same circuit twice
     1.0
