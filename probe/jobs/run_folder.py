@@ -15,6 +15,7 @@ shows it. Of a unit only `id` and `status` are required.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,12 +23,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError
+from probe.jobs.atomic import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SPEC, MANIFEST = "spec.yaml", "manifest.json"
+REPORT = ("report.html", "report.md", "report.parquet")
 _WORDS = b"twinprobe"  # where a result keeps its words, among the metadata of its parquet file
+
+
+LARGEST, LARGEST_FIGURE = 256_000_000, 64_000_000  # bytes
+FETCHING = {"image", "scattermapbox", "choroplethmapbox", "densitymapbox", "scattermap", "choroplethmap", "densitymap",
+            "scattergeo", "choropleth"}  # fmt: skip
 
 
 class RunError(ProbeError):
@@ -134,13 +142,44 @@ class RunFolder:
 
     def saved(self, unit: Entry) -> Saved:
         """A unit's result, read from its parquet file."""
-        return read_result(self.path(unit.result or f"{unit.id} has no result"))
+        relative = unit.result or f"{unit.id} has no result"
+        self._refuse_changed(relative)
+        return read_result(self.path(relative))
 
     def figure(self, unit: Entry) -> dict[str, Any] | None:
         """A unit's figure as Plotly's JSON, where the run drew one."""
         if unit.figure is None or not self.path(unit.figure).is_file():
             return None
-        return read_json(self.path(unit.figure))
+        self._refuse_changed(unit.figure)
+        return checked_figure(self.path(unit.figure), read_json(self.path(unit.figure), LARGEST_FIGURE))
+
+    def changed(self, relative: str) -> str:
+        """How a file that the manifest lists differs from what the run wrote; empty where it does not."""
+        files = self.manifest.get("files")
+        of = files.get(relative) if isinstance(files, dict) else None
+        if not isinstance(of, dict):
+            return ""
+        try:
+            found = hash_of(self.path(relative))
+        except OSError as problem:
+            return f"it cannot be read: {problem.strerror}"
+        return "" if found == of.get("sha256") else "it is not what the run wrote"
+
+    def _refuse_changed(self, relative: str) -> None:
+        trouble = self.changed(relative)
+        if trouble:
+            raise RunError(
+                str(self.folder / relative),
+                expected="the file that the run wrote",
+                found=trouble,
+                remedy="The same `twinprobe run` again writes it anew.",
+            )
+
+    def note_files(self, written: dict[str, dict[str, Any]]) -> None:
+        """Add what was just written to the files that the manifest lists."""
+        files = self.manifest.get("files")
+        manifest = {**self.manifest, "files": {**(files if isinstance(files, dict) else {}), **written}}
+        write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, default=str))
 
 
 def open_run(folder: str | Path) -> RunFolder:
@@ -218,10 +257,38 @@ def left_out(figure: dict[str, Any]) -> str:
     return f"Not drawn, but in the table: {'; '.join(map(str, parts))}." if isinstance(parts, list) and parts else ""
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def hash_of(path: Path) -> str:
+    """The SHA-256 of a file, or of all files of a folder with their names."""
+    if path.is_file():
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    found = hashlib.sha256()
+    for file in sorted(inner for inner in path.rglob("*") if inner.is_file()):
+        found.update(f"{file.relative_to(path).as_posix()} {hash_of(file)}\n".encode())
+    return found.hexdigest()
+
+
+def checked_figure(path: Path, figure: dict[str, Any]) -> dict[str, Any]:
+    """A figure that holds what this program draws and nothing that a browser would fetch from elsewhere."""
+    data, layout = figure.get("data", []), figure.get("layout", {})
+    if not isinstance(data, list) or not isinstance(layout, dict) or not all(isinstance(one, dict) for one in data):
+        raise _unreadable(path, "a figure: a list `data` and a mapping `layout`", "another form")
+    kinds = {str(one.get("type", "scatter")) for one in data}
+    if kinds & FETCHING or "images" in layout or any(name in layout for name in ("mapbox", "map", "geo")):
+        raise _unreadable(
+            path, "a figure without images or maps, which would be fetched from elsewhere", "one of these"
+        )
+    return figure
+
+
+def read_json(path: Path, largest: int = LARGEST) -> dict[str, Any]:
     try:
+        if path.stat().st_size > largest:
+            raise _unreadable(path, f"a file of at most {largest:,} bytes", f"{path.stat().st_size:,}")
         read = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
+        if isinstance(problem, RunError):
+            raise
         raise _unreadable(path, "a file of JSON", problem) from problem
     if not isinstance(read, dict):
         raise _unreadable(path, "one JSON object", f"a {type(read).__name__}")

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError
+from probe.jobs.atomic import write_atomically
 from probe.jobs.report import formatting
 from probe.jobs.report.significance import STATISTICS
 from probe.jobs.run_folder import Entry, RunFolder, open_run
@@ -93,13 +94,11 @@ class Comparison:
 
     def save(self, folder: str | Path) -> Path:
         """Write the comparison as a page, as Markdown and as a table; where the page is."""
-        from probe.jobs.report.render import write_file
-
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_file(folder / "compare.html", self.html())
-        write_file(folder / "compare.md", self.markdown())
-        self.table.to_parquet(folder / "compare.parquet", index=False)
+        write_atomically(folder / "compare.html", self.html())
+        write_atomically(folder / "compare.md", self.markdown())
+        write_atomically(folder / "compare.parquet", self.table.to_parquet(index=False))
         return folder / "compare.html"
 
     def html(self) -> str:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from probe.errors import ProbeError
+from probe.jobs.atomic import write_atomically
+from probe.jobs.own_folder import refuse_foreign
 from probe.jobs.report import formatting
 from probe.jobs.report.contents import Block, Contents, contents
 from probe.jobs.report.inline_figures import (
@@ -59,12 +62,18 @@ class InlineFigure:
 def write_report(run: RunFolder | str | Path) -> Path:
     """Write the report of a run into its folder, and say where."""
     run = run if isinstance(run, RunFolder) else open_run(run)
+    refuse_foreign(run.folder)
     report = contents(run)
-    page = run.folder / "report.html"
-    write_file(page, html(report))
-    write_file(run.folder / "report.md", markdown(report))
-    estimates(run).to_parquet(run.folder / "report.parquet", index=False)
-    return page
+    written = {
+        "report.html": html(report).encode("utf-8", errors="replace"),
+        "report.md": markdown(report).encode("utf-8", errors="replace"),
+        "report.parquet": estimates(run).to_parquet(index=False),
+    }
+    for name, content in written.items():
+        write_atomically(run.folder / name, content)
+    run.note_files({name: {"sha256": sha256(content).hexdigest(), "bytes": len(content)} for name, content in
+                    written.items()})  # fmt: skip
+    return run.folder / "report.html"
 
 
 def html(report: Contents) -> str:
@@ -160,10 +169,3 @@ def _figure(run: RunFolder, block: Block) -> dict[str, Any] | None:
         return run.figure(block.unit)
     except ProbeError:
         return None
-
-
-def write_file(path: Path, text: str) -> None:
-    """All of it or nothing: a reader never opens half a report."""
-    partly = path.with_name(f".{path.name}.part")
-    partly.write_text(text, "utf-8")
-    partly.replace(path)

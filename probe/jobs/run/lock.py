@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from probe.errors import ProbeError
+from probe.jobs.own_folder import open_without_following
 
 
 @contextmanager
 def only_run(root: Path) -> Iterator[None]:
     """Hold a run folder, or refuse because another run does."""
-    _made(root)
-    with (root / ".lock").open("a+", encoding="utf-8") as opened:
+    handle = open_without_following(root / ".lock", os.O_RDWR | os.O_CREAT)
+    with os.fdopen(handle, "r+", encoding="utf-8", errors="replace") as opened:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -28,22 +29,11 @@ def only_run(root: Path) -> Iterator[None]:
             raise ProbeError(
                 f"run folder {root}",
                 expected="no other run in it",
-                found=opened.read().strip() or "another run",
+                found=opened.read(200).strip() or "another run",
                 remedy="Wait for it, stop it, or choose another folder with --out.",
             ) from None
+        opened.seek(0)
         opened.truncate(0)
         opened.write(f"process {os.getpid()} on {os.uname().nodename}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         opened.flush()
         yield
-
-
-def _made(root: Path) -> None:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as problem:
-        raise ProbeError(
-            f"run folder {root}",
-            expected="a folder that can be made",
-            found=str(problem),
-            remedy="Choose another with --out.",
-        ) from None

@@ -20,7 +20,8 @@ from typing import Any
 from probe.jobs.atomic import write_atomically
 from probe.jobs.run.plan import Plan
 from probe.jobs.run.unit import Unit
-from probe.jobs.run.unit_store import UnitStore
+from probe.jobs.run.unit_store import SHOWN, UnitStore
+from probe.jobs.run_folder import MANIFEST, REPORT, RunError, read_json
 
 FORMAT = 1
 PACKAGES = (
@@ -61,6 +62,8 @@ def write_manifest(store: UnitStore, plan: Plan, state: State, circumstances: Ci
     """Write what is known of a run, in place of what was known before."""
     spec, now = plan.spec, datetime.now(UTC)
     units = [_unit(store, plan, unit, state, circumstances.command) for unit in plan]
+    done = [digest for digest, status in state.status.items() if status == "done"]
+    shown = {path: of for digest in done for path, of in store.shown(digest, plan.stems[digest]).items()}
     units += [_skipped(name, why) for name, why in plan.skipped.items()]
     written = {
         "format": FORMAT,
@@ -80,9 +83,29 @@ def write_manifest(store: UnitStore, plan: Plan, state: State, circumstances: Ci
         "seeds": list(spec.seeds),
         "weights": _weights(plan),
         "units": units,
+        "shown": [f"{folder}/{stem}{suffix}" for stem in plan.stems.values() for folder, suffix in SHOWN.items()],
+        "files": {**_former_report(store.root), **shown},
     }
     write_atomically(store.root / "manifest.json", json.dumps(written, indent=1, ensure_ascii=False, default=str))
     return written
+
+
+def shown_before(root: Path) -> list[str]:
+    """What the manifest that is there lists as shown: the only files that a run may remove."""
+    try:
+        shown = read_json(root / MANIFEST).get("shown")
+    except RunError:
+        return []
+    return [str(path) for path in shown] if isinstance(shown, list) else []
+
+
+def _former_report(root: Path) -> dict[str, Any]:
+    """The hashes of the report that is there, which stays until another is written."""
+    try:
+        files = read_json(root / MANIFEST).get("files")
+    except RunError:
+        return {}
+    return {name: of for name, of in files.items() if name in REPORT} if isinstance(files, dict) else {}
 
 
 def _unit(store: UnitStore, plan: Plan, unit: Unit, state: State, command: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from probe.errors import ProbeError
 from probe.jobs.atomic import write_atomically
+from probe.jobs.own_folder import claim
 from probe.jobs.report.render import write_report
 from probe.jobs.run.execute import Outcome, error_facts
 from probe.jobs.run.executors import (
@@ -34,11 +35,11 @@ from probe.jobs.run.executors import (
 )
 from probe.jobs.run.figures import draw
 from probe.jobs.run.lock import only_run
-from probe.jobs.run.manifest import Circumstances, State, write_manifest
+from probe.jobs.run.manifest import Circumstances, State, shown_before, write_manifest
 from probe.jobs.run.model_identity import HashCache
 from probe.jobs.run.plan import Plan, plan_of
 from probe.jobs.run.unit import Unit
-from probe.jobs.run.unit_store import UnitStore
+from probe.jobs.run.unit_store import SHOWN, UnitStore
 from probe.jobs.spec.file import as_yaml
 from probe.jobs.spec.model import Spec
 from probe.jobs.stages.registry import known_stage
@@ -105,8 +106,8 @@ def run(
     """Compute what is missing of a job, in its folder."""
     root = Path(spec.output)
     store = UnitStore(root)
-    store.refuse_foreign()
-    with only_run(root), _terminated_as_interrupted(), _explained(root):
+    claim(root)
+    with _explained(root), only_run(root), _terminated_as_interrupted():
         store.prepare()
         hashes = HashCache.open(store.scratch / "weights.json")
         plan = plan_of(spec, hashes)
@@ -211,7 +212,7 @@ class _Job:
         )
 
     def _carry_out(self, make_executor: Callable[[], Executor], circumstances: Circumstances, began: float) -> None:
-        self.store.unlink_all_but(set(self.plan.stems.values()))
+        self._unlink_former()
         for digest in self.state.cached:
             self._show(self.plan.units[digest])
         self._tell(circumstances)
@@ -222,6 +223,11 @@ class _Job:
                 self._do_all(make_executor(), began + 60 * minutes if minutes else float("inf"))
         finally:
             self.watcher.end()
+
+    def _unlink_former(self) -> None:
+        """Remove what an earlier spec asked for: what the manifest lists, and this plan does not."""
+        wanted = {f"{folder}/{stem}{suffix}" for stem in self.plan.stems.values() for folder, suffix in SHOWN.items()}
+        self.store.unlink(set(shown_before(self.store.root)) - wanted)
 
     def _do_all(self, executor: Executor, deadline: float) -> None:
         """Hand out ready units while a worker is free, receive outcomes, until nothing is left."""

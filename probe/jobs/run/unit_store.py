@@ -15,19 +15,23 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from probe.errors import ProbeError
+from probe.jobs.own_folder import INNER, holds_links, open_without_following
 from probe.jobs.run.unit import Unit
 
 RECORD = "unit.json"
 LINKED = {".parquet": "results", ".zarr": "traces"}
+SHOWN = {"results": ".parquet", "figures": ".json", "traces": ".zarr"}
+_LEFTOVER = re.compile(r"[0-9a-f]{20}-|damaged-")
 PATIENCE = 30.0  # seconds for which a killed run's last worker may still hold a scratch folder
 
 
@@ -38,22 +42,14 @@ class UnitStore:
         self.root = Path(root)
         self.units, self.scratch = self.root / "units", self.root / ".scratch"
 
-    def refuse_foreign(self) -> None:
-        """Refuse a place where something else lies."""
-        if self.root.exists() and (not self.root.is_dir() or _foreign(self.root)):
-            raise ProbeError(
-                f"run folder {self.root}",
-                expected="a new folder, or that of an earlier run",
-                found="other things" if self.root.is_dir() else "a file",
-                remedy="Choose another with --out.",
-            )
-
     def prepare(self) -> None:
         """Make the folders; leftovers of a killed run are cleared away."""
-        for folder in (self.units, self.scratch, *(self.root / name for name in ("results", "figures", "traces"))):
-            folder.mkdir(parents=True, exist_ok=True)
+        for name in INNER:
+            (self.root / name).mkdir(exist_ok=True)
         for leftover in self.scratch.iterdir():
-            if not leftover.name.startswith("resumes-"):
+            if leftover.is_symlink() or leftover.suffix == ".lock":
+                leftover.unlink(missing_ok=True)
+            elif _LEFTOVER.match(leftover.name) or (leftover.name.startswith("resumes-") and holds_links(leftover)):
                 shutil.rmtree(leftover, ignore_errors=True)
 
     def folder(self, digest: str) -> Path:
@@ -72,6 +68,8 @@ class UnitStore:
         folder = self.folder(digest)
         if not folder.is_dir():
             return "it is not there"
+        if holds_links(folder):
+            return "it holds a link"
         record = self.record(digest)
         if record is None:
             return f"{RECORD} is damaged or missing"
@@ -124,23 +122,33 @@ class UnitStore:
             if file.suffix in LINKED:
                 _link(file, self.root / LINKED[file.suffix] / f"{stem}{file.suffix}")
 
-    def unlink_all_but(self, stems: set[str]) -> None:
-        """Take away what an earlier spec had asked for."""
-        for folder in ("results", "figures", "traces"):
-            for file in (self.root / folder).iterdir():
-                if file.stem not in stems:
-                    file.unlink()
+    def unlink(self, shown: Iterable[str]) -> None:
+        """Remove some of what was shown under names for people; other files in those folders are not the run's."""
+        for relative in shown:
+            folder, _, name = relative.partition("/")
+            file = self.root / folder / name
+            if folder not in SHOWN or "/" in name or name in ("", ".", "..") or not os.path.lexists(file):
+                continue
+            if file.is_symlink() or file.is_file():
+                file.unlink()
+
+    def shown(self, digest: str, stem: str) -> dict[str, dict[str, Any]]:
+        """Size and hash of what is shown of a unit: of links as its record has them, of the figure as it is."""
+        files = (self.record(digest) or {}).get("files", {})
+        found = {
+            f"{LINKED[suffix]}/{stem}{suffix}": of
+            for name, of in files.items()
+            if (suffix := Path(name).suffix) in LINKED
+        }
+        figure = f"figures/{stem}.json"
+        if (self.root / figure).is_file():
+            found[figure] = _hashed(self.root / figure)
+        return found
 
 
 def contents(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of what lies in a unit's folder; a folder in it counts as one thing."""
     return {entry.name: _hashed(entry) for entry in sorted(folder.iterdir()) if entry.name != RECORD}
-
-
-def _foreign(root: Path) -> bool:
-    """Whether a folder holds things, and none of a run."""
-    inside = {entry.name for entry in root.iterdir()} - {".lock"}
-    return bool(inside) and not inside & {"units", "spec.yaml", "manifest.json", ".scratch"}
 
 
 def _hashed(entry: Path) -> dict[str, Any]:
@@ -199,7 +207,7 @@ def _link(source: Path, target: Path) -> None:
 @contextmanager
 def _held(file: Path, patience: float) -> Iterator[None]:
     """A lock of the operating system's, which goes with the process that holds it."""
-    with file.open("w") as opened:
+    with os.fdopen(open_without_following(file, os.O_WRONLY | os.O_CREAT), "w") as opened:
         until = time.monotonic() + patience
         while True:
             try:

@@ -18,8 +18,8 @@ from probe.jobs.run.execute import execute
 from probe.jobs.run.plan import Plan, plan_of
 from probe.jobs.run.stage_inputs import WorkerContext
 from probe.jobs.run.unit import Unit
-from probe.jobs.run.unit_store import UnitStore
-from probe.jobs.run_folder import open_run
+from probe.jobs.run.unit_store import SHOWN, UnitStore
+from probe.jobs.run_folder import RunFolder, open_run
 from probe.jobs.spec.file import read_spec
 from probe.jobs.stages.registry import known_stage
 
@@ -38,7 +38,7 @@ def verify(folder: str | Path, *, sample: int = 3, seed: int = 0, tell: Callable
     run = open_run(root)
     store, plan = UnitStore(root), plan_of(read_spec(root))
     done = {unit["hash"]: unit for unit in run.manifest.get("units", []) if unit.get("status") == "done"}
-    findings = [*_weights(plan, run.manifest), *_files(store, done), *_same_code(plan, done)]
+    findings = [*_weights(plan, run.manifest), *_files(store, done), *_shown_files(run), *_same_code(plan, done)]
     chosen = [unit for unit in plan if unit.measure and unit.hash in done]
     chosen = random.Random(seed).sample(chosen, min(sample, len(chosen)))
     with tempfile.TemporaryDirectory(prefix="twinprobe-verify-") as fresh:
@@ -67,6 +67,16 @@ def _files(store: UnitStore, done: dict[str, dict]) -> list[Finding]:
             trouble = _shown(store, digest, shown)
         found.append(Finding(f"files of {unit['id']}", trouble))
     return found
+
+
+def _shown_files(run: RunFolder) -> list[Finding]:
+    """Whether figures, traces, tables and report are what the run wrote."""
+    files = run.manifest.get("files")
+    if not isinstance(files, dict) or not files:
+        return [Finding("files shown", "the manifest does not list them: the run was made by an earlier version")]
+    found = [Finding(f"file {name}", run.changed(str(name))) for name in files]
+    there = [f"{folder}/{file.name}" for folder in SHOWN for file in sorted((run.folder / folder).glob("*"))]
+    return found + [Finding(f"file {name}", "no run wrote it") for name in there if name not in files]
 
 
 def _shown(store: UnitStore, digest: str, shown: str) -> str:

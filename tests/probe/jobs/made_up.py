@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from analyses.result import Result
+from probe.jobs.own_folder import MARKER
 
 PAIRS, TASKS = ("zoo:masked", "zoo:fluid"), ("ioi", "countdown")
 QUESTION = "Does a diffusion twin compute earlier than the autoregressive model it was made from?"
@@ -95,6 +96,7 @@ def write_run(
         "units": units,
     }
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
     (folder / "spec.yaml").write_text(yaml.safe_dump({"name": folder.name, "pairs": [*PAIRS], "tasks": [*TASKS]}))
     (folder / "manifest.json").write_text(json.dumps({**written, **manifest}))
     return folder

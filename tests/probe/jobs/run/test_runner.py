@@ -239,3 +239,31 @@ def test_a_work_cannot_read_what_its_name_does_not_tell(stand_ins, tmp_path):
         given.setting("examples")
     with pytest.raises(LookupError, match="pool"):
         _ = given.batch
+
+
+@pytest.mark.parametrize("name", ["figures/*.json", "report.html", "report.md", "report.parquet", "results/*.parquet"])
+def test_verify_tells_a_change_of_whatever_a_reader_sees(stand_ins, tmp_path, name):
+    run(spec_of(tmp_path / "run", tasks=["ioi"], measures=["mean"]))
+    assert [finding for finding in verify(tmp_path / "run", sample=0) if finding.trouble] == []
+    victim = next((tmp_path / "run").glob(name))
+    content = victim.read_bytes()
+    victim.unlink()  # a table is a second name of the unit's own file
+    victim.write_bytes(content.replace(b"mean", b"MEAN") + b" ")
+    troubled = [finding.what for finding in verify(tmp_path / "run", sample=0) if finding.trouble]
+    assert f"file {victim.relative_to(tmp_path / 'run')}" in troubled
+
+
+def test_a_report_shows_nothing_that_fails_verification(stand_ins, tmp_path):
+    from probe.jobs.report.render import write_report
+
+    run(spec_of(tmp_path / "run", measures=["mean"]))
+    figure = next((tmp_path / "run" / "figures").glob("*ioi*"))
+    figure.write_text(figure.read_text().replace("diffusion", "FORGED"))
+    table = next((tmp_path / "run" / "results").glob("*greater_than*"))
+    content = table.read_bytes()
+    table.unlink()
+    table.write_bytes(content + b" ")
+    text = write_report(tmp_path / "run").read_text()
+    assert text.count("No figure was saved") == 1
+    assert "not what the run wrote" in text
+    assert text.count('class="plot"') == 0

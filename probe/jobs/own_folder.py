@@ -1,0 +1,98 @@
+"""Folders that this program made, and writing in them without following a link out of them.
+
+A run overwrites and removes files, so it has to be sure whose they are. A run folder begins with a marker, a file that
+is written before anything else. A folder that is not empty and has no marker is somebody else's, whatever it is called,
+and is refused. A folder may also come from another person, with links where a run would write (`results` → a home
+folder). So the folders that a run writes into have to be real ones, files are replaced rather than opened, and what is
+a link is never written through.
+
+    claim(Path("runs/demo"))        # makes it, or accepts it, or raises a ProbeError
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from probe.errors import ProbeError
+
+MARKER = ".twinprobe-run"
+INNER = ("units", ".scratch", "results", "figures", "traces")
+_WORDS = (
+    "This folder is a run of Twinprobe, which overwrites and removes what it wrote here. Keep your own files out.\n"
+)
+
+
+def claim(root: Path) -> None:
+    """Make a run folder, or accept one that an earlier run made; anything else that is not empty is refused."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not any(root.iterdir()):
+            _write_marker(root)
+    except (OSError, ValueError) as problem:
+        raise ProbeError(
+            f"run folder {root}",
+            expected="a folder that can be written",
+            found="a file" if root.is_file() else str(problem),
+            remedy="Choose another with --out.",
+        ) from None
+    refuse_foreign(root)
+
+
+def refuse_foreign(root: Path) -> None:
+    """Refuse a folder that no run made, or in which links lead elsewhere."""
+    if not _is_file(root / MARKER):
+        raise ProbeError(
+            f"run folder {root}",
+            expected=f"a new or empty folder, or that of an earlier run (it holds {MARKER})",
+            found="other things",
+            remedy="Choose another with --out.",
+        )
+    for name in INNER:
+        inner = root / name
+        if inner.is_symlink() or (inner.exists() and not inner.is_dir()):
+            raise ProbeError(
+                f"run folder {root}",
+                expected=f"a folder {name} of its own",
+                found="a link" if inner.is_symlink() else "a file",
+                remedy=f"Remove {name}, or choose another folder with --out.",
+            )
+
+
+def open_without_following(file: Path, flags: int) -> int:
+    """A file of one's own, opened; a link in its place is refused."""
+    try:
+        return os.open(file, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except OSError as problem:
+        if file.is_symlink() or file.is_dir():
+            raise ProbeError(
+                f"file {file}",
+                expected="a file that the run made",
+                found="a link" if file.is_symlink() else "a folder",
+                remedy="Remove it, or choose another folder with --out.",
+            ) from None
+        raise problem
+
+
+def holds_links(folder: Path) -> bool:
+    """Whether a folder is a link, or holds one at any depth."""
+    if folder.is_symlink():
+        return True
+    return any((Path(at) / name).is_symlink() for at, folders, files in os.walk(folder) for name in (*folders, *files))
+
+
+def _write_marker(root: Path) -> None:
+    try:
+        handle = os.open(root / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    except FileExistsError:  # another run was as quick; the lock decides between them
+        return
+    with os.fdopen(handle, "w", encoding="utf-8") as opened:
+        opened.write(_WORDS)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
