@@ -227,8 +227,9 @@ def table(
         name="calibration",
         table=pd.DataFrame(rows),
         title=f"Calibration over {pairs} simulated pairs",
-        caption="Rejections of pairs that do not differ (5% are due; fewer is careful, more is wrong), and how often "
-        "95% intervals cover a known difference.",
+        caption="How often tests reject pairs that do not differ (5% is right; fewer is cautious, more is wrong), "
+        "and how often 95% intervals cover a known difference. FLI: front-loading index; PR: participation ratio; "
+        "DiD: difference in differences.",
         drawing="forest",
         about={
             "axes": {"rows": ["figure", "regime"], "colour": "used", "facet": "what", "x_title": "share of pairs"},

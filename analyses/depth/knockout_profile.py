@@ -83,7 +83,7 @@ def causal_front_loading(ar: Knockouts, diffusion: Knockouts, controls: Mapping[
         name="causal_front_loading",
         title="Has what a layer carries moved earlier?",
         caption="The change of the front-loading index of what is lost when whole layers are knocked out: right of 0, "
-        "earlier. Total = more training + beyond training.",
+        "earlier. Total change = what more training alone does (AR-CPT) + what comes beyond it.",
     )
 
 

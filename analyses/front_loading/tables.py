@@ -103,9 +103,10 @@ def index(
         name="front_loading",
         table=table.assign(q=adjusted(table["p"])),
         title="Front-loading",
-        caption="FLI is 1 if all attribution lies in the first layer, -1 if in the last. A change is the model's less "
-        "the AR twin's, on the same prompts: right of 0, it computes earlier. W₁ is how far attribution has moved, "
-        "either way; grey is what prompts alone move it.",
+        caption="FLI, the front-loading index, is 1 if all attribution lies in the first layer, -1 if in the last. "
+        "Early mass is the share in the first third of the layers. A change is the model's less the AR twin's, on "
+        "the same prompts: right of 0, it computes earlier. W₁ is how far attribution has moved, either way; grey is "
+        "what other prompts alone move it.",
         drawing="forest",
         about={
             "axes": {"rows": ["part", "model"], "colour": "task", "facet": "measure", "x_title": ""},
@@ -176,8 +177,9 @@ def did(
         name="did",
         table=table.assign(q=adjusted(table["p"]), null=0.0),
         title="Has computation moved earlier, and more so where constraints are global?",
-        caption="Each line is the diffusion model's front-loading less its AR twin's, right of 0 being earlier; the "
-        "last is the global tasks' less the local ones'.",
+        caption="Each line is the diffusion model's front-loading less its AR twin's: right of 0, the diffusion model "
+        "computes earlier. The last line is DiD, the difference in differences: the mean over global tasks less that "
+        "over local ones.",
         drawing="forest",
         about={
             "axes": {"rows": ["task"], "colour": "scope", "facet": "measure", "x_title": CHANGE},
@@ -217,8 +219,8 @@ def lookahead(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, attention
         name="lookahead",
         table=pd.DataFrame(rows[:1] if blind else rows),
         title="Does the model compute earlier where it sees the right context?",
-        caption="FLI of one model under both readings, and their difference on the same prompts: right of 0, what is "
-        "to the right of the answer moves computation earlier."
+        caption="FLI, the front-loading index, of one model under both readings, and their difference on the same "
+        "prompts: right of 0, what is to the right of the answer moves computation earlier."
         + "".join(f" Does not apply here: {reason}." for reason in blind.values()),
         drawing="forest",
         about={"axes": {"rows": ["reading"], "colour": "task", "facet": "measure"}, **blind},

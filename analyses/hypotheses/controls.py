@@ -95,11 +95,13 @@ def decomposition(
 
 
 _READS_2X2 = (
-    "Each measure under both weights and both masks, and its parts: weights + mask = total. If the mask's part is the "
+    "Each measure (FLI: how early attribution lies; PR/n: how many components share it) under both weights and both "
+    "masks, and its parts: weights + mask = total. If the mask's part is the "
     "total, running the AR weights bidirectionally would have shown the same."
 )
 _READS_CONTROLS = (
-    "Total = more training + beyond training. What AR-CPT shows too is not due to diffusion; what is no larger than a "
+    "FLI: how early attribution lies; PR/n: how many components share it. Total = more training + beyond training. "
+    "What AR-CPT shows too is not due to diffusion; what is no larger than a "
     "second seed's difference is chance."
 )
 

@@ -162,9 +162,10 @@ def spread(
         name="specialization",
         table=table.assign(q=adjusted(table["p"])),
         title="How many components share the work",
-        caption="PR counts components: 1 if one does everything, n if all do the same. A change right of 0 says that "
-        "the model is more distributed than the AR twin on the same prompts (for Gini and max, left of 0). Grey is "
-        "what scores without any consistent effect would give.",
+        caption="PR, the participation ratio, counts the components that share the work: 1 if one does everything, n "
+        "if all do the same; PR/n is their share of all. A change right of 0 says that the model is more distributed "
+        "than the AR twin on the same prompts (for Gini and max, left of 0). Grey is what scores without any "
+        "consistent effect would give.",
         drawing="forest",
         about={
             "axes": {"rows": ["part", "level", "model"], "colour": "task", "facet": "figure"},

@@ -89,8 +89,8 @@ def compare(
         table=pd.concat(parts, ignore_index=True),
         title=f"Circuit overlap with {circuit.about.model} on {circuit.about.task}",
         caption="How much the strongest K edges have in common. Dotted: chance. Dashed: the same model on other "
-        "prompts, the best there could be. Retention says where between the two the overlap lies: 0 is chance, 1 as "
-        "alike as prompts allow. Bands are 95% intervals over prompts.",
+        "prompts, the best there could be. Retention, R, says where between the two the overlap lies: 0 is chance, 1 "
+        "as alike as prompts allow. Bands are 95% intervals over prompts.",
         drawing="circuit_overlap",
         about={**facts_of(circuit), "resamples": resamples, "splits": splits, "seed": seed},
     )
