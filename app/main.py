@@ -23,6 +23,7 @@ import streamlit as st
 from probe.errors import ProbeError
 from probe.jobs.report import formatting
 from probe.jobs.report.contents import Block, Contents, contents
+from probe.jobs.report.hypotheses import Answer
 from probe.jobs.report.provenance import provenance
 from probe.jobs.report.render import MARKS
 from probe.jobs.report.significance import judge
@@ -130,7 +131,7 @@ def verdict_table(report: Contents) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def answered(answer: object) -> str:
+def answered(answer: Answer | None) -> str:
     if answer is None:
         return formatting.NOTHING
     by = f" (by {answer.explained_by})" if answer.explained_by else ""

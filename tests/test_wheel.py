@@ -10,16 +10,19 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 OUTSIDE = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "TWINPROBE", "STAND_IN"))}
 
 
 def told(*command: str | Path, cwd: Path) -> str:
-    run = subprocess.run([*map(str, command)], cwd=cwd, env=OUTSIDE, capture_output=True, text=True, timeout=300)
+    run = subprocess.run([*map(str, command)], cwd=cwd, env=OUTSIDE, capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_the_demo_in_an_empty_environment(tmp_path):
     source = tmp_path / "source"
     kept = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", "runs", "node_modules")

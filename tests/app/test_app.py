@@ -25,7 +25,7 @@ def opened(folder, monkeypatch) -> AppTest:
 def app_on(folder: Path, monkeypatch) -> AppTest:
     monkeypatch.setattr("sys.argv", ["main.py"])
     monkeypatch.setenv("TWINPROBE_RUN", str(folder))
-    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    app = AppTest.from_file(str(APP), default_timeout=600).run()
     assert not app.exception
     return app
 
@@ -99,7 +99,7 @@ def test_without_a_run_it_says_how_to_make_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["main.py"])
     monkeypatch.delenv("TWINPROBE_RUN", raising=False)
-    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    app = AppTest.from_file(str(APP), default_timeout=600).run()
     assert "twinprobe demo" in words(app)
 
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 
 from tests.probe.jobs.made_up import QUESTION, write_run
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 
 

@@ -6,14 +6,12 @@ The blocks of a page run in order and share their names, as they would for a rea
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command import twinprobe
 from tests.docs.pages import PAGES, README, ROOT, blocks, named
 
 SLOW = {"README.md", "docs/circuits.md", "docs/measures.md"}
@@ -41,10 +39,7 @@ def test_the_readme_s_example_takes_ten_lines():
 def test_the_self_test_table_is_what_check_prints():
     page = (ROOT / "docs" / "models.md").read_text("utf-8")
     (table,) = re.findall(r"twinprobe check zoo:masked -->\n+```\n(.*?)```", page, flags=re.DOTALL)
-    command = [Path(sys.executable).with_name("twinprobe"), "check", "zoo:masked"]
-    environment = {**os.environ, "COLUMNS": "130"}
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
-    assert rows(run.stdout) == rows(table)
+    assert rows(twinprobe("check", "zoo:masked", width=130).stdout) == rows(table)
 
 
 def rows(table: str) -> list[str]:

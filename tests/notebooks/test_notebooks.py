@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PLOTLY = "application/vnd.plotly.v1+json"
 
 
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory) -> Iterator[KernelManager]:
+    """One kernel for all notebooks: to import torch in each takes longer than most of them."""
+    kernel = KernelManager(kernel_name="python3")
+    kernel.start_kernel(cwd=str(tmp_path_factory.mktemp("notebooks")))
+    yield kernel
+    kernel.shutdown_kernel(now=True)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("notebooks")
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_and_draws(notebook, tmp_path):
-    copy = tmp_path / notebook.name
-    shutil.copy(notebook, copy)
-    command = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite", "-p", "no:xdist", "-c", os.devnull, str(copy)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    assert run.returncode == 0, run.stdout
-    cells = nbformat.read(copy, as_version=4).cells
-    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+def test_it_runs_and_draws(notebook, kernel):
+    """From an empty namespace, so that it needs no other notebook."""
+    read = nbformat.read(notebook, as_version=4)
+    read.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+    NotebookClient(read, km=kernel, timeout=600).execute()
+    outputs = [output for cell in read.cells if cell.cell_type == "code" for output in cell.outputs]
     figures = [output.data[PLOTLY] for output in outputs if PLOTLY in output.get("data", {})]
     assert figures
     assert all(figure["data"] and figure["layout"]["title"]["text"] for figure in figures)

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -54,13 +55,18 @@ def sample(lines: int = 5) -> list[str]:
     return [" ".join((*SPECIAL, *WORDS)[token] for token in row) for row in ids.tolist()]
 
 
-def learn(paradigm: Paradigm, *, steps: int = 250, rows: int = 24, seed: int = 0) -> Model:
-    """A two-layer LLaMA that has learnt the language in a paradigm."""
-    generator = torch.Generator().manual_seed(seed)
+def untaught(paradigm: Paradigm, seed: int = 0) -> Model:
+    """A two-layer LLaMA of random weights."""
     backbone = backbone_of("llama", seed=seed, vocab_size=len(SPECIAL) + len(WORDS), hidden_size=48)
-    model = Model(backbone, paradigm, tokenizer(), name=f"toy {paradigm.name}")
+    return Model(backbone, paradigm, tokenizer(), name=f"toy {paradigm.name}")
+
+
+def learn(paradigm: Paradigm, *, steps: int = 250, rows: int = 24, seed: int = 0) -> Model:
+    """One that has learnt the language in a paradigm."""
+    generator = torch.Generator().manual_seed(seed)
+    model = untaught(paradigm, seed)
     with model.trainable():
-        optimiser = torch.optim.AdamW(backbone.parameters(), lr=4e-3, weight_decay=0.01)
+        optimiser = torch.optim.AdamW(model.backbone.parameters(), lr=4e-3, weight_decay=0.01)
         for step in range(steps):
             batch = paradigm.training_batch(text(rows, WINDOW, generator), generator)
             loss = batch.loss(model.run(batch.canvas))
@@ -68,6 +74,20 @@ def learn(paradigm: Paradigm, *, steps: int = 250, rows: int = 24, seed: int = 0
             loss.backward()
             optimiser.param_groups[0]["lr"] = 4e-3 * (1 - step / steps)
             optimiser.step()
+    return model
+
+
+def memorise(model: Model, file: Path) -> None:
+    """Write a model's weights, whole or not at all."""
+    part = file.with_suffix(".part")
+    save_file({name: value.clone() for name, value in model.backbone.state_dict().items()}, part)
+    part.rename(file)
+
+
+def remember(paradigm: Paradigm, file: Path) -> Model:
+    """A model whose weights were memorised."""
+    model = untaught(paradigm)
+    model.backbone.load_state_dict(load_file(file))
     return model
 
 

@@ -7,6 +7,8 @@ import pytest
 from analyses.calibration import table
 from analyses.calibration.__main__ import as_markdown
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found():

@@ -51,7 +51,7 @@ def model_of(variant: str, attention: str = "causal", *, seed: int = 0) -> Model
 
 def agree(found: Tensor, expected: Tensor, within: float = 1e-4) -> None:
     """Equal, the difference measured against the largest of what is expected."""
-    found, expected = torch.as_tensor(found).double(), torch.as_tensor(expected).double()
+    found, expected = (torch.as_tensor(each).detach().double() for each in (found, expected))
     assert found.shape == expected.shape
     scale = float(expected.abs().max())
     assert scale > 0

@@ -7,8 +7,9 @@ that very input. With grouped queries, a key-value head is one target.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -184,6 +185,10 @@ def before(target: str, sources) -> list[str]:
     return [source for source in sources if turn(source) < turn(target)]
 
 
+def total(writes: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.add, writes)
+
+
 def edge_patched(backbone, clean, corrupt, allowed, places, source: str, target: str) -> Tensor:
     """Logits of the clean run in which one target reads one source's corrupt write, and everything else follows."""
     table = backbone.get_input_embeddings()
@@ -191,7 +196,7 @@ def edge_patched(backbone, clean, corrupt, allowed, places, source: str, target:
         other = forward(backbone, table(corrupt), allowed, places).writes[source]
 
         def swap(asked: str, writes: Names) -> Tensor:
-            return sum((writes | {source: other} if asked == target else writes).values())
+            return total((writes | {source: other} if asked == target else writes).values())
 
         return forward(backbone, table(clean), allowed, places, swap).logits
 
@@ -203,6 +208,6 @@ def circuit_alone(backbone, clean, corrupt, allowed, places, kept: set[tuple[str
         other = forward(backbone, table(corrupt), allowed, places).writes
 
         def swap(asked: str, writes: Names) -> Tensor:
-            return sum(write if (name, asked) in kept else other[name] for name, write in writes.items())
+            return total(write if (name, asked) in kept else other[name] for name, write in writes.items())
 
         return forward(backbone, table(clean), allowed, places, swap, apart).logits

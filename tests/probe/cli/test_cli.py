@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
 
 import probe
+from tests.command import in_a_shell, twinprobe
 
 
-def twinprobe(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = Path(sys.executable).with_name("twinprobe")
-    return subprocess.run([command, *words], capture_output=True, text=True, timeout=120, cwd=cwd)
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("catalog --json", 0), ("check zoo:masked --no-shift --json", 1), ("catalg", 2)],
+)
+def test_a_shell_gets_the_exit_code_and_the_output_that_the_entry_point_gives(words, code):
+    run, here = in_a_shell(*words.split()), twinprobe(*words.split())
+    assert run.returncode == here.returncode == code
+    assert words_of(run.stdout) == words_of(here.stdout)
+    assert "Traceback" not in run.stderr
+
+
+def words_of(printed: str) -> str:
+    """What was printed, but for numbers: their last digits are not the same with another number of threads."""
+    return re.sub(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", "#", printed)
 
 
 def test_check_passes_on_a_shipped_model_and_prints_a_row_a_test():

@@ -48,7 +48,7 @@ def slow_strides(model: Model, prompt: list[int], rule: Strides) -> tuple[list[i
             for slot in [j for j, token in enumerate(draft) if token == MASK]:
                 if slot == first or said[slot].max() > rule.threshold:
                     draft[slot] = int(said[slot].argmax())
-        accepted = len(draft)
+        accepted, causal = len(draft), []
         if rule.verify:
             causal = _said(model, text + draft)[start - 1 :].argmax(-1).tolist()
             passes += 1

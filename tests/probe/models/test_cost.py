@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
+from pathlib import Path
 
 import torch
 
+import probe
+from tests.forked import begin, forks
 from tests.probe.tiny import write_checkpoint
 
-MEASURE = """
-import sys, torch, probe
 
-def private():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
+def private() -> float:
+    """This process's own memory in MB: what it has not mapped from a file."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
-probe.load(sys.argv[2], tokenizer=False)  # what is imported and warmed up is not counted
-before = private()
-for depth in ("off", "full"):
-    model = probe.load(sys.argv[1], tokenizer=False, selftest=depth)
-    print(model.n_parameters * 4 / 2**20, private() - before)
-"""
+
+def loading(big: Path, small: Path, told: Path) -> None:
+    """What a process of its own does: load, and tell how large the weights are and how much memory became private."""
+    probe.load(small, tokenizer=False)  # what is imported and warmed up is not counted
+    before, found = private(), []
+    for depth in ("off", "full"):
+        model = probe.load(big, tokenizer=False, selftest=depth)
+        found.append((model.n_parameters * 4 / 2**20, private() - before))
+    told.write_text(json.dumps(found))
 
 
 def config(layers: int, width: int) -> dict:
@@ -51,12 +55,12 @@ def write_big(folder, layers: int, width: int):
     return write_checkpoint(folder, config(layers, width), tensors, shards=2 if layers > 1 else 1)
 
 
+@forks
 def test_weights_are_mapped_not_copied(tmp_path):
     big, small = write_big(tmp_path / "big", 12, 512), write_big(tmp_path / "small", 1, 64)
-    how = [sys.executable, "-c", MEASURE, str(big), str(small)]
-    told = subprocess.run(how, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
-    assert len(told) == 2
-    for line in told:
-        size, private = map(float, line.split())
+    process = begin(loading, big, small, tmp_path / "told.json")
+    process.join()
+    assert process.exitcode == 0
+    for size, own in json.loads((tmp_path / "told.json").read_text()):
         assert size > 180
-        assert private < size / 4
+        assert own < size / 4

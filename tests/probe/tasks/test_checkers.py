@@ -19,7 +19,9 @@ IN_ORDER = [asked for asked in ASKED if asked != "infilling, in place"]
 
 def question(made: Batch, row: int, words: str = "words", which: str = "clean") -> str:
     start = int(made.positions["completion"][row, 0])
-    return tokenizer(words).decode(getattr(made, which)[row, :start].tolist(), skip_special_tokens=True)
+    said = tokenizer(words).decode(getattr(made, which)[row, :start].tolist(), skip_special_tokens=True)
+    assert isinstance(said, str)
+    return said
 
 
 def spelt(ids: torch.Tensor, words: str = "words") -> str:

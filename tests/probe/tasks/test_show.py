@@ -63,7 +63,7 @@ def twinprobe(*words: str, monkeypatch) -> int:
     monkeypatch.setattr("sys.argv", ["twinprobe", *words])
     with pytest.raises(SystemExit) as end:
         cli.main()
-    return end.value.code or 0
+    return int(end.value.code or 0)
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -28,6 +28,7 @@ def countdown(prompt: str, written: str) -> bool:
 
 def _value(tree: ast.expr) -> float:
     if isinstance(tree, ast.Constant):
+        assert isinstance(tree.value, int)
         return tree.value
     assert isinstance(tree, ast.BinOp)
     left, right = _value(tree.left), _value(tree.right)
@@ -79,9 +80,11 @@ def _meet(a: int, b: int) -> bool:
 
 
 def graph(prompt: str) -> tuple[set[tuple[str, str]], str, str]:
-    listed, query = re.fullmatch(r"\s*Edges (.*?) ?: (\w to \w) ?:\s*", prompt).groups()
+    read = re.fullmatch(r"\s*Edges (.*?) ?: (\w to \w) ?:\s*", prompt)
+    assert read is not None
+    listed, query = read.groups()
     start, _, goal = query.split()
-    return {tuple(edge.split()) for edge in re.split(r" ?, ?", listed)}, start, goal
+    return {(one, other) for one, other in map(str.split, re.split(r" ?, ?", listed))}, start, goal
 
 
 def paths_answers(prompt: str) -> set[str]:

@@ -38,7 +38,9 @@ ASKED: dict[str, tuple[str, dict]] = {
 @cache
 def tokenizer(name: str) -> PreTrainedTokenizerFast:
     if name == "words":
-        return vocabulary.shipped()
+        shipped = vocabulary.shipped()
+        assert isinstance(shipped, PreTrainedTokenizerFast)
+        return shipped
     folder = INSTALLED / f"tokenizer-{name}" / "models"
     if not folder.is_dir():
         pytest.fail(f"the tokenizer of {name} is not installed at {folder}: run `make test`, which installs it")

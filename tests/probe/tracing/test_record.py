@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import xarray
-from conftest import MASK, canvas_of, hooks_of, model_of, tokens_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from probe.errors import TraceError
 from probe.readings import Reading, View
 from probe.tracing import SITES, record
 from probe.tracing.store import chunk_shape
+from tests.probe.tracing.architectures import MASK, canvas_of, hooks_of, model_of, tokens_of
 
 
 def test_head_outputs_and_bias_sum_to_attn_out(architecture):
@@ -248,10 +248,9 @@ def test_a_run_of_one_prompt_has_one_example(model, tokens):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_dtypes(dtype, tokens):
-    from conftest import tiny_backbone
-
     from probe.models.model import Model
     from probe.paradigms import Autoregressive
+    from tests.probe.tracing.architectures import tiny_backbone
 
     model = Model(tiny_backbone("llama").to(dtype), Autoregressive())
     trace = record(model, tokens, "resid_post")
@@ -279,10 +278,9 @@ def test_mistakes_are_named(model, tokens, arguments, said):
 
 @pytest.mark.parametrize(("site", "part", "layer"), [("mlp_out", "mlp_down", 1), ("q", "query", 0)])
 def test_the_first_nan_is_named(site, part, layer):
-    from conftest import tiny_backbone
-
     from probe.models.model import Model
     from probe.paradigms import Autoregressive
+    from tests.probe.tracing.architectures import tiny_backbone
 
     model = Model(tiny_backbone("llama"), Autoregressive(), name="broken")
 

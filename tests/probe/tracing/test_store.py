@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 import torch
 import xarray
-from conftest import canvas_of, model_of, tokens_of
 
 from probe.errors import TraceError
+from probe.paradigms.canvas import Canvas
 from probe.readings import Reading, View
 from probe.tracing import edit, open_trace, patch, record
+from tests.forked import begin, forks
+from tests.probe.tracing.architectures import canvas_of, model_of, tokens_of
 
-HERE = Path(__file__).parent
 SITES = ["resid_post", "pattern", "k", "logits"]
 
 
@@ -112,46 +113,53 @@ def test_what_is_there_is_not_done_again(tmp_path, tokens):
     assert not passes
 
 
-RECORD = """
-import sys
-sys.path.insert(0, {here!r})
-from conftest import model_of, tokens_of
-from probe.tracing import record
-
-model = model_of("llama", "full")
-{before}
-record(model, tokens_of({examples}, 12), {sites!r}, store={path!r}, batch_size=4)
-print("done")
-"""
-
-
-def script(path: Path, examples: int, before: str = "", sites: list[str] = SITES) -> list[str]:
-    text = RECORD.format(here=str(HERE), examples=examples, path=str(path), before=before, sites=sites)
-    return [sys.executable, "-c", text]
+def recording(path: Path, examples: int, prepare: Callable[[list], Callable[[Canvas], object]]) -> int:
+    """What a process of its own does: record, with something done before each batch; 1 if it is told that it cannot."""
+    model = model_of("llama", "full")
+    model.before_run.append(prepare([]))
+    try:
+        record(model, tokens_of(examples, 12), SITES, store=path, batch_size=4)
+    except TraceError as error:
+        path.with_suffix(".told").write_text(str(error))
+        return 1
+    return 0
 
 
-def run(command: list[str]) -> subprocess.CompletedProcess:
-    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
+def waits_in_the_middle(seen: list) -> Callable[[Canvas], object]:
+    """After 50 of 100 batches it does nothing more, so that it is killed before its end, however long that takes."""
+    return lambda canvas: seen.append(1) or time.sleep(0.01 if len(seen) <= 50 else 3600)
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[2])}
+def dies_at_once(seen: list) -> Callable[[Canvas], object]:
+    return lambda canvas: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fills_the_disk(seen: list) -> Callable[[Canvas], object]:
+    """From the sixth batch on it may write no file of more than 100 bytes, which fails a write as a full disk does."""
+
+    def fill(canvas: Canvas) -> None:
+        seen.append(1)
+        if len(seen) == 6:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+
+    return fill
 
 
 def chunks(path: Path) -> int:
     return len(list((path / "written" / "c").glob("*"))) if (path / "written" / "c").exists() else 0
 
 
+@forks
 def test_killed_while_writing(tmp_path):
     """SIGKILL at an arbitrary moment: what was written opens, the rest resumes, and nothing tells the two apart."""
     path, examples = tmp_path / "trace.zarr", 400
-    slowly = "import time; model.before_run.append(lambda canvas: time.sleep(0.01))"
-    process = subprocess.Popen(script(path, examples, slowly), env=environment(), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while chunks(path) < 5 and time.monotonic() < deadline:
+    process = begin(recording, path, examples, waits_in_the_middle)
+    while chunks(path) < 5:
+        assert process.exitcode is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     partial = open_trace(path)
     there = partial.sizes["example"]
     assert 0 < there < examples
@@ -170,10 +178,12 @@ def test_killed_while_writing(tmp_path):
     assert not list(path.rglob("*.partial"))
 
 
+@forks
 def test_stopped_before_the_first_batch(tmp_path):
     path = tmp_path / "trace.zarr"
-    stop = "import os, signal; model.before_run.append(lambda canvas: os.kill(os.getpid(), signal.SIGKILL))"
-    assert run(script(path, 8, stop)).returncode == -signal.SIGKILL
+    process = begin(recording, path, 8, dies_at_once)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     with pytest.raises(TraceError, match="interrupted before its first"):
         open_trace(path)
     stored = record(model_of("llama", "full"), tokens_of(8, 12), SITES, store=path, batch_size=4)
@@ -229,22 +239,13 @@ def test_an_interrupted_reading(tmp_path):
     xarray.testing.assert_equal(stored.load(), record(model, batch, "resid_post", **how))
 
 
+@forks
 def test_a_full_disk(tmp_path):
-    """Half-way through, the process may write no file of more than 100 bytes: as a full disk, this fails the write."""
     path = tmp_path / "trace.zarr"
-    fills = (
-        "import resource\n"
-        "passes = []\n"
-        "def fill(canvas):\n"
-        "    passes.append(1)\n"
-        "    if len(passes) == 6:\n"
-        "        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))\n"
-        "model.before_run.append(fill)"
-    )
-    ended = run(script(path, 60, fills))
-    assert ended.returncode == 1
-    assert "TraceError" in ended.stderr
-    assert "it resumes with the examples that are missing" in ended.stderr
+    process = begin(recording, path, 60, fills_the_disk)
+    process.join()
+    assert process.exitcode == 1
+    assert "it resumes with the examples that are missing" in path.with_suffix(".told").read_text()
     there = open_trace(path).sizes["example"]
     assert 0 < there < 60
     stored = record(model_of("llama", "full"), tokens_of(60, 12), SITES, store=path, batch_size=4)
@@ -320,10 +321,9 @@ def test_no_trace_is_named(tmp_path):
 
 
 def test_nan_ends_a_stream_and_keeps_what_was_good(tmp_path):
-    from conftest import tiny_backbone
-
     from probe.models.model import Model
     from probe.paradigms import Masked
+    from tests.probe.tracing.architectures import tiny_backbone
 
     model, path = Model(tiny_backbone("llama"), Masked(attention="full", mask_id=60)), tmp_path / "trace.zarr"
 
@@ -338,29 +338,32 @@ def test_nan_ends_a_stream_and_keeps_what_was_good(tmp_path):
     assert record(model, tokens_of(10), SITES, store=path, batch_size=4).attrs["complete"]
 
 
-MEASURE = """
-import json, sys, tempfile
-sys.path.insert(0, {here!r})
-from conftest import model_of, tokens_of
-from probe.tracing import record
-import xarray, zarr, rich.progress, psutil
-
-def peak():
-    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024
-
-model = model_of("llama", "full")
-with tempfile.TemporaryDirectory() as folder:
-    record(model, tokens_of(64, 12), {sites!r}, store=folder + "/first.zarr", batch_size=64)
+def streaming(folder: Path, sites: list[str]) -> None:
+    """What a process of its own does: record much, and tell by how much its memory grew beyond its peak before."""
+    model = model_of("llama", "full")
+    record(model, tokens_of(64, 12), sites, store=folder / "first.zarr", batch_size=64)  # what is loaded once
+    Path("/proc/self/clear_refs").write_text("5")  # from now on VmHWM counts anew
     before = peak()
-    trace = record(model, tokens_of(20_000, 12), {sites!r}, store=folder + "/trace.zarr", batch_size=500)
-    print(json.dumps({{"added": peak() - before, "written": trace.nbytes}}))
-"""
+    trace = record(model, tokens_of(20_000, 12), sites, store=folder / "trace.zarr", batch_size=500)
+    (folder / "told.json").write_text(json.dumps({"added": peak() - before, "written": trace.nbytes}))
 
 
-def test_streaming_many_examples_takes_little_memory():
-    sites = ["resid_post", "mlp_hidden", "pattern", "logits"]
-    ended = run([sys.executable, "-c", MEASURE.format(here=str(HERE), sites=sites)])
-    assert ended.returncode == 0, ended.stderr
-    found = json.loads(ended.stdout)
+def peak() -> int:
+    return (
+        int(
+            next(
+                line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
+            ).split()[1]
+        )
+        * 1024
+    )
+
+
+@forks
+def test_streaming_many_examples_takes_little_memory(tmp_path):
+    process = begin(streaming, tmp_path, ["resid_post", "mlp_hidden", "pattern", "logits"])
+    process.join()
+    assert process.exitcode == 0
+    found = json.loads((tmp_path / "told.json").read_text())
     assert found["written"] > 300e6
     assert found["added"] < 200e6

@@ -10,10 +10,10 @@ from contextvars import copy_context
 
 import numpy as np
 import torch
-from conftest import hooks_of, model_of, tokens_of
 
 from probe.decoding import decode
 from probe.tracing import edit, patch, record, zero
+from tests.probe.tracing.architectures import hooks_of, model_of, tokens_of
 
 SECONDS = 2.0
 

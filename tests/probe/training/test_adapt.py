@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import time
+from collections.abc import Callable, Iterator
+from itertools import chain, count, repeat
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from transformers import TrainerState
 
 import probe
 from probe.paradigms import named
@@ -22,6 +22,7 @@ from probe.training import Recipe, adapt, read_recipe
 from probe.training.batches import TrainingBatches
 from probe.training.checkpoints import last_complete
 from probe.training.curve import EXAMINED, figure, read_curve
+from tests.forked import begin, forks
 
 SHAPE = {"model_type": "llama", "layers": 2, "heads": 2, "kv_heads": 1, "d_model": 16, "d_mlp": 32}
 
@@ -63,23 +64,45 @@ def test_a_twin_starts_from_the_weights_of_the_model_it_names(tmp_path):
     assert all(torch.allclose(made[name], start[name], atol=1e-3) for name in start)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_killed_on_the_way_it_resumes_to_the_weights_of_an_uninterrupted_run(optimizer, tmp_path):
-    plan = recipe(steps=200, save_every=20, optimizer=optimizer)
-    file = tmp_path / "recipe.yaml"
-    file.write_text(yaml.safe_dump(plan.model_dump(exclude_none=True), sort_keys=False))
+def killed_in_a_step(plan: Recipe, folder: Path) -> None:
+    """Adapt, and be gone in the middle of the sixth step, two after a checkpoint."""
+    trainer = sys.modules["probe.training.trainer"]
+    calls = count(1)
+
+    def deadly(*given):
+        if next(calls) == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return weighted_loss(*given)
+
+    trainer.weighted_loss = deadly
+    adapt(plan, folder, quiet=True)
+
+
+def killed_while_saving(plan: Recipe, folder: Path) -> None:
+    """Adapt, and be gone when half of the second checkpoint's last file is written."""
+    save = TrainerState.save_to_json
+
+    def deadly(state, path):
+        if state.global_step < 8:
+            return save(state, path)
+        Path(path).write_text('{"half')
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    TrainerState.save_to_json = deadly
+    adapt(plan, folder, quiet=True)
+
+
+@forks
+@pytest.mark.parametrize(("optimizer", "killed"), [("adamw", killed_in_a_step), ("muon", killed_while_saving)])
+def test_killed_on_the_way_it_resumes_to_the_weights_of_an_uninterrupted_run(optimizer, killed, tmp_path):
+    plan = recipe(steps=12, save_every=4, optimizer=optimizer)
     whole = weights(adapt(plan, tmp_path / "whole", quiet=True))
     folder = tmp_path / "killed"
-    command = [Path(sys.executable).with_name("twinprobe"), "adapt", str(file), "--out", str(folder)]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 300
-    while not list(folder.glob("checkpoints/checkpoint-*/trainer_state.json")):
-        assert run.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline, "no checkpoint in five minutes"
-        time.sleep(0.01)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    process = begin(killed, plan, folder)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (folder / "config.json").exists()  # it really was cut short
+    assert last_complete(folder / "checkpoints") == str(folder / "checkpoints" / "checkpoint-4")
     assert same(weights(adapt(plan, folder, quiet=True)), whole)
 
 
@@ -92,24 +115,21 @@ def test_snapshots_load_and_change_on_the_way(tmp_path):
     assert same(late, weights(adapt(recipe(steps=6), tmp_path / "without", quiet=True)))  # keeping changes nothing
 
 
-def test_a_loss_that_is_no_number_stops_with_the_step_and_the_last_checkpoint(tmp_path, monkeypatch):
-    def broken(logits, labels, counts):
-        broken.calls += 1
-        return weighted_loss(logits, labels, counts) * (torch.nan if broken.calls == 4 else 1)
+def times(factors: Iterator[float]) -> Callable[..., torch.Tensor]:
+    """The loss, each time by the next factor."""
+    return lambda *given: weighted_loss(*given) * next(factors)
 
-    broken.calls = 0
-    monkeypatch.setattr(sys.modules["probe.training.trainer"], "weighted_loss", broken)
+
+def test_a_loss_that_is_no_number_stops_with_the_step_and_the_last_checkpoint(tmp_path, monkeypatch):
+    factors = chain([1, 1, 1, torch.nan], repeat(1))
+    monkeypatch.setattr(sys.modules["probe.training.trainer"], "weighted_loss", times(factors))
     with pytest.raises(probe.ProbeError, match=r"training step 3.*seed 0.*checkpoint-2"):
         adapt(recipe(steps=6, save_every=2), tmp_path / "broken", quiet=True)
 
 
 def test_a_loss_that_leaves_its_lowest_mean_far_below_stops(tmp_path, monkeypatch):
-    def climbing(logits, labels, counts):
-        climbing.calls += 1
-        return weighted_loss(logits, labels, counts) * (1 if climbing.calls <= 10 else 3)
-
-    climbing.calls = 0
-    monkeypatch.setattr(sys.modules["probe.training.trainer"], "weighted_loss", climbing)
+    factors = chain([1] * 10, repeat(3))
+    monkeypatch.setattr(sys.modules["probe.training.trainer"], "weighted_loss", times(factors))
     monkeypatch.setattr(sys.modules["probe.training.trainer"], "WINDOW", 5)
     with pytest.raises(probe.ProbeError, match=r"training step 14.*mean loss near.*seed 0, step 14.*checkpoint-10"):
         adapt(recipe(steps=30, save_every=10), tmp_path / "climbing", quiet=True)
@@ -136,13 +156,9 @@ def test_low_rank_training_resumes_to_the_same_weights(tmp_path, monkeypatch):
     plan = recipe(shape=None, start=str(start), lora={"rank": 2}, steps=8, learning_rate=1e-2)
     whole = weights(adapt(plan, tmp_path / "whole", quiet=True))
 
-    def cut(logits, labels, counts):
-        cut.calls += 1
-        return weighted_loss(logits, labels, counts) * (torch.nan if cut.calls == 6 else 1)
-
-    cut.calls = 0
+    factors = chain([1] * 5, [torch.nan], repeat(1))
     with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["probe.training.trainer"], "weighted_loss", cut)
+        patched.setattr(sys.modules["probe.training.trainer"], "weighted_loss", times(factors))
         with pytest.raises(probe.ProbeError, match="checkpoint-4"):
             adapt(plan, tmp_path / "cut", quiet=True)
     assert same(weights(adapt(plan, tmp_path / "cut", quiet=True)), whole)

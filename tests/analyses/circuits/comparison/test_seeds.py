@@ -28,6 +28,7 @@ from probe.tasks import Batch
 from tests.analyses.planted import batch_of
 from tests.probe import toy_language
 
+pytestmark = pytest.mark.slow
 TASKS = ("ioi", "countdown", "paths")
 SEEDS, N, K, RATE = 4, 32, 16, 0.05
 ADVERB, ANSWER = 5, 7  # in the second of two sentences; the object agrees with the adverb

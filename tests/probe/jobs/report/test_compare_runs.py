@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ import pytest
 
 from analyses.result import Result
 from probe.jobs.report.compare_runs import compare
+from tests.command import twinprobe
 from tests.probe.jobs.made_up import write_run, write_unit
 
 
@@ -132,21 +130,15 @@ def test_names_of_runs_are_escaped(tmp_path):
 
 
 def test_the_command_line_tells_it_to_people_and_machines(two_runs, tmp_path):
-    twinprobe = Path(sys.executable).with_name("twinprobe")
-
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        wide = {**os.environ, "COLUMNS": "200"}
-        return subprocess.run([twinprobe, *words], capture_output=True, text=True, timeout=120, env=wide)
-
     words = [str(folder) for folder in two_runs]
-    told = call("compare", *words, "--out", str(tmp_path / "compared"))
+    told = twinprobe("compare", *words, "--out", str(tmp_path / "compared"), width=200)
     assert told.returncode == 0, told.stderr
     assert "0.200 [0.170, 0.230]" in told.stdout
     assert (tmp_path / "compared" / "compare.html").is_file()
-    machine = json.loads(call("compare", *words, "--json").stdout)
+    machine = json.loads(twinprobe("compare", *words, "--json").stdout)
     assert machine["counts"] == compare(*two_runs).counts
     assert machine["changed"][0]["change"] == "apart"
-    refused = call("compare", words[0], str(tmp_path / "nowhere"))
+    refused = twinprobe("compare", words[0], str(tmp_path / "nowhere"))
     assert refused.returncode == 2
     assert "no such folder" in refused.stderr
     assert "Traceback" not in refused.stderr

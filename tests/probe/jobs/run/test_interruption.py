@@ -8,10 +8,8 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -19,65 +17,73 @@ import pytest
 from probe.errors import ProbeError
 from probe.jobs.run.runner import run
 from probe.jobs.spec.model import Spec
+from tests.forked import begin, forks
 from tests.probe.jobs.asked import PAIR, same, spec_of, tables, text_of
 
-KILLS = 22
+pytestmark = [forks, pytest.mark.slow]
+KILLS = 12
 ALONE = {**PAIR, "controls": False}
 NEW_MOUNTS, NEW_USERS, AGAIN, RECURSIVELY, PRIVATE = 0x20000, 0x10000000, 0x20, 0x4000, 0x40000  # as Linux has them
-# A server that has imported what takes long, and from which jobs are forked in milliseconds.
-FORKED = get_context("forkserver")
-FORKED.set_forkserver_preload(
-    ["probe.jobs.run.runner", "probe.models.loading", "analyses.measures", "plotly", __name__]
-)
+TOUCHES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
 
 
-def job(spec: Spec, environment: dict[str, str]) -> None:
-    """What a process of its own does: a job, and its exit code."""
-    os.environ.update(environment)
-    raise SystemExit(run(spec).exit_code)
+def job(spec: Spec) -> int:
+    return run(spec).exit_code
 
 
-def begun(spec: Spec):
-    process = FORKED.Process(target=job, args=(spec, dict(os.environ)))
-    process.start()
-    return process
+def job_touching(spec: Spec, told: Path, last: int | None) -> int:
+    """A job that is killed as it is about to touch its folder for the `last` time, or that tells how often it did."""
+    touched, inside = [], str(spec.output)
+
+    def watch(event: str, given: tuple) -> None:
+        if event not in TOUCHES or not any(str(each).startswith(inside) for each in given[:2]):
+            return
+        touched.append(event)
+        if len(touched) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    code = run(spec).exit_code
+    told.write_text(str(len(touched)))
+    return code
 
 
-def test_after_sigkill_at_random_moments_the_tables_are_those_of_an_uninterrupted_run(stand_ins, tmp_path, monkeypatch):
-    """The stand-ins and one real measure; each job is killed, begun again and killed, until it gets to its end."""
-    monkeypatch.setenv("STAND_IN_PAUSE", "0.01")
+def test_after_sigkill_whenever_it_touches_its_folder_the_tables_are_those_of_an_uninterrupted_run(stand_ins, tmp_path):
+    """The stand-ins and one real measure; each job is killed, begun again and killed, until it gets to its end.
+
+    The moments are counted in touches of the run folder (files opened, made, renamed, removed), so that they fall
+    between any two of them, on a slow machine as on a quick one.
+    """
     wanted = {"pairs": [ALONE], "tasks": ["ioi"], "measures": ["mean", "across", "heads"]}
-    clock = time.monotonic()
-    whole = begun(spec_of(tmp_path / "whole", **wanted))
+    told, folder = tmp_path / "touches", tmp_path / "run"
+    whole = begin(job_touching, spec_of(tmp_path / "whole", **wanted), told, None)
     whole.join()
-    takes = time.monotonic() - clock
     assert whole.exitcode == 0
-    expected = tables(tmp_path / "whole")
+    expected, touches = tables(tmp_path / "whole"), int(told.read_text())
     assert len(expected) == 3
+    assert touches > 100
     moments, kills, finished = random.Random(0), 0, 0
     while kills < KILLS or finished == 0:
-        process = begun(spec_of(tmp_path / "run", **wanted))
-        process.join(moments.uniform(0.02, 0.35) * takes if kills < KILLS else None)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
+        last = moments.randint(1, touches // 3) if kills < KILLS else None
+        process = begin(job_touching, spec_of(folder, **wanted), told, last)
+        process.join()
+        if process.exitcode == -signal.SIGKILL:
             kills += 1
             continue
         assert process.exitcode == 0
-        assert same(tables(tmp_path / "run"), expected)
-        assert list((tmp_path / "run" / ".scratch").glob("*-*")) == []
+        assert same(tables(folder), expected)
+        assert list((folder / ".scratch").glob("*-*")) == []
         finished += 1
         if kills < KILLS:
-            shutil.rmtree(tmp_path / "run")
+            shutil.rmtree(folder)
     assert kills == KILLS
 
 
 SIZES = ("48k", "160k", "256k", "400k", "2m", "32m")  # of a disk that grows; a whole run takes about 6 MB
 
 
-def job_on_a_small_disk(spec: Spec, environment: dict[str, str], disk: Path, kept: Path) -> None:
+def job_on_a_small_disk(spec: Spec, disk: Path, kept: Path) -> None:
     """The same job on a disk of its own, which is full in the middle of it and then has more room, again and again."""
-    os.environ.update(environment)
     resize = small_disk(disk, SIZES[0])
     states = []
     for size in SIZES:
@@ -114,8 +120,7 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(stand_ins, tmp_path):
     disk, kept = tmp_path / "disk", tmp_path / "kept"
     disk.mkdir()
     kept.mkdir()
-    process = FORKED.Process(target=job_on_a_small_disk, args=(spec_of(disk / "run"), dict(os.environ), disk, kept))
-    process.start()
+    process = begin(job_on_a_small_disk, spec_of(disk / "run"), disk, kept)
     process.join()
     assert process.exitcode == 0
     states = json.loads((kept / "states.json").read_text())
@@ -154,25 +159,15 @@ def test_an_interruption_ends_cleanly_with_130_and_leaves_no_process(stand_ins, 
     """As at a terminal: the signal reaches the whole group, workers too."""
     monkeypatch.setenv("STAND_IN_PAUSE", "0.3")
     (tmp_path / "spec.yaml").write_text(text_of(tmp_path / "run", seeds=[0, 1], budget={"workers": 2}))
-    command = [Path(sys.executable).with_name("twinprobe"), "run", str(tmp_path / "spec.yaml")]
-    root = Path(__file__).parents[4]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=environment,
-        # A shell's background jobs are begun with Ctrl-C ignored, and so would be what tests in one begin.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        while not stand_ins():  # a unit is being done
-            assert process.poll() is None
-            time.sleep(0.02)
-        os.killpg(process.pid, end)
-        told, wrong = process.communicate(timeout=60)
-    assert process.returncode == 130, (told, wrong)
+    printed = tmp_path / "out", tmp_path / "err"
+    process = begin(command_line, ["run", str(tmp_path / "spec.yaml")], *printed)
+    while not stand_ins():  # a unit is being done
+        assert process.exitcode is None
+        time.sleep(0.02)
+    os.killpg(process.pid, end)
+    process.join()
+    told, wrong = (file.read_text() for file in printed)
+    assert process.exitcode == 130, (told, wrong)
     assert "interrupted" in told
     assert "Traceback" not in told + wrong
     assert "\x1b" not in told + wrong  # quiet, and without colours, where nobody looks
@@ -182,9 +177,22 @@ def test_an_interruption_ends_cleanly_with_130_and_leaves_no_process(stand_ins, 
     assert _left(process.pid) == []
 
 
+def command_line(words: list[str], out: Path, err: Path) -> None:
+    """The command's entry point at the head of a group of its own, its output in files."""
+    from probe import cli
+
+    os.setsid()
+    # A shell's background jobs are begun with Ctrl-C ignored, and so would be what tests in one begin.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+    sys.argv = ["twinprobe", *words]
+    cli.main()
+
+
 def _left(group: int) -> list[int]:
     """The processes of a group that are still there, after a moment to go."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while True:
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
@@ -201,17 +209,19 @@ def _left(group: int) -> list[int]:
 
 def test_a_killed_job_takes_its_processes_along(stand_ins, tmp_path, monkeypatch):
     monkeypatch.setenv("STAND_IN_PAUSE", "0.3")
-    spec = spec_of(tmp_path / "run", seeds=[0, 1], budget={"workers": 2})
-    process = begun(spec)
+    process = begin(job_of_a_group, spec_of(tmp_path / "run", seeds=[0, 1], budget={"workers": 2}))
     while not stand_ins():
+        assert process.exitcode is None
         time.sleep(0.02)
     process.kill()
     process.join()
-    time.sleep(1.0)
-    before = stand_ins()
-    time.sleep(1.0)
-    assert stand_ins() == before  # nobody goes on
+    assert _left(process.pid) == []  # nobody goes on
     monkeypatch.setenv("STAND_IN_PAUSE", "0")
     assert run(spec_of(tmp_path / "run", seeds=[0, 1])).state == "complete"
     run(spec_of(tmp_path / "whole", seeds=[0, 1]))
     assert same(tables(tmp_path / "run"), tables(tmp_path / "whole"))
+
+
+def job_of_a_group(spec: Spec) -> int:
+    os.setsid()
+    return job(spec)

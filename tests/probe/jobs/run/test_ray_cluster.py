@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[4]
 
 SMALLER = (
     *('pairs=[{pair: zoo:masked, controls: {ar-cpt: "zoo:ar-cpt"}}]', "tasks=[ioi, greater_than]"),
-    *("measures=[front_loading, spread, heads, contributions]", "budget.examples=8", "budget.resamples=20"),
+    *("measures=[front_loading, heads]", "budget.examples=8", "budget.resamples=20"),
 )
 
 
@@ -52,6 +52,7 @@ def at_work(node) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_costs_nothing_but_time(nodes, tmp_path):
     cluster, (first, _) = nodes
     alone = run(demo_in(tmp_path / "alone"), workers=0)

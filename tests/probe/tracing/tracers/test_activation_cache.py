@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 import xarray
-from conftest import canvas_of, model_of
 
 from probe.errors import TraceError
 from probe.paradigms import visibility
 from probe.tracing import SITES, from_activation_cache, record, to_activation_cache
 from probe.tracing.tracers.transformer_lens import boot
+from tests.probe.tracing.architectures import canvas_of, model_of
 
 
 def test_a_trace_is_the_cache_that_transformer_lens_makes(architecture):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import canvas_of, hooks_of, model_of
 
 import probe
 from probe.errors import TraceError
 from probe.tracing import record
+from tests.probe.tracing.architectures import canvas_of, hooks_of, model_of
 
 PAGE = Path(__file__).parents[4] / "docs" / "how_to" / "add_a_tracer.md"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import canvas_of, hooks_of, model_of, tokens_of
 
 from probe.errors import TraceError
 from probe.paradigms import visibility
 from probe.tracing import SITES, record, zero
 from probe.tracing.editing import edit
+from tests.probe.tracing.architectures import canvas_of, hooks_of, model_of, tokens_of
 
 TOLERANCE = 1e-5
 
@@ -102,13 +102,13 @@ def test_the_shipped_form_of_a_trace_gives_the_same(tmp_path):
 
 
 def model_with_tokenizer():
-    from conftest import MASK, VOCABULARY, tiny_backbone
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformers import PreTrainedTokenizerFast
 
     from probe.models.model import Model
     from probe.paradigms import Masked
+    from tests.probe.tracing.architectures import MASK, VOCABULARY, tiny_backbone
 
     words = {str(number): number for number in range(VOCABULARY)}
     tokenizer = PreTrainedTokenizerFast(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import canvas_of, hooks_of, model_of, tokens_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from probe.decoding import decode
 from probe.errors import TraceError
 from probe.tracing import SITES, add, edit, freeze, mean, patch, record, resample, skip, zero
 from probe.tracing.pattern_editing import _changes
+from tests.probe.tracing.architectures import canvas_of, hooks_of, model_of, tokens_of
 
 
 def logits_of(model, canvas) -> torch.Tensor:

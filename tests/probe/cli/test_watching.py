@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,6 +11,7 @@ from rich.console import Console
 import probe
 from probe.cli.watching import Watch
 from probe.decoding import Strides
+from tests.command import twinprobe
 
 PROMPT = "When Luke and Keith"
 
@@ -47,20 +45,15 @@ def _without(lines, screen):
     return [line for line in screen.getvalue().splitlines() if line not in lines]
 
 
-def decode(*words: str) -> subprocess.CompletedProcess[str]:
-    command = Path(sys.executable).with_name("twinprobe")
-    return subprocess.run([command, "decode", *words], capture_output=True, text=True, timeout=120)
-
-
 def test_strides_as_json(model):
-    told = json.loads(decode("zoo:fluid", PROMPT, "--length", "6", "--stride", "3", "--json").stdout)
+    told = json.loads(twinprobe("decode", "zoo:fluid", PROMPT, "--length", "6", "--stride", "3", "--json").stdout)
     run = probe.decode(model, model.encode(PROMPT)[0], 6, sampler=Strides(3))
     assert [stride["accepted"] for stride in told["strides"]] == run.strides.accepted.tolist()
     assert told["slots"] == run.slots
 
 
 def test_an_option_of_another_way_of_writing_is_refused():
-    run = decode("zoo:masked", "When", "--stride", "3")
+    run = twinprobe("decode", "zoo:masked", "When", "--stride", "3")
     assert run.returncode == 2
     assert "--sampler" in run.stderr
     assert "Traceback" not in run.stderr
