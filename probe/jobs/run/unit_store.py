@@ -51,7 +51,7 @@ class UnitStore:
                 leftover.unlink(missing_ok=True)
             elif _LEFTOVER.match(leftover.name) or (leftover.name.startswith("resumes-") and holds_links(leftover)):
                 shutil.rmtree(leftover, ignore_errors=True)
-            elif leftover.is_file() and leftover.name.startswith("."):  # a file that was being written (see write_atomically)
+            elif leftover.is_file() and leftover.name.startswith("."):  # it was being written (see write_atomically)
                 leftover.unlink(missing_ok=True)
 
     def folder(self, digest: str) -> Path:
