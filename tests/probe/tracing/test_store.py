@@ -120,6 +120,7 @@ def recording(path: Path, examples: int, prepare: Callable[[list], Callable[[Can
     try:
         record(model, tokens_of(examples, 12), SITES, store=path, batch_size=4)
     except TraceError as error:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         path.with_suffix(".told").write_text(str(error))
         return 1
     return 0
