@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError, nearest
 from probe.models.catalog import entries
 from probe.models.loading import load
 from probe.models.model import Model
+from probe.models.source import Declared, Source
 from probe.notebook import table
+from probe.paradigms import Paradigm
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -94,14 +99,25 @@ def lend_mask(model: Model, mask: int | None) -> None:
         model.paradigm = replace(model.paradigm, mask_id=mask)
 
 
-_OF_DIFFUSION = ("paradigm", "mask_id", "shift", "attention")
-
-
-def load_pair(where: str | tuple[str | Path, str | Path], *, controls: bool = True, **how: Any) -> Pair:
+def load_pair(
+    where: str | tuple[str | Path, str | Path],
+    *,
+    controls: bool = True,
+    paradigm: str | Paradigm | None = None,
+    mask_id: int | None = None,
+    shift: bool | None = None,
+    attention: str | None = None,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype | None = None,
+    tokenizer: str | Path | bool = True,
+    catalog: str | Path | None = None,
+    device_map: str | dict | None = None,
+    selftest: str = "auto",
+) -> Pair:
     """The pair of a diffusion model whose AR twin is known (`zoo:NAME`, a catalog name), or of two places (AR first).
 
-    `controls=False` leaves the controls on disk. Everything else is passed to `load`: what says how the diffusion model
-    writes (`paradigm`, `mask_id`, `shift`, `attention`) for that model alone, the rest for each.
+    `controls=False` leaves the controls on disk. What says how a model writes (`paradigm`, `mask_id`, `shift`,
+    `attention`) is said of the diffusion model alone; the rest goes to every `probe.load`.
 
     >>> pair = probe.load_pair("zoo:masked")
     >>> pair.ar.name, pair.diffusion.name
@@ -109,23 +125,34 @@ def load_pair(where: str | tuple[str | Path, str | Path], *, controls: bool = Tr
     >>> sorted(pair.controls)
     ['ar-cpt', 'ar-seed2', 'masked-seed2']
     """
-    for_each = {name: value for name, value in how.items() if name not in _OF_DIFFUSION}
+
+    def each(place: str | Path | Source) -> Model:
+        return load(
+            place if isinstance(place, Source) else Source(str(place), catalog),
+            device=device,
+            dtype=dtype,
+            tokenizer=tokenizer,
+            device_map=device_map,
+            selftest=selftest,
+        )
+
+    declared = Declared(paradigm, mask_id, shift, attention)
     if not isinstance(where, str | Path):
         ar_place, diffusion_place = _two(where)
-        ar, diffusion = load(ar_place, **for_each), load(diffusion_place, **how)
+        ar, diffusion = each(ar_place), each(Source(str(diffusion_place), catalog, declared))
         return Pair(ar, diffusion, name=f"{ar.name} → {diffusion.name}")
-    diffusion = load(where, **how)
-    entry = diffusion.entry
+    source = Source(str(where), catalog, declared)
+    diffusion, entry = each(source), source.entry
     if entry is None or entry.ar is None:
-        known = [row.name for row in entries(how.get("catalog")) if row.ar]
+        known = [row.name for row in entries(catalog) if row.ar]
         raise ProbeError(
             f"pair {str(where)!r}",
             expected="a diffusion model whose AR twin is known",
             found="no AR twin declared for it" + (f" ({entry.note})" if entry and entry.note else ""),
             remedy="Pass both places: load_pair((AR, DIFFUSION)). " + nearest(str(where), known),
         )
-    others = {name: load(place, **for_each) for name, place in entry.controls.items()} if controls else {}
-    return Pair(load(entry.ar, **for_each), diffusion, others, name=str(where))
+    others = {name: each(place) for name, place in entry.controls.items()} if controls else {}
+    return Pair(each(entry.ar), diffusion, others, name=str(where))
 
 
 def _two(where: Any) -> tuple[str | Path, str | Path]:

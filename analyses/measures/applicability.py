@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 def needs_twins(place: Mapping[str, Any], spec: Spec) -> str | None:
     """Why a measure that compares weights, edges or axes of both models one by one does not apply to a pair."""
-    from probe.models.source import look
+    from probe.models.source import Declared, Source
 
     pair = spec.labelled["pair"][place["pair"]]
     where = str(pair.pair or pair.diffusion)
-    _, _, entry = look(where, spec.catalog, paradigm=pair.paradigm, mask_id=pair.mask_id)
+    entry = Source(where, spec.catalog, Declared(**pair.settings)).entry
     if entry is None or entry.ar is not None:
         return None
     return f"no twin: {where} was trained from nothing, so no part of it is the same part as in the AR model"

@@ -15,7 +15,7 @@ from probe.errors import ProbeError, nearest
 from probe.models.backbone import load_backbone, usable_device, usable_dtype
 from probe.models.model import Model
 from probe.models.selftests import SelfTests, refuse_failures, run_selftests
-from probe.models.source import _paradigm, _tokenizer, look
+from probe.models.source import Declared, Source
 from probe.paradigms import Paradigm
 from probe.paradigms.attachments import attached, load_attachments
 
@@ -26,7 +26,7 @@ DEPTHS = ("auto", "full", "off")
 
 
 def load(
-    where: str | Path,
+    where: str | Path | Source,
     *,
     paradigm: str | Paradigm | None = None,
     device: str | torch.device = "auto",
@@ -43,7 +43,8 @@ def load(
 
     `paradigm`, `mask_id`, `shift` and `attention` override what the catalog declares, or stand in for a row. `dtype`
     None is float32, whatever the checkpoint holds ("auto" keeps it as stored). `device_map="auto"` spreads a big model
-    over several GPUs and the CPU. `selftest` is "auto" (what is cheap for the model's size), "full" or "off".
+    over several GPUs and the CPU. `selftest` is "auto" (what is cheap for the model's size), "full" or "off". A
+    `Source` that was looked up before is not looked up again; it holds what overrides the catalog.
 
     >>> model = probe.load("zoo:masked")
     >>> model.n_layers, model.n_heads, model.mask_id, model.shift
@@ -52,16 +53,28 @@ def load(
     # What is cheap to refuse is refused before the weights are read.
     onto, kind = usable_device(device), usable_dtype(dtype)
     _refuse_unknown_depth(selftest)
-    checkpoint, published, entry = look(where, catalog, paradigm=paradigm, mask_id=mask_id)
-    manner = _paradigm(entry, checkpoint, paradigm, mask_id=mask_id, shift=shift, attention=attention)
-    words = _tokenizer(tokenizer, checkpoint, published)
-    backbone = load_backbone(checkpoint, published, onto, kind, device_map)
-    model = Model(backbone, manner, words, name=str(where), entry=entry, published=checkpoint.config)
-    load_attachments(model, checkpoint.folder)
-    if entry is not None and entry.paradigm == manner.name:
-        for needed in manner.needs:
+    source = _source(where, catalog, Declared(paradigm, mask_id, shift, attention))
+    how, words = source.paradigm, source.tokenizer(tokenizer)
+    backbone = load_backbone(source.checkpoint, source.format, onto, kind, device_map)
+    model = Model(backbone, how, words, name=source.where, entry=source.entry, published=source.checkpoint.config)
+    load_attachments(model, source.folder)
+    if source.entry is not None and source.entry.paradigm == how.name:
+        for needed in how.needs:
             attached(model, needed)
     return _tested(model, selftest)
+
+
+def _source(where: str | Path | Source, catalog: str | Path | None, declared: Declared) -> Source:
+    if not isinstance(where, Source):
+        return Source(str(where), catalog, declared)
+    if catalog is not None or declared != Declared():
+        raise ProbeError(
+            f"loading the source {where.where!r}",
+            expected="what overrides its catalog row within the Source",
+            found="more of it beside the Source",
+            remedy="Pass it to Source(where, catalog, Declared(…)), or load the place itself.",
+        )
+    return where
 
 
 def _refuse_unknown_depth(selftest: str) -> None:

@@ -1,8 +1,21 @@
-"""Where a model comes from: its folder, what is declared of it, its tokenizer, before a weight is read."""
+"""Where a model comes from: its files, what is declared of it, its tokenizer, before a weight is read.
+
+Loading needs to know it, a job needs it to name its units, and a report to say what was measured. A `Source` is asked
+once per model and answers each question once:
+
+    source = Source("zoo:masked")
+    source.folder, source.entry        # where its files are, and what is declared of them
+    source.paradigm                    # the way of writing that `load` will give it, with its mask and attention
+    source.tokenizer()                 # without the weights
+
+It costs the headers of the weights' files. What it has found stays with it, but does not travel: a copy in another
+process (of a job's worker, maybe on another machine) looks again, where its own files are.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,31 +31,86 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def look(
-    where: str | Path,
-    catalog: str | Path | None = None,
-    *,
-    paradigm: str | Paradigm | None = None,
-    mask_id: int | None = None,
-) -> tuple[Checkpoint, Format | None, Entry | None]:
-    """What can be known of a model before its weights are read: its files, their format, what is declared of it."""
-    checkpoint = open_checkpoint(resolve(str(where), catalog))
-    published = None if checkpoint.gguf else format_of(checkpoint.config, list(checkpoint.shapes))
-    return checkpoint, published, _declared(str(where), checkpoint, published, catalog, paradigm, mask_id)
+@dataclass(frozen=True)
+class Declared:
+    """What whoever loads a model says of how it writes, on top of what the catalog says; None leaves it to that.
+
+    paradigm    the way of writing: a name, or a Paradigm as it is to be
+    mask_id     the id of the mask token
+    shift       whether the slot before an unknown token answers for it
+    attention   "causal", "full", "block:4", "masks_last"
+    """
+
+    paradigm: str | Paradigm | None = None
+    mask_id: int | None = None
+    shift: bool | None = None
+    attention: str | None = None
 
 
-def manner_of(where: str | Path, catalog: str | Path | None = None, **said: Any) -> Paradigm:
-    """The paradigm that `load` would give a model, with its mask and attention, before its weights are read."""
-    known = {name: said[name] for name in ("paradigm", "mask_id") if name in said}
-    checkpoint, _, entry = look(where, catalog, **known)
-    nothing = {"mask_id": None, "shift": None, "attention": None}
-    return _paradigm(entry, checkpoint, said.pop("paradigm", None), **{**nothing, **said})
+@dataclass(frozen=True)
+class Source:
+    """A model that is not loaded yet: `zoo:NAME`, a folder (or GGUF file), or a name in the catalog or on the Hub."""
 
+    where: str
+    catalog: str | Path | None = None  # rows of the user's own, before the shipped ones
+    declared: Declared = Declared()
 
-def words_of(where: str | Path, catalog: str | Path | None = None) -> PreTrainedTokenizerBase | None:
-    """A model's tokenizer, without its weights."""
-    checkpoint, published, _ = look(where, catalog)
-    return _tokenizer(True, checkpoint, published)
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """Its files, each of them whole."""
+        return open_checkpoint(resolve(self.where, self.catalog))
+
+    @property
+    def folder(self) -> Path:
+        return self.checkpoint.folder
+
+    @cached_property
+    def format(self) -> Format | None:
+        """How its publisher named keys and fields; None for a GGUF, which says itself what it is."""
+        return None if self.checkpoint.gguf else format_of(self.checkpoint.config, list(self.checkpoint.shapes))
+
+    @cached_property
+    def entry(self) -> Entry | None:
+        """What is declared of it: by its own folder, by the catalog under its name, or of every model of its format."""
+        own, published = self.folder / OWN_ENTRY, self.format
+        if own.is_file():
+            return validated(read_json(own), str(own))
+        rows = entries(self.catalog)
+        by_name = entry_for(self.where, rows)
+        if by_name is not None or published is None:
+            return by_name
+        kind = self.declared.paradigm
+        kind = kind.name if isinstance(kind, Paradigm) else kind
+        return entry_of_format(self.where, published.name, rows, paradigm=kind, mask_id=self.declared.mask_id)
+
+    @cached_property
+    def paradigm(self) -> Paradigm:
+        """How it writes: what the entry declares, with what the caller declares on top."""
+        own = {name: getattr(self.declared, name) for name in ("mask_id", "shift", "attention")}
+        return replace(self._paradigm(), **{name: value for name, value in own.items() if value is not None})
+
+    def _paradigm(self) -> Paradigm:
+        asked, entry = self.declared.paradigm, self.entry
+        if isinstance(asked, Paradigm):
+            return asked
+        mask = self.declared.mask_id
+        mask = _declared_mask(entry, self.checkpoint) if mask is None else mask
+        if entry is not None and asked in (None, entry.paradigm):
+            return entry.to_paradigm(mask)
+        # Another way of writing than the declared one brings its own attention and shift.
+        return named(asked or "autoregressive")(mask_id=mask)
+
+    def tokenizer(self, asked: str | Path | bool = True) -> PreTrainedTokenizerBase | None:
+        """Its own tokenizer, that of another folder, or (`False`) none."""
+        if asked is False:
+            return None
+        architecture = self.format.architecture(self.checkpoint.config) if self.format else ""
+        if asked is True:
+            return load_tokenizer(self.folder, architecture, self.checkpoint.gguf)
+        return load_tokenizer(Path(asked), architecture)
 
 
 def resolve(where: str, catalog: str | Path | None = None) -> Path:
@@ -76,60 +144,6 @@ def _from_hub(name: str, known: list[str]) -> Path:
             found=f"neither ({type(problem).__name__})",
             remedy="Download it where there is a network and pass its folder. " + nearest(name, known),
         ) from None
-
-
-def _declared(
-    where: str,
-    checkpoint: Checkpoint,
-    published: Format | None,
-    catalog: str | Path | None,
-    paradigm: str | Paradigm | None,
-    mask_id: int | None,
-) -> Entry | None:
-    own = checkpoint.folder / OWN_ENTRY
-    if own.is_file():
-        return validated(read_json(own), str(own))
-    said = paradigm.name if isinstance(paradigm, Paradigm) else paradigm
-    rows = entries(catalog)
-    by_name = entry_for(where, rows)
-    if by_name is not None or published is None:
-        return by_name
-    return entry_of_format(where, published.name, rows, paradigm=said, mask_id=mask_id)
-
-
-def _tokenizer(
-    asked: str | Path | bool, checkpoint: Checkpoint, published: Format | None
-) -> PreTrainedTokenizerBase | None:
-    if asked is False:
-        return None
-    architecture = published.architecture(checkpoint.config) if published else ""
-    if asked is True:
-        return load_tokenizer(checkpoint.folder, architecture, checkpoint.gguf)
-    return load_tokenizer(Path(asked), architecture)
-
-
-def _paradigm(
-    entry: Entry | None,
-    checkpoint: Checkpoint,
-    asked: str | Paradigm | None,
-    *,
-    mask_id: int | None,
-    shift: bool | None,
-    attention: str | None,
-) -> Paradigm:
-    """What is declared, with what the caller says on top."""
-    if isinstance(asked, Paradigm):
-        manner = asked
-    else:
-        own_mask = _declared_mask(entry, checkpoint) if mask_id is None else mask_id
-        if asked is None:
-            manner = entry.to_paradigm(own_mask) if entry else named("autoregressive")(mask_id=own_mask)
-        elif entry is not None and entry.paradigm == named(asked).name:
-            manner = entry.to_paradigm(own_mask)
-        else:  # another way of writing than the declared one brings its own attention and shift
-            manner = named(asked)(mask_id=own_mask)
-    said = {"mask_id": mask_id, "shift": shift, "attention": attention}
-    return replace(manner, **{name: value for name, value in said.items() if value is not None})
 
 
 def _declared_mask(entry: Entry | None, checkpoint: Checkpoint) -> int | None:

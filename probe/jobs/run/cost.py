@@ -46,11 +46,9 @@ def estimates(plan: Plan, store: UnitStore, tokens: Mapping[tuple[str, str], int
 
 def lengths(plan: Plan) -> dict[tuple[str, str], int]:
     """How many tokens an example has, for each pair and task: two examples of each are made to see."""
-    from probe.models.source import words_of
-
     found = {}
     for pair, identity in plan.pairs.items():
-        words = words_of(identity.models["ar"].place, plan.spec.catalog)
+        words = identity.models["ar"].source.tokenizer()
         for label, task in plan.spec.labelled["task"].items():
             found[pair, label] = task.made().examples(words, 2, fewer=True).clean.shape[1]
     return found

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from probe.jobs.spec.model import PairSpec
     from probe.models.catalog import Entry
     from probe.models.checkpoint import Checkpoint
+    from probe.models.source import Source
     from probe.paradigms import Paradigm
 
 RECIPE = "recipe.yaml"  # what a trained model's folder keeps of its making
@@ -35,12 +36,16 @@ class ModelIdentity:
     """One model of a pair, as it lies on disk."""
 
     role: str
-    place: str
+    source: Source
     sha256: str
     parameters: int
     shape: Mapping[str, int]  # layers, heads, width, vocabulary
     paradigm: str
     facts: Mapping[str, Any] = field(default_factory=dict)  # what else a manifest says of it
+
+    @property
+    def place(self) -> str:
+        return self.source.where
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,11 @@ class HashCache:
 
 def pair_identity(pair: PairSpec, catalog: str | None, hashes: HashCache) -> PairIdentity:
     """What is known of a pair without loading it."""
-    from probe.models.source import look
+    from probe.models.source import Declared, Source
 
     place = str(pair.pair or pair.diffusion)
-    _, _, entry = look(place, catalog, paradigm=pair.paradigm, mask_id=pair.mask_id)
+    diffusion = Source(place, catalog, Declared(**pair.settings))
+    entry = diffusion.entry
     ar = pair.ar or (entry.ar if entry else None)
     if ar is None:
         raise ProbeError(
@@ -104,8 +110,9 @@ def pair_identity(pair: PairSpec, catalog: str | None, hashes: HashCache) -> Pai
         )
     declared = dict(entry.controls) if entry is not None and pair.controls is True else {}
     controls = pair.controls if isinstance(pair.controls, dict) else declared
-    places = {"ar": ar, "diffusion": place, **controls}
-    if len(places) < 2 + len(controls):
+    others = {role: Source(where, catalog) for role, where in controls.items()}
+    sources = {"ar": Source(ar, catalog), "diffusion": diffusion, **others}
+    if len(sources) < 2 + len(controls):
         raise ProbeError(
             f"pair {pair.label!r}",
             expected="controls with names of their own",
@@ -114,7 +121,7 @@ def pair_identity(pair: PairSpec, catalog: str | None, hashes: HashCache) -> Pai
         )
     return PairIdentity(
         pair.label,
-        {role: _model_identity(role, where, catalog, pair, hashes) for role, where in places.items()},
+        {role: _model_identity(role, source, hashes) for role, source in sources.items()},
         pair.settings,
     )
 
@@ -125,13 +132,8 @@ def _declared_pairs(place: str, catalog: str | None) -> str:
     return nearest(place, [row.name for row in entries(catalog) if row.ar])
 
 
-def _model_identity(role: str, where: str, catalog: str | None, pair: PairSpec, hashes: HashCache) -> ModelIdentity:
-    from probe.models.source import look, manner_of
-
-    declared_settings = pair.settings if role == "diffusion" else {}
-    known = {name: declared_settings[name] for name in ("paradigm", "mask_id") if name in declared_settings}
-    checkpoint, _, entry = look(where, catalog, **known)
-    settings = manner_of(where, catalog, **declared_settings)
+def _model_identity(role: str, source: Source, hashes: HashCache) -> ModelIdentity:
+    checkpoint, entry, paradigm = source.checkpoint, source.entry, source.paradigm
     files = {file.name: hashes.sha256(file) for file in _files(checkpoint)}
     declared = entry.model_dump(mode="json", exclude={"note"}) if entry else {}
     identity = hashlib.sha256(
@@ -139,20 +141,20 @@ def _model_identity(role: str, where: str, catalog: str | None, pair: PairSpec, 
     ).hexdigest()
     parameters, shape = _parameters(checkpoint), _shape(checkpoint.config)
     facts = {
-        "described": _described(checkpoint, shape, parameters, settings),
+        "described": _described(checkpoint, shape, parameters, paradigm),
         **_made(checkpoint, entry),
         "files": files,
     }
-    return ModelIdentity(role, where, identity, parameters, shape, settings.name, facts)
+    return ModelIdentity(role, source, identity, parameters, shape, paradigm.name, facts)
 
 
-def _described(checkpoint: Checkpoint, shape: Mapping[str, int], parameters: int, settings: Paradigm) -> str:
+def _described(checkpoint: Checkpoint, shape: Mapping[str, int], parameters: int, paradigm: Paradigm) -> str:
     """What a model is, in one line."""
     kind = str(checkpoint.config.get("model_type") or "a GGUF")
     sizes = {"layers": "{:,} layers", "heads": "{:,} heads", "width": "d {:,}"}
     parts = [kind, *(words.format(shape[name]) for name, words in sizes.items() if shape[name])]
-    writes = [settings.name, f"{settings.attention} attention", "shift" if settings.shift else "no shift"]
-    writes += [f"mask {settings.mask_id}"] if settings.mask_id is not None else []
+    writes = [paradigm.name, f"{paradigm.attention} attention", "shift" if paradigm.shift else "no shift"]
+    writes += [f"mask {paradigm.mask_id}"] if paradigm.mask_id is not None else []
     return f"{', '.join(parts)}, {parameters:,} parameters; {', '.join(writes)}"
 
 

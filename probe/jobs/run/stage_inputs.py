@@ -48,26 +48,19 @@ class WorkerContext:
 
     def _load(self, pair: str, role: str) -> Model:
         from probe.models.loading import load
-        from probe.models.source import manner_of
         from probe.pairs import lend_mask
 
-        pair_identity, spec = self.plan.pairs[pair], self.plan.spec
+        identity, spec = self.plan.pairs[pair], self.plan.spec
         # Self-tests are a stage of their own (`check`), and are not repeated at every load.
-        how: dict[str, Any] = {"device": self.device, "dtype": spec.dtype, "catalog": spec.catalog, "selftest": "off"}
-        if role == "diffusion":
-            return load(pair_identity.models[role].place, **how, **pair_identity.settings)
-        model = load(pair_identity.models[role].place, **how)
-        lend_mask(
-            model, manner_of(pair_identity.models["diffusion"].place, spec.catalog, **pair_identity.settings).mask_id
-        )
+        model = load(identity.models[role].source, device=self.device, dtype=spec.dtype, selftest="off")
+        if role != "diffusion":
+            lend_mask(model, identity.models["diffusion"].source.paradigm.mask_id)
         return model
 
     def tokenizer(self, pair: str) -> Any:
         """The pair's tokenizer, without a model if none is loaded."""
-        from probe.models.source import words_of
-
         if pair not in self._tokenizers:
-            self._tokenizers[pair] = words_of(self.plan.pairs[pair].models["ar"].place, self.plan.spec.catalog)
+            self._tokenizers[pair] = self.plan.pairs[pair].models["ar"].source.tokenizer()
         return self._tokenizers[pair]
 
     def product(self, digest: str) -> Any:
