@@ -12,8 +12,8 @@ gradients).
 Scores change their sign on the way: ours follow the metric, so that what helps the answer is negative; EAP-IG's follow
 the loss, and there it is positive.
 
-What EAP-IG does not ask for is left for us to find: `cfg.n_kv_heads`, and `twinprobe`, which says what the circuit is
-of. Scores of single examples have no place in the file.
+Two entries are ours, and EAP-IG ignores them: `cfg.n_kv_heads`, and `twinprobe`, the circuit's provenance. Scores of
+single examples have no place in the file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SHARED = re.compile(r"a(?P<layer>\d+)\.h(?P<head>\d+)<(?P<kind>[kv])>")
 
 
 def write_json(circuit: Circuit, path: str | Path, mask: NDArray | None = None) -> Path:
-    """The circuit as EAP-IG writes one; `mask` says which edges are in it (all, unless said)."""
+    """Write the circuit as EAP-IG does. `mask` says which edges are in it; None is all."""
     graph = circuit.graph
     if graph.position_roles or graph.directions:
         raise ProbeError(

@@ -232,7 +232,7 @@ class Graph:
         return mask
 
     def frame(self, mask: NDArray | None = None) -> pd.DataFrame:
-        """The edges of a mask (all, unless said) by name, with the layers that they go from and to."""
+        """The edges of a mask (None: all) by name, with the layers that they go from and to."""
         source, target = np.nonzero(self.valid if mask is None else mask & self.valid)
         values = self.target_values
         return pd.DataFrame(

@@ -7,11 +7,11 @@ into. Three answers, all as a mask of the matrix of edges:
     select(circuit, 200, how="greedy")     grown from the logits: an edge is taken only into a node that is in already
     pruned(circuit.graph, mask)            any mask less its dead ends
 
-A dead end is a node that no kept edge enters, or that none leaves; the input and the logits never are. Taking one out
+A dead end is a node that no kept edge enters, or that none leaves; the input and the logits never are. Removing one
 may make another, so pruning goes on until nothing changes. These are EAP-IG's rules, ties apart.
 
-A circuit must be held against others that are no circuits. `layer_matched` draws random edges, as many between each two
-kinds of node in each two layers as the circuit has: what they do, any edges at that depth would have done.
+A circuit is compared with random sets of edges. `layer_matched` draws as many edges between each two kinds of node in
+each two layers as the circuit has: what they do, any edges at that depth would do.
 """
 
 from __future__ import annotations

@@ -1,22 +1,22 @@
-"""Knock-outs: what a model still answers when some of its components write something else.
+"""Knock-outs: what a model still answers when some of its components are taken out.
 
     knockouts = Knockouts.of(model, batch, reading="prefix", kind="mean")
     knockouts.metric(masks)           # masks (m × components) → the metric, m × examples
     knockouts.metric(own)             # masks (m × examples × components): each example's own
     knockouts.layers([[0], [0, 1]])   # masks of whole layers
 
-`kind` is what stands in a component's place: "zero", "mean" (over the clean rows, slot by slot), "resample" (another
-example's) or "corrupt" (the example's own corrupt twin). Components are heads and MLPs in the order of a forward pass,
-as in a circuit's nodes.
+`kind` is what stands in a component's place: "zero", "mean" (over the clean rows, slot by slot), "resample" (what it
+writes on another example) or "corrupt" (what it writes on the corrupt prompt). Components are heads and MLPs in the
+order of a forward pass, as in a circuit's nodes.
 
-One forward pass holds many knock-outs: a row of it is a question under a mask, and a mask is an edit of the heads' z
-and the MLPs' output. Rows are taken in the order of the first layer in which anything is knocked out, and begin there:
-the layers below were computed once (`midway`). No example is run under one mask twice, however many measures ask about
-it, and what measures are handed is figures by example, so that they can be resampled.
+One forward pass holds many knock-outs: each of its rows is one prompt under one mask, and a mask is an edit of the
+heads' z and of the MLPs' output. Rows are sorted by the first layer in which anything is knocked out, and begin at that
+layer: the layers below were computed once (`partial_forward`). An example runs under a mask once, however many measures
+ask for it. Measures get figures by example, so that they can be resampled.
 
-Where a figure is a mean over random knock-outs, every example gets draws of its own. That takes fewer runs than the
-same draws for all, and averages over many more of them; and since examples then differ in their draws too, the
-interval over examples has in it what the draws are unsure of.
+Where a figure is a mean over random knock-outs, each example has its own draws. That needs fewer runs than the same
+draws for all examples and averages over more of them. Examples then differ in their draws too, so the interval over
+examples contains the uncertainty of the draws.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _HELD = {"cpu": 2**28, "cuda": 2**33}  # bytes, of whole passes and what stands 
 
 @dataclass(eq=False)
 class Knockouts:
-    """A model, its prompts, and all that was found about them so far."""
+    """A model, its prompts, and the metric of every example under every mask that has been run."""
 
     model: Model
     prompts: PromptPairs
@@ -189,7 +189,7 @@ class Knockouts:
 
     @property
     def _held(self) -> int:
-        """Questions whose whole pass is held at a time: a stream, two writes and two in their stead for every layer."""
+        """How many prompts are held at a time: for each layer a stream, two writes, and two replacements."""
         bytes_each = 5 * 4 * self.model.n_layers * self.prompts.slots * self.model.d_model
         return max(1, _HELD.get(self.model.device.type, _HELD["cpu"]) // bytes_each)
 
@@ -241,7 +241,7 @@ class Replaced(Change):
     """Other writes where a mask says so."""
 
     instead: Tensor  # prompts (× heads) × …, as a view of the site
-    rows: Tensor  # which question a row of the pass is
+    rows: Tensor  # which prompt a row of the pass is
     chosen: Tensor  # rows (× heads)
 
     def values(self) -> list[Tensor]:

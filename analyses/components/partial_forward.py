@@ -1,14 +1,14 @@
-"""A forward pass that begins midway: at a layer, from the stream that a first, whole pass left there.
+"""Partial forward passes: they begin at a layer, from the residual stream that a whole pass left there.
 
-What changes in layer l changes nothing before it, so a thousand knock-outs need not compute the layers below theirs a
+A change in layer l changes nothing before it. So a thousand knock-outs need not compute the layers below theirs a
 thousand times:
 
     whole = Whole.of(model, canvas)              # one pass: what enters each layer, and what every source writes
     with whole.begun(layer, rows):               # passes in here begin at `layer`, with these rows of what entered it
         hidden = model.run_trunk(canvas[rows])
 
-Blocks below are passed by: they hand on what they are given, and what enters the block at `layer` is put in its place.
-Everything else (positions, masks, hooks of edits) is the model's own, so this serves every architecture alike.
+The blocks below hand on what they are given, and the block at `layer` gets the stored stream instead. Everything else
+(positions, masks, hooks of edits) is the model's own, so this works for every architecture.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""Depth by cause: what a model loses when a layer is taken out, and whether early structures carry more than others do.
+"""Depth by cause: what a model loses without a layer, and whether early components carry more than others.
 
-Attribution is a gradient, and gradients can vanish where a model saturates; depth should not rest on them alone. So
-layers and windows of layers are knocked out, and the drop in the metric is a profile of its own, whose centre of mass
-stands beside the attribution's:
+Attribution is a gradient, and gradients can vanish where a model saturates, so depth should not rest on them alone.
+Here layers and windows of layers are knocked out. The drop in the metric, by layer, is a profile whose centre of mass
+can be compared with that of the attribution:
 
     knockouts = {kind: Knockouts.of(model, batch, kind=kind) for kind in ("zero", "mean", "resample")}
     causal_profile(knockouts.values()).figure()
     targeted([(knockouts["mean"], scores_of(circuit))]).table
 
-`targeted` takes the components with the most attribution in the first, middle and last third, and knocks each set out
-at once. By itself that shows nothing: any components knocked out cost something. Beside it stand random sets with as
-many heads and MLPs, chosen from anywhere outside it, whose writes are as big (of many drawn, those with the closest
-norms; `norm_ratio` says how close). Each prompt meets a few of these sets, and another prompt others.
+`targeted` takes the components with the most attribution in the first, middle and last third of the layers, and knocks
+each set out at once. Any set costs something, so each is compared with random sets of as many heads and MLPs, chosen
+from anywhere outside it, whose writes are as big: of many drawn, those with the closest norms (`norm_ratio` says how
+close). Each prompt runs with a few of these sets, and different prompts with different ones.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The skip-effect matrix: how much later layers change what they write when an earlier one is left out.
+"""The skip-effect matrix: how much later layers change what they write when an earlier layer is left out.
 
     E[s, l] = max over positions of ‖Δ_l − Δ_l^{without s}‖ / ‖Δ_l‖,     Δ_l = what layer l adds to the residual stream
 
-A model that computes in stages has strong effects below the diagonal; one whose layers all add to the same guess has
-weak ones. *Where* the effect shows tells which way it travels, so left and right stand apart, in two ways:
+A model that computes in stages has strong effects below the diagonal. One whose layers all add to the same guess has
+weak ones. Where the effect shows says in which direction it travels, so left and right are kept apart, in two ways:
 
     left, right   the layer is left out everywhere; the effect is looked for left and right of the slot that answers
     ←, →          the layer is left out on one side of a border only, and looked for on the other: what flows across.

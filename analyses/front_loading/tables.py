@@ -11,8 +11,8 @@ Attribution mass p(l) is a layer's share of Σ|s(v)| over heads and MLPs; with n
     spans(ar, diffusion).table          # where edges start, and over how many layers they reach
     did({"ioi": (ar, diffusion), "countdown": (…)})
 
-**DiD** = ΔFLI on global tasks - ΔFLI on local ones is Mechanism Shift's structural claim as one number: above 0 if the
-diffusion model computes earlier where constraints are global, and not merely everywhere.
+**DiD** = ΔFLI on global tasks - ΔFLI on local ones is Mechanism Shift's structural hypothesis as one number. It is
+above 0 if the diffusion model computes earlier where constraints are global, and not merely everywhere.
 
 Differences are paired: both models answered the same prompts. Magnitudes have their noise taken out before and in
 resampling (`analyses.statistics.recentred` says why a plain bootstrap would be wrong; the calibration shows it). W₁

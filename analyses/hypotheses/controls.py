@@ -1,7 +1,8 @@
-"""Controls: what a difference between twins is due to, in parts that add up.
+"""Controls: what causes a difference between twins, in parts that add up.
 
-An AR model and its diffusion twin differ in three ways at once: the weights were trained on, on another objective, and
-under another attention mask. Two designs part them, for any figure that is a statistic of the same examples:
+An AR model and its diffusion twin differ in three ways at once: the weights were trained longer, on another objective,
+and under another attention mask. Two designs separate the three, for any figure that is a statistic of the same
+examples:
 
 **The 2×2** of {AR, diffusion} weights and {causal, native} mask:
 
@@ -13,8 +14,8 @@ under another attention mask. Two designs part them, for any figure that is a st
 **The controls**: AR-CPT, the AR model trained on as long and on the same data with its own objective, and second seeds:
 
     total = more training (AR-CPT − AR) + beyond training (diffusion − AR-CPT)
-    seed         a second model less its first, which differ in nothing but chance: the noise floor
-    again        a second twin less AR: what `total` is when everything is done once more
+    seed         a second model less its first, which differ in their seed only: the noise floor
+    again        a second twin less AR: `total`, when everything is done once more
 
     two_by_two({("ar", "causal"): circuit, …})
     decomposition(ar, diffusion, {"ar-cpt": …, "ar-seed2": …})
@@ -83,7 +84,7 @@ def decomposition(
     controls: Mapping[str, Circuit | Scores],
     measures: Mapping[str, Measure] = MEASURES,
 ) -> Result:
-    """How much of the change is more training, how much is beyond it, and how much a seed alone changes."""
+    """How much of the change is more training, how much is beyond it, and how much a seed changes by itself."""
     roles = {"ar": scores_of(ar), "diffusion": scores_of(diffusion)}
     roles |= {name: scores_of(one) for name, one in controls.items()}
     rows = []

@@ -1,18 +1,20 @@
-"""The verdict: Mechanism Shift's claims, as hypotheses whose sign was written down before anything was measured.
+"""The verdict: the hypotheses of Mechanism Shift and of its rivals, each with the answer that the results give.
 
-Each is held against one figure with its interval, and answered
+Each hypothesis has a figure, a threshold and a side, written down before anything was measured. Its answer is
 
-    supported      the whole interval lies on the claimed side of the threshold
+    supported      the whole interval lies on the stated side of the threshold
     contradicted   the whole interval lies on the other side
-    undecided      neither, or q ≥ 0.05 over all claims (Benjamini-Hochberg); more prompts or seeds might tell
-    not measured   nobody measured it, and what would
+    undecided      neither, or q ≥ 0.05 over all hypotheses (Benjamini-Hochberg); more prompts or seeds might decide
+    not measured   no result has the figure; the note says which measure gives it
 
-and beside the answer stands the same figure of the controls, and which of them explains it: if AR-CPT shows it too and
-nothing is left beyond, it is more training; if a second seed differs as much, or a second twin does not show it again,
-it is chance; if the AR weights show it under the diffusion mask, it is the mask. A claim that is "supported, explained
-by more training" is not evidence about diffusion. Intervals are over prompts of these tasks: one pair of twins is one.
+Beside the answer stands the same figure of the controls, and the control that explains it, if one does:
 
-The findings of others that point elsewhere are asked in the same way and in the same table.
+    more training  AR-CPT shows the effect too, and nothing of it is left beyond AR-CPT
+    seed           a second seed differs as much, or a second twin does not show the effect again
+    mask           the AR weights show the effect under the diffusion model's mask
+
+A hypothesis that is "supported, explained by more training" is no evidence about diffusion. Intervals are over prompts
+of these tasks; a pair of twins is one pair, and the interval says nothing of other pairs.
 
     verdict({"did": Evidence.of(row), "spread": Evidence.of(row, controls)}).table
 """
@@ -66,7 +68,7 @@ class Evidence:
 
 
 def answer(low: float, high: float, sign: int, threshold: float = 0.0) -> str:
-    """What an interval says of a claimed side of a threshold."""
+    """What an interval answers to "the figure lies on this side of the threshold"."""
     if not (np.isfinite(low) and np.isfinite(high)):
         return UNDECIDED
     below, above = high < threshold, low > threshold
@@ -128,7 +130,7 @@ def verdict(evidence: Mapping[str, Evidence], *, pair: str = "", missing: Mappin
     rows = [_row(one, evidence.get(one.name), (missing or {}).get(one.name, "")) for one in HYPOTHESES]
     table = _corrected(pd.DataFrame(rows))
     counts = table.loc[~table["rival"], "answer"].value_counts()
-    told = ", ".join(
+    outcome = ", ".join(
         f"{counts[answer]} {answer}"
         for answer in (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED)
         if answer in counts
@@ -136,10 +138,10 @@ def verdict(evidence: Mapping[str, Evidence], *, pair: str = "", missing: Mappin
     return Result(
         name="verdict",
         table=table.assign(pair=pair),
-        title=f"Mechanism Shift's claims{f', {pair}' if pair else ''}: {told}",
-        caption="Each claim's figure with its 95% interval over prompts, right of the line if it is as claimed; every "
-        "line has a scale of its own, and its numbers beside it. Small marks are the same figure of the controls. "
-        "'Explained by' names a control that accounts for it: then it is not diffusion's doing.",
+        title=f"Mechanism Shift's hypotheses{f', {pair}' if pair else ''}: {outcome}",
+        caption="Each hypothesis's figure with its 95% interval over prompts. Right of the line, it is as stated. Each "
+        "line has its own scale, and its numbers stand beside it. Small marks are the same figure of the controls. "
+        "'Explained by' names a control that shows the same effect: then diffusion is not its cause.",
         drawing="verdict",
         about={
             "counts": {str(name): int(count) for name, count in counts.items()},
@@ -149,7 +151,7 @@ def verdict(evidence: Mapping[str, Evidence], *, pair: str = "", missing: Mappin
 
 
 def _corrected(table: pd.DataFrame) -> pd.DataFrame:
-    """An answer stands if it stands among all the claims that were measured."""
+    """An answer stands if it stands among all the hypotheses that were measured."""
     error = (table["high"] - table["low"]) / (2 * 1.959964)
     away = (table["estimate"] - table["null"]).abs() / error.where(error > 0, np.nan)
     q = adjusted(2 * ndtr(-away.to_numpy()))

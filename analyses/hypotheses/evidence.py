@@ -1,16 +1,16 @@
-"""Evidence for the verdict, gathered from the results of a run: which rows of which tables answer which claim.
+"""Evidence for the verdict, gathered from the results of a run: which rows of which tables decide each hypothesis.
 
     found = gather(results, {"ar": "zoo:ar", "diffusion": "zoo:masked", "ar-cpt": "zoo:ar-cpt", …})
     verdict(found.evidence, missing=found.missing)
 
-A claim is a figure of two models, the twin and its AR model; the same figure of other two models is a control (AR-CPT
-and AR: more training; a second seed and the first: chance; a second twin and AR: the whole once more). So each claim is
-one question to the tables, asked of every two roles that `analyses.controls.contrasts` names.
+A hypothesis is about a figure of two models, the twin and its AR model. The same figure of two other models is a
+control: AR-CPT and AR show more training, a second seed and the first show chance, a second twin and AR show the whole
+again. So the same rows are read for every two roles that `statistics.contrasts` names.
 
-Tasks are taken together by their mean, with errors of their own (no two tasks share an example). Figures that are no
-means of independent ones (a retention at several K, on the same prompts) are taken together end by end, which cannot
-make an interval narrower than it is. A claim whose table is not among the results is missing, with what would measure
-it.
+Several tasks are combined by their mean, with independent errors, since no two tasks share an example. Figures of the
+same prompts (a retention at several K) are combined end by end: the means of estimates, of low ends and of high ends,
+which cannot make an interval narrower than it is. A hypothesis without a table is missing, with the measure that would
+give it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Found:
 def gather(results: Iterable[Result], names: Mapping[str, str]) -> Found:
     """What results say of each hypothesis. `names`: what models are called in the tables, by role."""
     tables = Tables(results, names)
-    claims: dict[str, tuple[str, Callable[[], Evidence | None]]] = {
+    sources: dict[str, tuple[str, Callable[[], Evidence | None]]] = {
         "local retention": ("overlap", lambda: tables.retention("local")),
         "global retention": ("overlap", lambda: tables.retention("global")),
         "retention gap": ("overlap", tables.retention_gap),
@@ -69,15 +69,15 @@ def gather(results: Iterable[Result], names: Mapping[str, str]) -> Found:
         "same function": ("cross_faithfulness", tables.transfer),
         "lookahead": ("lookahead", tables.lookahead),
     }
-    found = {name: claim() for name, (_, claim) in claims.items()}
+    found = {name: figure() for name, (_, figure) in sources.items()}
     return Found(
         {name: evidence for name, evidence in found.items() if evidence is not None},
-        {name: tables.why_not(claims[name][0]) for name, evidence in found.items() if evidence is None},
+        {name: tables.why_not(sources[name][0]) for name, evidence in found.items() if evidence is None},
     )
 
 
 class Tables:
-    """The results' tables by name, and one question to each."""
+    """The results' tables by name, and the figure that each of them gives."""
 
     def __init__(self, results: Iterable[Result], names: Mapping[str, str]):
         kept: dict[str, list[pd.DataFrame]] = {}
@@ -133,14 +133,14 @@ class Tables:
     def shift(self, measure: str, scope: str | None = None) -> Evidence | None:
         """A measure's change, the mean over tasks, and at other prompts and K."""
         found = self.of_parts(lambda part: self._part(part, measure, scope))
-        said = self._settings(measure, lambda rows: _mean(_of_scope(rows, scope)))
-        return None if found is None else replace(found, settings=said)
+        settings = self._settings(measure, lambda rows: _mean(_of_scope(rows, scope)))
+        return None if found is None else replace(found, settings=settings)
 
     def did(self, name: str, measure: str) -> Evidence | None:
         """The change on global tasks less the change on local ones."""
         found = self.of_parts(lambda part: self._did(part, measure, name))
-        said = self._settings(measure, _did_of) if name == "controls" else {}
-        return None if found is None else replace(found, settings=said)
+        settings = self._settings(measure, _did_of) if name == "controls" else {}
+        return None if found is None else replace(found, settings=settings)
 
     def _part(self, part: str, measure: str, scope: str | None, name: str = "controls") -> Evidence | None:
         name = "two_by_two" if part in ("weights", "mask") else name

@@ -6,9 +6,9 @@
     sufficiency(knockouts, scores)     the fewest components that keep 85% of the answer
     selectivity(pair, batch)           what single neurons tell apart, and whether it is the same on other tasks
 
-No one of them settles the question. Spread of attribution can be noise, or redundancy: parts that stand in for each
-other look unimportant one by one and are not so together. So attribution, knock-outs, interaction and sufficiency stand
-side by side.
+No single measure answers the question. Widely spread attribution can be noise, or redundancy: components that back each
+other up look unimportant one by one, and are important together. So attribution, knock-outs, interaction and
+sufficiency are shown side by side.
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@ With a = |s(v)| over n components and π = a/Σa,
 "within layers" is each layer's figure, weighted by the layer's share of the mass: a model that moves its computation
 into few layers has a lower global PR without any layer being less distributed, and then depth, not spread, has changed.
 
-PR is a ratio of sums, from each of which noise can be taken out (see `analyses.statistics.magnitudes`); it is the one
-that verdicts rest on. The others have no such form, and what noise is left in them is what the null shows: the figure
-of the same scores with every prompt's sign drawn at random, so that no component has any consistent effect. Components
-within noise count as 0; to Gini, which ranks all of them, as far from 0 as they come out on either side: cut off at 0,
-a tenth of the pairs that do not differ would be called different (`python -m analyses.calibration`).
+PR is a ratio of sums, and noise can be taken out of each sum (see `analyses.statistics.magnitudes`), so the hypotheses
+are decided by PR. The other figures have no such form. Their null shows how much noise is left in them: it is the
+figure of the same scores with every prompt's sign drawn at random, so that no component has a consistent effect.
+Components within noise count as 0. Gini ranks all components, so there they count as far from 0 as they come out, on
+either side: cut off at 0, a tenth of the pairs that do not differ would be called different (`python -m
+analyses.calibration`).
 """
 
 from __future__ import annotations

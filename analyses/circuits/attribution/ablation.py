@@ -1,4 +1,4 @@
-"""What stands in place of a source's write when it is taken out.
+"""Ablation: what stands in place of what a source writes when the source is taken out.
 
 corrupt    what it writes on the example's corrupt twin
 zero       nothing

@@ -1,13 +1,13 @@
-"""What an attribution will take, said before it begins, and without the weights.
+"""Cost: the memory and time of an attribution, estimated beforehand and without the weights.
 
     cost(config, n=256, length=32)      # for a transformers configuration: memory and time on the device at hand
     Llama 7B shape, 256 prompts × 32 tokens, m = 5: 31.2 GB (14.5 GB of it weights), 48 rows at a time, 2 min 10 s
 
-Memory is counted: what autograd saves of a pass, what the attribution keeps (`writes`, `reads`), the weights. Time is
-measured where it can be and counted where it must be: a model of the same shape with one layer, and one with three,
-random and thin in vocabulary, are really attributed, which gives the time of a layer on this device with everything
-that a count of FLOPs leaves out. Only the product of writes and reads grows with the square of the layers; its FLOPs
-are known, and its speed is timed by itself.
+Memory is counted: what autograd saves of a pass, what the attribution keeps (node outputs and input gradients), and the
+weights. Time is measured. A model of the same shape with one layer, and one with three, both with random weights and a
+small vocabulary, are attributed. Their difference is the time of a layer on this device, with everything that a count
+of FLOPs leaves out. Only the product of node outputs and input gradients grows with the square of the layers; its FLOPs
+are counted, and its speed is timed by itself.
 """
 
 from __future__ import annotations

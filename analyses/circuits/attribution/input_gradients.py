@@ -1,4 +1,4 @@
-"""The gradient of the metric at every target's input, caught on its way and kept as small as it is.
+"""Input gradients: the gradient of the metric at every target's input, stored as narrow as it is.
 
 A target's input is the residual stream *before* the norm, and each head's query, key and value has one of its own: at
 full width that is again hundreds of residual streams. But a head's gradient g, at its projection's output, is narrow,

@@ -1,9 +1,9 @@
-"""Keys and values told apart by who looks at them: queries at their place or after it, or queries before it.
+"""Key directions: keys and values split by the query that looks at them, one before their place or one at or after it.
 
-With open attention one key serves both, and a gradient at the key does not say whose it is. So inside `parted` every
-layer has its keys and values twice, and an attention function of this project lets a query that stands before a key's
-place see the one copy and all others see the other. The attention is the same; each copy has its own gradient, and may
-be patched by itself.
+With open attention one key serves both kinds of query, and a gradient at the key does not say which of them it comes
+from. So inside `parted` every layer has its keys and values twice. A query that stands before a key's place sees one
+copy, all other queries see the other. The attention is the same, but each copy has its own gradient and can be patched
+by itself.
 
 Where keys have a projection of their own, the copies are made at its output, one behind the other, as if the layer had
 twice as many key-value heads: norms and rotary positions then go over both. GPT-2, which has neither, has one

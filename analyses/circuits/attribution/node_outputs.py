@@ -1,4 +1,4 @@
-"""What every source writes to the residual stream, kept as small as it is.
+"""Node outputs: what every source writes to the residual stream, stored as narrow as it is.
 
 A head's write is z_h W_O[h], as wide as the stream, and there are hundreds of heads: held for all of them it would be
 hundreds of residual streams. What is kept is z, which for all heads of a layer is about one. `spread` makes the writes

@@ -40,7 +40,7 @@ class Norm:
                 f"the norm {type(module).__name__}",
                 expected="a LayerNorm, an RMSNorm or an Identity, whose gradient is known in closed form",
                 found=type(module).__name__,
-                remedy="Say in analyses/circuits/norms.py what it computes.",
+                remedy="Add what it computes to analyses/circuits/attribution/norms.py.",
             )
         return cls(module.weight, None, epsilon, centred=False)  # type: ignore[arg-type]  # RMSNorms have a weight
 

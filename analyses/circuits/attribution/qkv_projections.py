@@ -1,4 +1,4 @@
-"""An attention layer's projections as one: all its queries, keys and values side by side.
+"""QKV projections: an attention layer's queries, keys and values as one joint output, side by side.
 
 In some architectures these come from one module, in others from three; and a graph with directions has keys and values
 twice. `QKVProjections` says where each piece of the joint output comes from (a module, and columns of its output), in

@@ -1,19 +1,20 @@
-"""Comparison: how much of one model's circuit is found again in another's, between chance and the best there could be.
+"""Compare: how much of one model's circuit is found again in another's, on a scale from chance to the best possible.
 
     compare(ar, diffusion).table                # one row a figure
     compare(ar, diffusion, cpt, second_seed)    # the first against each of the others
 
-An overlap by itself says nothing. Two random sets of K of N edges share K/(2N-K) (`null`); and one model does not even
-agree with itself when the prompts are others, so the best to be hoped for is the overlap between the circuits of two
-disjoint halves of the prompts *in one model* (`ceiling`, the mean of both models over many ways to halve).
+An overlap by itself says nothing. Two random sets of K of N edges have a Jaccard overlap of K/(2N-K) (`null`). And one
+model does not agree with itself on other prompts, so the best possible overlap is that of the circuits of two disjoint
+halves of the prompts *in one model* (`ceiling`: the mean over both models and many ways to halve).
 
     retention R = (J - J₀) / (J_split - J₀)
 
-has both taken out: 0 is chance, 1 is as alike as prompts allow. Its J, too, is taken between halves (one model's
-circuit on one half, the other's on the other), since a ceiling of half the prompts is no ceiling for a J of all of
-them. So two models of the same weights have R = 1, not more. Where the ceiling is not above chance there is no R (NaN).
+takes both out: 0 is chance, 1 is as alike as the prompts allow. Its J is measured between halves too (one model's
+circuit on one half, the other model's on the other half), because a ceiling from half of the prompts is no ceiling for
+a J from all of them. So two models with the same weights have R = 1, not more. Where the ceiling is not above chance, R
+is NaN.
 
-Figures, each for all edges and for kinds of edges, of which the same share is taken as of all:
+Figures, each for all edges and for each kind of edge (of which the same share is taken as of all edges):
 
     jaccard            the strongest K of each; over several K
     retention          as above
@@ -23,7 +24,7 @@ Figures, each for all edges and for kinds of edges, of which the same share is t
 Kinds: `into q`, `from heads` and so on; and where circuits were attributed with directions, `causal` (what an AR model
 has as well) and `right to left` (attention to later positions, which it has not).
 
-Prompts are resampled for intervals, the same ones in both models.
+Intervals resample the prompts, the same ones in both models.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Overlap: how alike the edge scores of two circuits are, many resamples at a time.
 
-Scores enter as strengths, |score|, a row a resample and a column an edge. Sorting them is what takes time, so a
-`Ranked` is sorted once and held against as many others as there are. An edge of score 0 is never among the strongest:
-where fewer than k edges score at all (right-to-left edges of a causal model do not), fewer are taken, rather than the
-first by name.
+Scores enter as strengths, |score|: a row for each resample, a column for each edge. Sorting takes most of the time, so
+a `Ranked` is sorted once and compared with many others. An edge of score 0 is never among the strongest: where fewer
+than k edges have a score (right-to-left edges of a causal model have none), fewer are taken.
 """
 
 from __future__ import annotations

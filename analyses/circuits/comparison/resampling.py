@@ -1,10 +1,10 @@
-"""Resampling: the strengths of a circuit's edges had its prompts been others.
+"""Resampling: how strong a circuit's edges would be on other prompts.
 
-Which edges are strongest is no mean over prompts, so nothing but the scores themselves can be resampled: weights of the
-prompts (draws × n) become strengths (draws × edges) in one matrix product. That needs a circuit with `example_edges`.
+Which edges are strongest is not a mean over prompts, so the scores themselves are resampled: weights of the prompts
+(draws × n) become strengths (draws × edges) in one matrix product. That needs a circuit with `example_edges`.
 
-Resampled scores are noisier than the scores, so whatever depends on their order (an overlap, a rank) comes out lower in
-resamples than in the data. `about_estimate` keeps the spread of the resamples and takes that bias out.
+Resampled scores are noisier than the scores, so a figure that depends on their order (an overlap, a rank) is lower in
+resamples than in the data. `about_estimate` keeps the spread of the resamples and removes that bias.
 """
 
 from __future__ import annotations
