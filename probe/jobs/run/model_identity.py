@@ -137,7 +137,7 @@ def _model_identity(role: str, source: Source, hashes: HashCache) -> ModelIdenti
     files = {file.name: hashes.sha256(file) for file in _files(checkpoint)}
     declared = entry.model_dump(mode="json", exclude={"note"}) if entry else {}
     identity = hashlib.sha256(
-        json.dumps([files, declared, code_of(type(settings))], sort_keys=True).encode()
+        json.dumps([files, declared, code_of(type(paradigm))], sort_keys=True).encode()
     ).hexdigest()
     parameters, shape = _parameters(checkpoint), _shape(checkpoint.config)
     facts = {
