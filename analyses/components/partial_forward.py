@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from analyses.circuits.attribution.node_outputs import NodeOutputs, outputs_of
+from probe.models.scope import Scope
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -45,9 +46,9 @@ class Whole:
             entering.append(taken[0].detach())
             tupled.append(isinstance(given, tuple))
 
-        with ExitStack() as hooks:
+        with Scope() as scope, ExitStack() as hooks:
             for block in model.blocks:
-                hooks.callback(block.register_forward_hook(keep).remove)
+                hooks.callback(block.register_forward_hook(scope.owned(keep)).remove)
             outputs, _ = outputs_of(model, canvas)
         return cls(model, entering, tupled, outputs)
 
@@ -56,12 +57,13 @@ class Whole:
         """Passes of `rows` inside begin at `layer`."""
         stream = self.entering[layer][rows.to(self.entering[layer].device)]
         below, first = self.model.blocks[:layer], self.model.blocks[layer]
-        with ExitStack() as undo:
+        with Scope() as scope, ExitStack() as undo:
             for block, tupled in zip(below, self.tupled, strict=False):
                 undo.callback(_restored(block))
                 block.forward = _passed_by(tupled)  # type: ignore[method-assign]  # hooks stay, the work is left out
             if layer:
-                undo.callback(first.register_forward_pre_hook(lambda _, taken: (stream, *taken[1:])).remove)
+                entering = scope.owned(lambda _, taken: (stream, *taken[1:]))
+                undo.callback(first.register_forward_pre_hook(entering).remove)
             yield
 
 

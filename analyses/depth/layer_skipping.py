@@ -29,6 +29,7 @@ from analyses.statistics.finite import REMEDY
 from analyses.statistics.per_example import PerExample
 from probe.errors import ProbeError
 from probe.models.model import Model
+from probe.models.scope import Scope
 from probe.pairs import Pair
 from probe.paradigms.canvas import Canvas
 from probe.readings import Asked, Reading, TrajectoryReading
@@ -142,9 +143,9 @@ class _Variants:
 
             return hook
 
-        with ExitStack() as hooks:
+        with Scope() as scope, ExitStack() as hooks:
             for layer, block in enumerate(self.model.blocks):
-                hooks.callback(block.register_forward_hook(after(layer)).remove)
+                hooks.callback(block.register_forward_hook(scope.owned(after(layer))).remove)
             yield
 
     def _refuse_not_finite(self, layer: int, out: Tensor) -> None:

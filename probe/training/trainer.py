@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import hypot, isfinite
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
-from torch.utils.data import SequentialSampler
-from transformers import Trainer, TrainingArguments
+from torch import nn
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from probe.errors import ProbeError
 from probe.models.model import Model
@@ -68,14 +69,25 @@ def arithmetic(model: Model, recipe: Recipe) -> Iterator[None]:
         backbone._compiled_call_impl = None
 
 
+class TrainerParts(TypedDict):
+    """What transformers' Trainer is made of here."""
+
+    model: nn.Module
+    """what is optimised: the backbone, or what wraps it"""
+    args: TrainingArguments
+    train_dataset: Dataset
+    data_collator: Callable[[list[TrainingBatch]], dict[str, Any]]
+    callbacks: list[TrainerCallback]
+
+
 class AdaptationTrainer(Trainer):
     """Trainer whose loss is that of a training batch, in the order of the steps."""
 
-    def __init__(self, adapted: Model, recipe: Recipe, **how: Any):
+    def __init__(self, adapted: Model, recipe: Recipe, **parts: Unpack[TrainerParts]):
         self.adapted, self.recipe = adapted, recipe
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._lowest, self._lowest_error = float("inf"), 0.0
-        super().__init__(**how)
+        super().__init__(**parts)
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):  # type: ignore[override]
         if "training_batch" in inputs:

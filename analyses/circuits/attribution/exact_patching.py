@@ -21,6 +21,7 @@ from torch import Tensor
 from analyses.circuits.attribution.accumulation import Contribution
 from analyses.circuits.attribution.node_outputs import NodeOutputs
 from analyses.circuits.attribution.patching import isolated_run
+from probe.models.scope import Scope
 from probe.tracing.sites import site
 
 if TYPE_CHECKING:
@@ -86,18 +87,19 @@ def _replaced(work: Attribution, instead: NodeOutputs, sources: list[int]) -> It
         changed[copies, ..., columns] = value[..., columns].to(found)
         return changed.flatten(0, 1)
 
-    with ExitStack() as hooks:
+    with Scope() as scope, ExitStack() as hooks:
         for copy, source in enumerate(sources):
             kind, layer = graph.source_kinds[source], int(graph.source_layers[source])
             if kind == "head":
                 head = source - graph.head_sources(layer).start
                 columns = slice(head * model.d_head, (head + 1) * model.d_head)
                 hook = _taken(partial(put, copies=[copy], value=instead.heads[layer], columns=columns))
-                hooks.callback(site("z").module(model, layer).register_forward_pre_hook(hook).remove)
+                hooks.callback(site("z").module(model, layer).register_forward_pre_hook(scope.owned(hook)).remove)
                 continue
             module = model.embedding if kind == "input" else site("mlp_out").module(model, layer)
             value = instead.embed if kind == "input" else instead.mlps[layer]
-            hooks.callback(module.register_forward_hook(_given(partial(put, copies=[copy], value=value))).remove)
+            written = scope.owned(_given(partial(put, copies=[copy], value=value)))
+            hooks.callback(module.register_forward_hook(written).remove)
         yield
 
 

@@ -30,6 +30,7 @@ from analyses.circuits.attribution.prompts import PromptPairs
 from analyses.circuits.graph import Graph
 from analyses.statistics.finite import REMEDY
 from probe.errors import ProbeError
+from probe.models.scope import Scope
 from probe.tracing.sites import site
 
 if TYPE_CHECKING:
@@ -177,11 +178,13 @@ def _in_between(model: Model, found: Compared, name: str, layer: int, share: flo
 
     module = model.embedding if name == "embed" else site(name).module(model, layer)
     inside = name in ("z", "mlp_hidden")
-    handle = module.register_forward_pre_hook(taken) if inside else module.register_forward_hook(given)
-    try:
-        yield point
-    finally:
-        handle.remove()
+    with Scope() as scope:
+        register = module.register_forward_pre_hook if inside else module.register_forward_hook
+        handle = register(scope.owned(taken if inside else given))
+        try:
+            yield point
+        finally:
+            handle.remove()
 
 
 def _total(work: Attribution, prompts: PromptPairs, hidden: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from analyses.circuits.attribution import key_directions
 from analyses.circuits.attribution.node_outputs import NodeOutputs
 from analyses.circuits.attribution.qkv_projections import Piece, QKVProjections
+from probe.models.scope import Scope
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -62,14 +63,14 @@ class InputGradients:
     def listening(self) -> Iterator[None]:
         """Catch the gradients of the forward passes inside the context."""
         model, layout = self.model, self.model.layout
-        with ExitStack() as hooks:
+        with Scope() as scope, ExitStack() as hooks:
             sides = None if self.parted is None else hooks.enter_context(key_directions.parted(model, self.parted))
 
             def at(module: nn.Module, before=None, after=None) -> None:
                 if before is not None:
-                    hooks.callback(module.register_forward_pre_hook(before).remove)
+                    hooks.callback(module.register_forward_pre_hook(scope.owned(before)).remove)
                 if after is not None:
-                    hooks.callback(module.register_forward_hook(after).remove)
+                    hooks.callback(module.register_forward_hook(scope.owned(after)).remove)
 
             for layer, (block, projections) in enumerate(zip(model.blocks, self.projections, strict=True)):
                 at(layout.of_block(block, "attention_norm"), before=self._stream(layer))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from probe.models.scope import Scope
 from probe.tracing.sites import output_weight, site
 
 if TYPE_CHECKING:
@@ -113,13 +114,13 @@ def recording(model: Model, *, neurons: bool = False) -> Iterator[NodeOutputs]:
 
         return hook
 
-    with ExitStack() as hooks:
+    with Scope() as scope, ExitStack() as hooks:
         for layer in range(model.n_layers):
             z, mlp = site("z").module(model, layer), site("mlp_out").module(model, layer)
-            hooks.callback(z.register_forward_pre_hook(keep(filled.heads, layer)).remove)
-            hooks.callback(mlp.register_forward_hook(keep(filled.mlps, layer)).remove)
+            hooks.callback(z.register_forward_pre_hook(scope.owned(keep(filled.heads, layer))).remove)
+            hooks.callback(mlp.register_forward_hook(scope.owned(keep(filled.mlps, layer))).remove)
             if filled.neurons is not None:
-                hooks.callback(mlp.register_forward_pre_hook(keep(filled.neurons, layer)).remove)
+                hooks.callback(mlp.register_forward_pre_hook(scope.owned(keep(filled.neurons, layer))).remove)
         yield filled
 
 

@@ -27,6 +27,7 @@ from analyses.circuits.attribution import key_directions
 from analyses.circuits.attribution.node_outputs import NodeOutputs
 from analyses.circuits.attribution.qkv_projections import Piece, QKVProjections
 from analyses.circuits.graph import Graph
+from probe.models.scope import Scope
 from probe.paradigms.canvas import Canvas
 from probe.tracing.sites import output_weight, site
 
@@ -75,13 +76,13 @@ class _Run:
     @contextmanager
     def patched(self) -> Iterator[None]:
         model, layout = self.model, self.model.layout
-        with ExitStack() as hooks:
+        with Scope() as scope, ExitStack() as hooks:
 
             def before(module: nn.Module, hook) -> None:
-                hooks.callback(module.register_forward_pre_hook(hook).remove)
+                hooks.callback(module.register_forward_pre_hook(scope.owned(hook)).remove)
 
             def after(module: nn.Module, hook) -> None:
-                hooks.callback(module.register_forward_hook(hook).remove)
+                hooks.callback(module.register_forward_hook(scope.owned(hook)).remove)
 
             after(model.embedding, self._embedded)
             for layer, block in enumerate(model.blocks):
@@ -145,14 +146,18 @@ class _Run:
         if not self.graph.directions:
             yield
             return
-        with key_directions.parted(self.model, canvas, copies=len(self.differences)) as sides, ExitStack() as hooks:
+        with (
+            key_directions.parted(self.model, canvas, copies=len(self.differences)) as sides,
+            Scope() as scope,
+            ExitStack() as hooks,
+        ):
             for layer, side in enumerate(sides):
                 if side.split is not None and self.patched_targets[self.graph.qkv_targets(layer)].any():
                     side.split = partial(self._split, layer)
                 elif side.split is None and not self.patched_targets[self.graph.qkv_targets(layer)].any():
                     for name in ("key", "value"):  # nobody patches them: the copies are alike
                         module = self.model.layout.of_block(self.model.blocks[layer], name)
-                        hooks.callback(module.register_forward_hook(_twice).remove)
+                        hooks.callback(module.register_forward_hook(scope.owned(_twice)).remove)
             yield
 
     def _split(self, layer: int, key: Tensor, value: Tensor) -> tuple[key_directions.Copies, key_directions.Copies]:
