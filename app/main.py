@@ -3,7 +3,8 @@
     streamlit run app/main.py -- runs/demo
 
 It shows what the report shows, from the same content and the same files, and lets a reader choose: which measure, of
-which pair, on which task. Without a folder it lists the runs near by; `TWINPROBE_RUN` names one for a server.
+which pair, on which task. It opens the runs in the folders that it was started with, and nothing else on the machine:
+those named on the command line, else the one that `TWINPROBE_RUN` names, else the current folder.
 
 Tables are cached, figures are not: a figure is made again from its numbers in less time than a cache would take to copy
 it. Nothing that a run says is markup: every word of it is escaped before it is shown.
@@ -39,7 +40,10 @@ def main() -> None:
     folder = chosen_folder()
     if folder is None:
         st.title("Twinprobe")
-        st.write("No run is open. Make one with `twinprobe demo`, and name its folder on the left.")
+        st.write(
+            "No run is open. Make one with `twinprobe demo`, and start the app with its folder: "
+            "`streamlit run app/main.py -- runs/demo`."
+        )
         return
     try:
         report = read(str(folder), (folder / MANIFEST).stat().st_mtime if (folder / MANIFEST).is_file() else 0.0)
@@ -70,17 +74,23 @@ def tell(problem: ProbeError) -> None:
         st.write(f"**{name}** {plain(words)}")
 
 
+def roots() -> list[Path]:
+    """The folders that the app was started with: on the command line, by the environment, or where it was started."""
+    named = [word for word in sys.argv[1:] if not word.startswith("-")]
+    named = named or list(filter(None, [os.environ.get(VARIABLE)]))
+    return [Path(name).expanduser() for name in named] or [Path.cwd()]
+
+
 def chosen_folder() -> Path | None:
-    """The run to show: named on the command line or by the environment, picked near by, or typed."""
-    named = next((word for word in sys.argv[1:] if not word.startswith("-")), None) or os.environ.get(VARIABLE)
-    place = Path(named) if named else Path.cwd()
-    near = [str(path) for path in nearby(place)] or [str(path) for path in nearby(place.parent, deepest=1)]
+    """The run to show, picked among those in the folders that the app was started with, and no others."""
+    places = roots()
+    found = ((path, place) for place in places for path in nearby(place))
+    near = list(dict.fromkeys(str(path) for path, place in found if path.resolve().is_relative_to(place.resolve())))
+    if not near:
+        return None if places == [Path.cwd()] else places[0]
     with st.sidebar:
-        picked = st.selectbox("Run", near, key="run", help="Runs near by, the newest first.") if near else None
-        typed = st.text_input("or a folder", key="folder", placeholder="runs/demo")
-    if typed:
-        return Path(typed).expanduser()
-    return Path(picked) if picked else place if named else None
+        picked = st.selectbox("Run", near, key="run", help="The runs in the folders that the app was started with.")
+    return Path(picked) if picked in near else None
 
 
 def chosen_blocks(report: Contents) -> tuple[str, list[Block]]:

@@ -26,5 +26,18 @@ def main() -> None:
     except ProbeError as problem:
         tell(problem)
         sys.exit(UNUSABLE)
+    except (OSError, UnicodeError, RecursionError) as problem:  # a path that is too long, a folder that is read-only
+        tell(_as_told(problem))
+        sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _as_told(problem: Exception) -> ProbeError:
+    name = getattr(problem, "filename", None)
+    return ProbeError(
+        f"file {name}" if name else "what was given",
+        expected="files that can be read and written, and text of ordinary depth",
+        found=f"{type(problem).__name__}: {str(problem)[:300]}",
+        remedy="Check the path, its permissions and its content.",
+    )

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -43,8 +45,19 @@ def _options(
 ) -> None: ...
 
 
+class Screen(Console):
+    """A console on which a text cannot move the cursor or set colours: its control characters are shown as signs."""
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=segment.text.translate(_CONTROL))
+
+
+_CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
 # A pipe has no width of its own; tables are then given room, so that what reads them finds whole words.
-out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+out = Screen(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 
 Where = Annotated[
     str, typer.Argument(help="zoo:NAME, a folder, a GGUF file, or a name in the catalog", show_default=False)
@@ -57,7 +70,7 @@ CatalogFile = Annotated[
 
 def tell(problem: ProbeError) -> None:
     """A user's mistake, as they can act on it."""
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     told = Table.grid(padding=(0, 2))
     told.add_column(style="bold", no_wrap=True)
     told.add_column(overflow="fold")

@@ -239,13 +239,18 @@ def read_result(path: Path) -> Saved:
         stored = parquet.read_table(path)
     except (OSError, ValueError) as problem:  # pyarrow's own errors are kinds of these
         raise _unreadable(path, "a parquet file", problem) from problem
-    words = json.loads((stored.schema.metadata or {}).get(_WORDS, b"{}"))
+    try:
+        words = json.loads((stored.schema.metadata or {}).get(_WORDS, b"{}"))
+    except (ValueError, RecursionError) as problem:
+        raise _unreadable(path, "a table with its words as JSON", problem) from problem
+    if not isinstance(words, dict):
+        raise _unreadable(path, "a table with its words as JSON", f"a {type(words).__name__}")
     texts = {key: str(words.get(key, "")) for key in ("title", "drawing")}
     return Saved(
         str(words.get("name", path.stem)),
         caption=str(words.get("caption", words.get("reads", ""))),
         **texts,
-        about=words.get("about") or {},
+        about=words["about"] if isinstance(words.get("about"), dict) else {},
         table=stored.to_pandas(),
     )
 
@@ -302,7 +307,7 @@ def _read_spec(path: Path) -> dict[str, Any]:
         return {}
     try:
         spec = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as problem:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as problem:
         raise _unreadable(path, "a file of YAML", problem) from problem
     return spec if isinstance(spec, dict) else {}
 
@@ -314,9 +319,9 @@ def _entry(entry: dict[str, Any]) -> Entry:
         id=str(entry["id"]),
         status=str(entry.get("status") or "missing"),
         kind=str(entry.get("kind") or "measure"),
-        seed=entry.get("seed"),
+        seed=entry["seed"] if type(entry.get("seed")) is int else None,
         error=entry["error"] if isinstance(entry.get("error"), dict) else None,
-        notes=tuple(map(str, entry.get("notes") or ())),
+        notes=tuple(map(str, entry["notes"])) if isinstance(entry.get("notes"), list) else (),
         record=entry,
         **text,
         **maybe,

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 # So many draws in a row without a new example of the split, and there are taken to be no more.
 PATIENCE = 50_000
+MOST_EXAMPLES = 1_000_000  # of one batch, which is held in memory
 SCOPES = ("local", "global")
 
 
@@ -89,7 +90,7 @@ class Task(ABC):
     def examples(self, tokenizer: Any, n: int, *, seed: int = 0, split: str = "test", fewer: bool = False) -> Batch:
         """`n` different examples; `fewer` takes what there is where `n` do not exist. `tokenizer`: a tokenizer, or a
         Model or Pair that has one."""
-        _counted("n", n, least=1)
+        _counted("n", n, least=1, most=MOST_EXAMPLES)
         _counted("seed", seed, least=0)
         words = Words(getattr(tokenizer, "tokenizer", tokenizer), self.name)
         mine = checked_split(split)
@@ -112,6 +113,8 @@ class Task(ABC):
         was selected and each model's accuracy before selection."""
         from probe.readings import named
         from probe.tasks.solved import pool
+
+        _counted("n", n, least=1, most=MOST_EXAMPLES)
 
         return pool(self, models, n, reading=named(reading), seed=seed, split=split)
 
@@ -192,9 +195,10 @@ def switch(task: Task, knob: str) -> None:
         raise knob_error(task, knob, "True or False", "Choose one of them.")
 
 
-def _counted(name: str, value: int, *, least: int) -> None:
-    if type(value) is not int or value < least:
-        raise TaskError(name, expected=f"an integer from {least} on", found=repr(value), remedy="Give such a one.")
+def _counted(name: str, value: int, *, least: int, most: float = float("inf")) -> None:
+    if type(value) is not int or not least <= value <= most:
+        bounds = f"from {least} on" if most == float("inf") else f"from {least} to {most:,}"
+        raise TaskError(name, expected=f"an integer {bounds}", found=repr(value), remedy="Give such a one.")
 
 
 def knob_error(task: Task, knob: str, expected: str, remedy: str) -> TaskError:

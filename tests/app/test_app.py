@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -86,13 +87,20 @@ def test_a_bad_folder_is_told_with_its_remedy(tmp_path, monkeypatch, spoil, told
     assert "do" in words(app)
 
 
-def test_a_folder_that_is_typed_is_opened_and_one_that_is_not_there_is_told(opened, tmp_path):
-    other = write_run(tmp_path / "other", units=[], question="Another question?")
-    opened.text_input(key="folder").set_value(str(other)).run()
-    assert opened.title[0].value == "Another question\\?"
-    opened.text_input(key="folder").set_value(str(tmp_path / "nowhere")).run()
-    assert "no such folder" in words(opened)
-    assert not opened.exception
+def test_it_reads_only_the_folders_that_it_was_started_with(tmp_path, monkeypatch):
+    write_run(tmp_path / "mine" / "one", units=[], question="Mine?")
+    secret = write_run(tmp_path / "secret", units=[], question="Somebody else's?")
+    (tmp_path / "mine" / "link").symlink_to(secret, target_is_directory=True)
+    app = app_on(tmp_path / "mine", monkeypatch)
+    assert app.text_input == []  # nothing to type a path into
+    assert app.selectbox(key="run").options == [str(tmp_path / "mine" / "one")]
+    assert app.title[0].value == "Mine\\?"
+
+
+def test_it_answers_only_this_machine_and_shows_no_traceback():
+    config = tomllib.loads((APP.parents[1] / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["address"] == "127.0.0.1"
+    assert config["client"]["showErrorDetails"] == "none"
 
 
 def test_without_a_run_it_says_how_to_make_one(tmp_path, monkeypatch):

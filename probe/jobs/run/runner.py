@@ -151,20 +151,24 @@ def _explained(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, such as a batch system sends at its time limit, interrupts as Ctrl-C does."""
+    """SIGTERM (a batch system's time limit) and SIGHUP (a closed terminal) interrupt as Ctrl-C does."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
+    before: dict[int, Any] = {}
     try:
-        before = signal.signal(signal.SIGTERM, interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` leaves it
+                before[number] = signal.signal(number, interrupt)
     except ValueError:  # not the main thread: whoever called minds the signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Job:
@@ -193,8 +197,9 @@ class _Job:
         why, began = "", time.monotonic()
         try:
             self._carry_out(make_executor, circumstances, began)
-            failed = self.state.counts()["failed"] or self.state.figures
-            self.state.run = "failed" if failed else "complete"
+            self.state.run = "failed" if self.state.counts()["failed"] else "complete"
+            if self.state.figures:
+                why = f"{len(self.state.figures)} figures could not be drawn; their numbers are there."
         except KeyboardInterrupt:
             self.state.run, why = "interrupted", "The same command goes on from here."
         except StoppedError as reason:

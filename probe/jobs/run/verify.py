@@ -37,7 +37,11 @@ def verify(folder: str | Path, *, sample: int = 3, seed: int = 0, tell: Callable
     root = Path(folder)
     run = open_run(root)
     store, plan = UnitStore(root), plan_of(read_spec(root))
-    done = {unit["hash"]: unit for unit in run.manifest.get("units", []) if unit.get("status") == "done"}
+    done = {
+        unit["hash"]: unit
+        for unit in run.manifest.get("units", [])
+        if unit.get("status") == "done" and isinstance(unit.get("hash"), str)
+    }
     findings = [*_weights(plan, run.manifest), *_files(store, done), *_shown_files(run), *_same_code(plan, done)]
     chosen = [unit for unit in plan if unit.measure and unit.hash in done]
     chosen = random.Random(seed).sample(chosen, min(sample, len(chosen)))

@@ -35,6 +35,8 @@ from probe.jobs.spec.shipped import means_shipped, shipped, text_of
 Place = tuple[str | int, ...]
 LARGEST = 1 << 20  # bytes; a spec is written by hand
 DEEPEST, MOST_NODES = 40, 100_000
+MOST_PARTS = 10_000  # lines and commas; reading so many takes a second
+MOST_FAULTS = 20  # that are told at once
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,11 @@ def read_spec(path: str | Path, overrides: Iterable[str] = ()) -> Spec:
     if means_shipped(path):
         return parse_spec(text_of(str(path)), f"the shipped spec {path}", overrides)
     path = Path(path)
-    file = path / "spec.yaml" if path.is_dir() else path
+    try:
+        file = path / "spec.yaml" if path.is_dir() else path
+    except (OSError, ValueError) as problem:
+        fault = Fault("the file", "a path", str(problem)[:200], "Check the path.")
+        raise SpecError(str(path)[:200], [fault]) from None
     return parse_spec(_text(file), str(file), overrides)
 
 
@@ -94,8 +100,11 @@ def parse_spec(text: str, source: str = "spec", overrides: Iterable[str] = ()) -
     try:
         return Spec.model_validate(data)
     except ValidationError as problem:
-        found = {str(fault): fault for fault in (_fault(error, root, said) for error in _first(problem.errors()))}
-        raise SpecError(source, list(found.values())) from None
+        errors = _first(problem.errors(include_url=False))
+        found = {str(fault): fault for fault in (_fault(error, root, said) for error in errors[:MOST_FAULTS])}
+        more = len(errors) - MOST_FAULTS
+        rest = [Fault("further on", "no more", f"{more:,} more faults", "Mend these first.")] if more > 0 else []
+        raise SpecError(source, [*found.values(), *rest]) from None
 
 
 def as_yaml(spec: Spec) -> str:
@@ -145,6 +154,10 @@ def _text(file: Path) -> str:
 
 
 def _composed(text: str, source: str) -> yaml.Node | None:
+    parts = text.count("\n") + text.count(",")
+    if parts > MOST_PARTS:
+        found = f"{parts:,} lines and commas"
+        raise SpecError(source, [Fault("the file", f"at most {MOST_PARTS:,}", found, "Split it into several jobs.")])
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:

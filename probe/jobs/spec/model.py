@@ -13,6 +13,7 @@ line is at fault.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -208,7 +209,7 @@ class Spec(BaseModel):
     @classmethod
     def _each_once(cls, many: tuple[Any, ...]) -> tuple[Any, ...]:
         labels = [getattr(one, "label", one) for one in many]
-        twice = sorted({str(label) for label in labels if labels.count(label) > 1})
+        twice = [str(label)[:60] for label, times in Counter(map(str, labels)).items() if times > 1][:5]
         if twice:
             raise ValueError(
                 f"each once, but {', '.join(twice)} stands here more than once (pairs can be given a name)"

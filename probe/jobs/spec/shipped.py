@@ -38,5 +38,8 @@ def text_of(name: str) -> str:
 def means_shipped(said: str | Path) -> bool:
     """Whether one word stands for a shipped spec: it has no suffix, and no file or run folder has that name."""
     path = Path(said)
-    there = path.is_file() or (path / "spec.yaml").is_file()
+    try:
+        there = path.is_file() or (path / "spec.yaml").is_file()
+    except (OSError, ValueError):  # longer than a file's name can be, or with a null in it
+        return False
     return str(said) == path.stem and not there

@@ -142,3 +142,25 @@ def test_markup_in_a_prompt_is_shown_as_it_is():
 def test_help_has_an_example_for_every_verb():
     for verb in ("check", "catalog", "task", "decode", "adapt", "demo"):
         assert "Example: twinprobe" in twinprobe(verb, "--help").stdout
+
+
+def test_control_characters_of_a_file_are_not_printed(tmp_path):
+    hostile = "\x1b]0;owned\x07\x1b[2J\x9b31m"
+    unit = {"id": hostile, "status": "failed", "measure": hostile, "error": {"kind": hostile, "message": hostile}}
+    for name, units in (("one", [unit]), ("two", [])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"name": name + hostile, "units": units}))
+    run = twinprobe("compare", str(tmp_path / "one"), str(tmp_path / "two"))
+    assert run.returncode == 0, run.stderr
+    refused = twinprobe("compare", str(tmp_path / f"no{hostile}"), str(tmp_path / "two"))
+    assert refused.returncode == 2
+    for text in (run.stdout, run.stderr, refused.stdout, refused.stderr):
+        assert not set(text) & {"\x1b", "\x07", "\x9b"}
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "a" * 300 + ".yaml"])
+@pytest.mark.parametrize("verb", ["run", "verify", "report", "adapt"])
+def test_a_path_that_is_too_long_is_told(tmp_path, verb, path):
+    run = twinprobe(verb, path, *(["--out", "x"] if verb == "adapt" else []), cwd=tmp_path)
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr

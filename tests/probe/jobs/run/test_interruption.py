@@ -154,7 +154,7 @@ def test_a_unit_that_always_kills_its_process_fails_and_the_others_do_not(stand_
     assert set(tables(tmp_path / "run")) == {"mean__zoo-masked__ioi__prefix__0"}
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_ends_cleanly_with_130_and_leaves_no_process(stand_ins, tmp_path, monkeypatch, end):
     """As at a terminal: the signal reaches the whole group, workers too."""
     monkeypatch.setenv("STAND_IN_PAUSE", "0.3")
