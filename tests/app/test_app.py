@@ -104,7 +104,9 @@ def test_it_answers_only_this_machine_and_shows_no_traceback():
 
 
 def test_without_a_run_it_says_how_to_make_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    deep = tmp_path / "nothing" / "here"  # beside `tmp_path` lie the runs of other tests
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
     monkeypatch.setattr("sys.argv", ["main.py"])
     monkeypatch.delenv("TWINPROBE_RUN", raising=False)
     app = AppTest.from_file(str(APP), default_timeout=600).run()
