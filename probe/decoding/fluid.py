@@ -10,6 +10,10 @@ K is fixed, or elastic: the model's horizon head (probe.paradigms.horizon) says 
 can see from there. Its hidden state is made by the very pass that drafts first, which therefore shows as many masks as
 the longest stride has; attention being causal, those behind the stride change nothing in it.
 
+Three things differ from the published code. Here K* counts from the first token of a stride; it never reaches past the
+end of the text; and a slot that is filled is not drafted again before it is checked. The published code's floor of four
+masks, max(4, K), is `Strides(ELASTIC, least=4)`.
+
 For the same reason masks appended to the text and a block inserted behind its last token are one and the same, and
 rows of a batch that are at different points of their strides share every pass.
 """

@@ -11,9 +11,9 @@ the model only what comes after the part that is settled:
     full        nothing: every token sees what was just written, so masked diffusion under full attention has no exact
                 cache (what public code calls one is an approximation), and every pass shows the whole state
 
-Keys and values lie on a board, at the index of their place. A pass overwrites the places that it shows, so nothing is
-ever cropped or moved, and the rows of a batch, which stand at different points of their strides or blocks, share every
-pass: row by row, the explicit mask says what each shown token sees of the board.
+Keys and values lie in a `KVCache`, at the index of their place. A pass overwrites the places that it shows, so nothing
+is ever cropped or moved, and the rows of a batch, which stand at different points of their strides or blocks, share
+every pass: row by row, the explicit mask says what each shown token sees of the cache.
 
 Where someone listens to the passes (edits, a tracer), they are made by `ForeignPasses`, each of the whole state.
 """
@@ -107,13 +107,13 @@ class OwnPasses(Passes):
     def __init__(self, model: Model, length: int | None):
         super().__init__()
         self._model = model
-        self._board = None if length is None else Board(length, model.n_layers)
-        self._shown: Tensor | None = None  # the last state, NEVER where its keys are not on the board
+        self._cache = None if length is None else KVCache(length, model.n_layers)
+        self._shown: Tensor | None = None  # the last state, NEVER where its keys are not in the cache
 
     def _see(self, tokens: Tensor, first: Tensor, width: int) -> Seen:
         canvas, start = self._canvas(tokens, first, width)
         self.slots += canvas.tokens.numel()
-        hidden = self._model.run_trunk(canvas, cache=self._board)
+        hidden = self._model.run_trunk(canvas, cache=self._cache)
         hidden = _window(hidden, first - start, width)
         return Seen(self._model.unembed(hidden).float(), hidden)
 
@@ -122,7 +122,7 @@ class OwnPasses(Passes):
 
     def _canvas(self, tokens: Tensor, first: Tensor, width: int) -> tuple[Canvas, Tensor]:
         """What must be shown, and the place (batch) that it starts from."""
-        if self._board is None:
+        if self._cache is None:
             return self._model.canvas(tokens), torch.zeros_like(first)
         kind, mask, length = self._model.paradigm.attention, self._model.mask_id, tokens.shape[1]
         end = visibility.seen_by(kind, first + width, length)
@@ -135,7 +135,7 @@ class OwnPasses(Passes):
         if len(at) > 1 or len(rank) > 1:
             at, rank = at.expand(len(tokens), -1), rank.expand(len(tokens), -1)
         allowed = rank[:, None, :] <= rank.gather(1, at)[:, :, None]
-        self._board.place(at, high, together=together)
+        self._cache.place(at, high, together=together)
         known = torch.arange(length, device=tokens.device) < (start + span)[:, None]
         self._shown = tokens.where(known, NEVER)
         return Canvas(tokens.gather(1, at.expand(len(tokens), -1)), allowed, at, torch.zeros_like(at)), start
@@ -192,11 +192,11 @@ def _overheard(model: Model, wanted: bool) -> Iterator[list[Tensor]]:
         )
 
 
-class Board(Cache):
+class KVCache(Cache):
     """Keys and values of every place of a text, in the form in which transformers' models ask for them."""
 
     def __init__(self, length: int, layers: int):
-        super().__init__(layers=[_Shelf(self) for _ in range(layers)])
+        super().__init__(layers=[KVLayer(self) for _ in range(layers)])
         self.length = length
         self.at = torch.empty(0)
         self.high = 0
@@ -207,17 +207,17 @@ class Board(Cache):
         self.at, self.high, self.together = at, high, together
 
 
-class _Shelf(DynamicLayer):
-    """One layer of the board: (batch, key heads, place, d)."""
+class KVLayer(DynamicLayer):
+    """One layer of the cache: (batch, key heads, place, d)."""
 
-    def __init__(self, board: Board):
+    def __init__(self, cache: KVCache):
         super().__init__()
-        self._board = board
+        self._cache = cache
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.dtype, self.device = key_states.dtype, key_states.device
         self.keys, self.values = (
-            new.new_zeros(*new.shape[:2], self._board.length, new.shape[3]) for new in (key_states, value_states)
+            new.new_zeros(*new.shape[:2], self._cache.length, new.shape[3]) for new in (key_states, value_states)
         )
         self.is_initialized = True
 
@@ -228,15 +228,15 @@ class _Shelf(DynamicLayer):
         assert self.values is not None
         return self._put(self.keys, key_states), self._put(self.values, value_states)
 
-    def _put(self, shelf: Tensor, new: Tensor) -> Tensor:
-        board = self._board
-        if board.together:  # every row shows the same places, and they are neighbours
-            end = board.high
-            shelf[:, :, end - new.shape[2] : end] = new
+    def _put(self, kept: Tensor, new: Tensor) -> Tensor:
+        cache = self._cache
+        if cache.together:  # every row shows the same places, and they are neighbours
+            end = cache.high
+            kept[:, :, end - new.shape[2] : end] = new
         else:
-            at = board.at.to(new.device)[:, None, :, None]
-            shelf.scatter_(2, at.expand_as(new), new)
-        return shelf[:, :, : board.high]
+            at = cache.at.to(new.device)[:, None, :, None]
+            kept.scatter_(2, at.expand_as(new), new)
+        return kept[:, :, : cache.high]
 
 
 def _window(values: Tensor, first: Tensor, width: int) -> Tensor:
