@@ -60,7 +60,9 @@ def unmask(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -
         probabilities = logits.softmax(-1)
         chosen = choose(logits, rule.temperature, generator)
         eligible = still_open & (block == _first(block, still_open))
-        now = _written(rule, probabilities, eligible.gather(1, at), still_open, max(steps - step, 1), generator)
+        drawn = probabilities.gather(-1, chosen[..., None])[..., 0]
+        left = max(steps - step, 1)
+        now = _written(rule, probabilities, drawn, eligible.gather(1, at), still_open, left, generator)
         state, written = tokens, torch.zeros_like(still_open).scatter(1, at, now)
         tokens = torch.where(written, tokens.scatter(1, at, chosen), tokens)
         sure = torch.full(place.shape, torch.nan, device=place.device).scatter(1, at, probabilities.amax(-1))
@@ -90,21 +92,27 @@ def _blocks(size: int | None, rule: Sampler, place: Tensor, start: int) -> Tenso
 def _written(
     rule: Sampler,
     probabilities: Tensor,
+    drawn: Tensor,
     eligible: Tensor,
     still_open: Tensor,
     steps_left: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Which of the places asked for are written now, among those that are eligible."""
+    """Which of the places asked for are written now, among those that are eligible.
+
+    Confidence and threshold look at the probability of the token that was `drawn` (batch × places), as published
+    samplers do. Without a temperature that is the best token's; with one, a place whose best token is sure may have
+    drawn another, and would be written first with a token that the model holds for unlikely.
+    """
     steps_here = _steps_here(eligible.sum(1), still_open.sum(1), steps_left)
     if rule.order == "random" and rule.threshold is None:
         reveal = torch.rand(eligible.shape, generator=generator).to(eligible.device) < 1 / steps_here[:, None]
         return eligible & reveal
-    scores = order_scores(rule.order, probabilities, generator)
+    scores = drawn if rule.order == "confidence" else order_scores(rule.order, probabilities, generator)
     if rule.threshold is None:
         return first(scores, eligible, (eligible.sum(1) / steps_here).ceil().long())
     at_least = torch.ones_like(steps_here)
-    return first(scores, eligible, at_least) | (eligible & (probabilities.amax(-1) > rule.threshold))
+    return first(scores, eligible, at_least) | (eligible & (drawn > rule.threshold))
 
 
 def _steps_here(here: Tensor, in_all: Tensor, steps_left: int) -> Tensor:
