@@ -21,6 +21,7 @@ check: $(INSTALLED_DEV) site  ## style, types and docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/pyright -p tests
 
 site: $(INSTALLED_DEV)  ## the docs as a website, in .venv/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -166,7 +166,10 @@ def curve(rate: float, steps: int, noise: float = 0.0) -> dict[str, list[float]]
     """An exponential fall from 5 nats to 1, logged every 20 steps."""
     generator = np.random.default_rng(1)
     step = np.arange(20, steps + 1, 20)
-    return {"step": step.tolist(), "loss": list(1 + 4 * np.exp(-step / rate) + generator.normal(0, noise, len(step)))}
+    return {
+        "step": [*map(float, step)],
+        "loss": list(1 + 4 * np.exp(-step / rate) + generator.normal(0, noise, len(step))),
+    }
 
 
 def test_adaptation_ten_times_as_fast_takes_a_tenth_of_the_steps(tmp_path):

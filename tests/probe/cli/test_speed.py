@@ -32,17 +32,17 @@ def called(*words: str, folder: Path) -> tuple[float, int, str, list[str]]:
     """Processor seconds (the least of three, since other work on the machine lengthens some), exit code, words, heavy
     modules that were imported."""
     command = [sys.executable, "-c", TELL.format(names=HEAVY), *words]
-    seconds = []
+    seconds, code = [], 0
     for _ in range(3):
         with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
             _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            code = process.returncode = os.waitstatus_to_exitcode(status)
             seconds.append(used.ru_utime + used.ru_stime)
     errors = (folder / "err").read_text()
     text, _, imported = errors.rpartition("imported")
-    return min(seconds), process.returncode, (folder / "out").read_text() + text, imported.split()
+    return min(seconds), code, (folder / "out").read_text() + text, imported.split()
 
 
 def test_the_help_is_there_at_once(tmp_path):
