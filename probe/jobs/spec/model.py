@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from probe.tasks import Task
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, str_min_length=1)
+MOST_OF_EACH = 100  # pairs, tasks, readings or measures; each unknown name costs a search for the nearest
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -204,6 +205,13 @@ class Spec(BaseModel):
         for name, knobs in shared.items():
             checked_knobs(known_stage(name), knobs)
         return shared
+
+    @field_validator("pairs", "tasks", "readings", "measures", mode="before")
+    @classmethod
+    def _few(cls, many: Any) -> Any:
+        if isinstance(many, list | tuple) and len(many) > MOST_OF_EACH:
+            raise ValueError(f"at most {MOST_OF_EACH} of them (split it into several jobs)")
+        return many
 
     @field_validator("pairs", "tasks", "readings", "measures", "seeds")
     @classmethod
