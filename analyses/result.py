@@ -107,7 +107,7 @@ def _refuse_p_of_nothing(name: str, table: pd.DataFrame) -> None:
     """A p-value beside an estimate that is NaN or infinite came from comparisons with NaN, which are all false."""
     if not {"estimate", "p"} <= set(table.columns):
         return
-    estimate, p = (pd.to_numeric(table[column], errors="coerce").to_numpy(float) for column in ("estimate", "p"))
+    estimate, p = (np.asarray(pd.to_numeric(table[column], errors="coerce"), float) for column in ("estimate", "p"))
     wrong = ~np.isfinite(estimate) & ~np.isnan(p)
     if wrong.any():
         row = int(wrong.argmax())

@@ -34,7 +34,7 @@ def sinks(model: Model, run: Trajectory, *, by_head: bool = False, resamples: in
         found = found.mean(3)
         axes = {"layer": range(found.shape[2])}
     made = PerExample.of(found, step=range(found.shape[1]), **axes, measure=measures)
-    table = made.table(resamples=resamples, model=model.name)
+    table = made.table({"model": model.name}, resamples=resamples)
     return Result(
         "attention_sinks",
         table,

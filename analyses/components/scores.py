@@ -118,7 +118,7 @@ def scores_of(circuit: Circuit | Scores, k: int | None = None) -> Scores:
     return Scores(
         model=about.model,
         task=about.task,
-        nodes=nodes[kept][["node", "layer", "head", "kind"]].reset_index(drop=True),
+        nodes=nodes.loc[kept, ["node", "layer", "head", "kind"]].reset_index(drop=True),
         values=np.asarray(values, dtype=np.float64)[:, kept],
         n_layers=circuit.graph.n_layers,
         scope=about.scope,

@@ -46,7 +46,7 @@ def sinks(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """A line a layer; of single heads, which are too many, a line for the mean of each layer's, without an interval."""
     shown, each_head = table, ""
     if "head" in table:
-        shown = table.groupby(["step", "layer", "measure"], sort=False)["estimate"].mean().reset_index()
+        shown = table.groupby(["step", "layer", "measure"], sort=False, as_index=False).agg({"estimate": "mean"})
         each_head = "each head by itself, with its interval (drawn is the mean of a layer's heads)"
     shown = shown.assign(line="layer " + shown["layer"].astype(str))
     axes = {"x": "step", "colour": "line", "facet": "measure", "x_title": "decoding step"}

@@ -28,14 +28,15 @@ DIFFERENCES = "the differences between models"
 def models_alone(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The rows that are no differences between models, and what to say of the others."""
     difference = table["role"].str.contains("−")
-    return table.loc[~difference, :], DIFFERENCES if difference.any() else ""
+    return table.loc[~difference, :], DIFFERENCES if bool(difference.any()) else ""
 
 
 def fullest_step(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Of a decoding run, the step at which most examples have an estimate, and what to say of the others."""
     if "step" not in table or table["step"].nunique() < 2:
         return table, ""
-    step = table.groupby("step")["n"].sum().idxmax()
+    answers = table.groupby("step", as_index=False).agg({"n": "sum"})
+    step = answers["step"].iloc[int(answers["n"].argmax())]
     return table.loc[table["step"] == step, :], f"decoding steps other than {step}, at which most answers are read"
 
 

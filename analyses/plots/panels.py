@@ -67,12 +67,15 @@ def panels(
     count = max(1, len(names))
     across = min(per_row, count)
     down = -(-count // across)
-    spacing = {
-        "horizontal_spacing": 0.3 / across / 3 + 0.03,
-        "vertical_spacing": min(0.3, GAP / (height * down)) if gap is None else gap,
-    }
     titles = [escape(str(name)) for name in names] if facet else None
-    figure = make_subplots(rows=down, cols=across, subplot_titles=titles, row_heights=row_heights, **spacing)
+    figure = make_subplots(
+        rows=down,
+        cols=across,
+        subplot_titles=titles,
+        row_heights=row_heights,
+        horizontal_spacing=0.3 / across / 3 + 0.03,
+        vertical_spacing=min(0.3, GAP / (height * down)) if gap is None else gap,
+    )
     figure.update_layout(height=120 + height * down, legend={"y": -BELOW / (height * down), "yanchor": "top"})
 
     def each() -> Iterator[Panel]:

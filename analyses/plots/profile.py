@@ -64,7 +64,7 @@ def _nulls(table: pd.DataFrame, axes: Axes) -> list[tuple[str, pd.DataFrame]]:
     if not has(table, "null"):
         return []
     known = table.dropna(subset=["null"])
-    if axes.colour and known.groupby(axes.x)["null"].nunique().max() > 1:
+    if axes.colour and known.drop_duplicates([axes.x, "null"]).duplicated(axes.x).any():
         return [(str(name), part) for name, part in known.groupby(axes.colour, sort=False)]
     return [("", known.drop_duplicates(axes.x))]
 

@@ -36,7 +36,8 @@ def shades(names: Iterable[str]) -> dict[str, str]:
     places = [0.92 * turn / max(1, len(names) - 1) for turn in range(len(names))]  # the last is still seen on white
     sampled = sample_colorscale("Viridis", places, colortype="tuple")
     return {
-        name: "#" + "".join(f"{round(255 * part):02X}" for part in of) for name, of in zip(names, sampled, strict=True)
+        name: "#" + "".join(f"{round(255 * float(part)):02X}" for part in of)
+        for name, of in zip(names, sampled, strict=True)
     }
 
 

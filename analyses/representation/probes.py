@@ -59,7 +59,7 @@ def probes(
     parts = []
     for role, each in states.items():
         found = _of_model(each, chosen, of_kind, seed)
-        parts.append(found.table(p=True, model=each.model.name, role=role, task=batch.task))
+        parts.append(found.table({"model": each.model.name, "role": role, "task": batch.task}, p=True))
     table = pd.concat(parts, ignore_index=True)
     # Only a difference is tested against 0: that an accuracy is above it goes without saying.
     table.loc[~table["measure"].isin([SELECTIVITY, GAIN]), "p"] = np.nan

@@ -81,8 +81,8 @@ def _estimated(
     estimate = np.asarray(statistic(uniform(*weights.shape[1:])))[0]
     pieces = [np.asarray(statistic(weights[at : at + _AT_ONCE])) for at in range(0, len(weights), _AT_ONCE)]
     draws = np.concatenate(pieces)
-    skew = np.zeros_like(estimate) if skew is None else skew
-    low, high, p, error = _intervals(draws, estimate, skew, kind, level, null)
+    lean = np.zeros_like(estimate) if skew is None else skew
+    low, high, p, error = _intervals(draws, estimate, lean, kind, level, null)
     p = np.where(np.isfinite(estimate) & np.isfinite(low) & np.isfinite(high), p, np.nan)
     return Estimate(estimate, low, high, n, p, error, draws, kind, level)
 

@@ -15,13 +15,15 @@ DIFFERENCE = " − "
 
 def compared(made: Mapping[str, PerExample], names: Mapping[str, str], task: str, **labels: str) -> pd.DataFrame:
     """Rows of each role, then rows `role − ar`."""
-    parts = [of.table(model=names[role], role=role, task=task, **labels) for role, of in made.items()]
+    parts = [of.table({"model": names[role], "role": role, "task": task, **labels}) for role, of in made.items()]
     base = made.get("ar")
     for role, of in made.items():
         difference = None if base is None or role == "ar" else of.minus(base)
         if difference is not None:
             model = names[role] + DIFFERENCE + names["ar"]
-            parts.append(difference.table(p=True, model=model, role=role + DIFFERENCE + "ar", task=task, **labels))
+            parts.append(
+                difference.table({"model": model, "role": role + DIFFERENCE + "ar", "task": task, **labels}, p=True)
+            )
     table = pd.concat(parts, ignore_index=True)
     return table.assign(q=adjusted(table["p"])) if "p" in table else table
 

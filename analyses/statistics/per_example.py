@@ -58,14 +58,16 @@ class PerExample:
     def __len__(self) -> int:
         return len(self.values)
 
-    def table(self, *, p: bool = False, resamples: int = statistics.RESAMPLES, **labels: str) -> pd.DataFrame:
+    def table(
+        self, labels: Mapping[str, str] | None = None, *, p: bool = False, resamples: int = statistics.RESAMPLES
+    ) -> pd.DataFrame:
         """A row a cell: `labels`, the cell's own, then estimate, low, high and n (and p, of a mean of 0)."""
         index = pd.MultiIndex.from_product(list(self.axes.values()), names=list(self.axes)).to_frame(index=False)
         flat = self.values.reshape(len(self), -1)
         at_once = max(1, _DRAWS // resamples)
         parts = [_estimated(flat[:, at : at + at_once], p, resamples) for at in range(0, flat.shape[1], at_once)]
         table = pd.concat([index, pd.concat(parts, ignore_index=True)], axis=1)
-        for place, (name, label) in enumerate(labels.items()):
+        for place, (name, label) in enumerate((labels or {}).items()):
             table.insert(place, name, label)
         return table
 

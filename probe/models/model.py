@@ -93,8 +93,9 @@ class Model:
 
     @property
     def _spelt_mask(self) -> str:
-        spelt = self._tokenizer.convert_ids_to_tokens(self.mask_id) if self._tokenizer is not None else None
-        return f"{self.mask_id}" + (f" ({spelt})" if spelt else "")
+        if self._tokenizer is None or self.mask_id is None:
+            return str(self.mask_id)
+        return f"{self.mask_id} ({self._tokenizer.convert_ids_to_tokens(self.mask_id)})"
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -19,7 +19,12 @@ class ModelLike(Protocol):
 
     name: str
     attachments: dict[str, nn.Module]
-    attention_override: str | None
+
+    @property
+    def attention_override(self) -> str | None: ...
+
+    @attention_override.setter
+    def attention_override(self, name: str | None) -> None: ...
 
     @property
     def paradigm(self) -> Any: ...

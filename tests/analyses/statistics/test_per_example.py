@@ -32,7 +32,7 @@ def test_whole_tables_have_the_intervals_of_the_statistics_room(monkeypatch):
     expected = statistics.mean(values)
     for at_once in (2**25, 20_000):  # all cells together, and two at a time
         monkeypatch.setattr(per_example, "_DRAWS", at_once)
-        table = PerExample.of(values, layer=[0, 1], head=[0, 1, 2]).table(model="m")
+        table = PerExample.of(values, layer=[0, 1], head=[0, 1, 2]).table({"model": "m"})
         assert table["low"].to_numpy() == pytest.approx(expected.low.ravel())
         assert table["high"].to_numpy() == pytest.approx(expected.high.ravel())
     assert table.columns[:3].tolist() == ["model", "layer", "head"]
