@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import analyses
     from probe import *  # noqa: F403
 
-__all__ = ["analyses", *probe.__all__]
+__all__ = ["analyses", *probe.__all__]  # pyright: ignore[reportUnsupportedDunderAll]  # its names are those of probe
 
 
 def __getattr__(name: str) -> Any:

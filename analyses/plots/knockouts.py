@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def causal_profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """A line a model, a panel for each task and kind of ablation; a dotted upright at each centre of mass."""
     axes = Axes.of({"axes": {**about.get("axes", {}), "colour": "model", "facet": "panel"}})
-    narrowest, windows = int(table["window"].min()), int(table["window"].nunique())
-    without = f"windows of more than {_layers(narrowest)}" if windows > 1 else ""
+    windows = sorted(set(table["window"].to_list()))
+    narrowest = windows[0]
+    without = f"windows of more than {_layers(narrowest)}" if len(windows) > 1 else ""
     table = table.loc[table["window"] == narrowest, :]
     table = table.assign(panel=table["task"] + " · " + table["ablation"])
     figure, each = panels(table, "panel")
