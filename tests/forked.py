@@ -8,9 +8,12 @@ pytest-xdist runs them all and there is one server.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from multiprocessing import get_context
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -24,7 +27,9 @@ forks = pytest.mark.xdist_group("forks")
 def begin(work: Callable[..., object], *given: Any):
     """A process that does some work under this process's environment, and ends with the exit code that it returns."""
     process = FORKED.Process(target=_work, args=(dict(os.environ), work, given))
-    process.start()
+    # A forked process imports its parent's main module again. A test of the app may have put the app's script there.
+    with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):
+        process.start()
     return process
 
 

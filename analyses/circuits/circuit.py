@@ -77,10 +77,12 @@ class Circuit:
     def __post_init__(self) -> None:
         what, graph, examples = f"the circuit of {self.about.model!r}", self.graph, range(len(self.per_example))
         edges = {"source": graph.sources, "target": graph.targets}
-        refuse_not_finite(f"{what}: edge scores", self.scores, **edges)
-        refuse_not_finite(f"{what}: node scores", self.per_example, example=examples, node=(*graph.sources, "logits"))
+        refuse_not_finite(f"{what}: edge scores", self.scores, edges)
+        refuse_not_finite(
+            f"{what}: node scores", self.per_example, {"example": examples, "node": (*graph.sources, "logits")}
+        )
         if self.example_edges is not None:
-            refuse_not_finite(f"{what}: edge scores by example", self.example_edges, example=examples, **edges)
+            refuse_not_finite(f"{what}: edge scores by example", self.example_edges, {"example": examples, **edges})
 
     def __repr__(self) -> str:
         about = self.about

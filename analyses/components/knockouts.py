@@ -183,7 +183,7 @@ class Knockouts:
                 hidden = self.model.run_trunk(prompts.canvas()[rows])
             these = prompts[rows]
             values = self.measure(these.answer_logits(hidden), these.truth).float().cpu().numpy()
-            refuse_not_finite(f"the metric of {self.model.name!r} under knock-outs", values, row=rows.tolist())
+            refuse_not_finite(f"the metric of {self.model.name!r} under knock-outs", values, {"row": rows.tolist()})
             found[mask[now], question[now]] = values
         return found
 

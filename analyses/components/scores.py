@@ -51,7 +51,9 @@ class Scores:
 
     def __post_init__(self) -> None:
         examples, nodes = range(len(self.values)), self.nodes["node"].tolist()
-        refuse_not_finite(f"scores of {self.model!r} on {self.task!r}", self.values, example=examples, node=nodes)
+        refuse_not_finite(
+            f"scores of {self.model!r} on {self.task!r}", self.values, {"example": examples, "node": nodes}
+        )
 
     @property
     def n(self) -> int:

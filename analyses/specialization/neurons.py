@@ -99,7 +99,7 @@ def selectivity(
     for role, model in _models(models).items():
         values = activations[role] if activations else activations_of(model, batch, reading)
         axes = {name: range(count) for name, count in zip(("example", "layer", "neuron"), values.shape, strict=True)}
-        refuse_not_finite(f"activations of {model.name!r}", values, **axes)
+        refuse_not_finite(f"activations of {model.name!r}", values, axes)
         for layer in range(values.shape[1]):
             named = {"model": model.name, "role": role, "task": batch.task, "layer": layer}
             rows += [{**named, **row} for row in _layer_rows(values[:, layer], cases, seed)]

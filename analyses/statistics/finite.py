@@ -3,7 +3,7 @@
 A NaN spreads in silence: it compares as false with everything, so a test that counts "as extreme as this" counts none
 and gives the smallest p there is. A measure therefore checks what it is handed before it computes:
 
-    refuse_not_finite("scores of 'ar' on 'ioi'", values, example=range(len(values)), node=names)
+    refuse_not_finite("scores of 'ar' on 'ioi'", values, {"example": range(len(values)), "node": names})
     # ProbeError: … found: nan at example 3, node a2.h0 (17 of 4,096 values)
 
 Cells that have no figure by design (a text without a repeated token has no induction score) are NaN *after* such a
@@ -12,7 +12,7 @@ check, and get no p (`PerExample`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from probe.errors import ProbeError
 REMEDY = "Look for NaN or infinity in the weights (`twinprobe check`), or load the model with dtype float32."
 
 
-def refuse_not_finite(what: str, values: ArrayLike, **axes: Sequence[Any]) -> None:
+def refuse_not_finite(what: str, values: ArrayLike, axes: Mapping[str, Sequence[Any]]) -> None:
     """Refuse values of which one is NaN or infinite. `axes` name the axes and label what they count."""
     values = np.asarray(values)
     finite = np.isfinite(values)

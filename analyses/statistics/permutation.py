@@ -46,7 +46,9 @@ def permutation(
     from scipy.stats import permutation_test
 
     for number, sample in enumerate(samples):
-        refuse_not_finite(f"sample {number} of a permutation test", sample, observation=range(len(np.asarray(sample))))
+        refuse_not_finite(
+            f"sample {number} of a permutation test", sample, {"observation": range(len(np.asarray(sample)))}
+        )
     generator = np.random.default_rng(seed)
     how: dict[str, Any] = {"permutation_type": kind, "n_resamples": count, "vectorized": vectorized, "rng": generator}
     return float(permutation_test(samples, statistic, **how).pvalue)

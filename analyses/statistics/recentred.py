@@ -45,7 +45,9 @@ def recentred(
     """
     n = _examples(values)
     for number, one in enumerate(values):
-        refuse_not_finite(f"scores {number} of a statistic", one, example=range(n), component=range(one.shape[1]))
+        refuse_not_finite(
+            f"scores {number} of a statistic", one, {"example": range(n), "component": range(one.shape[1])}
+        )
     estimate = np.asarray(make(*values)(uniform(n)))[0]
     statistic = make(*[one + (without_noise(one) - one.mean(0)) for one in values])
     weights = resamples(n, count, seed=seed)

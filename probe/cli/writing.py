@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from probe.cli.screen import Json, Where, app, out
+from probe.cli.screen import Json, Screen, Where, app, out
 from probe.cli.watching import Watch
 from probe.errors import ProbeError
+from probe.models.unknown_words import UnknownWordWarning
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from probe.models.model import Model
 
 
 @app.command(epilog='Example: [cyan]twinprobe decode zoo:masked "When Luke and Keith went to the" --length 8[/]')
@@ -44,7 +51,7 @@ def decode(
     model = load(where)
     asked = {"order": sampler, "steps": steps, "threshold": threshold, "block": block, "temperature": temperature}
     rule = _with(rule_for(model), model.name, **asked, length=_length(stride), verify=verify)
-    tokens = model.encode(prompt)[0]
+    tokens = _encoded(model, prompt)
     with Watch(out, model, strides=isinstance(rule, Strides)) as watch:
         told = {} if as_json else {"on_step": watch.on_step, "on_stride": watch.on_stride}
         run_of = run(model, tokens, length, sampler=rule, seed=seed, **told)
@@ -55,6 +62,15 @@ def decode(
     out.print(Text.assemble(("wrote ", "dim"), text))
     counted = f"{run_of.forward_passes} forward passes, {run_of.tokens_per_forward:.2f} tokens a pass"
     out.print(Text(f"{counted}, {run_of.slots} slots computed ({run_of.sampler})"), style="dim")
+
+
+def _encoded(model: Model, prompt: str) -> Tensor:
+    """The prompt's tokens; words that the model does not know are named on the screen for errors."""
+    with warnings.catch_warnings(record=True, action="always", category=UnknownWordWarning) as unknown:
+        tokens = model.encode(prompt)[0]
+    for one in unknown:
+        Screen(stderr=True).print(Text(f"note: {one.message}"), style="yellow")
+    return tokens
 
 
 def _length(stride: str | None) -> int | str | None:

@@ -96,7 +96,7 @@ class Accumulation:
     def add(self, rows: slice, contribution: Contribution) -> None:
         example, weight = self.example[rows], self.weight[rows]
         edges = contribution.edges.sum(0, dtype=np.float64)
-        refuse_not_finite("edge scores", edges, source=self.graph.sources, target=self.graph.targets)
+        refuse_not_finite("edge scores", edges, {"source": self.graph.sources, "target": self.graph.targets})
         self.edges += edges
         self.metric += [weight @ contribution.clean, weight @ contribution.corrupt]
         np.add.at(self.nodes, example, contribution.nodes)

@@ -90,6 +90,6 @@ def isolated_run(model: Model, batch: Batch, isolated: Isolated, *, reading: str
     what = f"the metric of {model.name!r} in isolated runs"
     names = ["the whole model", "nothing", *(f"circuit {number}" for number in range(len(isolated.kept)))]
     for chunk, found in in_chunks(len(prompts), min(fit, len(prompts)), metrics):
-        refuse_not_finite(what, found, example=prompts.example[chunk].tolist(), run=names)
+        refuse_not_finite(what, found, {"example": prompts.example[chunk].tolist(), "run": names})
         np.add.at(values, prompts.example[chunk].numpy(), found * prompts.weight[chunk].numpy()[:, None])
     return IsolatedRun(circuits=values[:, 2:], whole=values[:, 0], nothing=values[:, 1])

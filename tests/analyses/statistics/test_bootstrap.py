@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -61,12 +62,23 @@ def test_each_cell_of_a_table_is_its_own_mean():
     assert frame.query("layer == 2 and head == 4")["low"].item() == pytest.approx(alone.low)
 
 
-def test_ten_thousand_resamples_of_a_table_within_a_second():
+def test_ten_thousand_resamples_of_a_table_cost_little_more_than_drawing_multiplying_and_sorting_them():
+    """The floor is what no bootstrap can do without, measured beside it: 1.3 to 1.7 times that, on any machine."""
     values = np.random.default_rng(0).normal(size=(256, 32, 32))
     statistics.mean(values[:, :2])
+
+    def floor() -> None:
+        weights = np.random.default_rng(0).multinomial(256, np.full(256, 1 / 256), size=10_000) / 256
+        np.sort(weights @ values.reshape(256, -1), axis=0)
+
+    least, ours = (min(cpu_time(work) for _ in range(2)) for work in (floor, lambda: statistics.mean(values)))
+    assert ours < 3 * least
+
+
+def cpu_time(work: Callable[[], object]) -> float:
     start = time.process_time()
-    statistics.mean(values)
-    assert time.process_time() - start < 1
+    work()
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize("kind", statistics.KINDS)

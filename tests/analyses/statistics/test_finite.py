@@ -22,10 +22,10 @@ def spoilt(values: np.ndarray, at: tuple[int, ...], by: float = np.nan) -> np.nd
 
 @pytest.mark.parametrize("by", [np.nan, np.inf, -np.inf])
 def test_the_first_place_is_named(by):
-    statistics.refuse_not_finite("values", VALUES, example=range(20), node=("a", "b", "c"))
+    statistics.refuse_not_finite("values", VALUES, {"example": range(20), "node": ("a", "b", "c")})
     with pytest.raises(ProbeError, match=rf"{by} at example 4, node c \(2 of 60 values\)"):
         statistics.refuse_not_finite(
-            "values", spoilt(spoilt(VALUES, (4, 2), by), (7, 0)), example=range(20), node=("a", "b", "c")
+            "values", spoilt(spoilt(VALUES, (4, 2), by), (7, 0)), {"example": range(20), "node": ("a", "b", "c")}
         )
 
 

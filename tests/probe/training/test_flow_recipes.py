@@ -29,7 +29,7 @@ def test_a_flow_loads_with_its_sense_of_time(flow):
     assert model.attachments["time"].write.weight.abs().sum() > 0
     assert not any(key.startswith(("attachments", "time")) for key in load_file(flow / "model.safetensors"))
     tests = run_selftests(model)
-    assert tests["mask token"].verdict == NOT_RUN
+    assert tests["mask token"].outcome == NOT_RUN
     assert not {finding.test for finding in tests.failed} & {"wiring", "attention reach", "kernels", "rotary"}
 
 

@@ -213,12 +213,11 @@ def test_a_script_that_slipped_in_would_not_run(report, tmp_path, watched):
     assert any("Content Security Policy" in complaint for complaint in watched.complaints)
 
 
-def test_a_figure_that_cannot_be_drawn_says_so_and_the_others_are_drawn(tmp_path, watched):
+def test_a_figure_that_is_none_is_left_out_and_the_others_are_drawn(tmp_path, watched):
     folder = tmp_path / "run"
     units = [write_unit(folder, result, pair="zoo:masked", task="ioi") for result in (index(0.1), depth(0.1))]
     (folder / units[0]["figure"]).write_text('{"data": 7}')
     write_run(folder, units=units)
     page = watched.open(write_report(folder)).page
-    expect(page.locator(".plot[data-state=failed]")).to_have_count(1, timeout=120_000)
     expect(page.locator(".plot[data-state=drawn]")).to_have_count(1, timeout=120_000)
-    assert "could not be drawn" in (page.locator(".plot[data-state=failed]").text_content() or "")
+    expect(page.locator(".plot")).to_have_count(1)  # the report embeds nothing that is not what the run wrote
