@@ -24,7 +24,7 @@ HEAVY = {"transformer_lens", "nnsight", "xarray", "zarr", "plotly", "streamlit",
 # package, and from nothing else.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "notebook"),
-    ("installed",),
+    ("installed", "cache"),
     ("zoo", "batch", "accuracy"),
     ("paradigms",),
     ("models",),
@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("decoding",),
     ("readings",),
     ("tasks",),
-    ("tracing", "training"),
+    ("tracing", "training", "fetching"),
     ("jobs",),
     ("cli",),
 )

@@ -108,10 +108,13 @@ def _plain(run: Any) -> dict[str, Any]:
 def adapt(
     recipe: Annotated[Path, typer.Argument(help="A recipe; those of the shipped models are examples.")],
     folder: Annotated[Path, typer.Option("--out", help="Where the model goes; the same command again resumes.")],
+    as_it_is: Annotated[
+        bool, typer.Option("--as-it-is", help="Train nothing: write the newest checkpoint as a snapshot that loads.")
+    ] = False,
 ) -> None:
     """Make a twin: train a model in another paradigm, by a recipe."""
-    from probe.training import adapt as make
-    from probe.training import read_recipe
+    from probe import training
 
-    made = make(read_recipe(recipe), folder)
+    make = training.as_it_is if as_it_is else training.adapt
+    made = make(training.read_recipe(recipe), folder)
     out.print(Text(f"made {made}; look at it with: twinprobe check {made}"))

@@ -26,6 +26,15 @@ OWN_ENTRY = "twinprobe.json"  # the name of a folder's own entry
 _SHIPPED = Path(__file__).with_name("catalog.yaml")
 
 
+class AdaptersOf(BaseModel):
+    """How the adapters in a folder are folded into the weights of its `ar`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(gt=0)
+    alpha: float = Field(gt=0)
+
+
 class Entry(BaseModel):
     """What is declared of one checkpoint."""
 
@@ -43,6 +52,8 @@ class Entry(BaseModel):
     clock: Literal["tau", "t"] | None = Field(None, description="of a flow: what its times are even in")
     settings: dict[str, Any] = Field(default_factory=dict, description="further fields of its paradigm")
     sampler: Sampler | None = None
+    adapters: AdaptersOf | None = Field(None, description="the folder holds adapters alone, for the weights of `base`")
+    base: str | None = Field(None, description="of adapters: the model whose weights they were trained beside")
     format: str | None = Field(None, description="the published format (probe.models.formats) that tells the family")
     note: str = ""
     sample: tuple[str, ...] = Field((), description="text in the model's language, for its self-tests")

@@ -20,12 +20,19 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # the names
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The weights' files of one folder, their tensors' shapes by published key, and config.json as it stands."""
+    """The weights' files of one folder, their tensors' shapes by published key, and config.json as it stands; beside
+    them, in a folder of their own, adapters that are to be folded in."""
 
     folder: Path
     files: tuple[Path, ...]
     config: dict[str, Any]
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    adapters: Path | None = None
+
+    @property
+    def own(self) -> Path:
+        """The model's own folder, which holds what is declared of it and its attachments."""
+        return self.adapters or self.folder
 
     @property
     def gguf(self) -> Path | None:

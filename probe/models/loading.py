@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probe.errors import ProbeError, nearest
+from probe.models.adapters import apply_adapters
 from probe.models.backbone import load_backbone, usable_device, usable_dtype
 from probe.models.model import Model
 from probe.models.selftests import SelfTests, refuse_failures, run_selftests
@@ -56,6 +57,8 @@ def load(
     source = _source(where, catalog, Declared(paradigm, mask_id, shift, attention))
     how, words = source.paradigm, source.tokenizer(tokenizer)
     backbone = load_backbone(source.checkpoint, source.format, onto, kind, device_map)
+    if source.checkpoint.adapters is not None and source.entry is not None and source.entry.adapters is not None:
+        apply_adapters(backbone, source.checkpoint.adapters, source.entry.adapters, how.mask_id)
     model = Model(backbone, how, words, name=source.where, entry=source.entry, published=source.checkpoint.config)
     load_attachments(model, source.folder)
     if source.entry is not None and source.entry.paradigm == how.name:

@@ -60,12 +60,13 @@ class Source:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """Its files, each of them whole."""
-        return open_checkpoint(resolve(self.where, self.catalog))
+        """Its files, each of them whole; of adapters those of their base, with them beside it."""
+        return _opened(resolve(self.where, self.catalog), self.catalog)
 
     @property
     def folder(self) -> Path:
-        return self.checkpoint.folder
+        """Its own folder, which holds what is declared of it."""
+        return self.checkpoint.own
 
     @cached_property
     def format(self) -> Format | None:
@@ -109,8 +110,24 @@ class Source:
             return None
         architecture = self.format.architecture(self.checkpoint.config) if self.format else ""
         if asked is True:
-            return load_tokenizer(self.folder, architecture, self.checkpoint.gguf)
+            return load_tokenizer(self.checkpoint.folder, architecture, self.checkpoint.gguf)
         return load_tokenizer(Path(asked), architecture)
+
+
+def _opened(place: Path, catalog: str | Path | None) -> Checkpoint:
+    """The checkpoint at a place; where adapters are declared there, their base's, with them beside it."""
+    own = place / OWN_ENTRY
+    entry = validated(read_json(own), str(own)) if place.is_dir() and own.is_file() else None
+    if entry is None or entry.adapters is None:
+        return open_checkpoint(place)
+    if entry.base is None:
+        raise CheckpointError(
+            f"adapters {place}",
+            expected=f"'base' in its {OWN_ENTRY}, the model whose weights they belong to",
+            found="none",
+            remedy="Name it there: a folder, zoo:NAME, or a name in the catalog.",
+        )
+    return replace(_opened(resolve(entry.base, catalog), catalog), adapters=place)
 
 
 def resolve(where: str, catalog: str | Path | None = None) -> Path:

@@ -38,13 +38,16 @@ class TrainingBatch:
     canvas: Canvas
     labels: Tensor  # (batch, slots), NO_LABEL where a slot answers for nothing
     weights: Tensor  # (batch, slots)
+    text: Tensor | None = None  # (batch, length): what the lesson was made from, if a teacher is to read it
+    soft: Tensor | None = None  # (batch, slots): how much of each slot's target is the teacher's distribution
 
     def loss(self, logits: Tensor) -> Tensor:
         """Weighted cross-entropy in nats, per predicted token."""
         return weighted_loss(logits, self.labels, self.weights)
 
     def to(self, device: torch.device | str) -> TrainingBatch:
-        return TrainingBatch(self.canvas.to(device), self.labels.to(device), self.weights.to(device))
+        text, soft = (None if part is None else part.to(device) for part in (self.text, self.soft))
+        return TrainingBatch(self.canvas.to(device), self.labels.to(device), self.weights.to(device), text, soft)
 
 
 def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

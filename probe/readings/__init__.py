@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from probe.readings.registry import READINGS, named
     from probe.readings.right_context import gain_from_right
     from probe.readings.still import AR, OneMask, Prefix, Ratio
+    from probe.readings.surprise import surprise
     from probe.readings.trajectory import TrajectoryReading, aggregated, view_of
     from probe.readings.two_by_two import two_by_two
 
@@ -25,6 +26,7 @@ _HOMES = {
     **dict.fromkeys(("READINGS", "named"), "registry"),
     "gain_from_right": "right_context",
     **dict.fromkeys(("AR", "OneMask", "Prefix", "Ratio"), "still"),
+    "surprise": "surprise",
     **dict.fromkeys(("TrajectoryReading", "aggregated", "view_of"), "trajectory"),
     "two_by_two": "two_by_two",
 }
@@ -47,6 +49,7 @@ __all__ = [
     "named",
     "reading_for",
     "roles",
+    "surprise",
     "two_by_two",
     "view_of",
 ]

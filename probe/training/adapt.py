@@ -10,6 +10,7 @@ them.
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -29,7 +30,7 @@ from probe.training.horizon_stage import learn_horizon
 from probe.training.initial_model import initial_model
 from probe.training.lora import Adapters
 from probe.training.recipe import HorizonSettings, Recipe, read_recipe
-from probe.training.saving import CHECKPOINTS, Snapshots, save
+from probe.training.saving import CHECKPOINTS, SNAPSHOTS, Snapshots, save
 from probe.training.trainable_attachments import trainable_attachments
 from probe.training.trainer import (
     AdaptationTrainer,
@@ -40,6 +41,7 @@ from probe.training.trainer import (
 )
 
 RECIPE = "recipe.yaml"
+CALIBRATION = 4  # batches on which the channels' ranges are measured before weights are rounded
 
 
 def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
@@ -58,9 +60,12 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
     with trainable_attachments(model), model.trainable(), arithmetic(model, recipe):
         adapters = Adapters(model, recipe.lora) if recipe.lora else None
         ema = Ema(model.backbone, recipe.average, folder / CHECKPOINTS) if recipe.average else None
+        if adapters and recipe.int8:
+            adapters.round((batches[step] for step in range(CALIBRATION)), recipe.compile)
         trainer = AdaptationTrainer(
             model,
             recipe,
+            adapters,
             model=adapters.wrapped if adapters else model.backbone,
             args=training_arguments(recipe, folder / CHECKPOINTS, quiet),
             train_dataset=batches,
@@ -73,6 +78,7 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
         )
         _refuse_shards(model, trainer)
         trainer.train(resume_from_checkpoint=last_complete(folder / CHECKPOINTS))
+        own = adapters.by_themselves() if adapters and not adapters.settings.fold else None
         if adapters:
             adapters.merge()
         with ema.in_place() if ema else nullcontext():
@@ -80,11 +86,34 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
                 _train_horizon(model, recipe, recipe.horizon, batches, folder / CHECKPOINTS, quiet)
             if processes.is_main_process:
                 write_curve(trainer.state.log_history, model, folder)
-                save(model, recipe, folder, folder / CHECKPOINTS)
+                save(model, recipe, folder, folder / CHECKPOINTS, adapters=own)
     processes.wait_for_everyone()
     if processes.is_main_process:
         shutil.rmtree(folder / CHECKPOINTS)
     return folder
+
+
+def as_it_is(recipe: Recipe, folder: str | Path) -> Path:
+    """Write what the newest checkpoint of a training holds as a snapshot, which loads like any other; the training may
+    go on meanwhile. Of trainings whose adapters are kept by themselves."""
+    folder = Path(folder)
+    newest = last_complete(folder / CHECKPOINTS)
+    if newest is None or recipe.lora is None or recipe.lora.fold:
+        raise ProbeError(
+            f"training {folder}",
+            expected="a checkpoint of adapters that are kept by themselves ('fold: false')",
+            found="none yet" if newest is None else "a training of another kind",
+            remedy="Wait for the first checkpoint, or name steps under 'snapshots'.",
+        )
+    model = initial_model(recipe)
+    adapters = Adapters(model, recipe.lora)
+    adapters.read(Path(newest))
+    step = int(newest.rpartition("-")[2])
+    own = folder / SNAPSHOTS / f"step-{step}"
+    save(model, recipe, own, folder / CHECKPOINTS, adapters=adapters.by_themselves())
+    history = json.loads((Path(newest) / "trainer_state.json").read_text("utf-8"))["log_history"]
+    write_curve(history, model, own)
+    return own
 
 
 def _refuse_shards(model: Model, trainer: AdaptationTrainer) -> None:

@@ -14,16 +14,21 @@ from tempfile import gettempdir
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from probe.errors import ProbeError, nearest
 from probe.paradigms import Paradigm, TrainingBatch
+from probe.paradigms.canvas import Canvas
+from probe.paradigms.paradigm import NO_LABEL
 from probe.paradigms.visibility import annealed
 from probe.tasks import task
+from probe.training.distillation import shares
 from probe.training.recipe import Recipe
 from probe.training.text import Pieces
 
+SLOTS = 128  # canvases that differ in length are padded to multiples of it where code is compiled for each length
 EXAMPLES = 50_000  # of each portion at most, drawn once; a long run sees each of them a few times
 
 
@@ -50,10 +55,10 @@ class TrainingBatches(Dataset):
             self._texts.append(made.clean)
             self._answers.append(answer)
         shares = [portion.weight for _, portion in recipe.portions]
-        if recipe.text is not None:
-            self._texts.append(Pieces(recipe.text, tokenizer, cache or Path(gettempdir())))
-            self._answers.append(torch.zeros(recipe.text.length, dtype=torch.bool))
-            shares.append(recipe.text.weight)
+        for plan in recipe.texts:
+            self._texts.append(Pieces(plan, tokenizer, cache or Path(gettempdir())))
+            self._answers.append(torch.zeros(plan.length, dtype=torch.bool))
+            shares.append(plan.weight)
         self._shares = torch.tensor(shares, dtype=torch.float64)
 
     def __len__(self) -> int:
@@ -68,7 +73,12 @@ class TrainingBatches(Dataset):
         texts, answer = self._texts[which], self._answers[which]
         rows = torch.randint(len(texts), (recipe.batch,), generator=generator)
         kept = torch.rand(recipe.batch, 1, generator=generator) < recipe.keep_question
-        return texts[rows], kept & ~answer & answer.any(), answer, generator  # running text has no question
+        if answer.any():
+            return texts[rows], kept & ~answer, answer, generator
+        if not recipe.keep_question:  # running text has no question
+            return texts[rows], torch.zeros(recipe.batch, len(answer), dtype=torch.bool), answer, generator
+        cut = torch.randint(1, len(answer), (recipe.batch, 1), generator=generator)
+        return texts[rows], kept & (torch.arange(len(answer)) < cut), answer, generator
 
     def __getitem__(self, step: int) -> TrainingBatch:
         recipe = self._recipe
@@ -82,7 +92,12 @@ class TrainingBatches(Dataset):
                 batch.canvas, allowed=annealed(batch.canvas.allowed, batch.canvas.places, open_rate, generator)
             )
             batch = replace(batch, canvas=canvas)
-        return self._weighted(batch, answer)
+        if recipe.distill > 0:
+            mask_id, shift = self._paradigm.given_mask(), self._paradigm.shift
+            soft = shares(batch.canvas, mask_id, recipe.distill, shift=shift)
+            batch = replace(batch, text=texts, soft=soft)
+        batch = self._weighted(batch, answer)
+        return padded(batch, SLOTS) if recipe.int8 and batch.canvas.slots > texts.shape[1] else batch
 
     def _weighted(self, batch: TrainingBatch, answer: Tensor) -> TrainingBatch:
         """Count tokens of the answer more: a question's words are mostly beyond prediction."""
@@ -91,6 +106,28 @@ class TrainingBatches(Dataset):
         # The slot at place p answers for the token at p, or at p + 1 where the paradigm shifts.
         asked = (batch.canvas.places + int(self._paradigm.shift)).clamp(max=length - 1)
         return replace(batch, weights=batch.weights * weight[asked])
+
+
+def padded(batch: TrainingBatch, multiple: int) -> TrainingBatch:
+    """A batch whose canvas has a multiple of so many slots. Those added see themselves, are seen by none and answer for
+    nothing."""
+    more = -batch.canvas.slots % multiple
+    canvas = batch.canvas
+    n, slots = canvas.tokens.shape
+    allowed = torch.zeros(n, slots + more, slots + more, dtype=torch.bool)
+    allowed[:, :slots, :slots] = canvas.allowed
+    allowed[:, range(slots, slots + more), range(slots, slots + more)] = True
+
+    def longer(part: Tensor, fill: float) -> Tensor:
+        return pad(part.expand(n, -1), (0, more), value=fill)
+
+    return replace(
+        batch,
+        canvas=Canvas(longer(canvas.tokens, 0), allowed, longer(canvas.places, 0), longer(canvas.block, -1)),
+        labels=longer(batch.labels, NO_LABEL),
+        weights=longer(batch.weights, 0),
+        soft=None if batch.soft is None else longer(batch.soft, 0),
+    )
 
 
 def _shared_positions(positions: Mapping[str, Tensor], asked: str, task_name: str) -> Tensor:

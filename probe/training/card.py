@@ -9,14 +9,18 @@ task's checker judges it. "The asked token": it is asked for one token with the 
 the question offers would get. "Both twins": of how many questions tried both the model and the AR model that it was
 made from get that token right, until there is a pool of POOL, which is what pairs are compared on.
 
-A model of running text is asked for the next token behind the first half of a held-out piece.
+A model of running text is asked for the next token behind the first half of a held-out piece. A twin whose base is a
+model of its own kind is also compared with it in nats: what the token at three places of each held-out piece costs the
+twin under every reading that fits, and what it costs the base, text by text. Of FLUID, how many tokens a pass writes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
+from torch import Tensor
 
 from probe.accuracy import Accuracy
 from probe.decoding import decode
@@ -25,7 +29,8 @@ from probe.models.loading import load
 from probe.models.model import Model
 from probe.models.source import resolve
 from probe.pairs import Pair
-from probe.readings import Prefix, reading_for
+from probe.paradigms import Fluid
+from probe.readings import AR, OneMask, Prefix, Reading, reading_for, surprise
 from probe.tasks import TASKS, Task, task
 from probe.tasks.score import score
 from probe.tasks.solved import pool, right
@@ -35,13 +40,14 @@ from probe.training.text import held_out
 
 CARD, RECIPE = "README.md", "recipe.yaml"
 POOL = 500
+PLACES = 3  # of a held-out piece, at which a token is asked for
 
 
 def card(where: str, n: int = 500) -> str:
     """The card of a model as Markdown, its figures measured now on `n` held-out questions of each task."""
     folder, model = resolve(where), load(where)
-    text = _text_of(folder)
-    answers = _answers(where, model, n) if text is None else _writing_on(where, model, text, n)
+    texts = _texts_of(folder)
+    answers = _writing_on(where, model, texts, n) if texts else _answers(where, model, n)
     parts = [_head(where, model), answers, _making(folder)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -55,7 +61,8 @@ def _head(where: str, model: Model) -> str:
         + ("with shift" if model.shift else "without shift"),
         "made from": (model.entry.ar if model.entry and model.entry.ar else None) or "nothing",
         "shape": shape,
-        "weights": "safetensors, half precision",
+        "weights": "safetensors, half precision"
+        + (f"; adapters alone, for {model.entry.base}" if model.entry and model.entry.base else ""),
     }
     lines = [f"# `{where}`", "", note, "", *(f"- {name}: {fact}" for name, fact in facts.items())]
     return "\n".join(lines)
@@ -79,20 +86,23 @@ def _answers(where: str, model: Model, n: int) -> str:
     return "\n".join(lines)
 
 
-def _text_of(folder: Path) -> Text | None:
-    """The running text that a model was made of, if that is all it learnt from."""
+def _texts_of(folder: Path) -> tuple[Text, ...]:
+    """The running texts that a model was made of, if they are all it learnt from."""
     if not (folder / RECIPE).is_file():
-        return None
+        return ()
     recipe = read_recipe(folder / RECIPE)
-    return None if recipe.tasks else recipe.text
+    return () if recipe.tasks else recipe.texts
 
 
-def _writing_on(where: str, model: Model, text: Text, n: int) -> str:
-    pieces = held_out(text, model.tokenizer, n)
-    given = pieces.shape[1] // 2
-    written = decode(model, pieces[:, :given], 1).tokens[:, given].cpu()
-    truth = pieces[:, given]
-    solved = Accuracy(int((written == truth).sum()), len(truth))
+def _writing_on(where: str, model: Model, texts: tuple[Text, ...], n: int) -> str:
+    held = {", ".join(text.files): held_out(text, model.tokenizer, n) for text in texts}
+    given = texts[0].length // 2
+    rows = []
+    for name, pieces in held.items():
+        written = decode(model, pieces[:, :given], 1).tokens[:, given].cpu()
+        truth = pieces[:, given]
+        solved = Accuracy(int((written == truth).sum()), len(truth))
+        rows.append(f"| {name} | {solved} | {truth.bincount().max() / len(truth):.2f} |")
     lines = [
         "## How well it knows its text",
         "",
@@ -101,9 +111,50 @@ def _writing_on(where: str, model: Model, text: Text, n: int) -> str:
         "",
         "| text | the next token right | a guess |",
         "|---|---|---|",
-        f"| {', '.join(text.files)} | {solved} | {truth.bincount().max() / len(truth):.2f} |",
+        *rows,
     ]
+    if model.entry is not None and model.entry.base is not None:
+        lines += ["", *_beside_the_base(model, load(model.entry.base), held)]
+    if isinstance(model.paradigm, Fluid):
+        lines += ["", *_passes(model, held)]
     return "\n".join(lines)
+
+
+def _beside_the_base(model: Model, base: Model, held: Mapping[str, Tensor]) -> list[str]:
+    """What a token costs, in nats: the base reading from left to right, the twin under every reading that fits it."""
+    fits = reading_for(model, Prefix())
+    readings: tuple[Reading, ...] = (AR(),) if isinstance(fits, AR) else (AR(), fits)
+    readings += (OneMask(),) if model.paradigm.attention == "full" else ()
+    lines = [
+        f"Nats a token at {PLACES} places of each piece; behind it, the twin's less the base's, text by text, with its "
+        "95% interval. `ar` has the base's attention, `prefix` masks all that follows, `one_mask` shows it.",
+        "",
+        "| text | base | " + " | ".join(f"`{reading.name}`" for reading in readings) + " |",
+        "|---" * (2 + len(readings)) + "|",
+    ]
+    for name, pieces in held.items():
+        at = [round(pieces.shape[1] * part / (PLACES + 1)) for part in range(1, PLACES + 1)]
+        known = surprise(base, pieces, AR(), at).mean(1)
+        cells = [f"{known.mean():.3f}"]
+        for reading in readings:
+            more = surprise(model, pieces, reading, at).mean(1) - known
+            half = 1.96 * more.std() / len(more) ** 0.5
+            cells.append(f"{(known + more).mean():.3f}: {more.mean():+.3f} ± {half:.3f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _passes(model: Model, held: Mapping[str, Tensor]) -> list[str]:
+    """How many tokens a forward pass of FLUID writes, checked, behind the first half of held-out pieces."""
+    lines = ["Tokens a forward pass, every one checked to be what greedy autoregression writes:", ""]
+    lines += ["| text | tokens a pass | drafts taken back |", "|---|---|---|"]
+    for name, pieces in held.items():
+        half = pieces.shape[1] // 2
+        run = decode(model, pieces[:, :half], half)
+        rate = len(pieces) * half / int(run.passes.sum())
+        back = run.strides.rejection_rate if run.strides is not None else 0.0
+        lines.append(f"| {name} | {rate:.2f} | {back:.2f} |")
+    return lines
 
 
 def _row(model: Model, pair: Pair | None, asked: Task, n: int) -> tuple[str, ...]:

@@ -62,6 +62,18 @@ def _words(tokenizer: str) -> Path:
 
 
 def _mask_of(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
+    if recipe.mask is not None:
+        mask = tokenizer.convert_tokens_to_ids(recipe.mask)
+        known = isinstance(mask, int) and tokenizer.convert_ids_to_tokens(mask) == recipe.mask
+        if known and mask in tokenizer.added_tokens_decoder:
+            return int(mask)
+        raise ProbeError(
+            f"recipe {recipe.name!r}",
+            expected="a special token of the tokenizer for its 'mask'",
+            found=repr(recipe.mask),
+            remedy="Choose one that text never holds: "
+            + ", ".join(str(token) for token in list(tokenizer.added_tokens_decoder.values())[:20]),
+        )
     mask = tokenizer.mask_token_id
     if isinstance(mask, int):
         return mask

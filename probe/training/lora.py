@@ -1,39 +1,158 @@
-"""Low-rank adapters: peft's LoRA on every matrix inside the layers, folded into the weights that are kept."""
+"""Low-rank adapters: peft's LoRA on every matrix inside the layers, beside weights at rest.
+
+At the end they are folded into the weights that are kept, or kept by themselves (see probe.models.adapters): then one
+row of the embedding is learnt with them, the mask's, which the AR model never had a use for.
+
+With `rest: int8` the weights at rest are bytes while the training lasts, and logits are computed where a label is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from probe.errors import ProbeError
+from probe.models.adapters import MASK_ROW
+from probe.paradigms import visibility
+from probe.paradigms.canvas import places_of
+from probe.training.rounded import Rounded, channel_ranges
+from probe.training.unembedding import Unembedding
 
 if TYPE_CHECKING:
     from probe.models.model import Model
+    from probe.paradigms import TrainingBatch
     from probe.training.recipe import LoraSettings
 
 
 class Adapters:
     """The adapters of a model in training. `wrapped` is what the Trainer trains; the backbone's own weights rest."""
 
-    def __init__(self, model: Model, plan: LoraSettings):
+    def __init__(self, model: Model, settings: LoraSettings):
         try:
             from peft import LoraConfig, get_peft_model
         except ImportError:
             raise ProbeError(
                 "a recipe with 'lora'", expected="the package peft", found="none", remedy="pip install peft"
             ) from None
-        config = LoraConfig(r=plan.rank, lora_alpha=plan.alpha, lora_dropout=plan.dropout, target_modules="all-linear")
+        self.settings, self.model = settings, model
+        self.table = model.embedding.weight.detach()
+        mask = None if settings.fold else model.paradigm.given_mask()
+        learnt: dict[str, Any] = {}
+        if mask is not None:
+            learnt["trainable_token_indices"] = {model.layout.embed.rpartition(".")[2]: [mask]}
+        config = LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules="all-linear",
+            fan_in_fan_out=model.layout.fused,  # GPT-2's matrices lie on their side
+            **learnt,
+        )
         self.wrapped = get_peft_model(model.backbone, config)
+        self._whole: dict[str, nn.Module] = {}
+        self._unembedding: Unembedding | None = None
+        if mask is not None:  # nothing has teacher the model what stands there: not this word, but some word
+            with torch.no_grad():
+                self.row.copy_(self.table.mean(0))
+
+    @property
+    def row(self) -> Tensor:
+        """The mask's row of the embedding, where it is learnt."""
+        (found,) = [value for name, value in self.wrapped.named_parameters() if "trainable_tokens_delta" in name]
+        return found[0] if found.dim() == 2 else found
+
+    def round(self, batches: Iterable[TrainingBatch], compiled: bool) -> None:
+        """Put bytes in the place of the weights at rest; the ranges of channels are measured on some batches."""
+        self._refuse_odd_parts()
+        layers, out = self._layers, self.table.new_zeros(self.table.shape[1])
+        inputs = {name: layer.base_layer for name, layer in layers.items()}
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"), channel_ranges(inputs) as ranges:
+            for batch in batches:
+                canvas = batch.canvas
+                hidden = self._hidden(canvas.tokens, visibility.additive(canvas.allowed), canvas.places)
+                out = out.maximum(hidden.abs().flatten(0, -2).amax(0))
+        for name, layer in layers.items():
+            self._whole[name], layer.base_layer = layer.base_layer, Rounded(layer.base_layer, ranges[name])
+        self._unembedding = Unembedding(self.table, out, self.model.paradigm.given_mask(), compiled)
+
+    def _refuse_odd_parts(self) -> None:
+        odd = {type(layer.base_layer).__name__ for layer in self._layers.values()} - {"Linear"}
+        if odd or not self.model.config.tie_word_embeddings:
+            raise ProbeError(
+                f"model {self.model.name!r} with 'rest: int8'",
+                expected="linear layers, and an unembedding that is tied to the embedding",
+                found=", ".join(sorted(odd)) or "an unembedding of its own",
+                remedy="Leave out 'rest'.",
+            )
+
+    def restore(self) -> None:
+        """Put the weights back that were at rest."""
+        for name, layer in self._layers.items():
+            layer.base_layer = self._whole.pop(name, layer.base_layer)
+        self._unembedding = None
+
+    @property
+    def rounded(self) -> bool:
+        """Whether the weights at rest are bytes, and `loss` is what computes with them."""
+        return self._unembedding is not None
+
+    def loss(
+        self,
+        shown: Mapping[str, Tensor],
+        labels: Tensor,
+        weights: Tensor,
+        text: Tensor | None = None,
+        soft: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a training batch; `shown` is what the Trainer would call the backbone with. Logits are made where
+        a label is, and kept nowhere."""
+        assert self._unembedding is not None
+        places = shown["position_ids"]
+        hidden = self._hidden(shown["input_ids"], shown["attention_mask"], places)
+        teacher = None if text is None else at_places(self._teacher_hidden(text), places)
+        return self._unembedding.loss(hidden, labels, weights, self.row, soft, teacher)
+
+    @torch.no_grad()
+    def teacher_logits(self, text: Tensor, places: Tensor) -> Tensor:
+        """What the model without its adapters says of the token behind each place of a text; the mask is no token."""
+        logits = self.model.unembed(self._teacher_hidden(text)).float()
+        logits[..., self.model.paradigm.given_mask()] = -torch.inf
+        return at_places(logits, places)
+
+    @torch.no_grad()
+    def _teacher_hidden(self, text: Tensor) -> Tensor:
+        """The last hidden states of the model without its adapters, reading a text from left to right."""
+        places = places_of(text)
+        with self.wrapped.disable_adapter():
+            return self._hidden(text, visibility.additive(visibility.visible("causal", text)), places)
+
+    def _hidden(self, tokens: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+        hidden_here = (tokens == self.model.mask_id)[..., None]
+        shown = torch.where(hidden_here, self.row, torch.nn.functional.embedding(tokens, self.table))
+        trunk = self.model.layout.part(self._stock, "trunk")
+        return trunk(inputs_embeds=shown, attention_mask=mask, position_ids=places, use_cache=False).last_hidden_state
+
+    def read(self, checkpoint: Path) -> None:
+        """Take over the adapters of a checkpoint of the Trainer's."""
+        from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
+
+        set_peft_model_state_dict(self.wrapped, load_peft_weights(str(checkpoint), device="cpu"))
+
+    def by_themselves(self) -> dict[str, Tensor]:
+        """Both matrices of every layer, by the name of its weight in the stock class, and the mask's row."""
+        state = {}
+        for name, layer in self._layers.items():
+            state[f"{name}.down"] = layer.lora_A["default"].weight.detach()
+            state[f"{name}.up"] = layer.lora_B["default"].weight.detach()
+        return {**state, MASK_ROW: self.row.detach()}
 
     def folded(self) -> dict[str, Tensor]:
         """The stock class's parameters with the adapters added in; what is being trained is left as it is."""
-        from peft.tuners.lora import LoraLayer
-
-        state: dict[str, Tensor] = {}
-        layers: dict[str, Any] = {
-            name: layer for name, layer in self._stock.named_modules() if isinstance(layer, LoraLayer)
-        }
+        layers, state = self._layers, {}
         for name, value in self._stock.state_dict().items():
             owner, _, what = name.partition(".base_layer.")
             if owner in layers and what == "weight":
@@ -44,8 +163,21 @@ class Adapters:
 
     def merge(self) -> None:
         """End of training: the backbone is the stock one again, its weights changed."""
+        self.restore()
         self.wrapped.merge_and_unload()
+
+    @property
+    def _layers(self) -> dict[str, Any]:
+        from peft.tuners.lora import LoraLayer
+
+        return {name: layer for name, layer in self._stock.named_modules() if isinstance(layer, LoraLayer)}
 
     @property
     def _stock(self):
         return self.wrapped.get_base_model()
+
+
+def at_places(values: Tensor, places: Tensor) -> Tensor:
+    """Of something about each place of a text (batch × length × …), what belongs to each slot (batch × slots × …)."""
+    rows = torch.arange(len(values), device=values.device)[:, None]
+    return values[rows, places.clamp(max=values.shape[1] - 1)]

@@ -58,18 +58,30 @@ class Shape(BaseModel):
 
 
 class LoraSettings(BaseModel):
-    """LoRA: train a product of two thin matrices beside each matrix of the layers, instead of the matrix itself."""
+    """LoRA: train a product of two thin matrices beside each matrix of the layers, instead of the matrix itself.
+
+    `fold: false` keeps the adapters and the mask's row by themselves, a few megabytes that name the start as their
+    base; `rest: int8` computes with the weights at rest in eight bits while training, which is quickest on a CPU.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = Field(16, gt=0)
     alpha: int = Field(32, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
+    fold: bool = True
+    rest: Literal["float32", "int8"] = "float32"
+
+    @model_validator(mode="after")
+    def _rounded_are_kept_apart(self) -> Self:
+        if self.rest == "int8" and self.fold:
+            raise ValueError("'rest: int8' goes with 'fold: false': rounded weights are for training alone")
+        return self
 
 
 class Text(BaseModel):
-    """Plain text files (or zoo:NAME, a shipped one), one after the other, cut into pieces of `length` tokens; the last
-    twentieth is held out."""
+    """Plain text files (or zoo:NAME, a shipped one, or cache:NAME, one that `twinprobe fetch` made), one after the
+    other, cut into pieces of `length` tokens; the last twentieth is held out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -128,10 +140,20 @@ class Recipe(BaseModel):
         default_factory=dict,
         description="the mixture: each task's weight, or several portions of it under different knobs",
     )
-    text: Text | None = Field(None, description="plain text, as a further part of the mixture")
+    text: Text | tuple[Text, ...] | None = Field(None, description="plain text, as further parts of the mixture")
+    mask: str | None = Field(
+        None, description="a token that text never holds, to be the mask; None: the tokenizer's own mask token"
+    )
     lora: LoraSettings | None = Field(None, description="train low-rank adapters instead of the full weights")
+    distill: float = Field(
+        0.0, ge=0, le=1, description="how much of a target is the distribution of the weights at rest; with 'lora'"
+    )
     keep_question: float = Field(
-        0.0, ge=0, le=1, description="the share of texts whose question is left whole and only the answer noised"
+        0.0,
+        ge=0,
+        le=1,
+        description="the share of texts whose question is left whole and only the answer noised; of running text the "
+        "question is a beginning of any length",
     )
     answer_weight: float = Field(4.0, gt=0, description="how much a token of the answer counts against one of the rest")
     steps: int = Field(gt=0)
@@ -155,6 +177,10 @@ class Recipe(BaseModel):
             raise ValueError("'tokenizer' goes with 'shape'; a model that is started from has its own")
         if not self.tasks and self.text is None:
             raise ValueError("give 'tasks', or 'text', or both")
+        if self.distill and not self.lora:
+            raise ValueError("'distill' goes with 'lora': its teacher is the start itself, as it is without adapters")
+        if self.lora and not self.lora.fold and self.start is None:
+            raise ValueError("adapters are kept by themselves ('fold: false') beside a 'start' alone")
         return self
 
     @model_validator(mode="after")
@@ -173,6 +199,16 @@ class Recipe(BaseModel):
             if getattr(self, name) != Recipe.model_fields[name].default:
                 raise ValueError(f"{name!r} is {OF_A_PARADIGM[name]}, not the {self.paradigm} paradigm's")
         return self
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        """The plain texts of the mixture."""
+        return self.text if isinstance(self.text, tuple) else (self.text,) if self.text else ()
+
+    @property
+    def int8(self) -> bool:
+        """Whether the weights at rest are bytes while training."""
+        return self.lora is not None and self.lora.rest == "int8"
 
     def paradigm_settings(self) -> dict[str, Any]:
         """The fields of its paradigm that the recipe says anything of."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from probe.models.catalog import OWN_ENTRY, Entry
+from probe.models.adapters import save_adapters
+from probe.models.catalog import OWN_ENTRY, AdaptersOf, Entry
 from probe.models.model import Model
 from probe.paradigms.attachments import save_attachments
 from probe.tasks import task
@@ -24,14 +25,24 @@ CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
 SAMPLED = 24  # texts of each kind
 
 
-def save(model: Model, recipe: Recipe, folder: Path, cache: Path, state: dict[str, Tensor] | None = None) -> None:
-    """Write the model in half precision, with what is declared of it; `state` stands in for its own weights, and
-    running text lies tokenized in `cache`."""
-    halves = {name: value.half() for name, value in (state or stock_state(model)).items()}
-    model.backbone.save_pretrained(folder, state_dict=halves)
+def save(
+    model: Model,
+    recipe: Recipe,
+    folder: Path,
+    cache: Path,
+    state: dict[str, Tensor] | None = None,
+    adapters: dict[str, Tensor] | None = None,
+) -> None:
+    """Write the model in half precision, with what is declared of it; `state` stands in for its own weights, `adapters`
+    are kept in their place, and running text lies tokenized in `cache`."""
     save_attachments(model, folder)
-    (folder / "generation_config.json").unlink(missing_ok=True)  # nothing here generates through transformers
-    model.tokenizer.save_pretrained(folder)
+    if adapters is not None:
+        save_adapters(adapters, folder)
+    else:
+        halves = {name: value.half() for name, value in (state or stock_state(model)).items()}
+        model.backbone.save_pretrained(folder, state_dict=halves)
+        (folder / "generation_config.json").unlink(missing_ok=True)  # nothing here generates through transformers
+        model.tokenizer.save_pretrained(folder)
     entry = Entry(  # type: ignore[call-arg]  # what is left out has a default
         name=recipe.name,
         paradigm=recipe.paradigm,
@@ -42,6 +53,8 @@ def save(model: Model, recipe: Recipe, folder: Path, cache: Path, state: dict[st
         attention=recipe.attention,
         clock=recipe.clock,
         settings=recipe.settings,
+        adapters=AdaptersOf(rank=lora.rank, alpha=lora.alpha) if (lora := recipe.lora) and not lora.fold else None,
+        base=recipe.start if adapters is not None else None,
         note=recipe.note,
         sample=tuple(_sample(recipe, model.tokenizer, cache)),
     )
@@ -52,8 +65,8 @@ def save(model: Model, recipe: Recipe, folder: Path, cache: Path, state: dict[st
 def _sample(recipe: Recipe, words: PreTrainedTokenizerBase, cache: Path) -> list[str]:
     """Some texts like those that were learnt from."""
     texts = [text for name in recipe.tasks for text in task(name).examples(words, SAMPLED, seed=1).texts(words)]
-    if recipe.text is not None:
-        held_out = Pieces(recipe.text, words, cache, "test")
+    for plan in recipe.texts:
+        held_out = Pieces(plan, words, cache, "test")
         some = held_out[torch.arange(min(SAMPLED, len(held_out)))]
         texts += words.batch_decode(some, skip_special_tokens=True)
     return texts
@@ -75,6 +88,8 @@ class Snapshots(TrainerCallback):
     def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
         if state.global_step in self.recipe.snapshots and state.is_world_process_zero:
             with self.ema.in_place() if self.ema else nullcontext():
-                state_of = self.adapters.folded() if self.adapters else None
+                apart = self.adapters is not None and not self.adapters.settings.fold
+                by_themselves = self.adapters.by_themselves() if self.adapters and apart else None
+                state_of = self.adapters.folded() if self.adapters and not apart else None
                 own = self.folder / SNAPSHOTS / f"step-{state.global_step}"
-                save(self.model, self.recipe, own, self.folder / CHECKPOINTS, state_of)
+                save(self.model, self.recipe, own, self.folder / CHECKPOINTS, state_of, by_themselves)

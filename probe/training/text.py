@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from probe.cache import cached
 from probe.errors import ProbeError
 from probe.training.recipe import Text
 from probe.zoo import text_file
@@ -81,6 +82,8 @@ def _tokenized(plan: Text, tokenizer: PreTrainedTokenizerBase, cache: Path) -> P
 def _source(name: str) -> Path:
     if name.startswith("zoo:"):
         return text_file(name.removeprefix("zoo:"))
+    if name.startswith("cache:"):
+        return cached(name.removeprefix("cache:"))
     file = Path(name).expanduser()
     if file.is_file():
         return file

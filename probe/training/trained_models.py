@@ -35,14 +35,14 @@ class Zoo:
     def held_out(self, name: str, n: int) -> Tensor:
         """The first n pieces (n × length) that were held out of the running text a model learnt from."""
         recipe = read_recipe(zoo_folder(name) / "recipe.yaml")
-        if recipe.text is None:
+        if len(recipe.texts) != 1:
             raise ProbeError(
                 f"text held out from zoo:{name}",
-                expected="a model that learnt from running text",
-                found="one that learnt from tasks",
-                remedy="Ask its tasks.",
+                expected="a model that learnt from one running text",
+                found="several" if recipe.texts else "one that learnt from tasks",
+                remedy="Take probe.training.text.held_out of the one you mean." if recipe.texts else "Ask its tasks.",
             )
-        return held_out(recipe.text, self.model(name).tokenizer, n)
+        return held_out(recipe.texts[0], self.model(name).tokenizer, n)
 
     def curve(self, name: str) -> Mapping[str, list[float]]:
         """Steps, tokens, operations, loss and accuracy of a model's training."""

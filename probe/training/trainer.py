@@ -20,6 +20,8 @@ from probe.models.model import Model
 from probe.paradigms import TrainingBatch, visibility
 from probe.paradigms.paradigm import weighted_loss
 from probe.training.checkpoints import last_complete
+from probe.training.distillation import distilled_loss
+from probe.training.lora import Adapters
 from probe.training.optimizers import WEIGHT_DECAY, muon
 from probe.training.recipe import Recipe
 
@@ -58,7 +60,10 @@ def arithmetic(model: Model, recipe: Recipe) -> Iterator[None]:
     backbone, precision = model.backbone, torch.get_float32_matmul_precision()
     backbone.config._attn_implementation = "sdpa" if torch.cuda.is_available() else "eager"
     model.attention_override = backbone.config._attn_implementation
-    if recipe.compile:
+    if recipe.compile and recipe.int8:
+        for block in model.blocks:  # alike, so that compiling one compiles all; the whole would take half an hour
+            block.compile(dynamic=False)
+    elif recipe.compile:
         torch.set_float32_matmul_precision("medium")
         backbone.compile()
     try:
@@ -66,7 +71,8 @@ def arithmetic(model: Model, recipe: Recipe) -> Iterator[None]:
     finally:
         model.attention_override = None
         torch.set_float32_matmul_precision(precision)
-        backbone._compiled_call_impl = None
+        for module in (backbone, *model.blocks):
+            module._compiled_call_impl = None
 
 
 class TrainerParts(TypedDict):
@@ -83,8 +89,8 @@ class TrainerParts(TypedDict):
 class AdaptationTrainer(Trainer):
     """Trainer whose loss is that of a training batch, in the order of the steps."""
 
-    def __init__(self, adapted: Model, recipe: Recipe, **parts: Unpack[TrainerParts]):
-        self.adapted, self.recipe = adapted, recipe
+    def __init__(self, adapted: Model, recipe: Recipe, adapters: Adapters | None = None, **parts: Unpack[TrainerParts]):
+        self.adapted, self.recipe, self.adapters = adapted, recipe, adapters
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._lowest, self._lowest_error = float("inf"), 0.0
         super().__init__(**parts)
@@ -95,9 +101,16 @@ class AdaptationTrainer(Trainer):
                 loss = self.adapted.paradigm.loss(self.adapted, inputs["training_batch"].to(self.adapted.device))
             return self._checked(loss)
         labels, weights = inputs["labels"], inputs["weights"]
+        text, soft = inputs.get("text"), inputs.get("soft")
         shown = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids")}
+        if self.adapters is not None and self.adapters.rounded:
+            return self._checked(self.adapters.loss(shown, labels, weights, text, soft))
         outputs = model(**shown, use_cache=False)
-        loss = self._checked(weighted_loss(outputs.logits, labels, weights))
+        if self.adapters is not None and text is not None and soft is not None:
+            teacher_logits = self.adapters.teacher_logits(text, shown["position_ids"])
+            loss = self._checked(distilled_loss(outputs.logits, labels, weights, soft, teacher_logits))
+        else:
+            loss = self._checked(weighted_loss(outputs.logits, labels, weights))
         return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, *unused):  # type: ignore[override]
@@ -164,4 +177,5 @@ def collate_tensors(items: list[TrainingBatch]) -> dict[str, Any]:
         "position_ids": canvas.places,
         "labels": batch.labels,
         "weights": batch.weights,
+        **{name: part for name in ("text", "soft") if (part := getattr(batch, name)) is not None},
     }

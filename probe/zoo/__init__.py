@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from probe.cache import cached
 from probe.errors import CheckpointError, nearest
 
 _HERE = Path(__file__).parent
 TEXTS = _HERE / "texts"
+FETCHED = ("smollm2",)  # bases too large to be shipped: `twinprobe fetch` puts them into the user's cache
 CHARACTERS = _HERE / "characters"  # a tokenizer of 27 characters, as text8 has them: a to z, and all else a space
 
 
@@ -19,19 +21,27 @@ def shipped() -> list[str]:
     return sorted(file.parent.name for file in _HERE.glob("*/config.json"))
 
 
+def adapted() -> list[str]:
+    """The names of the shipped twins whose base is fetched: adapters alone."""
+    return sorted(file.parent.name for file in _HERE.glob("*/adapters.safetensors"))
+
+
 def snapshots(name: str) -> list[str]:
     """The names of a shipped model's snapshots, the earliest first."""
-    kept = [file.parent.name for file in (zoo_folder(name) / "snapshots").glob("step-*/config.json")]
+    kept = [file.parent.name for file in (zoo_folder(name) / "snapshots").glob("step-*/twinprobe.json")]
     return [f"{name}@{step}" for step in sorted(int(each.removeprefix("step-")) for each in kept)]
 
 
 def zoo_folder(name: str) -> Path:
-    """The folder of a shipped model, or of a snapshot on its way."""
+    """The folder of a shipped model, or of a snapshot on its way; of a base, the one that it was fetched into."""
     model, at, step = name.partition("@")
-    if model not in shipped():
-        raise _unknown(name, "a shipped model", shipped())
+    if name in FETCHED:
+        return cached(name)
+    known = sorted({*shipped(), *adapted(), *FETCHED})
+    if model not in known:
+        raise _unknown(name, "a shipped model", known)
     folder = _HERE / model / "snapshots" / f"step-{step}" if at else _HERE / model
-    if not (folder / "config.json").is_file():
+    if not (folder / "config.json").is_file() and not (folder / "adapters.safetensors").is_file():
         raise _unknown(name, f"a snapshot of zoo:{model}", snapshots(model))
     return folder
 

@@ -160,7 +160,7 @@ def _described(checkpoint: Checkpoint, shape: Mapping[str, int], parameters: int
 
 def _made(checkpoint: Checkpoint, entry: Entry | None) -> dict[str, str]:
     """Where a model comes from, as far as it is declared."""
-    recipe = checkpoint.folder / RECIPE
+    recipe = checkpoint.own / RECIPE
     facts = {"note": entry.note if entry else "", "made_from": (entry.ar if entry else None) or ""}
     facts["recipe"] = recipe.read_text("utf-8", errors="replace") if recipe.is_file() else ""
     return {name: words for name, words in facts.items() if words}
@@ -169,7 +169,8 @@ def _made(checkpoint: Checkpoint, entry: Entry | None) -> dict[str, str]:
 def _files(checkpoint: Checkpoint) -> list[Path]:
     beside = [
         file
-        for file in checkpoint.folder.iterdir()
+        for folder in {checkpoint.folder, checkpoint.own}
+        for file in folder.iterdir()
         if file.suffix not in _UNREAD and file.name[0] != "." and file.is_file()
     ]
     if checkpoint.gguf:

@@ -1,0 +1,113 @@
+"""Adapters kept by themselves: a twin of a large base in a few megabytes.
+
+A folder whose `twinprobe.json` declares adapters holds no weights of its own. It names the model that they belong to
+(`base`), and holds `adapters.safetensors`: for every matrix W of the layers that was adapted two thin ones, and the row
+of the embedding that stands for the mask.
+
+    W' = W + (alpha / rank) · up · down          embedding'[mask] = the mask's row
+
+Both matrices are kept in bytes, with one scale for each of the `rank` directions. A change of weights is thus known to
+half a percent, which training beside rounded weights does not notice, and a twin of 135 million parameters takes 5 MB.
+
+Loading reads the base and folds them in, so that the model is a stock one like any other. Adapters are applied because
+they are declared: files of that kind which merely lie beside weights are not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probe.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from probe.models.catalog import AdaptersOf
+
+ADAPTERS = "adapters.safetensors"
+MASK_ROW = "mask"
+SCALE, STEPS = ".scale", 127
+
+
+def save_adapters(state: dict[str, Tensor], folder: Path) -> None:
+    """Write NAME.up (out × rank) and NAME.down (rank × in) of each matrix, and the mask's row, into a folder."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    kept: dict[str, Tensor] = {}
+    for name, value in state.items():
+        whole = value.detach().float().cpu()
+        if name == MASK_ROW:
+            kept[name] = whole
+            continue
+        scale = whole.abs().amax(_across(name), keepdim=True).clamp(min=1e-12) / STEPS
+        kept[name] = (whole / scale).round().to(torch.int8)
+        kept[name + SCALE] = scale
+    save_file({name: value.contiguous() for name, value in kept.items()}, folder / ADAPTERS, metadata={"format": "pt"})
+
+
+def _across(name: str) -> int:
+    """The axis of a matrix that is no rank."""
+    return 0 if name.endswith(".up") else 1
+
+
+def read_adapters(folder: Path) -> dict[str, Tensor]:
+    """What `save_adapters` was given, as far as bytes hold it."""
+    kept = _read(folder / ADAPTERS)
+    scales = {name.removesuffix(SCALE): kept.pop(name) for name in list(kept) if name.endswith(SCALE)}
+    return {name: value.float() * scales[name] if name in scales else value for name, value in kept.items()}
+
+
+@torch.no_grad()
+def apply_adapters(backbone: PreTrainedModel, folder: Path, declared: AdaptersOf, mask_id: int | None) -> None:
+    """Fold a folder's adapters into the base that they were trained beside."""
+    state = read_adapters(folder)
+    row = state.pop(MASK_ROW, None)
+    matrices = {name.rpartition(".")[0] for name in state}
+    for name in sorted(matrices):
+        up, down = state.get(f"{name}.up"), state.get(f"{name}.down")
+        weight = _weight(backbone, name, folder)
+        fits = up is not None and down is not None and (up.shape[0], down.shape[1]) == tuple(weight.shape)
+        if up is None or down is None or not fits or up.shape[1] != declared.rank or down.shape[0] != declared.rank:
+            found = [tuple(part.shape) if part is not None else "absent" for part in (up, down)]
+            raise CheckpointError(
+                f"adapters {folder / ADAPTERS}",
+                expected=f"two matrices of rank {declared.rank} for {name} {tuple(weight.shape)}",
+                found=f"up {found[0]}, down {found[1]}",
+                remedy="Are they this very base's? Download them again.",
+            )
+        weight += declared.alpha / declared.rank * (up @ down).to(weight)
+    if row is not None and mask_id is not None:
+        table: Tensor = backbone.get_input_embeddings().weight  # type: ignore[assignment]  # an Embedding's
+        table[mask_id] = row.to(table)
+
+
+def _weight(backbone: PreTrainedModel, name: str, folder: Path) -> Tensor:
+    try:
+        return backbone.get_submodule(name).weight  # type: ignore[return-value]
+    except AttributeError:
+        raise CheckpointError(
+            f"adapters {folder / ADAPTERS}",
+            expected="matrices of layers that its base has",
+            found=f"one for {name}",
+            remedy="Are they this very base's? See `base` in its twinprobe.json.",
+        ) from None
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as problem:
+        raise CheckpointError(
+            f"adapters {file}",
+            expected="a whole safetensors file",
+            found=f"none, or a truncated or corrupt one ({problem})",
+            remedy="Download it again.",
+        ) from None

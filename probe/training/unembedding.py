@@ -1,0 +1,146 @@
+"""The loss at the labelled slots alone, with an unembedding that never changes.
+
+A vocabulary of 49,152 tokens makes the last product a fifth of all work, and its softmax more than that. Most slots
+answer for nothing, and nothing in the unembedding learns but the mask's own row. So the hidden states of labelled slots
+are taken a few at a time; loss and gradient are computed together, from one softmax, and no logits are kept.
+
+    loss      Σ weight · (log Σ exp z - z[label]) / number of labels,      z = h Uᵀ in bytes, the mask's column whole
+    gradient  Σ weight · (softmax(z) U - U[label]) / number of labels
+
+With a teacher (probe.training.distillation) a part of the target is its distribution q, made here from its hidden
+states: the gradient is then softmax(z) - (1-d)·label - d·q.
+
+A softmax has most of its mass in a few entries and the rest in thousands of tiny ones, which one byte would round away:
+it is written as two bytes, of which the second holds what the first left over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probe.paradigms.paradigm import NO_LABEL
+from probe.training.rounded import STEPS, Rounded, byte_product, rounded
+
+ROWS = 128  # slots at a time
+
+
+class Unembedding:
+    """A tied unembedding at rest: its table, the table in bytes, and which of its rows is learnt elsewhere."""
+
+    def __init__(self, table: Tensor, loudest: Tensor, learnt: int, compiled: bool = False):
+        layer = torch.nn.Linear(table.shape[1], table.shape[0], bias=False, device="meta")
+        layer.weight = torch.nn.Parameter(table.detach(), requires_grad=False)
+        self.table, self.learnt, self.bytes = table.detach(), learnt, Rounded(layer, loudest)
+        self.answer = torch.compile(_answer) if compiled else _answer
+
+    def loss(
+        self,
+        hidden: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        row: Tensor,
+        soft: Tensor | None = None,
+        teacher: Tensor | None = None,
+    ) -> Tensor:
+        """`TrainingBatch.loss` of the logits of `hidden` (batch × slots × d), the mask's row being `row` (d). `soft` is
+        the teacher's share in each slot's target, `teacher` its hidden state for that slot."""
+        labelled = labels != NO_LABEL
+        both = (None, None) if soft is None or teacher is None else (soft[labelled], teacher[labelled])
+        return _Loss.apply(hidden[labelled], labels[labelled], weights[labelled], row, self, *both)  # type: ignore[return-value]
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        row: Tensor,
+        head: Unembedding,
+        soft: Tensor | None,
+        teacher: Tensor | None,
+    ) -> Tensor:
+        n = len(labels)
+        # The last rows count nothing, so that every call has one shape.
+        hidden, labels, share = (_filled(part) for part in (hidden, labels, weights / max(1, n)))
+        soft, teacher = (None if part is None else _filled(part) for part in (soft, teacher))
+        total, back, to_row = hidden.new_zeros(()), torch.empty_like(hidden), torch.zeros_like(row)
+        for start in range(0, len(labels), ROWS):
+            some = slice(start, start + ROWS)
+            loss, back[some], more = head.answer(
+                hidden[some],
+                labels[some],
+                share[some],
+                row,
+                head.learnt,
+                head.bytes.weight,
+                head.bytes.scale,
+                head.bytes.ease,
+                head.table[labels[some]],
+                None if soft is None else soft[some],
+                None if teacher is None else teacher[some],
+            )
+            total, to_row = total + loss, to_row + more
+        ctx.save_for_backward(back[:n], to_row)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        back, to_row = ctx.saved_tensors
+        return gradients[0] * back, None, None, gradients[0] * to_row, None, None, None
+
+
+def _filled(part: Tensor) -> Tensor:
+    """With zeros up to a multiple of ROWS."""
+    return torch.cat([part, part.new_zeros(-len(part) % ROWS, *part.shape[1:])])
+
+
+def _answer(
+    hidden: Tensor,
+    labels: Tensor,
+    share: Tensor,
+    row: Tensor,
+    learnt: int,
+    table: Tensor,
+    scale: Tensor,
+    ease: Tensor,
+    named: Tensor,
+    soft: Tensor | None,
+    teacher: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of some slots, its gradient by their hidden states, and by the learnt row; `named`: the labels' own rows."""
+    z = _logits(hidden, table, scale, ease)
+    column = torch.arange(z.shape[1]) == learnt
+    z = torch.where(column, (hidden @ row)[:, None], z)
+    top = z.amax(-1, keepdim=True)
+    e = (z - top).exp()
+    sum_ = e.sum(-1, keepdim=True)
+    surprise = (top + sum_.log() - z.gather(1, labels[:, None]))[:, 0]
+    p = e / sum_
+    hard, known = 1.0, p
+    if soft is not None and teacher is not None:
+        theirs = torch.where(column, -torch.inf, _logits(teacher, table, scale, ease)).log_softmax(-1)
+        q = theirs.exp()
+        divergence = torch.where(column, 0, q * (theirs - z)).sum(-1) + (top + sum_.log())[:, 0]
+        surprise = (1 - soft) * surprise + soft * divergence
+        hard, known = (1 - soft)[:, None], p - soft[:, None] * q
+    loss = (share * surprise).sum()
+    p_learnt = p[:, learnt] * share
+    # The softmax in two bytes; what each row of the table is scaled by is taken into it first.
+    known = torch.where(column, 0, known * scale)
+    step = known.abs().amax(-1, keepdim=True).clamp(min=1e-30) / STEPS
+    coarse = (known / step).round()
+    fine = ((known / step - coarse) * (2 * STEPS)).round()
+    product = byte_product(coarse.to(torch.int8), table).to(hidden.dtype)
+    product = product + byte_product(fine.to(torch.int8), table).to(hidden.dtype) / (2 * STEPS)
+    back = share[:, None] * (product * step * ease - hard * named) + p_learnt[:, None] * row
+    return loss, back, p_learnt @ hidden
+
+
+def _logits(hidden: Tensor, table: Tensor, scale: Tensor, ease: Tensor) -> Tensor:
+    q, own = rounded(hidden * ease)
+    return byte_product(q, table.t()).to(hidden.dtype) * own * scale
