@@ -28,7 +28,7 @@ DIFFERENCES = "the differences between models"
 def models_alone(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The rows that are no differences between models, and what to say of the others."""
     difference = table["role"].str.contains("−")
-    return table.loc[~difference, :], DIFFERENCES if difference.to_numpy().any() else ""
+    return table.loc[~difference, :], DIFFERENCES if any(difference) else ""
 
 
 def fullest_step(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
