@@ -33,7 +33,7 @@ def models_alone(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 def fullest_step(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Of a decoding run, the step at which most examples have an estimate, and what to say of the others."""
-    if "step" not in table or table["step"].nunique() < 2:
+    if "step" not in table or len(set(table["step"])) < 2:
         return table, ""
     answers = table.groupby("step", as_index=False).agg({"n": "sum"})
     step = answers["step"].iloc[int(answers["n"].argmax())]
