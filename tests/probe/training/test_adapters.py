@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -83,11 +84,11 @@ def test_its_pair_is_the_base_and_its_snapshots_load(base, twin):
 
 
 def test_resuming_comes_to_the_same_adapters(base, twin, tmp_path, monkeypatch):
-    def cut(adapters, *batch):
-        cut.calls += 1
-        return loss(adapters, *batch) * (torch.nan if cut.calls == 6 else 1)
+    loss, calls = Adapters.loss, count(1)
 
-    loss, cut.calls = Adapters.loss, 0
+    def cut(adapters, *batch):
+        return loss(adapters, *batch) * (torch.nan if next(calls) == 6 else 1)
+
     plan = recipe(start=str(base), snapshots=[4])
     with pytest.raises(probe.ProbeError, match="none yet"):
         as_it_is(plan, tmp_path / "cut")
