@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from probe import paradigms, readings
-    from probe.decoding import Sampler, Trajectory, decode
+    from probe.decoding import PassOptions, Sampler, Trajectory, decode
     from probe.errors import ProbeError
     from probe.models.loading import load
     from probe.models.model import Model
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from probe.tracing import add, edit, freeze, mean, open_trace, patch, record, resample, skip, zero
 
 _HOMES = {
-    **dict.fromkeys(("Sampler", "Trajectory", "decode"), "probe.decoding"),
+    **dict.fromkeys(("PassOptions", "Sampler", "Trajectory", "decode"), "probe.decoding"),
     **dict.fromkeys(("Batch", "task"), "probe.tasks"),
     **dict.fromkeys(("Pair", "load_pair"), "probe.pairs"),
     **dict.fromkeys(
@@ -52,6 +52,7 @@ __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "freeze",
     "decode",
     "Sampler",
+    "PassOptions",
     "Trajectory",
     "paradigms",
     "ProbeError",

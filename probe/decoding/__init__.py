@@ -6,6 +6,7 @@ from probe.decoding.by_sampler import BySampler
 from probe.decoding.decode import decode, rule_for
 from probe.decoding.flow import Flowing
 from probe.decoding.fluid import ELASTIC, Strides
+from probe.decoding.passes import PassOptions
 from probe.decoding.trajectory import StridesTaken, Trajectory
 from probe.decoding.writer import Rule, Writer, writer_of, writes
 from probe.paradigms.sampler import ORDERS, Sampler
@@ -15,6 +16,7 @@ __all__ = [
     "ORDERS",
     "BySampler",
     "Flowing",
+    "PassOptions",
     "Rule",
     "Sampler",
     "Strides",

@@ -1,10 +1,8 @@
 """Decoding: from a prompt to an answer, in any paradigm, as one `Trajectory`.
 
 Each paradigm has a writer (`probe.decoding.writer`), which knows a rule (a `Sampler`, or FLUID's `Strides`) and asks
-for forward passes. What is asked for is computed with keys and values kept from pass to pass, wherever the attention
-makes that exact (see `probe.decoding.passes`). `forward` is the one call that runs the model (canvas → logits) where a
-tracer is to record every step of the very run that writes the text, without a second pass: it is shown every state
-whole.
+for forward passes. Each is computed with keys and values kept from pass to pass, wherever the attention makes that
+exact (see `probe.decoding.passes`). `PassOptions` say who watches the passes, and whether another call makes them.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ import probe.decoding.autoregressive
 import probe.decoding.flow
 import probe.decoding.fluid
 import probe.decoding.masked  # noqa: F401
-from probe.decoding.passes import Forward, OnStep, OnStride, Run, passes_of
+from probe.decoding.passes import PassOptions, Run, passes_of
 from probe.decoding.trajectory import Trajectory
 from probe.decoding.writer import Rule, writer_of
 from probe.errors import TokenError
@@ -37,10 +35,7 @@ def decode(
     sampler: str | Rule | None = None,
     steps: int | None = None,
     seed: int = 0,
-    cache: bool | None = None,
-    forward: Forward | None = None,
-    on_step: OnStep | None = None,
-    on_stride: OnStride | None = None,
+    passes: PassOptions = PassOptions(),  # noqa: B008  (frozen)
 ) -> Trajectory:
     """Write `length` tokens behind a prompt (length, or batch × length), by the model's sampler unless one is given.
 
@@ -49,9 +44,8 @@ def decode(
     A prompt may be text (several texts, of one length in tokens): the model's tokenizer encodes it.
 
     A FLUID model writes by `Strides`, a flow by `Flowing` in `steps` steps, the others by a `Sampler` (or the name of
-    its order). Keys and values are kept wherever that is exact; `cache=False` computes every state whole, and
-    `cache=True` refuses to. `on_step(step, state, written)` is called after every forward pass, for those who want to
-    watch, and `on_stride(strides)` with the strides that ended in it.
+    its order). `passes` holds what a run does around its forward passes: `PassOptions(on_step=show)` calls
+    `show(step, state, written)` after each, `PassOptions(cache=False)` computes every state whole.
 
     >>> prompt = batch.clean[0, :8]
     >>> run = probe.decode(pair.diffusion, prompt, 4, steps=2)
@@ -68,8 +62,8 @@ def decode(
     prompt = model.checked(prompt_tokens[None] if alone else prompt_tokens)  # type: ignore[arg-type, index]  # checked
     writer = writer_of(model)
     rule = writer.rule(model, sampler, steps)
-    passes = passes_of(model, prompt.shape[1] + length, forward, cache, hidden=writer.reads_hidden(rule))
-    run = Run(passes, seed, on_step or _unwatched, on_stride or _unwatched)
+    made = passes_of(model, prompt.shape[1] + length, passes, hidden=writer.reads_hidden(rule))
+    run = Run(made, seed, passes.on_step or _unwatched, passes.on_stride or _unwatched)
     with torch.no_grad():
         trajectory = writer.write(model, prompt, length, rule, run)
     trajectory = replace(trajectory, tokenizer=model.tokenizer if model.has_tokenizer else None)

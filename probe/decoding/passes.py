@@ -43,6 +43,26 @@ Forward = Callable[[Canvas], Tensor]  # runs the model: a canvas to its logits
 OnStep = Callable[[int, Tensor, Tensor], None]  # told of every forward pass: step, state, and where it wrote
 OnStride = Callable[["StridesTaken"], None]  # told of the strides that ended with a pass
 
+
+@dataclass(frozen=True)
+class PassOptions:
+    """How a decoding run makes its forward passes, and who is told of them.
+
+    `cache`      keys and values kept from pass to pass: None keeps them wherever that is exact, False shows the model
+                 every state whole, True refuses a run in which nothing can be kept
+    `forward`    runs the model in place of its own call (canvas → logits), so that a tracer records the very passes
+                 that write the text; it is shown every state whole
+    `on_step`    called after every forward pass with the step, the state that the model was shown, and where the pass
+                 wrote, for those who watch
+    `on_stride`  called with the strides that ended in a pass (FLUID only)
+    """
+
+    cache: bool | None = None
+    forward: Forward | None = None
+    on_step: OnStep | None = None
+    on_stride: OnStride | None = None
+
+
 NEVER = -1  # stands for a token that was not shown
 
 
@@ -79,8 +99,9 @@ class Passes(ABC):
     def _run(self, canvas: Canvas) -> Tensor: ...
 
 
-def passes_of(model: Model, length: int, forward: Forward | None, cache: bool | None, *, hidden: bool) -> Passes:
-    """The passes of a run over texts of up to `length` tokens; `cache` None keeps keys and values where it is exact."""
+def passes_of(model: Model, length: int, options: PassOptions, *, hidden: bool) -> Passes:
+    """The passes of a run over texts of up to `length` tokens."""
+    forward, cache = options.forward, options.cache
     watched = forward is not None or bool(model.before_run) or model.attention_override is not None
     exact = model.paradigm.attention != "full"
     if cache and watched:

@@ -169,7 +169,7 @@ class LiveRun(Run):
         return {} if times is None else {"tau": times[0][list(self.steps)], "t": times[1][list(self.steps)]}
 
     def play(self, model: Model, rows: slice, see: See) -> Trajectory:
-        from probe.decoding import decode
+        from probe.decoding import PassOptions, decode
 
         count = itertools.count()
 
@@ -178,7 +178,7 @@ class LiveRun(Run):
             assert logits is not None  # see() was told that decoding reads them
             return logits
 
-        return decode(model, self.prompt[rows], self.length, forward=forward, **self.options)
+        return decode(model, self.prompt[rows], self.length, passes=PassOptions(forward=forward), **self.options)
 
 
 def replay(trajectory: Trajectory, steps: Steps, attention: str | Tensor | None) -> Replay:

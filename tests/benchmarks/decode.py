@@ -45,7 +45,8 @@ def row(name: str, backbone: LlamaForCausalLM, prompt: torch.Tensor, length: int
     sampler = Sampler(steps=length // 2) if rule == "half" else rule
     runs, took = [], []
     for cache in (False, None):
-        decode = lambda cache=cache: runs.append(probe.decode(model, prompt, length, sampler=sampler, cache=cache))  # noqa: E731
+        kept = probe.PassOptions(cache=cache)
+        decode = lambda kept=kept: runs.append(probe.decode(model, prompt, length, sampler=sampler, passes=kept))  # noqa: E731
         took.append(seconds(decode, device))
     (whole, kept), (slow, fast) = runs, took
     slots = {"slots, whole": f"{whole.slots:,}", "slots, kept": f"{kept.slots:,}"}

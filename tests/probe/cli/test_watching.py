@@ -10,7 +10,7 @@ from rich.console import Console
 
 import probe
 from probe.cli.watching import Watch
-from probe.decoding import Strides
+from probe.decoding import PassOptions, Strides
 from tests.command import twinprobe
 
 PROMPT = "When Luke and Keith"
@@ -26,8 +26,8 @@ def test_every_stride_is_a_line_that_says_what_was_kept(model, terminal):
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=120, color_system=None)
     with Watch(console, model, strides=True) as watch:
-        told = {"on_step": watch.on_step, "on_stride": watch.on_stride}
-        run = probe.decode(model, model.encode(PROMPT)[0], 12, sampler=Strides(6, 0.0), **told)
+        passes = PassOptions(on_step=watch.on_step, on_stride=watch.on_stride)
+        run = probe.decode(model, model.encode(PROMPT)[0], 12, sampler=Strides(6, 0.0), passes=passes)
     lines = [line for line in screen.getvalue().splitlines() if "stride" in line]
     taken = run.strides
     assert len(lines) == len(taken) > 2

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import probe
-from probe.decoding import ORDERS, Sampler, Strides
+from probe.decoding import ORDERS, PassOptions, Sampler, Strides
 from probe.decoding.trajectory import GIVEN, UNWRITTEN
 from probe.errors import ProbeError
 from probe.models.catalog import Entry
@@ -73,7 +73,7 @@ def test_a_trajectory_tells_truly_how_the_text_came_about(
     rule = Sampler(order, steps, threshold, block, temperature)
     told = []
     how = {"sampler": rule, "seed": seed}
-    run = probe.decode(model, PROMPT, length, **how, on_step=lambda *step: told.append(step))
+    run = probe.decode(model, PROMPT, length, **how, passes=PassOptions(on_step=lambda *step: told.append(step)))
 
     assert torch.equal(run.tokens[:, :5], PROMPT)
     assert not (run.tokens == MASK).any()
@@ -265,7 +265,7 @@ def test_a_forward_of_ones_own_sees_every_state():
         seen.append(canvas.tokens.clone())
         return model.run(canvas)
 
-    run = probe.decode(model, PROMPT, 6, forward=forward)
+    run = probe.decode(model, PROMPT, 6, passes=PassOptions(forward=forward))
     assert torch.equal(torch.stack(seen, 1), run.states)
 
 

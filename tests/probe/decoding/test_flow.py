@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import probe
-from probe.decoding import Flowing, Sampler
+from probe.decoding import Flowing, PassOptions, Sampler
 from probe.decoding.trajectory import GIVEN
 from probe.errors import ProbeError
 from probe.models.model import Model
@@ -43,7 +43,9 @@ def written(paradigm, steps: int, rows: int = 6):
     prompt = torch.empty(rows, 0, dtype=torch.long)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(model, "checked", lambda tokens: tokens)  # nothing is given here, not even a first token
-        run = probe.decode(model, prompt, LENGTH, sampler=Flowing(steps, keep=True), seed=3, forward=answer)
+        run = probe.decode(
+            model, prompt, LENGTH, sampler=Flowing(steps, keep=True), seed=3, passes=PassOptions(forward=answer)
+        )
     return run, asked
 
 
@@ -91,7 +93,9 @@ PROMPT = tokens_of(2, 5)
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_trajectory_tells_truly_how_the_text_came_about(name, steps):
     told = []
-    run = probe.decode(MODELS[name], PROMPT, 4, steps=steps, on_step=lambda *step: told.append(step), seed=2)
+    run = probe.decode(
+        MODELS[name], PROMPT, 4, steps=steps, passes=PassOptions(on_step=lambda *step: told.append(step)), seed=2
+    )
     assert torch.equal(run.tokens[:, :5], PROMPT)
     assert not (run.tokens == MASK).any()
     assert (run.committed_at[:, :5] == GIVEN).all()
@@ -118,7 +122,7 @@ def test_each_step_is_the_formula():
         seen.append((canvas.soft, logits))
         return logits
 
-    run = probe.decode(model, PROMPT, 4, sampler=Flowing(3, keep=True), seed=2, forward=forward)
+    run = probe.decode(model, PROMPT, 4, sampler=Flowing(3, keep=True), seed=2, passes=PassOptions(forward=forward))
     clock = model.paradigm.clock_of(model)
     for step in range(2):
         z, ahead = run.z[:, step, 5:], run.z[:, step + 1, 5:]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import probe
-from probe.decoding import ELASTIC, Strides
+from probe.decoding import ELASTIC, PassOptions, Strides
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.paradigms import Autoregressive, Fluid
@@ -120,7 +120,7 @@ def test_with_verification_the_text_is_that_of_greedy_autoregression_on_three_hu
 
 def test_strides_are_told_as_they_end(shipped, prompts):
     told = []
-    run = probe.decode(shipped, prompts[:3], 7, sampler=Strides(3), on_stride=told.append)
+    run = probe.decode(shipped, prompts[:3], 7, sampler=Strides(3), passes=PassOptions(on_stride=told.append))
     for part in ("example", "start", "proposed", "accepted", "passes", "ended_at"):
         assert torch.equal(torch.cat([getattr(each, part) for each in told]), getattr(run.strides, part))
     assert [len(set(each.ended_at.tolist())) for each in told] == [1] * len(told)

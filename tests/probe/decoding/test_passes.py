@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import probe
-from probe.decoding import ELASTIC, Sampler, Strides
+from probe.decoding import ELASTIC, PassOptions, Sampler, Strides
 from probe.decoding.passes import OwnPasses
 from probe.errors import ProbeError
 from probe.paradigms import Autoregressive, Block, Fluid, Masked
@@ -91,7 +91,10 @@ def rules_of(name: str) -> list:
 def test_a_run_with_a_cache_is_the_run_without(name, variant):
     model, prompt = exact(variant, name), tokens_of(4, 5)
     for rule in rules_of(name):
-        cached, whole = (probe.decode(model, prompt, 11, sampler=rule, seed=2, cache=cache) for cache in (None, False))
+        cached, whole = (
+            probe.decode(model, prompt, 11, sampler=rule, seed=2, passes=PassOptions(cache=cache))
+            for cache in (None, False)
+        )
         for part in ("tokens", "states", "committed_at", "passes"):
             assert torch.equal(getattr(cached, part), getattr(whole, part)), (rule, part)
         torch.testing.assert_close(cached.confidence, whole.confidence, equal_nan=True, atol=1e-6, rtol=0)
@@ -109,7 +112,7 @@ def _parts(run):
 def test_greedy_text_is_the_same_in_every_architecture(variant):
     for kind in (Autoregressive(mask_id=MASK), Block(mask_id=MASK), Fluid(mask_id=MASK)):
         model = model_of(variant, kind)
-        runs = [probe.decode(model, tokens_of(3, 6), 9, cache=cache) for cache in (True, False)]
+        runs = [probe.decode(model, tokens_of(3, 6), 9, passes=PassOptions(cache=cache)) for cache in (True, False)]
         assert torch.equal(runs[0].tokens, runs[1].tokens)
 
 
@@ -121,18 +124,18 @@ def test_what_is_computed_is_what_is_new():
     assert ar.slots == 2 * (5 + 6)
     block = probe.decode(exact("llama-gqa", "block:3"), tokens_of(2, 6), 6)  # two blocks of three steps
     assert block.slots == 2 * ((6 + 3) + 3 + 3 + (3 + 3) + 3 + 3)
-    whole = probe.decode(exact("llama-gqa", "ar"), prompt, 7, cache=False)
+    whole = probe.decode(exact("llama-gqa", "ar"), prompt, 7, passes=PassOptions(cache=False))
     assert whole.slots == 2 * sum(range(5, 12))
 
 
 def test_where_there_is_no_exact_cache_it_is_refused():
     masked = model_of("llama-gqa", Masked(mask_id=MASK))
     with pytest.raises(ProbeError, match="full attention"):
-        probe.decode(masked, tokens_of(1, 4), 3, cache=True)
+        probe.decode(masked, tokens_of(1, 4), 3, passes=PassOptions(cache=True))
     assert probe.decode(masked, tokens_of(1, 4), 3).slots == 3 * 7
     ar = exact("llama-gqa", "ar")
     with pytest.raises(ProbeError, match="forward of one's own"):
-        probe.decode(ar, tokens_of(1, 4), 3, cache=True, forward=ar.run)
+        probe.decode(ar, tokens_of(1, 4), 3, passes=PassOptions(cache=True, forward=ar.run))
 
 
 def test_edits_see_every_state_whole():
@@ -142,7 +145,7 @@ def test_edits_see_every_state_whole():
         model.before_run.append(lambda canvas: seen.append(canvas.slots))
         run = probe.decode(model, prompt, 3)
         model.before_run.pop()
-        foreign = probe.decode(model, prompt, 3, forward=model.run)
+        foreign = probe.decode(model, prompt, 3, passes=PassOptions(forward=model.run))
     assert seen == [4, 5, 6]
     assert torch.equal(run.tokens, foreign.tokens)
     assert run.slots == 4 + 5 + 6

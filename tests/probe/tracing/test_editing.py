@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe.decoding import decode
+from probe.decoding import PassOptions, decode
 from probe.errors import TraceError
 from probe.tracing import SITES, add, edit, freeze, mean, patch, record, resample, skip, zero
 from probe.tracing.pattern_editing import _changes
@@ -277,7 +277,13 @@ def test_edits_at_one_step_of_a_run(model, tokens):
     np.testing.assert_array_equal(edited["resid_post"].sel(step=[0, 2]), plain["resid_post"].sel(step=[0, 2]))
     seen = []
     with edit(model, zero("resid_post", layer=1, step=1)):
-        decode(model, tokens, 3, seed=0, forward=lambda canvas: (seen.append(model.run(canvas)), seen[-1])[1])
+        decode(
+            model,
+            tokens,
+            3,
+            seed=0,
+            passes=PassOptions(forward=lambda canvas: (seen.append(model.run(canvas)), seen[-1])[1]),
+        )
     assert [bool((logits == logits[0, 0]).all()) for logits in seen] == [False, True, False]
 
 
