@@ -58,7 +58,8 @@ class Watch:
 
     def take(self, one: Site, layer: int, view: Tensor, *, projected: bool = False) -> None:
         assert self._words is not None
-        self.passes[-1].layers.append(scores(view.detach(), self.passes[-1].canvas, self._words))
+        allowed = self.model.allowed(self.passes[-1].canvas, layer)
+        self.passes[-1].layers.append(scores(view.detach(), allowed, self._words))
 
 
 @contextmanager
@@ -76,10 +77,11 @@ def watched(model: Model) -> Iterator[Watch]:
         model.before_run.remove(watch.sees)
 
 
-def scores(pattern: Tensor, canvas: Canvas, words: Words) -> Tensor:
-    """The MEASURES (example × head) of one layer's pattern (example × head × query × key)."""
+def scores(pattern: Tensor, allowed: Tensor, words: Words) -> Tensor:
+    """The MEASURES (example × head) of one layer's pattern (example × head × query × key); `allowed` says
+    who sees whom in that layer."""
     batch, heads, queries, keys = pattern.shape
-    visible = canvas.allowed.expand(batch, -1, -1).to(pattern.device) & words.real[:, None] & words.real[:, :, None]
+    visible = allowed.expand(batch, -1, -1).to(pattern.device) & words.real[:, None] & words.real[:, :, None]
     marked = pattern.new_zeros(batch, heads, len(MARKS))
     have = pattern.new_zeros(batch, len(MARKS))
     entropy, looked_at = pattern.new_zeros(batch, heads), pattern.new_zeros(batch, heads, keys)

@@ -19,6 +19,7 @@ from probe.errors import CheckpointError, ProbeError, nearest
 from probe.models.checkpoint import Checkpoint
 from probe.models.formats import Format
 from probe.models.layout import layout_of, stock_class
+from probe.models.settings import refuse_not_understood
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -84,7 +85,9 @@ def stock_config(checkpoint: Checkpoint, published: Format) -> PretrainedConfig:
     from transformers import CONFIG_MAPPING
 
     fields = published.stock_fields(checkpoint.config)
-    config = CONFIG_MAPPING[fields.pop("model_type")](**fields)
+    stock = CONFIG_MAPPING[fields.pop("model_type")]
+    refuse_not_understood(fields, stock)
+    config = stock(**fields)
     embedding = layout_of(config).embed.rpartition(".")[2] + ".weight"
     rows = [shape[0] for key, shape in checkpoint.shapes.items() if published.stock_key(key).endswith(embedding)]
     if rows:

@@ -72,6 +72,7 @@ class Format:
 _NOT_STOCK = (
     *("architectures", "model_type", "transformers_version", "_name_or_path", "torch_dtype", "dtype"),
     *("auto_map", "transformers_weights", "fusion_config", "attn_implementation", "_attn_implementation"),
+    "is_causal",  # every mask is handed over, and the class left to itself must stay the causal one of its tests
 )
 
 _DENOISE = r"^denoise_model\."

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import TokenError
+from probe.models import windows
 from probe.models.layout import Layout, layout_of
 from probe.models.scope import ContextValue, Listeners
+from probe.models.settings import steady_length
 from probe.models.unknown_words import warn_of_unknown_words
 from probe.notebook import table
-from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas
 from probe.paradigms.paradigm import Paradigm
 
@@ -49,6 +50,7 @@ class Model:
         self.backbone = backbone.eval().requires_grad_(False)
         self.paradigm = paradigm
         self.layout: Layout = layout_of(backbone.config)
+        self.windows: windows.Windows = windows.windows_of(backbone.config)
         self.name = name
         self.entry = entry
         self.published = published or {}  # config.json as its publisher wrote it
@@ -58,7 +60,7 @@ class Model:
         # an attention function registered with transformers that replaces the stock ones while a pattern is edited.
         self.before_run = Listeners()
         self._attention_override: ContextValue[str | None] = ContextValue(None)
-        self._turn = RLock()  # held for one forward pass: transformers reads the attention to use from the config
+        self.turn = RLock()  # held for one forward pass: transformers reads the attention to use from the config
         # What gradients are to go through instead of the backbone itself: in training on several devices its wrapper,
         # which adds up what each has found.
         self.wrapper: nn.Module | None = None
@@ -84,12 +86,20 @@ class Model:
             + ("with shift" if self.shift else "without shift"),
             "shape": f"{self.layout.model_type}, {self.n_layers} layers × {heads}, d {self.d_model}",
             "parameters": f"{self.n_parameters:,}, {str(self.dtype).removeprefix('torch.')} on {self.device}",
+            **({"windows": self._spelt_windows} if any(self.windows) else {}),
             "vocabulary": f"{self.vocabulary:,} tokens, " + (f"mask {self._spelt_mask}" if self.mask_id else "no mask"),
         }
 
     @property
     def _grouped(self) -> bool:
         return self.n_kv_heads != self.n_heads
+
+    @property
+    def _spelt_windows(self) -> str:
+        narrow = [str(layer) for layer, window in enumerate(self.windows) if window is not None]
+        width = next(window for window in self.windows if window is not None)
+        which = "every layer" if len(narrow) == self.n_layers else f"layers {', '.join(narrow)}"
+        return f"{which}: a token sees those nearer than {width} places"
 
     @property
     def _spelt_mask(self) -> str:
@@ -189,14 +199,15 @@ class Model:
         """Logits (batch, length, vocabulary) for tokens (batch, length).
 
         `attention` overrides the paradigm's own: "causal", "full", "block:4", "masks_last", or a 4D additive float
-        mask. `padding` is True on padded tokens, on whichever side they are.
+        mask. Layers with a sliding window keep it under each of them. `padding` is True on padded tokens, on whichever
+        side they are.
         """
         return self.run(self.canvas(tokens, attention, padding=padding))
 
     def run(self, canvas: Canvas, *, eager: bool = False, **inputs: Tensor) -> Tensor:
         """Logits for a canvas. `eager` computes attention patterns openly; SDPA is faster where nobody reads them."""
         called = self.wrapper if self.wrapper is not None and torch.is_grad_enabled() else self.backbone
-        with self._turn:
+        with self.turn:
             return called(**self._inputs(canvas, eager, inputs)).logits
 
     def run_trunk(self, canvas: Canvas, *, eager: bool = False, cache: Cache | None = None, **inputs: Tensor) -> Tensor:
@@ -207,7 +218,7 @@ class Model:
         """
         trunk = self.layout.part(self.backbone, "trunk")
         kept = {} if cache is None else {"past_key_values": cache, "use_cache": True}
-        with self._turn:
+        with self.turn:
             return trunk(**self._inputs(canvas, eager, inputs) | kept).last_hidden_state
 
     def unembed(self, hidden: Tensor) -> Tensor:
@@ -224,14 +235,25 @@ class Model:
         shown = inputs or self.paradigm.shown(self, canvas)
         return {
             **shown,
-            "attention_mask": visibility.additive(canvas.allowed, self.dtype),
+            "attention_mask": self.attention_masks(canvas),
             "position_ids": canvas.places,
             "use_cache": False,
         }
 
+    def attention_masks(self, canvas: Canvas) -> Tensor | dict[str, Tensor]:
+        """The additive float mask that the backbone gets for a canvas: one, or one for each kind of layer where some
+        have a sliding window."""
+        return windows.masks(canvas, self.windows, self.dtype)
+
+    def allowed(self, canvas: Canvas, layer: int) -> Tensor:
+        """Who sees whom (batch or 1, queries, keys) in one layer: what the canvas allows, within the layer's window."""
+        return windows.allowed(canvas, self.windows[layer])
+
     def _refuse_unlearned(self, canvas: Canvas) -> None:
-        """Refuse places beyond a learned position table (GPT-2's), inserted blocks being the ones that get there."""
+        """Refuse places beyond a learned position table (GPT-2's), inserted blocks being the ones that get there; and
+        those from which rotary frequencies depend on a text's length."""
         if self.layout.place_embed is None:
+            self._refuse_unsteady(canvas)
             return
         rows = self.layout.part(self.backbone, "place_embed").weight.shape[0]  # type: ignore[index]  # an Embedding
         furthest = int(canvas.places.max())
@@ -242,6 +264,18 @@ class Model:
                 found=f"place {furthest}",
                 remedy="Shorten the text.",
             )
+
+    def _refuse_unsteady(self, canvas: Canvas) -> None:
+        steady = steady_length(self.config)
+        if steady is None or int(canvas.places.max()) < steady:
+            return
+        kind = self.config.rope_parameters["rope_type"]
+        raise TokenError(
+            f"tokens for model {self.name!r}",
+            expected=f"at most {steady} places, within which its rotary positions of type {kind!r} stand still",
+            found=f"place {int(canvas.places.max())}",
+            remedy="Shorten the text: beyond that, logits depend on what the model was shown before.",
+        )
 
     def checked(self, tokens: Tensor) -> Tensor:
         """Tokens on this model's device, refused unless they are (batch, length) ids of its embedding."""

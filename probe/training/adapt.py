@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -69,7 +70,9 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
             model=adapters.wrapped if adapters else model.backbone,
             args=training_arguments(recipe, folder / CHECKPOINTS, quiet),
             train_dataset=batches,
-            data_collator=collate_training_batch if model.paradigm.owns_loss else collate_tensors,
+            data_collator=collate_training_batch
+            if model.paradigm.owns_loss
+            else partial(collate_tensors, layers=model.windows),
             callbacks=[
                 *([ema] if ema else []),
                 Examiner(model, recipe, ema),

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import ProbeError
+from probe.models import windows
 from probe.models.adapters import MASK_ROW
 from probe.paradigms import visibility
-from probe.paradigms.canvas import places_of
+from probe.paradigms.canvas import Canvas, places_of
 from probe.training.rounded import Rounded, channel_ranges
 from probe.training.unembedding import Unembedding
 
@@ -73,7 +74,7 @@ class Adapters:
         with torch.no_grad(), torch.compiler.set_stance("force_eager"), channel_ranges(inputs) as ranges:
             for batch in batches:
                 canvas = batch.canvas
-                hidden = self._hidden(canvas.tokens, visibility.additive(canvas.allowed), canvas.places)
+                hidden = self._hidden(canvas.tokens, windows.masks(canvas, self.model.windows), canvas.places)
                 out = out.maximum(hidden.abs().flatten(0, -2).amax(0))
         for name, layer in layers.items():
             self._whole[name], layer.base_layer = layer.base_layer, Rounded(layer.base_layer, ranges[name])
@@ -102,7 +103,7 @@ class Adapters:
 
     def loss(
         self,
-        shown: Mapping[str, Tensor],
+        shown: Mapping[str, Any],
         labels: Tensor,
         weights: Tensor,
         text: Tensor | None = None,
@@ -128,9 +129,10 @@ class Adapters:
         """The last hidden states of the model without its adapters, reading a text from left to right."""
         places = places_of(text)
         with self.wrapped.disable_adapter():
-            return self._hidden(text, visibility.additive(visibility.visible("causal", text)), places)
+            canvas = Canvas(text, visibility.visible("causal", text), places, torch.zeros_like(places))
+            return self._hidden(text, windows.masks(canvas, self.model.windows), places)
 
-    def _hidden(self, tokens: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+    def _hidden(self, tokens: Tensor, mask: Any, places: Tensor) -> Tensor:
         hidden_here = (tokens == self.model.mask_id)[..., None]
         shown = torch.where(hidden_here, self.row, torch.nn.functional.embedding(tokens, self.table))
         trunk = self.model.layout.part(self._stock, "trunk")

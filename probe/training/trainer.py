@@ -16,8 +16,9 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from probe.errors import ProbeError
+from probe.models import windows
 from probe.models.model import Model
-from probe.paradigms import TrainingBatch, visibility
+from probe.paradigms import TrainingBatch
 from probe.paradigms.paradigm import weighted_loss
 from probe.training.checkpoints import last_complete
 from probe.training.distillation import distilled_loss
@@ -167,13 +168,13 @@ def collate_training_batch(items: list[TrainingBatch]) -> dict[str, Any]:
     return {"training_batch": items[0], "input_ids": items[0].canvas.tokens}
 
 
-def collate_tensors(items: list[TrainingBatch]) -> dict[str, Any]:
-    """One training batch as the tensors that the backbone takes, which the Trainer moves to the device."""
+def collate_tensors(items: list[TrainingBatch], layers: windows.Windows) -> dict[str, Any]:
+    """One training batch as the tensors that a backbone with such layers takes; the Trainer moves them."""
     (batch,) = items
     canvas = batch.canvas
     return {
         "input_ids": canvas.tokens,
-        "attention_mask": visibility.additive(canvas.allowed),
+        "attention_mask": windows.masks(canvas, layers),
         "position_ids": canvas.places,
         "labels": batch.labels,
         "weights": batch.weights,

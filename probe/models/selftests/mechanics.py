@@ -13,7 +13,10 @@ from torch import Tensor
 
 from probe.models.model import Model
 from probe.models.selftests.finding import FAIL, PASS, Finding, tolerance, within
+from probe.models.windows import narrowed
+from probe.paradigms.canvas import Canvas
 
+WIDEST = 16  # a wider window is narrowed to this, so that few tokens reach beyond it
 _UNMOVED = 1e-7  # of the logits' spread: less than this is no influence
 
 
@@ -21,9 +24,10 @@ def wiring(model: Model) -> Finding:
     """Our explicit causal mask against the stock class left to itself."""
     stock_class = type(model.backbone).__name__
     expected = f"logits of {stock_class} left to itself, within {tolerance(model.dtype):.0e} of their scale"
-    canvas = model.canvas(_some_tokens(model, 2, 12), "causal")
-    ours = model.run(canvas).float()
-    stock = model.backbone(**model.paradigm.shown(model, canvas), use_cache=False).logits.float()
+    with narrowed(model, WIDEST):
+        canvas = model.canvas(_some_tokens(model, 2, WIDEST + 8), "causal")
+        ours = model.run(canvas).float()
+        stock = model.backbone(**model.paradigm.shown(model, canvas), use_cache=False).logits.float()
     return within(model.dtype, "wiring", expected, (ours - stock).abs().max() / stock.std())
 
 
@@ -52,8 +56,8 @@ def attention_reach(model: Model) -> Finding:
 
 
 def _influence(model: Model) -> tuple[Tensor, Tensor]:
-    """Who sees whom (every kind of attention is an order, so layers add nobody), and by how much each slot's logits
-    (rows) move when each token (columns) is changed, relative to their spread."""
+    """Whom each slot hears of through all layers, and by how much its logits (rows) move when each token (columns) is
+    changed, relative to their spread."""
     tokens, others = _some_tokens(model, 2, 8)[:, None]
     if model.mask_id is not None:
         tokens[:, 3::3] = model.mask_id
@@ -65,19 +69,31 @@ def _influence(model: Model) -> tuple[Tensor, Tensor]:
     changed = replace(canvas, tokens=torch.where(one_each, others, tokens))
     before = model.run(canvas).float()
     moved = (model.run(changed).float() - before).abs().amax(-1).T
-    return canvas.allowed[0].to(moved.device), moved / before.std()
+    return _reach(model, canvas[:1]).to(moved.device), moved / before.std()
+
+
+def _reach(model: Model, canvas: Canvas) -> Tensor:
+    """Who hears of whom after all layers. An order adds nobody from layer to layer; a window does."""
+    reach = torch.eye(canvas.slots, device=canvas.allowed.device)
+    for layer in range(model.n_layers):
+        reach = reach + (model.allowed(canvas, layer)[0].float() @ reach).clamp(max=1)
+    return reach > 0
 
 
 def kernels(model: Model) -> Finding:
     """Eager attention, whose patterns can be looked at, against SDPA; with padding, so that under any attention there
     is something to forbid."""
     expected = "eager = SDPA; attention rows that sum to 1 and are exactly 0 where forbidden"
-    tokens = _some_tokens(model, 2, 12)
+    tokens = _some_tokens(model, 2, WIDEST + 8)
     if model.mask_id is not None:
         tokens[:, 3::4] = model.mask_id
     padding = torch.zeros_like(tokens, dtype=torch.bool)
     padding[1, :2] = True
-    canvas = model.canvas(tokens, padding=padding)
+    with narrowed(model, WIDEST):
+        return _kernels(model, model.canvas(tokens, padding=padding), expected)
+
+
+def _kernels(model: Model, canvas: Canvas, expected: str) -> Finding:
     patterns: list[Tensor] = []
     with ExitStack() as hooks:
         for block in model.blocks:
@@ -89,7 +105,8 @@ def kernels(model: Model) -> Finding:
         eager = model.run(canvas, eager=True).float()
     sdpa = model.run(canvas).float()
     pattern = torch.stack(patterns)
-    leaked = pattern.masked_fill(canvas.allowed[:, None].cpu(), 0).abs().max().item()
+    allowed = torch.stack([model.allowed(canvas, layer) for layer in range(model.n_layers)])
+    leaked = pattern.masked_fill(allowed[:, :, None].cpu(), 0).abs().max().item()
     if leaked > 0:
         return Finding("kernels", expected, f"attention of {leaked:.2g} where it is forbidden", FAIL)
     unsummed = (pattern.sum(-1) - 1).abs().max().item()
@@ -99,7 +116,8 @@ def kernels(model: Model) -> Finding:
 
 
 def _some_tokens(model: Model, rows: int, length: int) -> Tensor:
-    """Seeded tokens that are not the mask."""
+    """Seeded tokens that are not the mask, no more of them than the model has places for."""
+    length = min(length, model.config.max_position_embeddings)
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, model.vocabulary, (rows, length), generator=generator)
     if model.mask_id is not None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from probe.errors import TraceError
-from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas
 from probe.tracing.selection import Selection
 from probe.tracing.tracers.module_view import module_view
@@ -67,10 +66,16 @@ def _inputs(model: Model, canvas: Canvas) -> dict[str, Any]:
     rows = len(canvas)  # nnsight counts rows to tell batches apart, so what all examples share is spelled out for each
     return {
         **model.paradigm.shown(model, canvas),
-        "attention_mask": visibility.additive(canvas.allowed, model.dtype).expand(rows, -1, -1, -1),
+        "attention_mask": _for_each_row(model.attention_masks(canvas), rows),
         "position_ids": canvas.places.expand(rows, -1),
         "use_cache": False,
     }
+
+
+def _for_each_row(masks: Tensor | dict[str, Tensor], rows: int) -> Tensor | dict[str, Tensor]:
+    if isinstance(masks, Tensor):
+        return masks.expand(rows, -1, -1, -1)
+    return {kind: mask.expand(rows, -1, -1, -1) for kind, mask in masks.items()}
 
 
 def _local(model: Model, selection: Selection) -> Any:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from probe.errors import TraceError
-from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas
 from probe.tracing.selection import Selection
 from probe.tracing.sites import Site
@@ -58,7 +57,7 @@ def attached(model: Model, selection: Selection, take: Take) -> Iterator[Forward
             )
         given = bridge(
             canvas.tokens,
-            attention_mask=visibility.additive(canvas.allowed, model.dtype),
+            attention_mask=model.attention_masks(canvas),
             position_ids=canvas.places.expand(len(canvas), -1),
             return_type="logits",
         )

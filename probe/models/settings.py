@@ -1,0 +1,105 @@
+"""Settings that change a forward pass, held against what the stock class can do.
+
+A configuration class of transformers keeps every field that it is given, also those that its model never reads. A
+checkpoint whose code caps its logits, scales its embedding or leaves rotary positions out of every fourth layer thus
+loads into a stock class without a word, and computes something else. So here is a list of what decoders are known to
+have of that kind, each with the values under which it changes nothing. A field that the class at hand does not declare,
+with any other value, is refused by its name:
+
+    {"model_type": "llama", "final_logit_softcapping": 30.0}      # refused: LLaMA's class caps nothing
+    {"model_type": "llama", "logit_scale": 1.0}                   # loads
+
+What a class does declare it also applies, which a property test asks of every known class
+(tests/probe/models/test_settings.py); layers of several kinds are in `probe.models.windows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from probe.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    # caps and scales
+    **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping", "attention_logit_cap"), ()),
+    **dict.fromkeys(("logits_soft_cap", "logit_soft_cap", "output_logit_soft_cap", "clip_qkv"), ()),
+    **dict.fromkeys(("query_pre_attn_scalar", "attention_multiplier", "softmax_scale", "scale_depth"), ()),
+    **dict.fromkeys(("logit_scale", "logits_scaling", "lm_head_multiplier", "key_multiplier"), (1,)),
+    **dict.fromkeys(("embedding_multiplier", "residual_multiplier", "scale_emb", "embedding_scale"), (1,)),
+    **dict.fromkeys(("attention_in_multiplier", "attention_out_multiplier", "attention_value_scale"), (1,)),
+    **dict.fromkeys(("scale_embedding", "rescale_embeddings", "mup_enabled", "use_mup"), (False,)),
+    **dict.fromkeys(
+        ("scale_attn_by_inverse_layer_idx", "add_out_norm", "use_post_norm", "use_sandwich_norm"), (False,)
+    ),
+    # norms without weights, and where norms stand
+    **dict.fromkeys(("use_qk_norm", "qk_layernorm", "apply_residual_connection_post_layernorm"), (False,)),
+    "do_layer_norm_before": (True,),
+    **dict.fromkeys(("use_parallel_residual", "parallel_attn", "parallel_residual"), (False,)),
+    # positions
+    **dict.fromkeys(("alibi", "use_alibi", "use_mrope", "rope_interleave"), (False,)),
+    **dict.fromkeys(("partial_rotary_factor", "rotary_pct", "rotary_percent", "rope_pct"), (1,)),
+    **dict.fromkeys(("no_rope_layers", "no_rope_layer_interval", "rotary_dim", "layer_rope_theta"), ()),
+    # who sees whom
+    **dict.fromkeys(("sliding_window_size", "attention_window_size", "local_attention", "window_size"), ()),
+    **dict.fromkeys(("sliding_window_pattern", "attention_chunk_size", "num_sink_tokens", "attention_types"), ()),
+    **dict.fromkeys(("use_sliding_window", "use_bidirectional_attention"), (False,)),
+    "sliding_window": (),
+}
+"""Fields that change a forward pass, and the values (beside None) under which they do not."""
+
+IN_ROPE = ("partial_rotary_factor",)  # those that may also stand within the rotary settings
+
+
+def refuse_not_understood(published: Mapping[str, Any], stock: type[PretrainedConfig]) -> None:
+    """Refuse a field that changes the forward pass and that the stock class would ignore."""
+    switched_off = published.get("use_sliding_window") is False
+    for name, value in published.items():
+        if name not in NEUTRAL or _declares(stock, name) or (name == "sliding_window" and switched_off):
+            continue
+        if not _neutral(name, value):
+            raise _refused(name, value, stock)
+    for place in ("rope_parameters", "rope_scaling"):
+        inside = published.get(place)
+        for name in IN_ROPE if isinstance(inside, Mapping) else ():
+            if not _neutral(name, inside.get(name)):
+                raise _refused(f"{place}.{name}", inside[name], stock)
+
+
+def _declares(stock: type[PretrainedConfig], name: str) -> bool:
+    return hasattr(stock, name) or name in stock.attribute_map
+
+
+def _neutral(name: str, value: Any) -> bool:
+    return value is None or any(value == harmless and type(value) is not str for harmless in NEUTRAL[name])
+
+
+def _refused(name: str, value: Any, stock: type[PretrainedConfig]) -> CheckpointError:
+    neutral = NEUTRAL[name.rpartition(".")[2]]
+    return CheckpointError(
+        f"config field {name!r}",
+        expected=" or ".join(map(repr, (*neutral, None))) + f", as {stock.__name__} has no such setting",
+        found=repr(value)[:60],
+        remedy="The stock class would leave it out and compute something else. Where the checkpoint's own code leaves "
+        "it out too, take the field out of config.json; a class that has it needs a Layout "
+        "(docs/how_to/add_an_architecture.md).",
+    )
+
+
+def steady_length(config: PretrainedConfig) -> int | None:
+    """How many places have rotary frequencies that do not depend on a text's length; None where all have.
+
+    Two kinds of rotary positions change all frequencies once a text grows beyond a length. "dynamic" then keeps those
+    of the longest text seen, so that logits depend on what ran before; with either, what a cache holds of the first
+    part of a text is not what the whole text has there.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    kind = rope.get("rope_type", "default")
+    if kind == "dynamic":
+        return config.max_position_embeddings
+    if kind == "longrope":
+        return rope.get("original_max_position_embeddings") or config.max_position_embeddings
+    return None
