@@ -18,8 +18,6 @@ It costs one more mask where a text is longer than the window, and nothing anywh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,8 +29,6 @@ from probe.paradigms.canvas import Canvas
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
-
-    from probe.models.model import Model
 
 Windows = tuple[int | None, ...]
 """Each layer's window, None where a layer sees all that its attention allows."""
@@ -83,28 +79,6 @@ def masks(canvas: Canvas, windows: Windows, dtype: torch.dtype = torch.float32) 
         FULL if window is None else SLIDING: visibility.additive(allowed(canvas, window), dtype) for window in different
     }
     return by_kind if len(by_kind) > 1 else by_kind[SLIDING]
-
-
-@contextmanager
-def narrowed(model: Model, widest: int) -> Iterator[None]:
-    """A model whose windows are no wider than `widest`, and whose stock class thinks so too, while the context lasts.
-
-    What is computed within a window of 4,096 tokens and beyond it is the same as with one of 16, at a hundredth of the
-    cost. Other threads' passes wait.
-    """
-    wide = model.windows
-    if all(window is None or window <= widest for window in wide):
-        yield
-        return
-    config = model.config
-    with model.turn:
-        own = config.sliding_window
-        model.windows = tuple(None if window is None else min(window, widest) for window in wide)
-        config.sliding_window = min(own, widest)
-        try:
-            yield
-        finally:
-            model.windows, config.sliding_window = wide, own
 
 
 def _key_places(canvas: Canvas) -> Tensor:
