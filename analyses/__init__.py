@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analyses import (
         activations,
+        answers,
         attention,
         calibration,
         circuits,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from analyses.result import Result
 
 _ROOMS = (
+    "answers",
     "circuits",
     "front_loading",
     "specialization",
@@ -61,6 +63,7 @@ _ROOMS = (
 
 __all__ = [  # noqa: RUF022  (in the order in which a study comes to them)
     "Result",
+    "answers",  # whether the models answer at all: accuracy
     "circuits",  # which edges matter: attribute, faithfulness, compare, cross
     "front_loading",  # how early attribution lies: index, profile, did, spans
     "specialization",  # whether few components do the work: spread, curves, selectivity

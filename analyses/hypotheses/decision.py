@@ -1,11 +1,14 @@
 """The verdict: the hypotheses of Mechanism Shift and of its rivals, each with the answer that the results give.
 
-Each hypothesis has a figure, a threshold and a side, written down before anything was measured. Its answer is
+Each hypothesis has a figure and a threshold, the smallest effect that its sentence needs (`preregistered`). Answers:
 
-    supported      the whole interval lies on the stated side of the threshold
-    contradicted   the whole interval lies on the other side
+    supported      the whole interval is an effect of at least that size
+    contradicted   the whole interval is a smaller effect, none, or one in the opposite direction (`how` says which)
     undecided      neither, or q ≥ 0.05 over all hypotheses (Benjamini-Hochberg); more prompts or seeds might decide
-    not measured   no result has the figure; the note says which measure gives it
+    not measured   no result has the figure, or it does not apply; the note says why
+
+`says` is the finding as part of a sentence ("computation does not move earlier on global tasks"). It follows from the
+answer by rule, names what else explains it, and is empty where nothing was decided.
 
 Beside the answer stands the same figure of the controls, and the control that explains it, if one does:
 
@@ -35,7 +38,15 @@ from analyses.statistics import Estimate, adjusted
 from probe.errors import ProbeError, nearest
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
+OPPOSITE, SHORT = "the opposite", "less than the sentence needs"
 LEVEL = 0.05
+_ALSO = {
+    "more training": "as more AR training does",
+    "seed": "as chance between seeds would",
+    "mask": "as the mask alone does",
+    "weights": "by its weights alone",
+    "AR itself": "as in the AR model",
+}
 
 
 @dataclass(frozen=True)
@@ -77,14 +88,26 @@ def answer(low: float, high: float, sign: int, threshold: float = 0.0) -> str:
     return SUPPORTED if above == (sign > 0) else CONTRADICTED
 
 
-def explained(evidence: Evidence, hypothesis: Hypothesis) -> str:
-    """Which controls account for a figure that was found; empty where none does."""
-    if answer(evidence.low, evidence.high, hypothesis.sign, hypothesis.threshold) not in (SUPPORTED, CONTRADICTED):
+def how(evidence: Evidence, hypothesis: Hypothesis) -> str:
+    """In which way a hypothesis is contradicted: by the opposite, or by an effect too small for its sentence."""
+    found = answer(evidence.low, evidence.high, hypothesis.sign, hypothesis.threshold)
+    if found != CONTRADICTED or hypothesis.likeness:  # a likeness has one other side
         return ""
-    controls, side = evidence.controls, 1 if evidence.low > hypothesis.threshold else -1
-    if hypothesis.threshold:  # a likeness: what it takes account of is that something was lost
+    other_way = answer(evidence.low, evidence.high, -hypothesis.sign, -hypothesis.threshold)
+    return OPPOSITE if other_way == SUPPORTED else SHORT
+
+
+def explained(evidence: Evidence, hypothesis: Hypothesis) -> str:
+    """Which controls account for an effect that was found; empty where none does, or where none was found."""
+    found = answer(evidence.low, evidence.high, hypothesis.sign, hypothesis.threshold)
+    controls = evidence.controls
+    if hypothesis.likeness:  # what it takes account of is that something was lost
         more = controls.get("more training")
-        return "more training" if side < 0 and more is not None and more.high < hypothesis.threshold else ""
+        lost = found in (SUPPORTED, CONTRADICTED) and evidence.high < hypothesis.threshold
+        return "more training" if lost and more is not None and more.high < hypothesis.threshold else ""
+    if found != SUPPORTED and how(evidence, hypothesis) != OPPOSITE:
+        return ""
+    side = 1 if evidence.estimate > 0 else -1
     return "; ".join(
         name
         for name, accounts in (
@@ -96,6 +119,18 @@ def explained(evidence: Evidence, hypothesis: Hypothesis) -> str:
         )
         if accounts
     )
+
+
+def says(evidence: Evidence, hypothesis: Hypothesis) -> str:
+    """The finding as part of a sentence, with what else explains it; empty where nothing was decided."""
+    found = answer(evidence.low, evidence.high, hypothesis.sign, hypothesis.threshold)
+    if found == UNDECIDED:
+        return ""
+    contradicted = hypothesis.opposite if how(evidence, hypothesis) == OPPOSITE else hypothesis.no
+    words = hypothesis.yes if found == SUPPORTED else contradicted
+    names = filter(None, explained(evidence, hypothesis).split("; "))
+    also = " and ".join(_ALSO[name] for name in names)
+    return f"{words} ({also})" if also else words
 
 
 def _more_training(controls: Mapping[str, Evidence], side: int) -> bool:
@@ -139,8 +174,9 @@ def verdict(evidence: Mapping[str, Evidence], *, pair: str = "", missing: Mappin
         name="verdict",
         table=table.assign(pair=pair),
         title=f"Mechanism Shift's hypotheses{f', {pair}' if pair else ''}: {outcome}",
-        caption="Each hypothesis's figure with its 95% interval over prompts. Right of the line, it is as stated. Each "
-        "line has its own scale, and its numbers stand beside it. Small marks are the same figure of the controls. "
+        caption="Each hypothesis's figure with its 95% interval over prompts. The line is the smallest effect that the "
+        "sentence needs: right of it, it is as stated. Each hypothesis has its own scale, and its numbers stand beside "
+        "it. Small marks are the same figure of the controls. "
         "'Explained by' names a control that shows the same effect: then diffusion is not its cause.",
         drawing="verdict",
         about={
@@ -157,7 +193,7 @@ def _corrected(table: pd.DataFrame) -> pd.DataFrame:
     q = adjusted(2 * ndtr(-away.to_numpy()))
     decided = table["answer"].isin([SUPPORTED, CONTRADICTED]).to_numpy()
     table = table.assign(q=q)
-    table.loc[decided & (q >= LEVEL), ["answer", "explained_by"]] = [UNDECIDED, ""]
+    table.loc[decided & (q >= LEVEL), ["answer", "explained_by", "how", "says"]] = [UNDECIDED, "", "", ""]
     return table
 
 
@@ -168,12 +204,13 @@ def _beside(controls: Mapping[str, Evidence]) -> dict[str, list[float]]:
 def _row(one: Hypothesis, found: Evidence | None, missing: str) -> dict[str, Any]:
     named = {"hypothesis": one.name, "statement": one.statement, "written": one.written, "sign": one.sign}
     named |= {"source": one.source, "rival": one.rival, "null": one.threshold}
-    texts = dict.fromkeys(("explained_by", "controls", "settings", "note"), "")
+    named |= {"asks": one.asks, "reason": one.reason, "topic": one.topic, "yes": one.yes}
+    texts = dict.fromkeys(("explained_by", "how", "says", "controls", "settings", "note"), "")
     if found is None:
         nothing = dict.fromkeys(("estimate", "low", "high"), np.nan)
         return {**named, **nothing, "n": 0, "tasks": 0, "answer": NOT_MEASURED, **texts, "note": missing}
     figures = {"estimate": found.estimate, "low": found.low, "high": found.high, "n": found.n, "tasks": found.tasks}
-    texts["explained_by"] = explained(found, one)
+    texts |= {"explained_by": explained(found, one), "how": how(found, one), "says": says(found, one)}
     texts["controls"] = "; ".join(f"{name} {_shown(of)}" for name, of in found.controls.items())
     texts["settings"] = ", ".join(f"{count} {name}" for name, count in found.settings.items() if count)
     return {**named, **figures, "answer": answer(found.low, found.high, one.sign, one.threshold), **texts}

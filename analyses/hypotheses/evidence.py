@@ -11,6 +11,10 @@ Several tasks are combined by their mean, with independent errors, since no two 
 same prompts (a retention at several K) are combined end by end: the means of estimates, of low ends and of high ends,
 which cannot make an interval narrower than it is. A hypothesis without a table is missing, with the measure that would
 give it.
+
+How a model computes an answer can be asked only of a model that answers. A task that one of the twins answers no better
+than by guessing (`answers`) is left out of all evidence; where that is every task, as it is for untrained weights, no
+hypothesis is asked.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from analyses.hypotheses.decision import (
     Evidence,
     answer,
 )
+from analyses.hypotheses.preregistered import FEW_EDGES
 from analyses.result import Result
 from analyses.statistics import Estimate, combination
 from analyses.statistics.contrasts import contrasts
@@ -69,6 +74,8 @@ def gather(results: Iterable[Result], names: Mapping[str, str]) -> Found:
         "same function": ("cross_faithfulness", tables.transfer),
         "lookahead": ("lookahead", tables.lookahead),
     }
+    if tables.guessed and not tables.answered:
+        return Found({}, dict.fromkeys(sources, f"answered no better than by guessing: {', '.join(tables.guessed)}"))
     found = {name: figure() for name, (_, figure) in sources.items()}
     return Found(
         {name: evidence for name, evidence in found.items() if evidence is not None},
@@ -88,9 +95,14 @@ class Tables:
                 table = table.assign(scope=result.about["scope"])
             kept.setdefault(result.name, []).append(table)
             self.notes |= {result.name: result.about["nothing"]} if result.about.get("nothing") else {}
-        self.tables = {name: pd.concat(parts, ignore_index=True) for name, parts in kept.items()}
+        tables = {name: pd.concat(parts, ignore_index=True) for name, parts in kept.items()}
+        self.answered, self.guessed = _answered(tables.get("answers"))
+        self.tables = {name: self._of_answered(table) for name, table in tables.items()}
         self.names = dict(names)
         self.contrasts = contrasts(self.names)
+
+    def _of_answered(self, table: pd.DataFrame) -> pd.DataFrame:
+        return table.loc[~table["task"].isin(self.guessed), :] if "task" in table else table
 
     def rows(self, name: str, **where: object) -> pd.DataFrame:
         """The rows of a table in which columns have these values; none where there is no such table or column."""
@@ -125,9 +137,9 @@ class Tables:
 
         return self.with_controls(gap)
 
-    def _retention(self, base: str, other: str, scope: str) -> Evidence | None:
-        where = {"model": self.names[base], "other": self.names[other], "scope": scope}
-        rows = self.rows("circuit_overlap", measure="retention", subset="all", **where)
+    def _retention(self, base: str, other: str, scope: str | None) -> Evidence | None:
+        where = {"model": self.names[base], "other": self.names[other]}
+        rows = _of_scope(self.rows("circuit_overlap", measure="retention", subset="all", **where), scope)
         return _by_task(rows.dropna(subset=["estimate", "low", "high"]) if len(rows) else rows)
 
     def shift(self, measure: str, scope: str | None = None) -> Evidence | None:
@@ -199,7 +211,13 @@ class Tables:
         return _by_task(rows.loc[(rows["layer"] >= 0) & (rows["depth"] < EARLY), :] if len(rows) else rows)
 
     def transfer(self) -> Evidence | None:
-        """What the AR model's circuit does in the diffusion model, random circuits being 0 and its own being 1."""
+        """What the AR model's circuit does in the diffusion model, random circuits being 0 and its own being 1. Asked
+        only of circuits that share few edges."""
+        kept = self._retention("ar", "diffusion", None)
+        if kept is not None and kept.high >= FEW_EDGES:
+            within = f"R = {kept.estimate:.2f} [{kept.low:.2f}, {kept.high:.2f}]"
+            self.notes["cross_faithfulness"] = f"asked of circuits that share few edges (R < {FEW_EDGES:g}): {within}"
+            return None
         rows = self.rows("cross_faithfulness", measure="transfer", role="diffusion", circuit="ar")
         return _by_task(rows.dropna(subset=["estimate"]) if len(rows) else rows)
 
@@ -219,6 +237,15 @@ class Tables:
             return None
         same = rows.loc[rows["layer"] == rows["beside_layer"], :]
         return _by_task(same.dropna(subset=["estimate", "low", "high"]))
+
+
+def _answered(table: pd.DataFrame | None) -> tuple[list[str], list[str]]:
+    """The tasks that both twins answer better than by guessing, and the others."""
+    if table is None:
+        return [], []
+    twins = table.loc[table["role"].isin(["ar", "diffusion"]), :]
+    better = (twins["low"] > twins["null"]).groupby(twins["task"]).all()
+    return [str(task) for task in better.index[better]], [str(task) for task in better.index[~better]]
 
 
 # Figures taken together

@@ -43,6 +43,12 @@ def _prediction_depth(given: Inputs) -> Result:
     return results.depth(given.pair, given.batch, _lens_by_role(given), reading=given.reading, states=_states(given))
 
 
+def _answers(given: Inputs) -> Result:
+    from analyses.answers import of_pool
+
+    return of_pool(given.pair, given.task, given.batch, reading=given.reading)
+
+
 def _direct_attribution(given: Inputs) -> Result:
     from analyses.lens.attribution import direct
 
@@ -162,6 +168,7 @@ def _from_knockouts(name: str) -> Any:
 _FAITHFULNESS: dict[str, Any] = {"knobs": {"draws": 3}, "passes": 70.0}
 
 MEASURES = [
+    measure("answers", "how often each model answers right, and one prompt", _answers, "pool", passes=2.0),
     measure("beliefs", "what each layer would answer, by two lenses", _beliefs, "pool", "trace", "lens"),
     measure("prediction_depth", "from which layer the answer stays", _prediction_depth, "pool", "trace", "lens"),
     measure("direct_attribution", "what components write of the answer", _direct_attribution, "pool", "trace"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from probe.jobs.stages.stage import Inputs
 
 EVIDENCE = (
+    "answers",
     *("overlap", "robustness", "controls?", "two_by_two", "lookahead?", "cross_faithfulness"),
     *("knockout_curve", "targeted_knockouts", "causal_profile", "causal_front_loading", "output_diffuseness", "cka"),
 )

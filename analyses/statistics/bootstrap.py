@@ -129,7 +129,8 @@ def _intervals(
         block = slice(start, start + _SORTED_AT_ONCE)
         ordered = np.sort(flat[:, block].T, axis=1)  # a figure a row: contiguous
         found[:3, block] = _interval(ordered, estimates[block], skews[block], kind, level, null)
-        found[3, block] = ordered.std(1, ddof=1)
+        with np.errstate(invalid="ignore"):  # a ratio to nothing is infinite in some draws, and has no spread
+            found[3, block] = ordered.std(1, ddof=1)
     low, high, p, error = found.reshape(4, *estimate.shape)
     return low, high, p, error
 

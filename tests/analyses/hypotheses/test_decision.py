@@ -13,6 +13,8 @@ from analyses.hypotheses.controls import CELLS, decomposition, two_by_two
 from analyses.hypotheses.decision import (
     CONTRADICTED,
     NOT_MEASURED,
+    OPPOSITE,
+    SHORT,
     SUPPORTED,
     UNDECIDED,
     Evidence,
@@ -129,6 +131,74 @@ def test_thresholds_were_written_down():
     assert (np.asarray(drawn[NOT_MEASURED].x) == 0).all()
 
 
+def test_an_effect_too_small_for_its_sentence_contradicts_it_and_explains_nothing():
+    small, back = Evidence(0.02, 0.01, 0.03, 50), Evidence(-0.2, -0.3, -0.1, 50)
+    training = {"more training": back, "beyond training": Evidence(0.0, -0.1, 0.1, 50)}
+    for found, how, words in (
+        (replace(small, controls=training), SHORT, "computation does not move earlier on global tasks"),
+        (back, OPPOSITE, "computation moves later on global tasks"),
+        (replace(back, controls=training), OPPOSITE,
+         "computation moves later on global tasks (as more AR training does)"),
+    ):  # fmt: skip
+        of = row(verdict({"global front-loading": found}), "global front-loading")
+        assert (of["answer"], of["how"], of["says"]) == (CONTRADICTED, how, words)
+    undecided = row(verdict({"global front-loading": Evidence(0.06, 0.0, 0.12, 50)}), "global front-loading")
+    assert (undecided["answer"], undecided["says"]) == (UNDECIDED, "")
+
+
+def test_every_hypothesis_names_its_smallest_effect_and_why():
+    for one in HYPOTHESES:
+        assert one.sign * one.threshold > 0 or one.likeness
+        assert one.reason
+        assert one.asks.endswith("?")
+        assert one.yes != one.no
+        assert bool(one.opposite) != one.likeness, one.name  # a likeness has no other direction
+
+
+def overlap(retention: float) -> Result:
+    columns = {"model": "ar", "other": "diffusion", "task": "t", "scope": "global", "measure": "retention", "n": 20}
+    found = {"estimate": retention, "low": retention - 0.05, "high": retention + 0.05, "subset": "all"}
+    return Result("circuit_overlap", pd.DataFrame([{**columns, **found}]), "", "", "forest")
+
+
+def crossed(transfer: float) -> Result:
+    columns = {"role": "diffusion", "circuit": "ar", "task": "t", "measure": "transfer", "n": 20}
+    found = {"estimate": transfer, "low": transfer - 0.04, "high": transfer + 0.04}
+    return Result("cross_faithfulness", pd.DataFrame([{**columns, **found}]), "", "", "forest")
+
+
+@pytest.mark.parametrize(
+    ("retention", "transfer", "expected"),
+    [(0.35, 0.14, CONTRADICTED), (0.35, 0.8, SUPPORTED), (0.8, 0.9, NOT_MEASURED), (0.8, 0.1, NOT_MEASURED)],
+)
+def test_a_seventh_of_the_work_is_not_the_same_function_nor_is_most_of_the_edges_few(retention, transfer, expected):
+    found = gather([overlap(retention), crossed(transfer)], NAMES)
+    judged = row(verdict(found.evidence, missing=found.missing), "same function")
+    assert judged["answer"] == expected
+    assert ("share few edges" in judged["note"]) == (expected == NOT_MEASURED)
+
+
+def answered(**right: tuple[float, float]) -> Result:
+    """A table of accuracies: of each task, the low end of AR's and of the twin's."""
+    rows = [
+        {"task": task, "role": role, "low": low, "estimate": low + 0.1, "high": low + 0.2, "null": 0.1, "n": 50}
+        for task, ends in right.items()
+        for role, low in zip(("ar", "diffusion"), ends, strict=True)
+    ]
+    return Result("answers", pd.DataFrame(rows), "", "", "forest")
+
+
+def test_a_task_that_a_twin_only_guesses_is_no_evidence():
+    table = pd.DataFrame({"task": ["known", "guessed"], "estimate": [0.3, -0.3], "n": 20, "what": "Δ area − random"})
+    table = table.assign(low=table["estimate"] - 0.1, high=table["estimate"] + 0.1, model="diffusion − ar")
+    curves = Result("knockout_curves", table, "", "", "forest")
+    found = gather([curves, answered(known=(0.5, 0.5), guessed=(0.5, 0.05))], NAMES)
+    assert found.evidence["knock-out area"].estimate == pytest.approx(0.3)
+    nothing = gather([curves, answered(known=(0.05, 0.5), guessed=(0.5, 0.05))], NAMES)
+    assert nothing.evidence == {}
+    assert nothing.missing["knock-out area"] == "answered no better than by guessing: guessed, known"
+
+
 def test_unknown_hypotheses_are_refused():
     with pytest.raises(ProbeError, match="Did you mean 'did'"):
         verdict({"didd": Evidence(0, 0, 0, 2)})
@@ -150,8 +220,8 @@ def test_what_more_training_loses_too_is_not_diffusions_loss():
 
 def test_an_answer_has_to_stand_among_all_that_were_asked():
     """One interval in fifteen that just leaves its threshold out is what chance would do."""
-    barely, nothing = Evidence(0.2, 0.001, 0.399, 50), Evidence(0.0, -0.2, 0.2, 50)
-    differences = [one.name for one in HYPOTHESES if not one.threshold]
+    barely, nothing = Evidence(0.25, 0.051, 0.449, 50), Evidence(0.05, -0.15, 0.25, 50)
+    differences = [one.name for one in HYPOTHESES if one.threshold == 0.05]
     assert row(verdict({"did": barely}), "did")["answer"] == SUPPORTED
     among = verdict(dict.fromkeys(differences, nothing) | {"did": barely})
     assert row(among, "did")["answer"] == UNDECIDED

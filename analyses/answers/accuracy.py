@@ -1,0 +1,90 @@
+"""The share of questions that each model answers right, before any of them is selected.
+
+An answer is right if the best token of the shared vocabulary, masks apart, is a right one. The null is what a guess
+among the choices gets right. Intervals are Wilson's, over questions. A table costs one forward pass a model; where a
+pool of solved questions was drawn, the passes that drew it are counted and not done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from analyses.result import Result
+from probe.accuracy import Accuracy
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings import Reading
+from probe.readings.by_role import reading_for
+from probe.readings.reading import answers, comparable
+from probe.tasks import Batch
+from probe.tasks.show import Token, show
+from probe.tasks.solved import right
+
+if TYPE_CHECKING:
+    from probe.tasks import Task
+
+
+def accuracy(pair: Pair, task: Task, n: int = 200, *, reading: str | Reading = "prefix", seed: int = 0) -> Result:
+    """How often each model of a pair answers right, on `n` questions of a task that nobody selected."""
+    return of_pool(pair, task, task.examples(pair, n, seed=seed, fewer=True), reading=reading)
+
+
+def of_pool(pair: Pair, task: Task, batch: Batch, *, reading: str | Reading = "prefix") -> Result:
+    """The same of a batch, on the questions that it was chosen from; the first of the chosen is shown."""
+    tried = max((one.tried for one in batch.accuracy.values()), default=len(batch))
+    questions = task.examples(pair, tried, seed=batch.seed, split=batch.split, fewer=True)
+    known: Mapping[str, Accuracy] = batch.accuracy
+    guess = task.guess(questions)
+    rows = []
+    for role, model in pair.models.items():
+        found = known.get(role) or _accuracy(model, questions, reading_for(model, reading, runs=False), pair.vocabulary)
+        low, high = found.interval
+        figures = {"estimate": found.share, "low": low, "high": high, "n": found.tried, "null": guess}
+        rows.append({"model": model.name, "role": role, "task": batch.task, "scope": batch.scope, **figures})
+    axes = {"rows": ["model"], "x_title": "share answered right"}
+    return Result(
+        "answers",
+        pd.DataFrame(rows),
+        f"How often each model answers right, {batch.task}",
+        "The share of questions that each model answers right, before any were selected. The null is what a guess "
+        "among the choices gets right.",
+        "forest",
+        {"axes": axes, "reading": str(reading), "example": _example(pair, batch, reading)},
+    )
+
+
+def _accuracy(model: Model, questions: Batch, reading: Reading, vocabulary: int) -> Accuracy:
+    solved = right(model, questions, reading, vocabulary)
+    return Accuracy(int(solved.sum()), len(solved))
+
+
+def _example(pair: Pair, batch: Batch, reading: str | Reading) -> dict[str, Any]:
+    """The first question of a batch, token by token, and each model's answer to its clean and its corrupt prompt."""
+    first = batch[:1]
+    (shown,) = show(first, pair.tokenizer, 1)
+    said = [
+        {"model": model.name, "role": role, **{which: _answer(pair, model, first, reading, which) for which in WHICH}}
+        for role, model in pair.models.items()
+    ]
+    prompts = {"clean": [_plain(token) for token in shown.clean], "corrupt": [_plain(token) for token in shown.corrupt]}
+    return {"task": batch.task, **prompts, "right": {"clean": shown.target, "corrupt": shown.distractor}, "said": said}
+
+
+WHICH = ("clean", "corrupt")
+
+
+@torch.no_grad()
+def _answer(pair: Pair, model: Model, first: Batch, reading: str | Reading, which: str) -> dict[str, Any]:
+    """The best token, and how probable it is to the model."""
+    asked = reading_for(model, reading, runs=False).ask(model, first, which)
+    shares = answers(model, asked, then=lambda logits: comparable(logits, model, pair.vocabulary).softmax(-1)).mean(0)
+    best = int(shares.argmax())
+    return {"token": pair.tokenizer.decode([best]).strip() or "␣", "p": float(shares[best])}
+
+
+def _plain(token: Token) -> dict[str, Any]:
+    return {"text": token.text, "changed": token.changed, "masked": token.masked, "asked": token.asked}
