@@ -27,10 +27,12 @@ import numpy as np
 import pandas as pd
 
 from probe.errors import ProbeError
+from probe.outside_files import FileKind, cut
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+FILE = FileKind("file", remedy="Run the job that makes it again.", finite=False)
 _KEY = b"twinprobe"
 _SHOWN = 8  # rows in a notebook, before anyone asks for the table
 
@@ -75,7 +77,10 @@ class Result:
     def open(cls, path: str | Path) -> Result:
         import pyarrow.parquet as pq
 
-        table = pq.read_table(path)
+        try:
+            table = pq.read_table(path)
+        except (OSError, ValueError) as problem:  # pyarrow's own errors are kinds of these
+            raise FILE.refuse(path, "a Parquet file", cut(" ".join(str(problem).split()))) from None
         written = (table.schema.metadata or {}).get(_KEY)
         if written is None:
             raise ProbeError(
@@ -84,10 +89,12 @@ class Result:
                 found="a Parquet file without its words",
                 remedy="Open it with pandas, or run the job that makes it again.",
             )
-        words = json.loads(written)
+        words = FILE.object_of(written, path)
         if "reads" in words:  # what older files call the caption
-            words["caption"] = words.pop("reads")
-        return cls(table=table.to_pandas(), **words)
+            words["caption"] = words["reads"]
+        texts = {name: str(words.get(name, "")) for name in ("name", "title", "caption", "drawing")}
+        about = words.get("about")
+        return cls(table=table.to_pandas(), about=about if isinstance(about, dict) else {}, **texts)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the title, how to read it, and the first rows. The figure is drawn when asked for."""

@@ -6,6 +6,7 @@ Every import counts: those inside functions, and those made only for type checke
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -24,7 +25,7 @@ HEAVY = {"transformer_lens", "nnsight", "xarray", "zarr", "plotly", "streamlit",
 # package, and from nothing else.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "notebook"),
-    ("installed", "cache"),
+    ("installed", "cache", "outside_files"),
     ("zoo", "batch", "accuracy"),
     ("paradigms",),
     ("models",),
@@ -36,6 +37,22 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("jobs",),
     ("cli",),
 )
+# What reads files, or text that may come from one; and who may, since these come with the package or the system.
+READING = re.compile(
+    r"json\.loads?$|yaml\.\w*(load|compose|parse|scan)\w*$|\.read_(text|bytes)$|^csv\.\w*reader$|^tomllib|^pickle"
+    r"|^marshal|^torch\.load$|^configparser|^xml|validate_json$",
+    re.IGNORECASE,
+)
+OWN_FILES = {
+    "probe.outside_files": {"json.loads", "yaml.compose", "yaml.SafeLoader", "csv.DictReader"},
+    "probe.jobs.report.render": {"(Path(__file__).parent / 'templates' / name).read_text"},
+    "probe.jobs.run.code_hash": {"file.read_bytes"},  # hashed, not parsed
+    "probe.jobs.run.manifest": {"Path('/proc/cpuinfo').read_text"},
+    "probe.jobs.spec.shipped": {"_HERE.joinpath(f'{name}{_SUFFIX}').read_text"},
+    "probe.jobs.spec.template": {"files('probe.jobs.spec').joinpath('slurm.sh').read_text"},
+    "probe.models.selftests.language": {"Path(__file__).with_name('sample.txt').read_text"},
+    "analyses.measures.storage": {"file.read_bytes"},  # hashed, not parsed
+}
 FLOOR_OF = {package: number for number, floor in enumerate(FLOORS) for package in floor}
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -95,6 +112,23 @@ def test_a_floor_rests_on_lower_ones_alone(module):
     here = package_of(module)
     others = {package_of(name) for name in imports_of(module) if name.startswith("probe.")} - {here}
     assert {name for name in others if FLOOR_OF[name] >= FLOOR_OF[here]} == set()
+
+
+def reads_of(module: str) -> set[str]:
+    """The calls of a module that read a file, or parse what one may hold."""
+    calls = (node.func for node in ast.walk(tree_of(module)) if isinstance(node, ast.Call))
+    named = {ast.unparse(call) for call in calls if isinstance(call, ast.Attribute)}
+    return {call for call in named if READING.search(call)}
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_files_from_outside_are_read_in_one_place(module):
+    """With limits on size, depth, type, keys and digits: `probe.outside_files`."""
+    assert reads_of(module) - OWN_FILES.get(module, set()) == set()
+
+
+def test_what_reads_files_of_our_own_still_does():
+    assert {module: reads_of(module) for module in OWN_FILES} == OWN_FILES
 
 
 def test_no_file_imports_itself_in_a_circle():

@@ -17,11 +17,14 @@ edge), laid out by `graph`.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+import zlib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -30,7 +33,9 @@ from numpy.typing import NDArray
 from analyses.circuits.graph import Graph
 from analyses.statistics.finite import refuse_not_finite
 from probe.errors import ProbeError
+from probe.outside_files import FileKind, cut
 
+FILE = FileKind("circuit file", remedy="Attribute again, and save the circuit anew.", finite=False)
 By = Literal["abs", "signed"]
 
 _ARRAYS = ("scores", "per_example", "example_edges", "neurons")
@@ -61,6 +66,9 @@ class Provenance:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+_REQUIRED = {one.name for one in fields(Provenance) if one.default is MISSING and one.default_factory is MISSING}
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,10 +208,28 @@ class Circuit:
 
     @classmethod
     def open(cls, path: str | Path) -> Circuit:
-        with np.load(path, allow_pickle=False) as found:
-            words = json.loads(str(found["words"]))
-            arrays = {name: found[name] for name in _ARRAYS if name in found}
-        return cls(graph=Graph.from_fields(words["graph"]), about=Provenance(**words["about"]), **arrays)
+        try:
+            with np.load(path, allow_pickle=False) as found:
+                words = str(found["words"])
+                arrays = {name: found[name] for name in _ARRAYS if name in found}
+        except (OSError, ValueError, LookupError, EOFError, AttributeError, BadZipFile, zlib.error) as problem:
+            raise FILE.refuse(path, "a circuit that Circuit.save wrote", cut(str(problem))) from None
+        return cls.from_parts(FILE.object_of(words, path), arrays, path)
+
+    @classmethod
+    def from_parts(cls, words: Mapping[str, Any], arrays: Mapping[str, NDArray], source: str | Path) -> Circuit:
+        """A circuit from what a file holds of it: its graph and provenance in plain words, and its arrays."""
+        graph, about = words.get("graph"), words.get("about")
+        known = {one.name for one in fields(Provenance)}
+        if not isinstance(graph, dict) or not isinstance(about, dict) or not _REQUIRED <= about.keys() <= known:
+            raise FILE.refuse(
+                source, "a graph, and where the circuit comes from", ", ".join(map(cut, words)) or "nothing"
+            )
+        made = Graph.from_fields(graph)
+        scores = arrays.get("scores", np.zeros(0))
+        if scores.shape[:1] != (made.n_sources,) or scores.shape != made.shape:
+            raise FILE.refuse(source, f"scores of {made.n_layers} layers and {made.n_heads} heads", str(scores.shape))
+        return cls(graph=made, about=Provenance(**about), **arrays)
 
     @property
     def _to_logits(self) -> NDArray:

@@ -30,7 +30,10 @@ from numpy.typing import NDArray
 from analyses.circuits.circuit import Circuit, Provenance
 from analyses.circuits.graph import Graph
 from probe.errors import ProbeError
+from probe.outside_files import FileKind
 
+FILE = FileKind("circuit file", remedy="Pass a graph that EAP-IG or we wrote.", largest=1 << 30, most_keys=5_000_000,
+                most_values=20_000_000, finite=False)  # fmt: skip
 _EDGE = re.compile(r"(?P<source>[^<>]+)->(?P<target>.+)")
 _SHARED = re.compile(r"a(?P<layer>\d+)\.h(?P<head>\d+)<(?P<kind>[kv])>")
 
@@ -68,12 +71,17 @@ def read_json(path: str | Path) -> tuple[Circuit, NDArray]:
     read = _opened(Path(path))
     try:
         graph = _graph(read["cfg"], path)
+        if graph.n_sources > 2 + max(len(read["nodes"]), len(read["edges"])):
+            found = f"a shape of {graph.n_sources:,} nodes, with {len(read['edges']):,} edges"
+            raise _unreadable(path, "the nodes or edges of its shape", found)
         scores, mask = np.zeros(graph.shape), np.zeros(graph.shape, dtype=bool)
         for name, edge in read["edges"].items():
             cell = _cell(graph, name, path)
             scores[cell] -= float(edge["score"])
             mask[cell] |= bool(edge["in_graph"])
-    except (AttributeError, KeyError, TypeError) as fault:
+    except ProbeError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as fault:
         found = f"{type(fault).__name__}: {fault}"
         raise _unreadable(path, "a shape, and a score and in_graph for each edge", found) from None
     return Circuit(graph, scores, np.zeros((0, len(graph.sources) + 1)), _provenance(read)), mask
@@ -82,7 +90,8 @@ def read_json(path: str | Path) -> tuple[Circuit, NDArray]:
 def _graph(cfg: dict[str, Any], path: str | Path) -> Graph:
     if cfg.get("parallel_attn_mlp"):
         raise _unreadable(path, "attention before the MLP, one after the other", "a model that runs them in parallel")
-    return Graph(int(cfg["n_layers"]), int(cfg["n_heads"]), int(cfg.get("n_kv_heads", cfg["n_heads"])))
+    return Graph.from_fields({**{name: cfg[name] for name in ("n_layers", "n_heads")},
+                              "n_kv_heads": cfg.get("n_kv_heads", cfg["n_heads"])})  # fmt: skip
 
 
 def _nodes(graph: Graph, kept: NDArray) -> dict[str, bool]:
@@ -124,12 +133,7 @@ def _cell(graph: Graph, name: str, path: str | Path) -> tuple[int, int]:
 
 
 def _opened(path: Path) -> dict[str, Any]:
-    try:
-        read = json.loads(path.read_text("utf-8"))
-    except OSError as fault:
-        raise _unreadable(path, "a file that can be read", str(fault)) from None
-    except ValueError as fault:
-        raise _unreadable(path, "JSON", str(fault)) from None
+    read = FILE.json(path)
     missing = [part for part in ("cfg", "nodes", "edges") if not isinstance(read, dict) or part not in read]
     if missing:
         raise _unreadable(path, "the parts cfg, nodes and edges", "no " + ", ".join(missing))
@@ -149,6 +153,4 @@ def _provenance(read: dict[str, Any]) -> Provenance:
 
 
 def _unreadable(path: str | Path, expected: str, found: str) -> ProbeError:
-    return ProbeError(
-        f"circuit file {str(path)!r}", expected=expected, found=found, remedy="Pass a graph that EAP-IG or we wrote."
-    )
+    return FILE.refuse(path, expected, found)

@@ -76,7 +76,22 @@ class Graph:
     def from_fields(cls, fields: Mapping[str, Any]) -> Graph:
         """A graph as `dataclasses.asdict` wrote it; files made before 0.2 call the position roles `roles`."""
         known = {"position_roles" if name == "roles" else name: value for name, value in fields.items()}
-        return cls(**{**known, "position_roles": tuple(known.get("position_roles", ()))})
+        sizes = {name: known.get(name) for name in ("n_layers", "n_heads", "n_kv_heads")}
+        roles, directions = known.get("position_roles", ()), known.get("directions", False)
+        whole = all(type(size) is int and 0 < size < 100_000 for size in sizes.values())
+        if not whole or not isinstance(roles, list | tuple) or not all(isinstance(role, str) for role in roles):
+            raise ProbeError(
+                "the graph of a circuit",
+                expected="whole numbers n_layers, n_heads and n_kv_heads, and position roles that are names",
+                found=str({**sizes, "position_roles": roles})[:200],
+                remedy="Attribute again, and save the circuit anew.",
+            )
+        return cls(*sizes.values(), tuple(roles), bool(directions))  # type: ignore[arg-type]  # whole, as was checked
+
+    @property
+    def n_sources(self) -> int:
+        """How many write, without a list of them."""
+        return 1 + self.n_layers * (self.n_heads + 1)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -69,6 +69,8 @@ class TunedLens:
         """The lens that was saved into a folder, refused unless it was trained on these very weights."""
         from safetensors import SafetensorError, safe_open
 
+        from probe.jobs.stages.stage import UNIT
+
         path = Path(folder) / FILE
         if not path.is_file():
             raise ProbeError(
@@ -79,7 +81,7 @@ class TunedLens:
             )
         try:
             with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get("about", "{}"))
+                about = UNIT.object_of((file.metadata() or {}).get("about", "{}"), path)
                 weight, bias = (file.get_tensor(name).to(model.device) for name in ("weight", "bias"))
         except (SafetensorError, ValueError) as problem:
             raise ProbeError(

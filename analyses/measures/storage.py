@@ -88,13 +88,13 @@ class Circuits:
     def open(self, folder: Path, given: Any = None) -> Circuit:
         import numpy as np
 
-        from analyses.circuits.circuit import Circuit, Provenance
-        from analyses.circuits.graph import Graph
+        from analyses.circuits.circuit import Circuit
+        from probe.jobs.stages.stage import UNIT
 
-        about = json.loads((folder / "circuit.json").read_text("utf-8"))
+        about = UNIT.object(folder / "circuit.json")
         with np.load(folder / "circuit.npz", allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files}
-        return Circuit(graph=Graph.from_fields(about["graph"]), about=Provenance(**about["about"]), **held)
+        return Circuit.from_parts(about, held, folder)
 
     def difference(self, one: Path, other: Path) -> str | None:
         first, second = self.open(one), self.open(other)

@@ -18,6 +18,7 @@ from rich.text import Text
 from probe.cli.screen import Json, app, out
 from probe.errors import ProbeError, nearest
 from probe.installed import entries
+from probe.outside_files import TABLE as TABLE_FILE
 
 GROUP = "twinprobe.claims"
 _SHOWN = ("model", "manner", "way", "task", "stride", "verified", "steps", "measure", "loss", "passes",
@@ -58,7 +59,7 @@ def claims(
             if folder is not None:
                 _keep(result, folder, f"{claim.name}-{number}")
             if as_json:
-                rows = json.loads(result.table.to_json(orient="records"))
+                rows = TABLE_FILE.json_of(str(result.table.to_json(orient="records")), claim.name)
                 told.append({"claim": claim.name, "says": claim.says, "title": result.title, "rows": rows})
             else:
                 show(result)

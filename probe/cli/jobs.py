@@ -53,9 +53,9 @@ def init(
 @app.command(epilog="Example: [cyan]twinprobe specs[/], then [cyan]twinprobe run demo --dry-run[/]")
 def specs(as_json: Json = False) -> None:
     """The shipped specs, which `run` and `init --like` know by name, and what each asks."""
-    import yaml
+    from probe.jobs.spec.file import FILE
 
-    known = {name: yaml.safe_load(text_of(name)) for name in shipped()}
+    known = {name: FILE.yaml_of(text_of(name), name) for name in shipped()}
     if as_json:
         print(json.dumps(known, indent=1, ensure_ascii=False))
         return

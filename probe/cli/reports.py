@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from probe.cli.screen import Json, app, out
+from probe.outside_files import TABLE as TABLE_FILE
 
 if TYPE_CHECKING:
     from probe.jobs.report.compare_runs import Comparison
@@ -58,7 +59,7 @@ def compare(
 
 def _told(found: Comparison) -> dict[str, object]:
     """The comparison for machines."""
-    rows = json.loads(str(found.telling.to_json(orient="records")))
+    rows = TABLE_FILE.json_of(str(found.telling.to_json(orient="records")), "")
     circumstances = {"units": found.units, "circumstances": found.circumstances}
     told = {name: [vars(each) for each in which] for name, which in circumstances.items()}
     return {"sentence": found.sentence, "counts": found.counts, "changed": rows, **told}

@@ -76,7 +76,7 @@ def _token_text(token: Token) -> Text:
 
 
 def _knob(written: str) -> tuple[str, Any]:
-    import yaml
+    from probe.outside_files import FileKind
 
     name, equals, value = written.partition("=")
     if not equals:
@@ -84,13 +84,13 @@ def _knob(written: str) -> tuple[str, Any]:
             f"--knob {written}", expected="name=value", found=repr(written), remedy="For example --knob numbers=4."
         )
     try:
-        return name, yaml.safe_load(value)  # numbers and true/false as such
-    except yaml.YAMLError:
+        return name, FileKind("--knob").yaml_of(value, name)  # numbers and true/false as such
+    except ProbeError:
         return name, value  # signs that mean something to YAML, such as * in operators=*+
 
 
 def _tokenizer(where: str | None) -> Any:
-    from probe.models.checkpoint import read_json
+    from probe.models.checkpoint import FILE
     from probe.models.source import resolve
     from probe.models.tokenizers import load_tokenizer
     from probe.tasks import vocabulary
@@ -101,4 +101,4 @@ def _tokenizer(where: str | None) -> Any:
     if path.suffix == ".gguf":
         return load_tokenizer(path.parent, "", path)
     config = path / "config.json"  # a folder of a tokenizer alone has none
-    return load_tokenizer(path, read_json(config).get("model_type", "") if config.is_file() else "")
+    return load_tokenizer(path, str(FILE.object(config).get("model_type")) if config.is_file() else "")

@@ -11,12 +11,11 @@ minute, writing 20 minutes of one core (BATCHES × 96 texts); it resumes where i
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from probe.cache import cache_folder
-from probe.fetching.own_text import prompts, write
+from probe.fetching.own_text import FILE, prompts, write
 from probe.fetching.package import Packaged
 from probe.fetching.wikitext import Article, articles
 
@@ -58,7 +57,7 @@ def _own(asked: list[Article], folder: Path) -> Iterator[str]:
     for written in write(base.backbone, base.tokenizer, made, lines, BATCHES):
         tokens += written
         yield f"the base has written {tokens:,} tokens of {BATCHES * written:,}"
-    texts = [text for line in lines.read_text("utf-8").splitlines() for text in json.loads(line)]
+    texts = [str(text) for _, line in FILE.json_lines(lines) for text in line]
     (folder / OWN).write_text("".join(text + "\n\n" for text in texts), "utf-8")
 
 

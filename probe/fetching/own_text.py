@@ -26,10 +26,12 @@ import torch
 from torch import Tensor
 
 from probe.fetching.wikitext import Article
+from probe.outside_files import FileKind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+FILE = FileKind("file", remedy="Delete it and fetch it again.", largest=1 << 30)
 BATCH, WRITTEN, FIRST_WORDS = 96, 112, 16  # texts at once; tokens written of each; tokens that a continuation is given
 TOP_K, TOP_P = 50, 0.95
 SHORTEST = 200  # characters of a text that is kept
@@ -85,7 +87,7 @@ def write(
 ) -> Iterator[int]:
     """Write a text behind every prompt of the first `most` full batches, into `file`; yields the tokens of each batch
     as it is done. Batches that stand in the file already are not written again."""
-    done = len(file.read_text("utf-8").splitlines()) if file.is_file() else 0
+    done = len(FILE.text(file).splitlines()) if file.is_file() else 0
     for number, batch in enumerate(islice(batches(made), most)):
         if number < done:
             continue

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError
 from probe.jobs.atomic import write_atomically
+from probe.outside_files import FileKind, cut, is_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,13 +34,18 @@ REPORT = ("report.html", "report.md", "report.parquet")
 _WORDS = b"twinprobe"  # where a result keeps its words, among the metadata of its parquet file
 
 
-LARGEST, LARGEST_FIGURE = 256_000_000, 64_000_000  # bytes
 FETCHING = {"image", "scattermapbox", "choroplethmapbox", "densitymapbox", "scattermap", "choroplethmap", "densitymap",
             "scattergeo", "choropleth"}  # fmt: skip
 
 
 class RunError(ProbeError):
     """A run folder, or a file in it, that cannot be read."""
+
+
+_REMEDY = "`twinprobe verify` tells which files are whole; the same `twinprobe run` again makes what is not."
+# Our own writers put NaN where an estimate is none.
+FILE = FileKind("", RunError, _REMEDY, largest=256_000_000, most_keys=200_000, finite=False)
+FIGURE, SPEC_FILE = replace(FILE, largest=64_000_000), replace(FILE, largest=1 << 20)
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ class RunFolder:
         if unit.figure is None or not self.path(unit.figure).is_file():
             return None
         self._refuse_changed(unit.figure)
-        return checked_figure(self.path(unit.figure), read_json(self.path(unit.figure), LARGEST_FIGURE))
+        return checked_figure(self.path(unit.figure), FIGURE.object(self.path(unit.figure)))
 
     def changed(self, relative: str) -> str:
         """How a file that the manifest lists differs from what the run wrote; empty where it does not."""
@@ -186,7 +192,7 @@ def open_run(folder: str | Path) -> RunFolder:
     """Open a run folder for reading."""
     folder = Path(folder)
     manifest_at = folder / MANIFEST
-    if not manifest_at.is_file():
+    if not is_file(manifest_at):
         found = "a folder without one" if folder.is_dir() else "no such folder" if not folder.exists() else "a file"
         raise RunError(
             str(folder),
@@ -194,7 +200,7 @@ def open_run(folder: str | Path) -> RunFolder:
             found=found,
             remedy="Name the folder that `twinprobe run` or `twinprobe demo` printed when it ended.",
         )
-    manifest = read_json(manifest_at)
+    manifest = FILE.object(manifest_at)
     entries = manifest.get("units", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) and "id" in entry for entry in entries):
         raise RunError(
@@ -240,11 +246,9 @@ def read_result(path: Path) -> Saved:
     except (OSError, ValueError) as problem:  # pyarrow's own errors are kinds of these
         raise _unreadable(path, "a parquet file", problem) from problem
     try:
-        words = json.loads((stored.schema.metadata or {}).get(_WORDS, b"{}"))
-    except (ValueError, RecursionError) as problem:
-        raise _unreadable(path, "a table with its words as JSON", problem) from problem
-    if not isinstance(words, dict):
-        raise _unreadable(path, "a table with its words as JSON", f"a {type(words).__name__}")
+        words = FILE.object_of((stored.schema.metadata or {}).get(_WORDS, b"{}"), path)
+    except ProbeError as problem:
+        raise _unreadable(path, "a table with its words as JSON", problem.found) from None
     texts = {key: str(words.get(key, "")) for key in ("title", "drawing")}
     return Saved(
         str(words.get("name", path.stem)),
@@ -286,29 +290,8 @@ def checked_figure(path: Path, figure: dict[str, Any]) -> dict[str, Any]:
     return figure
 
 
-def read_json(path: Path, largest: int = LARGEST) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > largest:
-            raise _unreadable(path, f"a file of at most {largest:,} bytes", f"{path.stat().st_size:,}")
-        read = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as problem:
-        if isinstance(problem, RunError):
-            raise
-        raise _unreadable(path, "a file of JSON", problem) from problem
-    if not isinstance(read, dict):
-        raise _unreadable(path, "one JSON object", f"a {type(read).__name__}")
-    return read
-
-
 def _read_spec(path: Path) -> dict[str, Any]:
-    import yaml
-
-    if not path.is_file():
-        return {}
-    try:
-        spec = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as problem:
-        raise _unreadable(path, "a file of YAML", problem) from problem
+    spec = SPEC_FILE.yaml(path) if is_file(path) else {}
     return spec if isinstance(spec, dict) else {}
 
 
@@ -329,9 +312,4 @@ def _entry(entry: dict[str, Any]) -> Entry:
 
 
 def _unreadable(path: Path, expected: str, problem: object) -> RunError:
-    return RunError(
-        str(path),
-        expected=expected,
-        found=" ".join(str(problem).split())[:200],
-        remedy="`twinprobe verify` tells which files are whole; the same `twinprobe run` again makes what is not.",
-    )
+    return RunError(str(path), expected=expected, found=cut(" ".join(str(problem).split())), remedy=_REMEDY)

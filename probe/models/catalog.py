@@ -14,15 +14,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from probe.errors import CheckpointError, nearest
+from probe.outside_files import FileKind, told, type_name
 from probe.paradigms import Paradigm, ParadigmName, named
 from probe.paradigms.sampler import Sampler
 from probe.paradigms.visibility import refuse_unknown
 
 OWN_ENTRY = "twinprobe.json"  # the name of a folder's own entry
+FILE = FileKind("catalog", CheckpointError, "Check the path, and mend that line.", largest=1 << 20)
 _SHIPPED = Path(__file__).with_name("catalog.yaml")
 
 
@@ -93,23 +94,10 @@ def _shipped() -> tuple[Entry, ...]:
 
 
 def _read(path: Path) -> list[Entry]:
-    if not path.is_file():
-        raise CheckpointError(
-            f"catalog {path}", expected="a YAML file of rows", found="no such file", remedy="Check the path."
-        )
-    try:
-        rows = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as problem:
-        raise CheckpointError(
-            f"catalog {path}", expected="YAML", found=" ".join(str(problem).split()), remedy="Mend that line."
-        ) from None
+    rows = FILE.yaml(path)
     if not isinstance(rows, list):
-        raise CheckpointError(
-            f"catalog {path}",
-            expected="a list of rows, each with at least name and paradigm",
-            found=type(rows).__name__,
-            remedy="Start each row with '- name: …'.",
-        )
+        expected = "a list of rows, each with at least name and paradigm"
+        raise FILE.refuse(path, expected, type_name(rows), "Start each row with '- name: …'.")
     return [validated(row, f"catalog {path}, row {number}") for number, row in enumerate(rows, 1)]
 
 
@@ -118,11 +106,10 @@ def validated(row: Any, thing: str) -> Entry:
     try:
         return Entry.model_validate(row)
     except ValidationError as problem:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in problem.errors())
         raise CheckpointError(
             thing,
             expected="the fields " + ", ".join(Entry.model_fields),
-            found=faults,
+            found=told(problem, "row"),
             remedy="See `twinprobe catalog` for rows that are right.",
         ) from None
 

@@ -7,13 +7,14 @@ code), whether every shard is there and whole, and which tensors of which shapes
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from probe.errors import CheckpointError
+from probe.outside_files import FileKind
 
+FILE = FileKind("file", CheckpointError, "Download it again.", most_keys=2_000_000)  # of a vocabulary, or an index
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # the names that transformers reads
 
@@ -92,7 +93,7 @@ def _shards(path: Path) -> list[Path]:
         return [single]
     if not index.is_file():
         return []
-    weight_map = read_json(index).get("weight_map")
+    weight_map = FILE.object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(
             f"file {index}",
@@ -134,18 +135,4 @@ def _config(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"checkpoint {path}", expected="config.json", found="none", remedy="Copy it beside the weights."
         )
-    return read_json(file)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
-        raise CheckpointError(
-            f"file {file}", expected="JSON", found=str(problem), remedy="Download it again."
-        ) from None
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            f"file {file}", expected="a JSON object", found=type(content).__name__, remedy="Download it again."
-        )
-    return content
+    return FILE.object(file)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from probe.errors import CheckpointError, nearest
 from probe.models.catalog import OWN_ENTRY, Entry, entries, entry_for, entry_of_format, validated
-from probe.models.checkpoint import Checkpoint, open_checkpoint, read_json
+from probe.models.checkpoint import FILE, Checkpoint, open_checkpoint
 from probe.models.formats import Format, format_of
 from probe.models.tokenizers import load_tokenizer
 from probe.paradigms import Paradigm, named
@@ -78,7 +78,7 @@ class Source:
         """What is declared of it: by its own folder, by the catalog under its name, or of every model of its format."""
         own, published = self.folder / OWN_ENTRY, self.format
         if own.is_file():
-            return validated(read_json(own), str(own))
+            return validated(FILE.object(own), str(own))
         rows = entries(self.catalog)
         by_name = entry_for(self.where, rows)
         if by_name is not None or published is None:
@@ -117,7 +117,7 @@ class Source:
 def _opened(place: Path, catalog: str | Path | None) -> Checkpoint:
     """The checkpoint at a place; where adapters are declared there, their base's, with them beside it."""
     own = place / OWN_ENTRY
-    entry = validated(read_json(own), str(own)) if place.is_dir() and own.is_file() else None
+    entry = validated(FILE.object(own), str(own)) if place.is_dir() and own.is_file() else None
     if entry is None or entry.adapters is None:
         return open_checkpoint(place)
     if entry.base is None:

@@ -9,17 +9,19 @@ is named.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from probe.errors import TaskError
+from probe.outside_files import FileKind, type_name
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
 from probe.tasks.task import SCOPES, Task
 from probe.tasks.words import Words
 
+FILE = FileKind("the task file", TaskError, "Check the path, and mend the line or leave it out.")
 # What has as many tokens as what.
 LIKE = {"clean": "clean", "corrupt": "clean", "target": "target", "distractor": "target"}
 
@@ -71,18 +73,7 @@ def from_jsonl(path: str | Path, *, name: str | None = None, scope: str = "local
     path = Path(path)
     if scope not in SCOPES:
         raise TaskError("the scope of a task", expected=" or ".join(SCOPES), found=repr(scope), remedy="Choose one.")
-    if not path.is_file():
-        raise TaskError(
-            f"the task file {path}", expected="a JSONL file", found="no such file", remedy="Check the path."
-        )
-    try:
-        # Not splitlines, which also cuts at signs that JSON may hold within a string.
-        numbered = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
-    except UnicodeDecodeError as error:
-        raise TaskError(
-            f"the task file {path}", expected="UTF-8 text", found=str(error), remedy="Save it as UTF-8."
-        ) from None
-    lines = tuple((number, _read(path, number, line)) for number, line in numbered if line.strip())
+    lines = tuple((number, _read(path, number, record)) for number, record in FILE.json_lines(path))
     if not lines:
         raise TaskError(
             f"the task file {path}", expected="at least one line", found="none", remedy="Write examples to it."
@@ -90,13 +81,9 @@ def from_jsonl(path: str | Path, *, name: str | None = None, scope: str = "local
     return FromJsonl(name or path.stem, scope, str(path), lines)
 
 
-def _read(path: Path, number: int, line: str) -> dict[str, str]:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise _bad(path, number, None, "a JSON object", error.msg) from None
+def _read(path: Path, number: int, record: Any) -> dict[str, str]:
     if not isinstance(record, dict):
-        raise _bad(path, number, None, "a JSON object", type(record).__name__)
+        raise _bad(path, number, None, "a JSON object", type_name(record))
     for key in LIKE:
         if not isinstance(record.get(key), str) or not record[key]:
             found = f"{type(record[key]).__name__} {record[key]!r}" if key in record else "none"

@@ -10,7 +10,6 @@ them.
 
 from __future__ import annotations
 
-import json
 import shutil
 from contextlib import nullcontext
 from functools import partial
@@ -24,7 +23,7 @@ from probe.errors import ProbeError
 from probe.models.catalog import OWN_ENTRY
 from probe.models.model import Model
 from probe.training.batches import TrainingBatches
-from probe.training.checkpoints import last_complete
+from probe.training.checkpoints import STATE, last_complete
 from probe.training.curve import Examiner, write_curve
 from probe.training.ema import Ema
 from probe.training.horizon_stage import learn_horizon
@@ -114,7 +113,7 @@ def as_it_is(recipe: Recipe, folder: str | Path) -> Path:
     step = int(newest.rpartition("-")[2])
     own = folder / SNAPSHOTS / f"step-{step}"
     save(model, recipe, own, folder / CHECKPOINTS, adapters=adapters.by_themselves())
-    history = json.loads((Path(newest) / "trainer_state.json").read_text("utf-8"))["log_history"]
+    history = STATE.object(Path(newest) / "trainer_state.json").get("log_history", [])
     write_curve(history, model, own)
     return own
 

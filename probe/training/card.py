@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
 from torch import Tensor
 
 from probe.accuracy import Accuracy
@@ -35,6 +34,7 @@ from probe.tasks import TASKS, Task, task
 from probe.tasks.score import score
 from probe.tasks.solved import pool, right
 from probe.training.curve import CURVE, read_curve
+from probe.training.recipe import FILE as RECIPE_FILE
 from probe.training.recipe import Text, read_recipe
 from probe.training.text import held_out
 
@@ -178,8 +178,9 @@ def _making(folder: Path) -> str:
     recipe = folder / RECIPE
     if not recipe.is_file():
         return ""
-    said = yaml.safe_load(recipe.read_text("utf-8"))
-    lines = ["## How it was made", "", "```yaml", recipe.read_text("utf-8").strip(), "```", ""]
+    text = RECIPE_FILE.text(recipe)
+    said = RECIPE_FILE.yaml_of(text, recipe)
+    lines = ["## How it was made", "", "```yaml", text.strip(), "```", ""]
     if (folder / CURVE).is_file():
         curve = read_curve(folder)
         tokens, flops = (max(value for value in curve[name] if value == value) for name in ("tokens", "flops"))

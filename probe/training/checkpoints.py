@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from probe.errors import ProbeError
+from probe.outside_files import FileKind
+
+STATE = FileKind("trainer state", remedy="Delete that checkpoint, and train on from the one before.", finite=False)
 
 
 def last_complete(folder: Path) -> str | None:
@@ -16,7 +20,7 @@ def last_complete(folder: Path) -> str | None:
 
 def _is_json(file: Path) -> bool:
     try:
-        json.loads(file.read_text("utf-8"))
-    except ValueError:
+        STATE.object(file)
+    except ProbeError:
         return False
     return True

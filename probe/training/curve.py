@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
+from probe.outside_files import FileKind, cut
 from probe.tasks import task
 from probe.tasks.score import score
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from probe.training.recipe import Recipe
 
 CURVE = "curve.csv"
+FILE = FileKind("curve", remedy="The training writes it at its end; see the curves of the shipped models.")
 EXAMINED = 128  # questions a task
 _EXAM = "accuracy/"
 
@@ -90,9 +92,16 @@ def write_curve(history: Iterable[Mapping[str, Any]], model: Model, folder: Path
 
 def read_curve(folder: str | Path) -> dict[str, list[float]]:
     """The columns of a model's `curve.csv`, NaN where nothing stands."""
-    with (Path(folder) / CURVE).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else ())}
+    file = Path(folder) / CURVE
+    rows = FILE.csv(file)
+    return {name: [_number(file, row[name]) for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _number(file: Path, written: str) -> float:
+    try:
+        return float(written or "nan")
+    except ValueError:
+        raise FILE.refuse(file, "numbers, or nothing", cut(repr(written), 60)) from None
 
 
 def figure(folder: str | Path, against: str = "step") -> go.Figure:

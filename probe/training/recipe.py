@@ -11,12 +11,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from probe.errors import ProbeError
+from probe.outside_files import FileKind, told
 from probe.paradigms import ParadigmName, named
 
+FILE = FileKind(
+    "recipe", remedy="The recipes of the shipped models (probe/zoo/*/recipe.yaml) are examples.", largest=1 << 20
+)
 # Fields of a recipe that only some paradigms have, and whose they are.
 OF_A_PARADIGM = {
     "weighting": "the masked paradigm's",
@@ -237,20 +239,8 @@ class Recipe(BaseModel):
 
 def read_recipe(path: str | Path) -> Recipe:
     """A recipe from its file."""
-    path = Path(path)
-    if not path.is_file():
-        raise ProbeError(f"recipe {path}", expected="a YAML file", found="no such file", remedy="Check the path.")
+    plain = FILE.yaml(path)
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except yaml.YAMLError as problem:
-        raise ProbeError(
-            f"recipe {path}", expected="YAML", found=" ".join(str(problem).split()), remedy="Mend that line."
-        ) from None
+        return Recipe.model_validate(plain)
     except ValidationError as problem:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in problem.errors())
-        raise ProbeError(
-            f"recipe {path}",
-            expected="the fields " + ", ".join(Recipe.model_fields),
-            found=faults,
-            remedy="The recipes of the shipped models (probe/zoo/*/recipe.yaml) are examples.",
-        ) from None
+        raise FILE.refuse(path, "the fields " + ", ".join(Recipe.model_fields), told(problem, "recipe")) from None

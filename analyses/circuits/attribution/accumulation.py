@@ -20,7 +20,9 @@ from analyses.circuits.circuit import Circuit, Provenance
 from analyses.circuits.graph import Graph
 from analyses.statistics.finite import refuse_not_finite
 from probe.errors import ProbeError
+from probe.outside_files import FileKind
 
+FILE = FileKind("file", remedy="Give another folder, or delete this one.")
 _ABOUT = "attribution.json"
 
 
@@ -46,7 +48,7 @@ class Folder:
         if path is None:
             return cls(None)
         about, fingerprint = Path(path) / _ABOUT, fingerprint_of()
-        if about.exists() and json.loads(about.read_text())["fingerprint"] != fingerprint:
+        if about.exists() and FILE.object(about).get("fingerprint") != fingerprint:
             raise ProbeError(
                 f"folder {str(path)!r}",
                 expected="contributions to this very attribution",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from probe.errors import ProbeError
 from probe.jobs.report import formatting
-from probe.jobs.run_folder import SPEC, RunFolder
+from probe.jobs.run_folder import SPEC, SPEC_FILE, RunFolder
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -58,8 +60,15 @@ def provenance(run: RunFolder) -> Provenance:
         circumstances=_circumstances(manifest, device, git),
         versions=_facts(_mapping(manifest.get("versions"))),
         weights=tuple(_weights(name, of) for name, of in _mapping(manifest.get("weights")).items()),
-        spec=spec.read_text("utf-8", errors="replace") if spec.is_file() else "",
+        spec=_read(spec),
     )
+
+
+def _read(spec: Path) -> str:
+    try:
+        return SPEC_FILE.text(spec)
+    except ProbeError:
+        return ""
 
 
 def _computed(run: RunFolder) -> str:

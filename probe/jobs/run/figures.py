@@ -11,8 +11,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from probe.errors import ProbeError
 from probe.jobs.atomic import write_atomically
 from probe.jobs.run.unit_store import UnitStore
+from probe.jobs.run_folder import FIGURE
 
 
 def draw(store: UnitStore, digest: str, stem: str, serializer: Any) -> None:
@@ -20,7 +22,7 @@ def draw(store: UnitStore, digest: str, stem: str, serializer: Any) -> None:
     file = store.root / "figures" / f"{stem}.json"
     if not hasattr(serializer, "figure") or _shows(file, mark := _mark(digest, serializer)):
         return
-    figure = json.loads(serializer.figure(store.folder(digest)))
+    figure = FIGURE.object_of(serializer.figure(store.folder(digest)), store.folder(digest))
     figure.setdefault("layout", {}).setdefault("meta", {})["twinprobe"] = mark
     write_atomically(file, json.dumps(figure))
 
@@ -32,6 +34,6 @@ def _mark(digest: str, serializer: Any) -> str:
 
 def _shows(file: Path, mark: str) -> bool:
     try:
-        return json.loads(file.read_text("utf-8"))["layout"]["meta"]["twinprobe"] == mark
-    except (OSError, ValueError, KeyError, TypeError):
+        return FIGURE.object(file)["layout"]["meta"]["twinprobe"] == mark
+    except (ProbeError, KeyError, TypeError):
         return False

@@ -21,7 +21,7 @@ from probe.jobs.atomic import write_atomically
 from probe.jobs.run.plan import Plan
 from probe.jobs.run.unit import Unit
 from probe.jobs.run.unit_store import SHOWN, UnitStore
-from probe.jobs.run_folder import MANIFEST, REPORT, RunError, read_json
+from probe.jobs.run_folder import FILE, MANIFEST, REPORT, RunError
 
 FORMAT = 1
 PACKAGES = (
@@ -93,7 +93,7 @@ def write_manifest(store: UnitStore, plan: Plan, state: State, circumstances: Ci
 def shown_before(root: Path) -> list[str]:
     """What the manifest that is there lists as shown: the only files that a run may remove."""
     try:
-        shown = read_json(root / MANIFEST).get("shown")
+        shown = FILE.object(root / MANIFEST).get("shown")
     except RunError:
         return []
     return [str(path) for path in shown] if isinstance(shown, list) else []
@@ -102,7 +102,7 @@ def shown_before(root: Path) -> list[str]:
 def _former_report(root: Path) -> dict[str, Any]:
     """The hashes of the report that is there, which stays until another is written."""
     try:
-        files = read_json(root / MANIFEST).get("files")
+        files = FILE.object(root / MANIFEST).get("files")
     except RunError:
         return {}
     return {name: of for name, of in files.items() if name in REPORT} if isinstance(files, dict) else {}

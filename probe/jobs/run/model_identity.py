@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError, nearest
 from probe.jobs.run.code_hash import code_of
+from probe.outside_files import FileKind, is_file
 
 if TYPE_CHECKING:
     from probe.jobs.spec.model import PairSpec
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from probe.models.source import Source
     from probe.paradigms import Paradigm
 
+FILE = FileKind("file")
 RECIPE = "recipe.yaml"  # what a trained model's folder keeps of its making
 _UNREAD = {".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".md", ".csv", ".png", ".svg", ".log"}
 SETTLED = 2_000_000_000  # nanoseconds after which a file's times tell a change
@@ -87,7 +89,7 @@ class HashCache:
     @classmethod
     def open(cls, file: Path) -> HashCache:
         try:
-            found = json.loads(file.read_text())
+            found = FILE.object(file)
             return cls({path: (list(mark), str(digest)) for path, (mark, digest) in found.items()})
         except (OSError, ValueError, AttributeError, TypeError):
             return cls()  # only a memory: without it, files are read again
@@ -162,7 +164,7 @@ def _made(checkpoint: Checkpoint, entry: Entry | None) -> dict[str, str]:
     """Where a model comes from, as far as it is declared."""
     recipe = checkpoint.own / RECIPE
     facts = {"note": entry.note if entry else "", "made_from": (entry.ar if entry else None) or ""}
-    facts["recipe"] = recipe.read_text("utf-8", errors="replace") if recipe.is_file() else ""
+    facts["recipe"] = FILE.text(recipe) if is_file(recipe) else ""
     return {name: words for name, words in facts.items() if words}
 
 

@@ -27,6 +27,7 @@ from typing import Any
 from probe.errors import ProbeError
 from probe.jobs.own_folder import INNER, holds_links, open_without_following
 from probe.jobs.run.unit import Unit
+from probe.jobs.run_folder import FILE
 
 RECORD = "unit.json"
 LINKED = {".parquet": "results", ".zarr": "traces"}
@@ -60,7 +61,7 @@ class UnitStore:
     def record(self, digest: str) -> dict[str, Any] | None:
         """What is written of a unit; None where it is not there, or its record is damaged."""
         try:
-            written = json.loads((self.folder(digest) / RECORD).read_text("utf-8"))
+            written = FILE.object(self.folder(digest) / RECORD)
             return written["record"] if written["sha256"] == _of_json(written["record"]) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -102,7 +103,7 @@ class UnitStore:
     def commit(self, folder: Path, unit: Unit, facts: Mapping[str, Any]) -> None:
         """Move a finished scratch folder to its place, with its record."""
         record = {"id": unit.id, "stage": unit.stage, "made": unit.made, "needs": unit.needed, **facts}
-        record = json.loads(json.dumps({**record, "files": contents(folder)}, default=str))
+        record = FILE.object_of(json.dumps({**record, "files": contents(folder)}, default=str), folder)
         (folder / RECORD).write_text(json.dumps({"record": record, "sha256": _of_json(record)}, indent=1), "utf-8")
         _flush(folder)
         place = self.folder(unit.hash)

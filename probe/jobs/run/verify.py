@@ -19,7 +19,7 @@ from probe.jobs.run.plan import Plan, plan_of
 from probe.jobs.run.stage_inputs import WorkerContext
 from probe.jobs.run.unit import Unit
 from probe.jobs.run.unit_store import SHOWN, UnitStore
-from probe.jobs.run_folder import RunFolder, open_run
+from probe.jobs.run_folder import RunFolder, hash_of, open_run
 from probe.jobs.spec.file import read_spec
 from probe.jobs.stages.registry import known_stage
 
@@ -86,7 +86,7 @@ def _shown_files(run: RunFolder) -> list[Finding]:
 def _shown(store: UnitStore, digest: str, shown: str) -> str:
     own = next(store.folder(digest).glob("*.parquet"))
     try:
-        same = (store.root / shown).read_bytes() == own.read_bytes()
+        same = hash_of(store.root / shown) == hash_of(own)
     except OSError as problem:
         return f"{shown}: {problem.strerror}"
     return "" if same else f"{shown} is not what the unit made"

@@ -31,11 +31,10 @@ from probe.jobs.spec.model import (
     TaskSpec,
 )
 from probe.jobs.spec.shipped import means_shipped, shipped, text_of
+from probe.outside_files import FileKind, UnreadableError, constructed, cut, is_folder
 
 Place = tuple[str | int, ...]
-LARGEST = 1 << 20  # bytes; a spec is written by hand
-DEEPEST, MOST_NODES = 40, 100_000
-MOST_PARTS = 10_000  # lines and commas; reading so many takes a second
+FILE = FileKind("spec", largest=1 << 20, deepest=40)  # it is written by hand
 MOST_FAULTS = 20  # that are told at once
 
 
@@ -78,12 +77,7 @@ def read_spec(path: str | Path, overrides: Iterable[str] = ()) -> Spec:
     """A spec from a file, from the run folder that it made, or by a shipped spec's name; with `key=value` overrides."""
     if means_shipped(path):
         return parse_spec(text_of(str(path)), f"the shipped spec {path}", overrides)
-    path = Path(path)
-    try:
-        file = path / "spec.yaml" if path.is_dir() else path
-    except (OSError, ValueError) as problem:
-        fault = Fault("the file", "a path", str(problem)[:200], "Check the path.")
-        raise SpecError(str(path)[:200], [fault]) from None
+    file = Path(path) / "spec.yaml" if is_folder(path) else Path(path)
     return parse_spec(_text(file), str(file), overrides)
 
 
@@ -140,50 +134,17 @@ def schema() -> dict[str, Any]:
 
 def _text(file: Path) -> str:
     try:
-        if file.stat().st_size > LARGEST:
-            raise SpecError(
-                str(file), [Fault("the file", "a spec", f"{file.stat().st_size:,} bytes", "Check the path.")]
-            )
-        return file.read_text("utf-8")
-    except (OSError, ValueError) as problem:
-        if isinstance(problem, ProbeError):
-            raise
-        found = "no such file" if isinstance(problem, FileNotFoundError) else str(problem)
+        return FILE.text(file)
+    except ProbeError as problem:
         remedy = f"Check the path; `twinprobe init` writes a spec; some run by name: {', '.join(shipped())}."
-        raise SpecError(str(file), [Fault("the file", "YAML text", found, remedy)]) from None
+        raise SpecError(cut(str(file)), [Fault("the file", "YAML text", problem.found, remedy)]) from None
 
 
 def _composed(text: str, source: str) -> yaml.Node | None:
-    parts = text.count("\n") + text.count(",")
-    if parts > MOST_PARTS:
-        found = f"{parts:,} lines and commas"
-        raise SpecError(source, [Fault("the file", f"at most {MOST_PARTS:,}", found, "Split it into several jobs.")])
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        mark = getattr(problem, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark else "the file"
-        words = getattr(problem, "problem", None) or " ".join(str(problem).split())
-        raise SpecError(source, [Fault(where, "YAML", words, "Mend that line.")]) from None
-    if root is not None and not _finite(root):
-        found = "an alias that leads back to itself, or nesting without end"
-        raise SpecError(source, [Fault("the file", "plain YAML", found, "Write it out.")])
-    return root
-
-
-def _finite(root: yaml.Node) -> bool:
-    """Whether it is a tree of a size that is written by hand: aliases can make rings, and explode."""
-    stack, seen = [(root, 0)], 0
-    while stack:
-        node, depth = stack.pop()
-        seen += 1
-        if depth > DEEPEST or seen > MOST_NODES:
-            return False
-        if isinstance(node, yaml.MappingNode):
-            stack += [(part, depth + 1) for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            stack += [(part, depth + 1) for part in node.value]
-    return True
+        return FILE.composed(text)
+    except UnreadableError as problem:
+        raise _unreadable(source, problem) from None
 
 
 def _data(root: yaml.Node | None, source: str) -> dict[str, Any]:
@@ -191,16 +152,15 @@ def _data(root: yaml.Node | None, source: str) -> dict[str, Any]:
         found = "nothing" if root is None else "no mapping"
         fault = Fault("line 1", "keys such as pairs, tasks, measures", found, "`twinprobe init` writes a spec.")
         raise SpecError(source, [fault])
-    loader = yaml.SafeLoader("")
     try:
-        return loader.construct_document(root)
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as problem:
-        mark = getattr(problem, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark else "the file"
-        words = getattr(problem, "problem", None) or str(problem)
-        raise SpecError(source, [Fault(where, "plain values", words, "Mend that line.")]) from None
-    finally:
-        loader.dispose()
+        return constructed(root)
+    except UnreadableError as problem:
+        raise _unreadable(source, problem) from None
+
+
+def _unreadable(source: str, problem: UnreadableError) -> SpecError:
+    where, remedy = problem.where or "the file", problem.remedy or "Mend that line."
+    return SpecError(source, [Fault(where, problem.expected, problem.found, remedy)])
 
 
 def _twice(node: yaml.Node, place: Place = ()) -> Iterable[Fault]:
@@ -227,18 +187,18 @@ def _override(data: dict[str, Any], written: str) -> Place:
     """Put `key=value` into the data; the place where it went."""
     path, equals, text = written.partition("=")
     keys = path.split(".")
-    if not equals or not all(keys):
+    if not equals or not all(keys) or len(keys) > FILE.deepest:
         raise SpecError(
             f"--set {written}", [Fault("the option", "key=value", repr(written), "Such as budget.examples=64.")]
         )
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        value = FILE.yaml_of(text, "")
+    except ProbeError:
         value = text
     place: list[str | int] = []
     into: Any = data
     for depth, key in enumerate(keys):
-        step: str | int = int(key) if isinstance(into, list) and key.isdigit() else key
+        step: str | int = int(key) if isinstance(into, list) and key.isdecimal() and len(key) < 9 else key
         place.append(step)
         last = depth == len(keys) - 1
         try:

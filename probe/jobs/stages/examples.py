@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe.jobs.stages.stage import A_PAIR, Stage
+from probe.jobs.stages.stage import A_PAIR, UNIT, Stage
 
 if TYPE_CHECKING:
     from probe.batch import Batch
@@ -39,7 +39,7 @@ class PoolSerializer:
     def open(self, folder: Path, given: Inputs) -> Batch:
         from probe.accuracy import Accuracy
 
-        written = json.loads((folder / _FILE).read_text("utf-8"))
+        written = UNIT.object(folder / _FILE)
         drawn = given.task.examples(given.tokenizer, written["tried"], seed=given.seed, fewer=True)
         at = {tuple(row): number for number, row in enumerate(drawn.clean.tolist())}
         chosen = drawn[[at[tuple(row)] for row in written["clean"]]]
@@ -47,7 +47,7 @@ class PoolSerializer:
         return replace(chosen, accuracy=accuracy, selection_rate=written["selection_rate"], reading=written["reading"])
 
     def difference(self, one: Path, other: Path) -> str | None:
-        first, second = (json.loads((folder / _FILE).read_text("utf-8")) for folder in (one, other))
+        first, second = (UNIT.object(folder / _FILE) for folder in (one, other))
         apart = sum(a != b for a, b in zip(first["clean"], second["clean"], strict=False))
         return None if first == second else f"{apart} of {len(first['clean'])} examples differ, or their accuracy"
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe.jobs.stages.stage import Stage
+from probe.jobs.stages.stage import UNIT, Stage
 
 if TYPE_CHECKING:
     from probe.jobs.stages.stage import Inputs
@@ -33,12 +33,11 @@ class FindingsSerializer:
         (folder / _FILE).write_text(json.dumps(product, indent=1, ensure_ascii=False), "utf-8")
 
     def open(self, folder: Path, given: Inputs) -> list[dict[str, Any]]:
-        return json.loads((folder / _FILE).read_text("utf-8"))
+        return UNIT.json(folder / _FILE)
 
     def difference(self, one: Path, other: Path) -> str | None:
         first, second = (
-            [(finding["test"], finding["outcome"]) for finding in json.loads((folder / _FILE).read_text("utf-8"))]
-            for folder in (one, other)
+            [(finding["test"], finding["outcome"]) for finding in UNIT.json(folder / _FILE)] for folder in (one, other)
         )
         return None if first == second else f"{first}, then {second}"
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from probe.outside_files import FileKind
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from probe.tasks import Task
 
 
+# A file of a unit's, which may have been written elsewhere; estimates that are none are NaN.
+UNIT = FileKind("", remedy="The same `twinprobe run` again makes it anew.", most_keys=200_000, finite=False)
 AXES = ("pair", "role", "task", "reading", "seed")
 A_MODEL = AXES  # each model of a pair at each place
 A_PAIR = ("pair", "task", "reading", "seed")  # a pair at each place
