@@ -92,9 +92,8 @@ class GreaterThan(Task):
 
 def cut(words: Words) -> Years:
     """The years that the tokenizer cuts in its commonest way, in the centuries whose year XX01 it also cuts so."""
-    spelt = {
-        year: words.spell(f" {year}") for century in CENTURIES for year in range(100 * century, 100 * century + 100)
-    }
+    all_years = range(100 * CENTURIES[0], 100 * CENTURIES[-1] + 100)
+    spelt = dict(zip(all_years, words.spell_all(f" {year}" for year in all_years).values(), strict=True))
     ways = {year: tuple(map(len, words.digits(ids))) for year, ids in spelt.items()}
     (common, _), *_ = Counter(ways.values()).most_common()
     if sum(common) != 4:

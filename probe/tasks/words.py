@@ -68,9 +68,30 @@ class Words:
             ids = self._spelt[memory_key] = self._known(text, self._encode(text) if first else self._within(text))
         return ids
 
+    def spell_all(self, texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+        """The token ids of many pieces within a running text, for the cost of a few calls of the tokenizer."""
+        texts = list(texts)
+        self._look_up(texts)
+        return {text: self.spell(text) for text in texts}
+
+    def _look_up(self, texts: list[str]) -> None:
+        """Spell many pieces with one call. What the first carrier merges with, or what cannot be written, is left to
+        `spell`, which tries the others and says why."""
+        carrier, alone = self._carriers[0]
+        fresh = [text for text in texts if text not in self._spelt]
+        if not fresh:
+            return
+        encoded = self.tokenizer([carrier + text for text in fresh], add_special_tokens=False)["input_ids"]
+        for text, together in zip(fresh, map(tuple, encoded), strict=True):
+            ids = together[len(alone) :]
+            if together[: len(alone)] == alone and ids and self.tokenizer.unk_token_id not in ids:
+                self._spelt[text] = ids
+
     def single(self, pool: Iterable[str], what: str, *, at_least: int) -> list[str]:
         """The words of a pool that are one token behind a space, written with that space; refuses too few."""
-        found = [" " + word for word in pool if self._is_single(" " + word)]
+        spaced = [" " + word for word in pool]
+        self._look_up(spaced)
+        found = [word for word in spaced if self._is_single(word)]
         if len(found) < at_least:
             shown = ", ".join(word.strip() for word in found[:5]) + ("" if len(found) <= 5 else ", ...")
             raise self.refusal(f"at least {at_least} {what} that are one token", f"{len(found)} ({shown or 'none'})")

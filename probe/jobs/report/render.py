@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,9 @@ def render_markdown(template: str, **values: Any) -> str:
     return _environment(autoescape=False, finalize=escaped).get_template(template).render(values)
 
 
+@cache
 def _environment(**how: Any) -> Environment:
+    """Kept, and with it the compiled templates: to compile them takes longer than to fill them in."""
     loader = PackageLoader("probe.jobs.report")
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **how)
     environment.globals.update(formatting=formatting, MARKS=MARKS, counted=counted)

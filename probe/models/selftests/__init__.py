@@ -22,23 +22,15 @@ import torch
 from probe.errors import SelfTestError
 from probe.models.model import Model
 from probe.models.selftests.finding import FAIL, NOT_RUN, PASS, Finding, SelfTests
-from probe.models.selftests.language import attention_on_text, shift
+from probe.models.selftests.language import attention_on_text, hidden_text, shift
 from probe.models.selftests.mask import mask_token
 from probe.models.selftests.mechanics import attention_reach, kernels, wiring
 from probe.models.selftests.rotary import rotary
 
 __all__ = ["FAIL", "NOT_RUN", "PASS", "Finding", "SelfTests", "refuse_failures", "run_selftests"]
 
-Test = Callable[[Model], Finding]
-
-LOOKED_UP: dict[str, Test] = {"mask token": mask_token, "rotary": rotary}
-COMPUTED: dict[str, Test] = {
-    "wiring": wiring,
-    "attention reach": attention_reach,
-    "attention on text": attention_on_text,
-    "shift": shift,
-    "kernels": kernels,
-}
+LOOKED_UP: dict[str, Callable[[Model], Finding]] = {"mask token": mask_token, "rotary": rotary}
+COMPUTED = ("wiring", "attention reach", "attention on text", "shift", "kernels")
 CHEAP = 50_000_000  # parameters up to which a CPU computes all tests at every load without being felt
 
 
@@ -47,9 +39,18 @@ def run_selftests(model: Model, *, full: bool = True) -> SelfTests:
     left_out = _why_not_computed(model, full)
     with torch.no_grad():
         findings = [test(model) for test in LOOKED_UP.values()]
-        for name, test in COMPUTED.items():
-            findings.append(test(model) if left_out is None else Finding(name, "", left_out, NOT_RUN))
+        if left_out is None:
+            findings += _computed(model)
+        else:
+            findings += [Finding(name, "", left_out, NOT_RUN) for name in COMPUTED]
     return SelfTests(tuple(findings))
+
+
+def _computed(model: Model) -> list[Finding]:
+    """The tests that take forward passes, as `COMPUTED` names them; those of language share a pass."""
+    text = hidden_text(model)
+    language = (attention_on_text(model, text), shift(model, text))
+    return [wiring(model), attention_reach(model), *language, kernels(model)]
 
 
 def _why_not_computed(model: Model, full: bool) -> str | None:

@@ -12,7 +12,7 @@ from probe.errors import SelfTestError
 from probe.models import loading, selftests
 from probe.models.catalog import Entry
 from probe.models.model import Model
-from probe.models.selftests import COMPUTED, FAIL, LOOKED_UP, NOT_RUN, PASS, run_selftests
+from probe.models.selftests import COMPUTED, FAIL, LOOKED_UP, NOT_RUN, PASS, language, run_selftests
 from probe.paradigms import Autoregressive, Block, Fluid, Masked, visibility
 from tests.probe import toy_language
 from tests.probe.tiny import MASK, VARIANTS, backbone_of, model_of, write_stock
@@ -197,10 +197,29 @@ def test_random_weights_never_pass_nor_fail_a_test_of_language(tied, speakers):
         backbone = backbone_of("llama", seed=seed, vocab_size=len(tokenizer), tie_word_embeddings=tied)
         for paradigm in (Masked(mask_id=MASK_ID), Masked(mask_id=MASK_ID, shift=False), Autoregressive()):
             model = Model(backbone, paradigm, tokenizer, entry=entry)
+            tests = run_selftests(model)
             for name in LANGUAGE:
-                finding = COMPUTED[name](model)
+                finding = tests[name]
                 assert finding.outcome == NOT_RUN, (seed, paradigm, finding)
                 assert "chance" in finding.found
+
+
+def test_a_pass_that_both_tests_of_language_read_is_made_once(folders, monkeypatch):
+    model = probe.load(folders["masked"], selftest="off")
+    passes, right = [], Model.run_trunk
+
+    def counted(self, canvas):
+        passes.append(len(canvas.tokens))
+        return right(self, canvas)
+
+    monkeypatch.setattr(Model, "run_trunk", counted)
+    text = language.hidden_text(model)
+    assert not isinstance(text, str)
+    with torch.no_grad():
+        together = [language.attention_on_text(model, text), language.shift(model, text)]
+        assert len(passes) == 2  # under full attention and under the causal one
+        alone = [test(model, language.hidden_text(model)) for test in (language.attention_on_text, language.shift)]
+    assert together == alone
 
 
 def test_a_language_that_the_model_does_not_know_is_not_judged(folders):
