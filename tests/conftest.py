@@ -1,16 +1,55 @@
-"""What tests of every room share: a real browser, and properties that are judged by what is true, not how soon."""
+"""What tests of every room share: a real browser, properties that are judged by what is true, not how soon, and two
+savings: a file's tests run in one process, and the self-tests of a shipped model run once in it.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+if TYPE_CHECKING:
+    from probe.models.model import Model
+    from probe.models.selftests import SelfTests
+
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give pytest-xdist whole files: their fixtures are made by one process, not by each. Slow files go first, so that
+    no process is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shipped_models_are_tested_once() -> Iterator[None]:
+    """The self-tests of a shipped model, at load and as a stage. They find the same each time and take longer than the
+    load, so what they first found in a process stands for the next models of that name that declare the same."""
+    from probe.models import loading, selftests
+
+    right, found = selftests.run_selftests, dict[tuple, "SelfTests"]()
+
+    def once(model: Model, *, full: bool = True) -> SelfTests:
+        if not model.name.startswith("zoo:"):
+            return right(model, full=full)
+        key = (model.name, repr(model.paradigm), repr(model.entry), str(model.device), model.backbone.dtype, full)
+        if key not in found:
+            found[key] = right(model, full=full)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loading, "run_selftests", once)
+        patched.setattr(selftests, "run_selftests", once)
+        yield
 
 
 @pytest.fixture(scope="module")

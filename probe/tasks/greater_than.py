@@ -20,6 +20,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from probe.tasks.draw import Draw
@@ -60,7 +61,7 @@ class GreaterThan(Task):
         events = words.single(EVENTS, "nouns", at_least=10)
         verbs = words.single(VERBS, "verbs", at_least=2)
         years = cut(words)
-        answers = {start: _answers(years, start) for start in years.ids}
+        answers = _answers(years)
         ends = _ends(years)
         starts = [start for start, (_, _, false) in answers.items() if ends[start] and false]
         if not starts:
@@ -104,19 +105,28 @@ def cut(words: Words) -> Years:
     return Years(ids, asked, sum(common[:asked]), dict(sorted(candidates.items())), asked == len(common) - 1)
 
 
-def _answers(years: Years, start: int) -> tuple[tuple, tuple, tuple]:
-    """Of the candidates: the right ones, the wrong ones, and those of the wrong that the corrupt prompt makes right."""
-    here, blank = years.value(start), years.value(first_year(start))
-    right = tuple(token for value, token in years.candidates.items() if value > here)
-    wrong = {value: token for value, token in years.candidates.items() if value < here + years.decisive}
-    return right, tuple(wrong.values()), tuple(token for value, token in wrong.items() if value > blank)
+Answers = tuple[tuple, tuple, tuple]
+
+
+def _answers(years: Years) -> dict[int, Answers]:
+    """For each starting year, of the candidates: the right ones, the wrong ones, and those of the wrong that the
+    corrupt prompt makes right. Years of two centuries that ask the same token have the same ones."""
+
+    @cache
+    def of(here: int, blank: int) -> Answers:
+        right = tuple(token for value, token in years.candidates.items() if value > here)
+        wrong = {value: token for value, token in years.candidates.items() if value < here + years.decisive}
+        return right, tuple(wrong.values()), tuple(token for value, token in wrong.items() if value > blank)
+
+    return {start: of(years.value(start), years.value(first_year(start))) for start in years.ids}
 
 
 def _ends(years: Years) -> dict[int, list[int]]:
     """For each year, the years of its century that the asked token already shows to be later."""
+    values = {year: years.value(year) for year in years.ids}
     return {
-        start: [end for end in range(start + 1, first_year(start) + 99) if end in years.ids and years.value(end) > here]
-        for start, here in ((year, years.value(year)) for year in years.ids)
+        start: [end for end in range(start + 1, first_year(start) + 99) if end in values and values[end] > here]
+        for start, here in values.items()
     }
 
 

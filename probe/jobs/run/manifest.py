@@ -13,6 +13,7 @@ import platform
 import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def write_manifest(store: UnitStore, plan: Plan, state: State, circumstances: Ci
         "seconds": round((now - circumstances.started).total_seconds(), 3),
         "on": circumstances.on,
         "workers": circumstances.workers,
-        "versions": versions(),
+        "versions": dict(versions()),
         "git": circumstances.git,
         "device": _device(spec.device),
         "seeds": list(spec.seeds),
@@ -164,7 +165,9 @@ def _weights(plan: Plan) -> dict[str, Any]:
     return found
 
 
+@cache
 def versions() -> dict[str, str]:
+    """What this process runs on, looked up once: the packages' records are long, and a run writes many manifests."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -99,7 +99,7 @@ class HiddenText:
     _trunks: dict[str, Tensor] = field(default_factory=dict)
 
     def trunk(self, model: Model, attention: str) -> Tensor:
-        """The final states (rows × length × width). Those under the declared attention are kept: both tests read them."""
+        """The final states (rows × length × width). Those under the declared attention are kept: two tests read it."""
         if attention in self._trunks:
             return self._trunks[attention]
         trunk = model.run_trunk(model.canvas(self.hidden, attention))

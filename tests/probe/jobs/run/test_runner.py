@@ -61,14 +61,13 @@ def test_a_run_folder_holds_what_the_house_says(stand_ins, tmp_path):
     assert unit["made"]["settings"] == {"resamples": 5}
 
 
-def test_the_same_command_again_does_nothing(stand_ins, tmp_path):
-    spec = spec_of(tmp_path / "run")
-    run(spec)
-    before, first = stand_ins(), tables(tmp_path / "run")
-    again = run(spec)
+def test_the_same_command_again_does_nothing(stand_ins, finished):
+    before, first = stand_ins(), tables(finished)
+    assert set(before.values()) == {1}
+    again = run(spec_of(finished))
     assert stand_ins() == before
     assert again.cached == sum(again.counts.values())
-    assert same(tables(tmp_path / "run"), first)
+    assert same(tables(finished), first)
 
 
 @pytest.mark.parametrize(
@@ -81,10 +80,9 @@ def test_the_same_command_again_does_nothing(stand_ins, tmp_path):
         ({"name": "another", "question": "Why?"}, set()),
     ],
 )
-def test_a_changed_spec_does_only_what_the_change_concerns(stand_ins, tmp_path, change, again):
-    run(spec_of(tmp_path / "run"))
+def test_a_changed_spec_does_only_what_the_change_concerns(stand_ins, finished, change, again):
     before = stand_ins()
-    summary = run(spec_of(tmp_path / "run", **change))
+    summary = run(spec_of(finished, **change))
     assert summary.state == "complete"
     fresh = {name.partition("/")[0] for name, times in stand_ins().items() if times != before.get(name, 0)}
     assert fresh == again
@@ -92,13 +90,12 @@ def test_a_changed_spec_does_only_what_the_change_concerns(stand_ins, tmp_path, 
         assert all(stand_ins()[name] == 1 for name in before)
 
 
-def test_results_are_those_of_the_present_spec(stand_ins, tmp_path):
-    run(spec_of(tmp_path / "run"))
-    run(spec_of(tmp_path / "run", tasks=["ioi"], measures=["mean"]))
-    assert set(tables(tmp_path / "run")) == {"mean__zoo-masked__ioi__prefix__0"}
-    back = run(spec_of(tmp_path / "run"))  # what an earlier spec asked for is still there
+def test_results_are_those_of_the_present_spec(finished):
+    run(spec_of(finished, tasks=["ioi"], measures=["mean"]))
+    assert set(tables(finished)) == {"mean__zoo-masked__ioi__prefix__0"}
+    back = run(spec_of(finished))  # what an earlier spec asked for is still there
     assert back.cached == sum(back.counts.values())
-    assert len(tables(tmp_path / "run")) == 3
+    assert len(tables(finished)) == 3
 
 
 def test_a_failing_unit_takes_only_those_along_that_need_it(stand_ins, tmp_path):
@@ -150,28 +147,25 @@ def test_a_spent_time_budget_ends_the_run_and_the_next_goes_on(stand_ins, tmp_pa
 
 @pytest.mark.parametrize("name", ["numbers.npy", "unit.json", "mean.parquet"])
 @pytest.mark.parametrize("how", ["changed", "cut", "gone"])
-def test_a_damaged_file_is_found_and_made_again(stand_ins, tmp_path, name, how):
-    spec = spec_of(tmp_path / "run")
-    run(spec)
-    first = tables(tmp_path / "run")
-    victim = sorted((tmp_path / "run" / "units").glob(f"*/{name}"))[0]
+def test_a_damaged_file_is_found_and_made_again(finished, name, how):
+    first = tables(finished)
+    victim = sorted((finished / "units").glob(f"*/{name}"))[0]
     content = victim.read_bytes()
     victim.unlink()
     if how != "gone":
         middle = len(content) // 2
         changed = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         victim.write_bytes(changed if how == "changed" else content[:middle])
-    assert sum(finding.trouble != "" for finding in verify(tmp_path / "run", sample=0)) == 1
-    summary = run(spec)
+    assert sum(finding.trouble != "" for finding in verify(finished, sample=0)) == 1
+    summary = run(spec_of(finished))
     assert summary.cached == sum(summary.counts.values()) - 1
-    assert same(tables(tmp_path / "run"), first)
-    assert [finding for finding in verify(tmp_path / "run", sample=0) if finding.trouble] == []
-    assert sum(any("damaged" in note for note in unit["notes"]) for unit in units(tmp_path / "run").values()) == 1
+    assert same(tables(finished), first)
+    assert [finding for finding in verify(finished, sample=0) if finding.trouble] == []
+    assert sum(any("damaged" in note for note in unit["notes"]) for unit in units(finished).values()) == 1
 
 
-def test_verify_makes_a_sample_again(stand_ins, tmp_path):
-    run(spec_of(tmp_path / "run"))
-    findings = verify(tmp_path / "run", sample=3, tell=lambda words: None)
+def test_verify_makes_a_sample_again(finished):
+    findings = verify(finished, sample=3, tell=lambda words: None)
     assert [finding.trouble for finding in findings if finding.what.startswith("made again")] == ["", "", ""]
 
 
@@ -243,28 +237,26 @@ def test_a_work_cannot_read_what_its_name_does_not_tell(stand_ins, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["figures/*.json", "report.html", "report.md", "report.parquet", "results/*.parquet"])
-def test_verify_tells_a_change_of_whatever_a_reader_sees(stand_ins, tmp_path, name):
-    run(spec_of(tmp_path / "run", tasks=["ioi"], measures=["mean"]))
-    assert [finding for finding in verify(tmp_path / "run", sample=0) if finding.trouble] == []
-    victim = next((tmp_path / "run").glob(name))
+def test_verify_tells_a_change_of_whatever_a_reader_sees(finished, name):
+    assert [finding for finding in verify(finished, sample=0) if finding.trouble] == []
+    victim = next(finished.glob(name))
     content = victim.read_bytes()
     victim.unlink()  # a table is a second name of the unit's own file
     victim.write_bytes(content.replace(b"mean", b"MEAN") + b" ")
-    troubled = [finding.what for finding in verify(tmp_path / "run", sample=0) if finding.trouble]
-    assert f"file {victim.relative_to(tmp_path / 'run')}" in troubled
+    troubled = [finding.what for finding in verify(finished, sample=0) if finding.trouble]
+    assert f"file {victim.relative_to(finished)}" in troubled
 
 
-def test_a_report_shows_nothing_that_fails_verification(stand_ins, tmp_path):
+def test_a_report_shows_nothing_that_fails_verification(finished):
     from probe.jobs.report.render import write_report
 
-    run(spec_of(tmp_path / "run", measures=["mean"]))
-    figure = next((tmp_path / "run" / "figures").glob("*ioi*"))
+    figure = next((finished / "figures").glob("*ioi*"))
     figure.write_text(figure.read_text().replace("diffusion", "FORGED"))
-    table = next((tmp_path / "run" / "results").glob("*greater_than*"))
+    table = next((finished / "results").glob("*greater_than*"))
     content = table.read_bytes()
     table.unlink()
     table.write_bytes(content + b" ")
-    text = write_report(tmp_path / "run").read_text()
+    text = write_report(finished).read_text()
     assert text.count("No figure was saved") == 1
     assert "not what the run wrote" in text
-    assert text.count('class="plot"') == 0
+    assert text.count('class="plot"') == 1  # the measure over both tasks, which nobody touched
