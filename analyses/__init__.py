@@ -20,8 +20,9 @@ disk or knows a screen. A room is imported when it is first used, so `import ana
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probe.lazy import lazy
 
 if TYPE_CHECKING:
     from analyses import (
@@ -43,24 +44,6 @@ if TYPE_CHECKING:
     )
     from analyses.result import Result
 
-_ROOMS = (
-    "answers",
-    "circuits",
-    "front_loading",
-    "specialization",
-    "components",
-    "depth",
-    "lens",
-    "attention",
-    "activations",
-    "representation",
-    "hypotheses",
-    "replications",
-    "statistics",
-    "calibration",
-    "plots",
-)
-
 __all__ = [  # noqa: RUF022  (in the order in which a study comes to them)
     "Result",
     "answers",  # whether the models answer at all: accuracy
@@ -80,14 +63,4 @@ __all__ = [  # noqa: RUF022  (in the order in which a study comes to them)
     "plots",  # the drawings that results name
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "Result":
-        return import_module("analyses.result").Result
-    if name in _ROOMS:
-        return import_module(f"analyses.{name}")
-    raise AttributeError(f"module 'analyses' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, {"result": ("Result",)}, rooms=[name for name in __all__ if name != "Result"])

@@ -6,8 +6,9 @@ The names below are the whole of what scripts and notebooks need; each is import
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probe.lazy import lazy
 
 if TYPE_CHECKING:
     from probe import paradigms, readings
@@ -18,19 +19,6 @@ if TYPE_CHECKING:
     from probe.pairs import Pair, load_pair
     from probe.tasks import Batch, task
     from probe.tracing import add, edit, freeze, mean, open_trace, patch, record, resample, skip, zero
-
-_HOMES = {
-    **dict.fromkeys(("PassOptions", "Sampler", "Trajectory", "decode"), "probe.decoding"),
-    **dict.fromkeys(("Batch", "task"), "probe.tasks"),
-    **dict.fromkeys(("Pair", "load_pair"), "probe.pairs"),
-    **dict.fromkeys(
-        ("add", "edit", "freeze", "mean", "open_trace", "patch", "record", "resample", "skip", "zero"), "probe.tracing"
-    ),
-    "Model": "probe.models.model",
-    "ProbeError": "probe.errors",
-    "load": "probe.models.loading",
-}
-_ROOMS = ("paradigms", "readings")  # whole packages, addressed by their own names
 
 __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "load",
@@ -58,14 +46,16 @@ __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "ProbeError",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"probe.{name}")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'probe' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_ROOMS})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "models.loading": ("load",),
+        "models.model": ("Model",),
+        "pairs": ("Pair", "load_pair"),
+        "tasks": ("Batch", "task"),
+        "tracing": ("add", "edit", "freeze", "mean", "open_trace", "patch", "record", "resample", "skip", "zero"),
+        "decoding": ("PassOptions", "Sampler", "Trajectory", "decode"),
+        "errors": ("ProbeError",),
+    },
+    rooms=("paradigms", "readings"),
+)

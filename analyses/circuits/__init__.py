@@ -14,8 +14,9 @@ masks.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probe.lazy import lazy
 
 if TYPE_CHECKING:
     from analyses.circuits.attribution import AttributionOptions, Cost, attribute, attribute_by_step, cost
@@ -34,19 +35,6 @@ if TYPE_CHECKING:
     from analyses.circuits.graph import Graph, Target
     from analyses.circuits.pictures import importance, picture
     from analyses.circuits.selection import layer_matched, select, uniform
-
-# Imported when they are first used: attribution needs torch, and a job's plan needs none of it.
-_HOMES = {
-    **dict.fromkeys(("AttributionOptions", "Cost", "attribute", "attribute_by_step", "cost"), "attribution"),
-    **dict.fromkeys(("Circuit", "Provenance"), "circuit"),
-    **dict.fromkeys(("DiffOptions", "budgets", "compare", "diff", "mass"), "comparison"),
-    **dict.fromkeys(("read_json", "write_json"), "eap_ig_format"),
-    **dict.fromkeys(("EvaluationOptions", "Isolated", "IsolatedRun", "at_sizes"), "evaluation"),
-    **dict.fromkeys(("cross", "faithfulness", "isolated_run"), "evaluation"),
-    **dict.fromkeys(("Graph", "Target"), "graph"),
-    **dict.fromkeys(("importance", "picture"), "pictures"),
-    **dict.fromkeys(("layer_matched", "select", "uniform"), "selection"),
-}
 
 __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "attribute",
@@ -79,12 +67,24 @@ __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "write_json",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"analyses.circuits.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'analyses.circuits' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "attribution": ("AttributionOptions", "Cost", "attribute", "attribute_by_step", "cost"),
+        "circuit": ("Circuit", "Provenance"),
+        "comparison": ("DiffOptions", "budgets", "compare", "diff", "mass"),
+        "eap_ig_format": ("read_json", "write_json"),
+        "evaluation": (
+            "EvaluationOptions",
+            "Isolated",
+            "IsolatedRun",
+            "at_sizes",
+            "cross",
+            "faithfulness",
+            "isolated_run",
+        ),
+        "graph": ("Graph", "Target"),
+        "pictures": ("importance", "picture"),
+        "selection": ("layer_matched", "select", "uniform"),
+    },
+)

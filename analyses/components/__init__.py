@@ -11,8 +11,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probe.lazy import lazy
 
 if TYPE_CHECKING:
     from analyses.components.knockouts import Knockouts
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
         side_by_side,
     )
 
-# Imported when they are first used: knock-outs need torch, scores do not.
-_HOMES = {
-    "Knockouts": "knockouts",
-    **dict.fromkeys(
-        ("Measure", "Scores", "change", "contrast", "depths", "measured", "scores_of", "side_by_side"), "scores"
-    ),
-}
-
 __all__ = [
     "Knockouts",
     "Measure",
@@ -47,12 +40,10 @@ __all__ = [
     "side_by_side",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"analyses.components.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'analyses.components' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "knockouts": ("Knockouts",),
+        "scores": ("Measure", "Scores", "change", "contrast", "depths", "measured", "scores_of", "side_by_side"),
+    },
+)

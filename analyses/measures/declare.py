@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from analyses.measures.storage import TABLE
 from probe.jobs.stages.stage import A_PAIR, Stage
 
 if TYPE_CHECKING:
     from analyses.circuits.circuit import Circuit
+    from probe.jobs.stages.stage import Inputs
 
 TWINS = ("ar", "diffusion")
 
 
-def measure(name: str, about: str, make: Any, *needs: str, axes: tuple[str, ...] = A_PAIR, **how: Any) -> Stage:
-    """A measure: of one pair, as a table."""
-    return Stage(name, about, make, TABLE, axes=axes, needs=needs, measure=True, **how)
+class StageOptions(TypedDict, total=False):
+    """What else a measure may declare of itself; each field is explained at `Stage`."""
+
+    axes: tuple[str, ...]
+    settings: tuple[str, ...]
+    roles: tuple[str, ...] | None
+    knobs: Mapping[str, Any]
+    passes: float
+    refuses: Callable[[Mapping[str, Any], Any], str | None]
 
 
-def of_circuits(name: str, about: str, make: Any, **how: Any) -> Stage:
+def measure(
+    name: str, about: str, make: Callable[[Inputs], Any], *needs: str, **options: Unpack[StageOptions]
+) -> Stage:
+    """A measure: of one pair unless `axes` say otherwise, as a table."""
+    return Stage(name, about, make, TABLE, needs=needs, measure=True, **{"axes": A_PAIR, **options})
+
+
+def of_circuits(name: str, about: str, make: Callable[[Inputs], Any], **options: Unpack[StageOptions]) -> Stage:
     """A measure that needs nothing but circuits, and loads no model."""
-    return measure(name, about, make, "circuit", roles=(), **how)
+    return measure(name, about, make, "circuit", **{"roles": (), **options})
 
 
 def in_order(circuits: Mapping[str, Circuit]) -> list[Circuit]:

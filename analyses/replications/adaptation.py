@@ -22,7 +22,7 @@ from analyses.replications.written_answers import (
     task_label,
 )
 from analyses.result import Result
-from probe.decoding import ORDERS, Sampler, Strides, rule_for, writer_of
+from probe.decoding import ORDERS, Sampler, Strides, writer_of
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.tasks.task import Task
@@ -82,7 +82,7 @@ def _how(name: str, rule: Rule, written: Written) -> dict[str, Any]:
 
 def _rules_of(model: Model, length: int) -> list[Rule]:
     """The rules that are tried of a paradigm, for answers of a length."""
-    if isinstance(rule_for(model), Strides):
+    if writer_of(model).in_strides:
         return list(strides_to_try(model))
     if not writer_of(model).free_steps:
         return [None]

@@ -22,7 +22,7 @@ from analyses.replications.written_answers import (
     write,
 )
 from analyses.result import Result
-from probe.decoding import ELASTIC, Strides, rule_for
+from probe.decoding import ELASTIC, Strides, writer_of
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.paradigms.inserted import LONGEST_BLOCK
@@ -199,7 +199,7 @@ def _rank_correlation(strides: pd.DataFrame, n: int, seed: int) -> dict[str, flo
 
 
 def _refuse_without_strides(model: Model) -> None:
-    if not isinstance(rule_for(model), Strides):
+    if not writer_of(model).in_strides:
         raise ProbeError(
             f"model {model.name!r}",
             expected="a FLUID model: strides are how it writes",

@@ -171,9 +171,9 @@ def _whisper(words: str, as_json: bool) -> None:
 
 
 def _run(spec: Any, command: str, as_json: bool, **how: Any) -> None:
-    from probe.jobs.run.runner import run as carry_out
+    from probe.jobs.run.runner import run_job
 
-    summary = carry_out(spec, command=command, watcher=_Progress(quiet=as_json), **how)
+    summary = run_job(spec, command=command, watcher=_Progress(quiet=as_json), **how)
     if as_json:
         print(json.dumps(_as_data(summary), indent=1, ensure_ascii=False))
     else:

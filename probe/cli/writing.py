@@ -44,7 +44,7 @@ def decode(
     as_json: Json = False,
 ) -> None:
     """Watch a model write: one line a forward pass, what it has just written marked; FLUID's strides as they end."""
-    from probe.decoding import PassOptions, Strides, rule_for
+    from probe.decoding import PassOptions, rule_for, writer_of
     from probe.decoding import decode as run
     from probe.models.loading import load
 
@@ -52,7 +52,7 @@ def decode(
     asked = {"order": sampler, "steps": steps, "threshold": threshold, "block": block, "temperature": temperature}
     rule = _with(rule_for(model), model.name, **asked, length=_length(stride), verify=verify)
     tokens = _encoded(model, prompt)
-    with Watch(out, model, strides=isinstance(rule, Strides)) as watch:
+    with Watch(out, model, strides=writer_of(model).in_strides) as watch:
         passes = PassOptions() if as_json else PassOptions(on_step=watch.on_step, on_stride=watch.on_stride)
         run_of = run(model, tokens, length, sampler=rule, seed=seed, passes=passes)
     text = str(model.tokenizer.decode(run_of.tokens[len(tokens) :].tolist()))

@@ -81,6 +81,7 @@ class InStrides(Writer[Strides]):
     """Left to right, in strides: elastic ones where the model has learnt its horizon, and else of eight masks."""
 
     free_steps = False
+    in_strides = True
 
     def rule(self, model: Model, asked: str | Rule | None, steps: int | None) -> Strides:
         if asked is None and steps is None:

@@ -44,6 +44,7 @@ class Writer(ABC, Generic[R]):
     """How the models of a paradigm write."""
 
     free_steps: ClassVar[bool] = True  # whether the number of forward passes is the user's to choose
+    in_strides: ClassVar[bool] = False  # whether it drafts tokens and keeps some: its trajectory then holds `strides`
 
     @abstractmethod
     def rule(self, model: Model, asked: str | Rule | None, steps: int | None) -> R:

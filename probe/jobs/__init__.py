@@ -1,7 +1,7 @@
 """Batch jobs: a spec goes in, a report comes out, on one machine or on a cluster.
 
     spec = read_spec("spec.yaml")          # checked; every fault is told with its line
-    summary = run(spec)                    # does what is missing in spec.output; summary.exit_code
+    summary = run_job(spec)                # does what is missing in spec.output; summary.exit_code
     open_run(spec.output)                  # the folder: units, tables, figures, manifest
 
 Four rooms, in the order in which a job passes through them:
@@ -14,27 +14,18 @@ Four rooms, in the order in which a job passes through them:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probe.lazy import lazy
 
 if TYPE_CHECKING:
     from probe.jobs.run.plan import Plan, plan_of
-    from probe.jobs.run.runner import Summary, run
+    from probe.jobs.run.runner import Summary, run_job
     from probe.jobs.run.verify import verify
     from probe.jobs.run_folder import RunFolder, open_run
     from probe.jobs.spec.file import parse_spec, read_spec
     from probe.jobs.spec.model import Spec
     from probe.jobs.stages.stage import Stage
-
-_HOMES = {
-    **dict.fromkeys(("Plan", "plan_of"), "run.plan"),
-    **dict.fromkeys(("RunFolder", "open_run"), "run_folder"),
-    **dict.fromkeys(("Summary", "run"), "run.runner"),
-    **dict.fromkeys(("parse_spec", "read_spec"), "spec.file"),
-    "Spec": "spec.model",
-    "verify": "run.verify",
-    "Stage": "stages.stage",
-}
 
 __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "Spec",
@@ -42,7 +33,7 @@ __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "parse_spec",
     "Plan",
     "plan_of",
-    "run",
+    "run_job",
     "Summary",
     "open_run",
     "RunFolder",
@@ -50,8 +41,15 @@ __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "Stage",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"probe.jobs.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'probe.jobs' has no attribute {name!r}")
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "run.plan": ("Plan", "plan_of"),
+        "run_folder": ("RunFolder", "open_run"),
+        "run.runner": ("Summary", "run_job"),
+        "run.verify": ("verify",),
+        "spec.file": ("parse_spec", "read_spec"),
+        "spec.model": ("Spec",),
+        "stages.stage": ("Stage",),
+    },
+)

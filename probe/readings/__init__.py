@@ -5,8 +5,9 @@ Each name is imported when it is first used: a spec that only names a reading is
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probe.lazy import lazy
 
 if TYPE_CHECKING:
     from probe.readings.by_role import reading_for, roles
@@ -18,18 +19,6 @@ if TYPE_CHECKING:
     from probe.readings.surprise import surprise
     from probe.readings.trajectory import TrajectoryReading, aggregated, view_of
     from probe.readings.two_by_two import two_by_two
-
-_HOMES = {
-    **dict.fromkeys(("reading_for", "roles"), "by_role"),
-    "Noise": "noise",
-    **dict.fromkeys(("Asked", "Reading", "View", "answers", "comparable"), "reading"),
-    **dict.fromkeys(("READINGS", "named"), "registry"),
-    "gain_from_right": "right_context",
-    **dict.fromkeys(("AR", "OneMask", "Prefix", "Ratio"), "still"),
-    "surprise": "surprise",
-    **dict.fromkeys(("TrajectoryReading", "aggregated", "view_of"), "trajectory"),
-    "two_by_two": "two_by_two",
-}
 
 __all__ = [
     "AR",
@@ -54,9 +43,17 @@ __all__ = [
     "view_of",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'probe.readings' has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"probe.readings.{_HOMES[name]}"), name)
-    return found
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "by_role": ("reading_for", "roles"),
+        "noise": ("Noise",),
+        "reading": ("Asked", "Reading", "View", "answers", "comparable"),
+        "registry": ("READINGS", "named"),
+        "right_context": ("gain_from_right",),
+        "still": ("AR", "OneMask", "Prefix", "Ratio"),
+        "surprise": ("surprise",),
+        "trajectory": ("TrajectoryReading", "aggregated", "view_of"),
+        "two_by_two": ("two_by_two",),
+    },
+)

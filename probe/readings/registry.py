@@ -1,4 +1,10 @@
-"""The readings by name. A name is known without its class, so that a spec is checked without importing torch."""
+"""The readings by name: the project's own, and those that other packages declare (docs/how_to/add_a_reading.md).
+
+    [project.entry-points."twinprobe.readings"]
+    near = "my_package:Near"
+
+A name is known without its class, so that a spec is checked without importing torch.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError, nearest
+from probe.installed import Installed
 
 if TYPE_CHECKING:
     from probe.readings.reading import Reading
@@ -22,8 +29,8 @@ _CLASSES = {
 }
 
 
-class _Readings(Mapping[str, "type[Reading]"]):
-    """Name → class; the class is imported when it is looked up."""
+class _Own(Mapping[str, "type[Reading]"]):
+    """Name → class of the project's own; the class is imported when it is looked up."""
 
     def __getitem__(self, name: str) -> type[Reading]:
         module, _, kind = _CLASSES[name].partition(".")
@@ -36,12 +43,20 @@ class _Readings(Mapping[str, "type[Reading]"]):
         return len(_CLASSES)
 
 
-READINGS: Mapping[str, type[Reading]] = _Readings()
+def _is_reading(thing: object) -> bool:
+    from probe.readings.reading import Reading
+
+    return isinstance(thing, type) and issubclass(thing, Reading)
+
+
+READINGS: Installed[type[Reading]] = Installed(
+    "twinprobe.readings", _Own(), _is_reading, "a subclass of probe.readings.Reading"
+)
 
 
 def refuse_unknown(reading: object) -> None:
     """Refuse what is not the name of a reading."""
-    if str(reading) not in _CLASSES:
+    if str(reading) not in READINGS:
         raise ProbeError(
             f"reading {reading!r}",
             expected="one of " + ", ".join(READINGS),

@@ -22,13 +22,12 @@ from pathlib import Path
 from torch import Tensor
 
 from probe.accuracy import Accuracy
-from probe.decoding import decode
+from probe.decoding import decode, writer_of
 from probe.errors import TaskError
 from probe.models.loading import load
 from probe.models.model import Model
 from probe.models.source import resolve
 from probe.pairs import Pair
-from probe.paradigms import Fluid
 from probe.readings import AR, OneMask, Prefix, Reading, reading_for, surprise
 from probe.tasks import TASKS, Task, task
 from probe.tasks.score import score
@@ -115,7 +114,7 @@ def _writing_on(where: str, model: Model, texts: tuple[Text, ...], n: int) -> st
     ]
     if model.entry is not None and model.entry.base is not None:
         lines += ["", *_beside_the_base(model, load(model.entry.base), held)]
-    if isinstance(model.paradigm, Fluid):
+    if writer_of(model).in_strides:
         lines += ["", *_passes(model, held)]
     return "\n".join(lines)
 

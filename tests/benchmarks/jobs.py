@@ -56,7 +56,7 @@ def as_job(folder: Path, *, faces: bool = True) -> None:
     """
     shown = nullcontext() if faces else patch.multiple(runner, draw=lambda *_: None, write_report=lambda root: root)
     with shown:
-        summary = runner.run(parse_spec(text))
+        summary = runner.run_job(parse_spec(text))
     assert summary.state == "complete", summary
 
 
@@ -75,8 +75,7 @@ def overhead(rounds: int) -> None:
 
 def scaling() -> None:
     """Wall time of units that compute, by number of processes; the first unit of each process pays for its start."""
-    from probe.jobs import parse_spec
-    from probe.jobs import run as run_job
+    from probe.jobs import parse_spec, run_job
     from probe.jobs.stages import registry
 
     root = str(Path(__file__).parents[2])

@@ -93,7 +93,7 @@ class StoppedError(Exception):
     """The run has to end before all is done, for a reason that the user can mend."""
 
 
-def run(
+def run_job(
     spec: Spec,
     *,
     on: str = "local",

@@ -7,7 +7,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.jobs import parse_spec
-from probe.jobs.run.runner import run
+from probe.jobs.run.runner import run_job as run
 from probe.jobs.stages import registry
 from tests import how_to
 

@@ -10,7 +10,7 @@ import pytest
 from probe.errors import ProbeError
 from probe.jobs.own_folder import MARKER, claim
 from probe.jobs.report.render import write_report
-from probe.jobs.run.runner import run
+from probe.jobs.run.runner import run_job as run
 from tests.probe.jobs.asked import spec_of, tables, text_of
 from tests.probe.jobs.made_up import write_run
 

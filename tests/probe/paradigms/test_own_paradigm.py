@@ -13,7 +13,7 @@ from analyses.lens.training import answering
 from probe.decoding import Sampler, writer_of
 from probe.errors import ProbeError
 from probe.jobs import parse_spec
-from probe.jobs.run.runner import run
+from probe.jobs.run.runner import run_job as run
 from probe.paradigms import INSTALLED, PARADIGMS, Masked, named
 from probe.readings import reading_for
 from probe.training.recipe import Recipe

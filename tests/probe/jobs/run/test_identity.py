@@ -22,7 +22,7 @@ from probe.jobs.run import code_hash
 from probe.jobs.run.code_hash import code_of
 from probe.jobs.run.model_identity import HashCache
 from probe.jobs.run.plan import Plan, plan_of
-from probe.jobs.run.runner import run
+from probe.jobs.run.runner import run_job as run
 from probe.jobs.run.value_identity import facts_of
 from probe.jobs.spec.file import parse_spec
 from probe.jobs.stages import registry

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from probe.errors import ProbeError
-from probe.jobs.run.runner import run
+from probe.jobs.run.runner import run_job as run
 from probe.jobs.spec.model import Spec
 from tests.forked import begin, forks
 from tests.probe.jobs.asked import PAIR, same, spec_of, tables, text_of

@@ -12,7 +12,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from probe.jobs.run.runner import run
+from probe.jobs.run.runner import run_job as run
 from probe.jobs.spec.file import read_spec
 from probe.jobs.spec.model import Spec
 from tests.probe.jobs.asked import same, tables

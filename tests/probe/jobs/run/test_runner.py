@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from probe.errors import ProbeError
-from probe.jobs.run.runner import run
+from probe.jobs.run.runner import run_job as run
 from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.run.verify import verify
 from tests.probe.jobs.asked import same, spec_of, tables
