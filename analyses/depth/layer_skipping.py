@@ -32,7 +32,7 @@ from probe.models.model import Model
 from probe.models.scope import Scope
 from probe.pairs import Pair
 from probe.paradigms.canvas import Canvas
-from probe.readings import Asked, Reading, TrajectoryReading
+from probe.readings import Prompts, Reading, TrajectoryReading
 from probe.readings.by_role import roles
 from probe.tasks import Batch
 
@@ -71,7 +71,7 @@ def skip_effects(
     )
 
 
-def _of_model(model: Model, asked: Asked, reading: Reading, n: int, flows: bool, border: int | None) -> PerExample:
+def _of_model(model: Model, asked: Prompts, reading: Reading, n: int, flows: bool, border: int | None) -> PerExample:
     slots = asked.canvas.slots
     found = effect(model, asked.canvas, asked.slots.cpu())
     if flows:

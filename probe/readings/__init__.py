@@ -12,7 +12,7 @@ from probe.lazy import lazy
 if TYPE_CHECKING:
     from probe.readings.by_role import reading_for, roles
     from probe.readings.noise import Noise
-    from probe.readings.reading import Asked, Reading, View, answers, comparable
+    from probe.readings.reading import Prompts, Reading, View, answers, comparable
     from probe.readings.registry import READINGS, named
     from probe.readings.right_context import gain_from_right
     from probe.readings.still import AR, OneMask, Prefix, Ratio
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AR",
     "READINGS",
-    "Asked",
     "Noise",
     "OneMask",
     "Prefix",
+    "Prompts",
     "Ratio",
     "Reading",
     "TrajectoryReading",
@@ -48,7 +48,7 @@ __getattr__, __dir__ = lazy(
     {
         "by_role": ("reading_for", "roles"),
         "noise": ("Noise",),
-        "reading": ("Asked", "Reading", "View", "answers", "comparable"),
+        "reading": ("Prompts", "Reading", "View", "answers", "comparable"),
         "registry": ("READINGS", "named"),
         "right_context": ("gain_from_right",),
         "still": ("AR", "OneMask", "Prefix", "Ratio"),

@@ -3,7 +3,7 @@
 An AR model is asked at the slot before the answer, with the past in sight; a diffusion model at a mask, with or without
 the future. Comparing the two without saying which is comparing questions, not models. So every question goes through a
 `Reading`. It makes a `View` of a batch (what is hidden), and shows a model that view of the clean or of the corrupt
-rows as an `Asked`: a canvas, and the slots whose logits answer. Readings are never pooled.
+rows as `Prompts`: a canvas, and the slots whose logits answer. Readings are never pooled.
 
     ar           x_<i, causal attention whatever the model's own
     prefix       x_<i; the answer and everything after it masked: the same left information as `ar`
@@ -63,8 +63,8 @@ class View:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A view of a batch's clean or corrupt rows, as questions to one model."""
+class Prompts:
+    """What one model is shown of a batch's clean or corrupt rows, and where it answers."""
 
     canvas: Canvas
     slots: Tensor  # (rows, 1), whose logits answer
@@ -84,7 +84,7 @@ class Reading(ABC):
     def view(self, model: Model, batch: Batch) -> View:
         """What is hidden, for clean and corrupt alike."""
 
-    def ask(self, model: Model, batch: Batch, which: str = "clean", view: View | None = None) -> Asked:
+    def ask(self, model: Model, batch: Batch, which: str = "clean", view: View | None = None) -> Prompts:
         """The batch's clean (or corrupt) rows, as this reading shows them to a model.
 
         Hand in the `view` where more than one thing is asked of it: a trajectory is decoded each time one is made.
@@ -99,7 +99,7 @@ class Reading(ABC):
         canvas = model.canvas(state, attention)
         if view.soft is not None:
             canvas = replace(canvas, soft=view.soft.map(lambda part: part.to(model.device)))
-        return Asked(canvas, model.paradigm.read_at(state, answer), view)
+        return Prompts(canvas, model.paradigm.read_at(state, answer), view)
 
     def canvas(self, model: Model, batch: Batch, which: str = "clean") -> Canvas:
         return self.ask(model, batch, which).canvas
@@ -126,7 +126,7 @@ class Reading(ABC):
 
 
 def answers(
-    model: Model, asked: Asked, *, rows: int = ROWS, then: Callable[[Tensor], Tensor] = lambda logits: logits
+    model: Model, asked: Prompts, *, rows: int = ROWS, then: Callable[[Tensor], Tensor] = lambda logits: logits
 ) -> Tensor:
     """The float32 logits at the slots that answer, or what `then` makes of each chunk (rows × vocabulary) of them.
 

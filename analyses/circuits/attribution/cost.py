@@ -228,13 +228,13 @@ def random_attribution(model: Model, rows: int, length: int, steps: int) -> Attr
     from analyses.circuits.attribution.metrics import logit_difference
     from analyses.circuits.attribution.prompts import PromptPairs, Truth
     from probe.readings import AR
-    from probe.readings.reading import Asked, View
+    from probe.readings.reading import Prompts, View
 
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(1, min(_WORDS, model.vocabulary), (2, rows, length), generator=generator).to(model.device)
     view = View.still(torch.zeros(rows, length, dtype=torch.bool))
     slots = torch.full((rows, 1), length - 1)
-    clean, corrupt = (Asked(model.canvas(one), slots, view) for one in tokens)
+    clean, corrupt = (Prompts(model.canvas(one), slots, view) for one in tokens)
     weight, words = torch.ones(rows), torch.arange(rows, device=model.device) % 2 + 1
     truth = Truth(words, 3 - words, words[:0], words[:, None] < 0, words[:, None] < 0)
     prompts = PromptPairs(model, AR(), clean, corrupt, truth, view.example, view.step, weight, list(range(rows)))

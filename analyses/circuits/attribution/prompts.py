@@ -17,7 +17,7 @@ from torch import Tensor
 from probe.errors import ProbeError
 from probe.paradigms.canvas import Canvas
 from probe.readings import Reading, View, aggregated, comparable
-from probe.readings.reading import Asked
+from probe.readings.reading import Prompts
 
 if TYPE_CHECKING:
     from probe.batch import Batch
@@ -46,8 +46,8 @@ class PromptPairs:
 
     model: Model
     reading: Reading
-    clean: Asked
-    corrupt: Asked
+    clean: Prompts
+    corrupt: Prompts
     truth: Truth
     example: Tensor  # (rows), which example a row is about, counted from 0
     step: Tensor  # (rows)
@@ -90,7 +90,7 @@ class PromptPairs:
 
     def __getitem__(self, rows: slice | Tensor) -> PromptPairs:
         cut = {
-            which: Asked(asked.canvas[rows], asked.slots[rows], asked.view)
+            which: Prompts(asked.canvas[rows], asked.slots[rows], asked.view)
             for which, asked in (("clean", self.clean), ("corrupt", self.corrupt))
         }
         return replace(

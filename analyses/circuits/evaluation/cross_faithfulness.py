@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RANDOM = "random, layer-matched to "
-Asked = Mapping[str, tuple["Model", Reading]]  # each model of a pair and how it is asked, by role
+ByRole = Mapping[str, tuple["Model", Reading]]  # each model of a pair and how it is asked
 DEFAULTS = EvaluationOptions()
 
 
@@ -101,7 +101,7 @@ def cross(
     )
 
 
-def _attributed(pair: Pair, batch: Batch, asked: Asked, options: EvaluationOptions) -> dict[str, Circuit]:
+def _attributed(pair: Pair, batch: Batch, asked: ByRole, options: EvaluationOptions) -> dict[str, Circuit]:
     how = AttributionOptions(metric=options.metric)
     twins = {role: asked[role] for role in ("ar", "diffusion")}
     return {role: attribute(model, batch, reading=own, options=how) for role, (model, own) in twins.items()}

@@ -21,7 +21,7 @@ from analyses.depth import knockout_profile
 from analyses.specialization.curves import area, first_gone, grid
 from analyses.specialization.joint import least
 from probe.paradigms import Masked
-from probe.readings.reading import Asked
+from probe.readings.reading import Prompts
 from tests.analyses.circuits.asking import batch_of, model_of
 from tests.analyses.planted import MASK, relay
 
@@ -124,11 +124,11 @@ def test_padding_changes_nothing(run):
     """The same prompts behind four slots of padding."""
     prompts = run.prompts
 
-    def padded(asked: Asked) -> Asked:
+    def padded(asked: Prompts) -> Prompts:
         tokens = pad(asked.canvas.tokens, (4, 0), value=1)
         hidden = torch.zeros_like(tokens, dtype=torch.bool)
         hidden[:, :4] = True
-        return Asked(run.model.canvas(tokens, padding=hidden), asked.slots + 4, asked.view)
+        return Prompts(run.model.canvas(tokens, padding=hidden), asked.slots + 4, asked.view)
 
     moved = replace(prompts, clean=padded(prompts.clean), corrupt=padded(prompts.corrupt))
     some = masks_of(run, (), ("a0.h1",), ("m0", "a1.h2"))
