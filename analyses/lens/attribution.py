@@ -17,6 +17,7 @@ from analyses.lens.unembedding import Unembedding
 from analyses.result import Result
 from analyses.statistics.per_example import PerExample
 from probe.models.model import Model
+from probe.models.weights import bias_of
 from probe.pairs import Pair
 from probe.readings import Reading
 from probe.tasks import Batch
@@ -73,5 +74,5 @@ def margin_by_node(states: AnswerStates) -> PerExample:
 def _attention_biases(model: Model) -> Tensor:
     """What the output projections write whatever the heads do, all layers together."""
     outputs = [model.layout.of_block(block, "output") for block in model.blocks]
-    biases = [output.bias for output in outputs if getattr(output, "bias", None) is not None]
-    return sum(biases, torch.zeros(model.d_model, device=model.device))  # type: ignore[arg-type]  # biases are Tensors
+    biases = [bias.to(model.device) for output in outputs if (bias := bias_of(output)) is not None]
+    return sum(biases, torch.zeros(model.d_model, device=model.device))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from analyses.activations.answer_states import AnswerStates
 from probe.models.model import Model
+from probe.models.weights import device_of, weight_of
 from probe.readings import comparable
 
 LOGITS_AT_ONCE = 2**25
@@ -43,14 +44,17 @@ class Unembedding:
         return self.model.layout.part(self.model.backbone, "final_norm")
 
     @property
+    def unembed(self) -> nn.Module:
+        return self.model.layout.part(self.model.backbone, "unembed")
+
+    @property
     def weight(self) -> Tensor:
         """(token, feature)."""
-        return self.model.layout.part(self.model.backbone, "unembed").get_parameter("weight")
+        return weight_of(self.unembed)
 
     def logits(self, normed: Tensor) -> Tensor:
         """Of what the final norm has given (… × feature)."""
-        unembed = self.model.layout.part(self.model.backbone, "unembed")
-        return comparable(unembed(self._moved(normed)).float(), self.model, self.vocabulary)
+        return comparable(self.unembed(self._moved(normed)).float(), self.model, self.vocabulary)
 
     def log_probabilities(self, states: Tensor) -> Tensor:
         """Of states as they stand in the residual stream (… × feature)."""
@@ -62,7 +66,8 @@ class Unembedding:
 
     def directions(self, tokens: Tensor) -> Tensor:
         """The rows of the unembedding of some tokens."""
-        return self.weight[tokens.to(self.weight.device)].float()
+        weight = self.weight
+        return weight[tokens.to(weight.device)].float()
 
     def frozen(self, states: Tensor) -> tuple[Tensor, Tensor, bool]:
         """The final norm at these states as the linear map it is once its scale is held.
@@ -71,12 +76,12 @@ class Unembedding:
         mean is taken off before: the norms of the GPT-2 and of the LLaMA families.
         """
         norm, states = self.norm, self._moved(states).float()
-        weight = norm.get_parameter("weight").float()
+        weight = weight_of(norm).float()
         if isinstance(norm, nn.LayerNorm):
             spread = (states.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
-            return weight / spread, norm.get_parameter("bias").float(), True
+            return weight / spread, weight_of(norm, "bias").float(), True
         spread = (states.square().mean(-1, keepdim=True) + float(norm.variance_epsilon)).sqrt()  # type: ignore[arg-type]
         return weight / spread, torch.zeros_like(weight), False
 
     def _moved(self, states: Tensor) -> Tensor:
-        return states.to(self.weight.device, self.weight.dtype)
+        return states.to(device_of(self.unembed), self.model.dtype)

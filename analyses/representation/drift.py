@@ -6,14 +6,15 @@ a change of objective.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from analyses.result import Result
 from probe.models.model import Model
+from probe.models.weights import weights_of
 from probe.pairs import Pair
 
 PARTS = ("attention_norm", "query", "key", "value", "output", "mlp_norm", "mlp_gate", "mlp_up", "mlp_down")
@@ -51,27 +52,32 @@ def modules(model: Model) -> Iterator[tuple[int, str, list[Tensor]]]:
     """Every parameter once, by layer and module; a tied unembedding is the embedding."""
     seen: set[int] = set()
 
-    def new(parameters: Iterable[Tensor]) -> list[Tensor]:
-        fresh = [parameter for parameter in parameters if id(parameter) not in seen]
-        seen.update(map(id, fresh))
-        return fresh
+    def new(module: nn.Module) -> list[tuple[str, Tensor]]:
+        fresh = {id(parameter): (name, value) for name, parameter, value in weights_of(module)}
+        found = [named for key, named in fresh.items() if key not in seen]
+        seen.update(fresh)
+        return found
 
     for name in WHOLE:
-        if getattr(model.layout, name) is not None:
-            parameters = new(model.layout.part(model.backbone, name).parameters())
-            yield from _named(-1, name, parameters)
+        tied = name == "unembed" and model.config.tie_word_embeddings  # offloaded, the two are no longer one
+        if getattr(model.layout, name) is not None and not tied:
+            yield from _named(-1, name, _values(new(model.layout.part(model.backbone, name))))
     for layer, block in enumerate(model.blocks):
         for name in PARTS:
             if getattr(model.layout, name) is None:
                 continue
-            parameters = new(model.layout.of_block(block, name).parameters())
+            parameters = _values(new(model.layout.of_block(block, name)))
             if model.layout.fused and name == "query":  # GPT-2's one projection is three
                 thirds = [parameter.chunk(3, dim=-1) for parameter in parameters]
                 yield from ((layer, part, [third[turn] for third in thirds]) for turn, part in enumerate(PARTS[1:4]))
             else:
                 yield from _named(layer, name, parameters)
-        for name, parameter in block.named_parameters():  # what only one family has: Qwen3's norms of q and k
-            yield from _named(layer, name.rpartition(".")[0].rpartition(".")[2], new([parameter]))
+        for name, parameter in new(block):  # what only one family has: Qwen3's norms of q and k
+            yield layer, name.rpartition(".")[0].rpartition(".")[2], [parameter]
+
+
+def _values(named: list[tuple[str, Tensor]]) -> list[Tensor]:
+    return [value for _, value in named]
 
 
 def _named(layer: int, name: str, parameters: list[Tensor]) -> Iterator[tuple[int, str, list[Tensor]]]:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from probe.errors import CheckpointError
+from probe.models.weights import refuse_absent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,6 +66,7 @@ def read_adapters(folder: Path) -> dict[str, Tensor]:
 @torch.no_grad()
 def apply_adapters(backbone: PreTrainedModel, folder: Path, declared: AdaptersOf, mask_id: int | None) -> None:
     """Fold a folder's adapters into the base that they were trained beside."""
+    refuse_absent(backbone, f"folding in the adapters {folder / ADAPTERS}")
     state = read_adapters(folder)
     row = state.pop(MASK_ROW, None)
     matrices = {name.rpartition(".")[0] for name in state}

@@ -23,6 +23,7 @@ from probe.models.layout import Layout, layout_of
 from probe.models.scope import ContextValue, Listeners
 from probe.models.settings import steady_length
 from probe.models.unknown_words import warn_of_unknown_words
+from probe.models.weights import device_of, refuse_absent, weight_of
 from probe.notebook import table
 from probe.paradigms.canvas import Canvas
 from probe.paradigms.paradigm import Paradigm
@@ -173,8 +174,14 @@ class Model:
         return self.layout.part(self.backbone, "embed")  # type: ignore[return-value]  # every layout names an Embedding
 
     @property
+    def embedding_table(self) -> Tensor:
+        """The embedding's rows (token, feature), be they in memory or offloaded."""
+        return weight_of(self.embedding)
+
+    @property
     def device(self) -> torch.device:
-        return self.embedding.weight.device
+        """Where it begins to compute."""
+        return device_of(self.embedding)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -335,6 +342,7 @@ class Model:
     @contextmanager
     def trainable(self) -> Iterator[Model]:
         """Gradients on the parameters and dropout on, for as long as the context lasts."""
+        refuse_absent(self.backbone, f"training of model {self.name!r}")
         parts = (self.backbone, *self.attachments.values())
         for part in parts:
             part.train().requires_grad_(True)

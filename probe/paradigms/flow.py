@@ -104,7 +104,7 @@ class Flow(Paradigm):
 
     def embedded(self, model: ModelLike, tokens: Tensor, soft: Soft) -> Tensor:
         """The input of a soft state (see `models.time_embedding`)."""
-        clock, table = self.clock_of(model), model.embedding.weight
+        clock, table = self.clock_of(model), model.embedding_table
         mixed = self.state(model, tokens, soft).to(table.dtype)
         scale = input_scale(clock.time_of(soft.tau), clock.vocabulary)[..., None].to(table.dtype)
         # A given token is looked up, not multiplied: it enters exactly as in the autoregressive model.

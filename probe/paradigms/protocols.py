@@ -42,6 +42,9 @@ class ModelLike(Protocol):
     def dtype(self) -> dtype: ...
 
     @property
+    def embedding_table(self) -> Tensor: ...
+
+    @property
     def embedding(self) -> nn.Embedding: ...
 
     def canvas(

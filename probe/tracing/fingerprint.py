@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from probe.models.weights import weights_of
+
 if TYPE_CHECKING:
     from probe.models.model import Model
 
@@ -21,7 +23,9 @@ _SAMPLES = 64
 def of_weights(model: Model) -> str:
     """A fingerprint of a model's weights."""
     found = hashlib.sha256(model.layout.model_type.encode())
-    for name, weight in model.backbone.named_parameters():
+    for name, _, weight in weights_of(model.backbone):
+        if model.config.tie_word_embeddings and name.startswith(f"{model.layout.unembed}."):
+            continue  # the embedding once more, where offloaded weights are told apart by their modules
         flat = weight.detach().flatten()
         sample = flat[:: max(1, len(flat) // _SAMPLES)]
         found.update(f"{name} {tuple(weight.shape)}".encode())

@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import TraceError, nearest
+from probe.models.weights import weight_of
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -145,7 +146,7 @@ def rank(name: str) -> int:
 def output_weight(model: Model, layer: int) -> Tensor:
     """W_O of a layer, (head, head_feature, feature). GPT-2's Conv1D keeps its weight the other way round."""
     projection = model.layout.of_block(model.blocks[layer], "output")
-    weight: Tensor = projection.weight  # type: ignore[assignment]  # an output projection is a Linear or a Conv1D
+    weight = weight_of(projection)
     inward = weight.T if isinstance(projection, nn.Linear) else weight
     return inward.unflatten(0, (model.n_heads, model.d_head))
 
@@ -154,10 +155,11 @@ def size_of(model: Model, dim: str) -> int:
     """The length of an axis that the model alone decides."""
     if dim == "neuron":
         down = model.layout.of_block(model.blocks[0], "mlp_down")
-        weight = down.get_parameter("weight")
-        return weight.shape[1 if isinstance(down, nn.Linear) else 0]  # GPT-2's Conv1D keeps it the other way round
+        shape: torch.Size = down.weight.shape  # type: ignore[union-attr,assignment]  # a Linear or a Conv1D
+        return shape[1 if isinstance(down, nn.Linear) else 0]  # GPT-2's Conv1D keeps it the other way round
     if dim == "token":
-        return len(model.layout.part(model.backbone, "unembed").get_parameter("weight"))
+        unembed = model.layout.part(model.backbone, "unembed")
+        return unembed.weight.shape[0]  # type: ignore[index,union-attr,return-value]  # a Linear
     return {
         "head": model.n_heads,
         "kv_head": model.n_kv_heads,

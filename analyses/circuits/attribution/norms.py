@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import ProbeError
+from probe.models.weights import bias_of, weight_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Norm:
     """γ, β, and how r is found. A norm that is left out (Identity) has r = 1, and no second term."""
 
     gain: Tensor | None
-    bias: Tensor | None
+    offset: Tensor | None
     epsilon: float
     centred: bool
     present: bool = True
@@ -31,7 +32,7 @@ class Norm:
     @classmethod
     def of(cls, module: nn.Module) -> Norm:
         if isinstance(module, nn.LayerNorm):
-            return cls(module.weight, module.bias, module.eps, centred=True)
+            return cls(weight_of(module), bias_of(module), module.eps, centred=True)
         if isinstance(module, nn.Identity):
             return cls(None, None, 0.0, centred=False, present=False)
         epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
@@ -42,7 +43,7 @@ class Norm:
                 found=type(module).__name__,
                 remedy="Add what it computes to analyses/circuits/attribution/norms.py.",
             )
-        return cls(module.weight, None, epsilon, centred=False)  # type: ignore[arg-type]  # RMSNorms have a weight
+        return cls(weight_of(module), None, float(epsilon), centred=False)
 
     def scale(self, x: Tensor) -> Tensor:
         """r of each position, in float32."""

@@ -28,6 +28,7 @@ from analyses.circuits.attribution.node_outputs import NodeOutputs
 from analyses.circuits.attribution.qkv_projections import Piece, QKVProjections
 from analyses.circuits.graph import Graph
 from probe.models.scope import Scope
+from probe.models.weights import bias_of
 from probe.paradigms.canvas import Canvas
 from probe.tracing.sites import output_weight, site
 
@@ -125,7 +126,7 @@ class _Run:
             for piece in projections.pieces:
                 weight = piece.weight.unflatten(1, (-1, projections.d_head)).transpose(0, 1)
                 found = torch.bmm(seen[piece.heads(projections.d_head)], weight).transpose(0, 1).flatten(1)
-                bias: Tensor | None = piece.module.bias  # type: ignore[assignment]  # a Linear's or a Conv1D's
+                bias = bias_of(piece.module)
                 columns.append(found if bias is None else found + bias[piece.columns])
             self.projected[layer] = torch.cat(columns, dim=-1).view(*stream.shape[:2], -1)
 

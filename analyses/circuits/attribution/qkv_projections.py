@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from analyses.circuits.attribution.norms import Norm
+from probe.models.weights import weight_of
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -93,11 +94,11 @@ class QKVProjections:
     def at_rest(self) -> Tensor:
         """q_0: what the projections put out where the norm puts out its bias alone."""
         weight = self.pieces[0].weight
-        still = weight.new_zeros(weight.shape[0]) if self.norm.bias is None else self.norm.bias
+        still = weight.new_zeros(weight.shape[0]) if self.norm.offset is None else self.norm.offset
         return torch.cat([piece.module.forward(still[None])[0, piece.columns] for piece in self.pieces]).float()
 
 
 def inward(projection: nn.Module) -> Tensor:
     """A projection's weight, (in, out). GPT-2's Conv1D keeps it so; a Linear the other way round."""
-    weight: Tensor = projection.weight  # type: ignore[assignment]  # projections are Linears or Conv1Ds
+    weight = weight_of(projection)
     return weight.T if isinstance(projection, nn.Linear) else weight

@@ -11,11 +11,13 @@ two computations (`mechanics`), two need language (`language`). A test that cann
     4 mask token   the mask is a row of the embedding, and nothing that text is made of
     5 rotary       the rotary frequencies are those of the formula
     6 kernels      eager and SDPA agree; attention rows sum to 1 and are exactly 0 where forbidden
+    7 streams      in every layer, what the layout's parts write adds up to the residual stream
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -26,11 +28,12 @@ from probe.models.selftests.language import attention_on_text, hidden_text, shif
 from probe.models.selftests.mask import mask_token
 from probe.models.selftests.mechanics import attention_reach, kernels, wiring
 from probe.models.selftests.rotary import rotary
+from probe.models.selftests.streams import streams
 
 __all__ = ["FAIL", "NOT_RUN", "PASS", "Finding", "SelfTests", "refuse_failures", "run_selftests"]
 
 LOOKED_UP: dict[str, Callable[[Model], Finding]] = {"mask token": mask_token, "rotary": rotary}
-COMPUTED = ("wiring", "attention reach", "attention on text", "shift", "kernels")
+COMPUTED = ("wiring", "attention reach", "attention on text", "shift", "kernels", "streams")
 CHEAP = 50_000_000  # parameters up to which a CPU computes all tests at every load without being felt
 
 
@@ -38,7 +41,7 @@ def run_selftests(model: Model, *, full: bool = True) -> SelfTests:
     """All tests (`full`), or those whose cost is not felt at a load of this size."""
     left_out = _why_not_computed(model, full)
     with torch.no_grad():
-        findings = [test(model) for test in LOOKED_UP.values()]
+        findings = [_found(name, model, partial(test, model)) for name, test in LOOKED_UP.items()]
         if left_out is None:
             findings += _computed(model)
         else:
@@ -49,8 +52,23 @@ def run_selftests(model: Model, *, full: bool = True) -> SelfTests:
 def _computed(model: Model) -> list[Finding]:
     """The tests that take forward passes, as `COMPUTED` names them; those of language share a pass."""
     text = hidden_text(model)
-    language = (attention_on_text(model, text), shift(model, text))
-    return [wiring(model), attention_reach(model), *language, kernels(model)]
+    tests = (
+        partial(wiring, model),
+        partial(attention_reach, model),
+        partial(attention_on_text, model, text),
+        partial(shift, model, text),
+        partial(kernels, model),
+        partial(streams, model),
+    )
+    return [_found(name, model, test) for name, test in zip(COMPUTED, tests, strict=True)]
+
+
+def _found(name: str, model: Model, test: Callable[[], Finding]) -> Finding:
+    """A test's finding; a part that a layout names and the class does not have is one, too."""
+    try:
+        return test()
+    except AttributeError as absent:
+        return Finding(name, f"the parts that the layout of {model.layout.model_type!r} names", str(absent), FAIL)
 
 
 def _why_not_computed(model: Model, full: bool) -> str | None:

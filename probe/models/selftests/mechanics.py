@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from probe.models.model import Model
-from probe.models.selftests.finding import FAIL, PASS, Finding, tolerance, within
+from probe.models.scope import Scope
+from probe.models.selftests.finding import FAIL, PASS, Finding, some_tokens, tolerance, within
 from probe.paradigms.canvas import Canvas
 
 WIDEST = 16  # a wider window is narrowed to this, so that few tokens reach beyond it
@@ -25,7 +26,7 @@ def wiring(model: Model) -> Finding:
     stock_class = type(model.backbone).__name__
     expected = f"logits of {stock_class} left to itself, within {tolerance(model.dtype):.0e} of their scale"
     with narrowed(model, WIDEST):
-        canvas = model.canvas(_some_tokens(model, 2, WIDEST + 8), "causal")
+        canvas = model.canvas(some_tokens(model, 2, WIDEST + 8), "causal")
         ours = model.run(canvas).float()
         stock = model.backbone(**model.paradigm.shown(model, canvas), use_cache=False).logits.float()
     return within(model.dtype, "wiring", expected, (ours - stock).abs().max() / stock.std())
@@ -58,7 +59,7 @@ def attention_reach(model: Model) -> Finding:
 def _influence(model: Model) -> tuple[Tensor, Tensor]:
     """Whom each slot hears of through all layers, and by how much its logits (rows) move when each token (columns) is
     changed, relative to their spread."""
-    tokens, others = _some_tokens(model, 2, 8)[:, None]
+    tokens, others = some_tokens(model, 2, 8)[:, None]
     if model.mask_id is not None:
         tokens[:, 3::3] = model.mask_id
     others = torch.where(others == tokens, (others + 1) % model.vocabulary, others)
@@ -84,7 +85,7 @@ def kernels(model: Model) -> Finding:
     """Eager attention, whose patterns can be looked at, against SDPA; with padding, so that under any attention there
     is something to forbid."""
     expected = "eager = SDPA; attention rows that sum to 1 and are exactly 0 where forbidden"
-    tokens = _some_tokens(model, 2, WIDEST + 8)
+    tokens = some_tokens(model, 2, WIDEST + 8)
     if model.mask_id is not None:
         tokens[:, 3::4] = model.mask_id
     padding = torch.zeros_like(tokens, dtype=torch.bool)
@@ -95,13 +96,10 @@ def kernels(model: Model) -> Finding:
 
 def _kernels(model: Model, canvas: Canvas, expected: str) -> Finding:
     patterns: list[Tensor] = []
-    with ExitStack() as hooks:
+    with Scope() as scope, ExitStack() as hooks:
+        keep = scope.owned(lambda _module, _inputs, output: patterns.append(output[1].float().cpu()))
         for block in model.blocks:
-            attention = model.layout.of_block(block, "attention")
-            handle = attention.register_forward_hook(
-                lambda _module, _inputs, output: patterns.append(output[1].float().cpu())
-            )
-            hooks.callback(handle.remove)
+            hooks.callback(model.layout.of_block(block, "attention").register_forward_hook(keep).remove)
         eager = model.run(canvas, eager=True).float()
     sdpa = model.run(canvas).float()
     pattern = torch.stack(patterns)
@@ -113,16 +111,6 @@ def _kernels(model: Model, canvas: Canvas, expected: str) -> Finding:
     if not unsummed <= tolerance(model.dtype):
         return Finding("kernels", expected, f"attention rows that miss 1 by {unsummed:.1e}", FAIL)
     return within(model.dtype, "kernels", expected, (eager - sdpa).abs().max() / eager.std())
-
-
-def _some_tokens(model: Model, rows: int, length: int) -> Tensor:
-    """Seeded tokens that are not the mask, no more of them than the model has places for."""
-    length = min(length, model.config.max_position_embeddings)
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(0, model.vocabulary, (rows, length), generator=generator)
-    if model.mask_id is not None:
-        tokens[tokens == model.mask_id] = 0 if model.mask_id else 1
-    return tokens.to(model.device)
 
 
 @contextmanager

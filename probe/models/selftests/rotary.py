@@ -18,7 +18,11 @@ from probe.models.selftests.finding import FAIL, NOT_RUN, PASS, Finding
 def rotary(model: Model) -> Finding:
     if model.layout.rotary is None:
         return Finding("rotary", "rotary frequencies of the formula", "learned positions, no frequencies", NOT_RUN)
-    found = model.layout.part(model.backbone, "rotary").get_buffer("inv_freq").float().cpu()
+    kept = getattr(model.layout.part(model.backbone, "rotary"), "inv_freq", None)
+    if not isinstance(kept, torch.Tensor) or kept.is_meta:
+        told = "no inv_freq" if kept is None else "an inv_freq that holds no numbers"
+        return Finding("rotary", "rotary frequencies of the formula", told, FAIL)
+    found = kept.float().cpu()
     settings = model.config.rope_parameters
     kind, theta = settings.get("rope_type", "default"), _published_theta(model.published, settings)
     if kind == "default":

@@ -29,5 +29,12 @@ def module_view(model: Model, tracer: str) -> PreTrainedModel:
             remedy='Record edited runs with tracer="hooks".',
         )
     backbone = model.backbone
+    if any(parameter.is_meta for parameter in backbone.parameters()):
+        raise TraceError(
+            f"tracer {tracer!r}",
+            expected="weights that are in memory",
+            found="offloaded ones, which are fetched by the model's own modules alone",
+            remedy='Record it with tracer="hooks".',
+        )
     shared = {id(tensor): tensor for tensor in (*backbone.parameters(), *backbone.buffers())}
     return copy.deepcopy(backbone, shared)

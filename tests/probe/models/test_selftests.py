@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ import probe
 from probe.errors import SelfTestError
 from probe.models import loading, selftests
 from probe.models.catalog import Entry
+from probe.models.layout import LAYOUTS
 from probe.models.model import Model
 from probe.models.selftests import COMPUTED, FAIL, LOOKED_UP, NOT_RUN, PASS, language, run_selftests
+from probe.models.selftests.streams import streams
 from probe.paradigms import Autoregressive, Block, Fluid, Masked, visibility
 from tests.probe import toy_language
 from tests.probe.tiny import MASK, VARIANTS, backbone_of, model_of, write_stock
@@ -253,3 +256,60 @@ def test_a_mask_outside_the_embedding_stops_the_forward_passes_and_says_why():
     assert tests["mask token"].outcome == FAIL
     assert tests["wiring"].outcome == NOT_RUN
     assert "outside the embedding" in tests["wiring"].found
+
+
+def layout_with(monkeypatch, architecture: str, **wrong: str) -> None:
+    monkeypatch.setitem(LAYOUTS, architecture, replace(LAYOUTS[architecture], **wrong))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "wrong", "told"),
+    [
+        ("llama", {"mlp_norm": "input_layernorm"}, "resid_pre + attn_out = resid_mid"),
+        ("llama", {"output": "mlp.down_proj"}, "resid_pre + attn_out = resid_mid"),
+        ("llama", {"mlp_down": "mlp.gate_proj"}, "resid_mid + mlp_out = resid_post"),
+        ("llama", {"value": "self_attn.k_proj"}, "pattern · v = z"),
+        ("llama", {"mlp": "mlp.act_fn", "mlp_down": "mlp.act_fn"}, "resid_mid + mlp_out = resid_post"),
+        ("gpt2", {"mlp_norm": "ln_1"}, "resid_pre + attn_out = resid_mid"),
+        ("gpt2", {"value": "mlp.c_proj", "key": "mlp.c_proj", "query": "mlp.c_proj"}, "pattern · v = z"),
+        ("qwen3", {"value": "self_attn.k_norm"}, "pattern · v = z"),
+        ("qwen2", {"attention_norm": "norm", "mlp_norm": "norm"}, "no attribute"),
+    ],
+)
+def test_a_layout_whose_streams_do_not_add_up_is_refused(architecture, wrong, told, tmp_path, monkeypatch):
+    """The logits are right all the same: no other test sees it."""
+    folder = write_stock(tmp_path / "m", backbone_of(architecture))
+    layout_with(monkeypatch, architecture, **wrong)
+    error = refused(folder, tokenizer=False)
+    assert "streams: " in error.found
+    assert told in error.found
+    assert "wiring: " not in error.found
+
+
+def test_an_architecture_with_norms_behind_its_parts_is_no_llama(tmp_path, monkeypatch):
+    """OLMo 2 runs under a LLaMA's layout, module names and all, and its streams do not add up."""
+    monkeypatch.setitem(LAYOUTS, "olmo2", replace(LAYOUTS["llama"], model_type="olmo2", causal_lm="Olmo2ForCausalLM"))
+    monkeypatch.setitem(LAYOUTS, "olmo2", replace(LAYOUTS["olmo2"], attention_norm="post_feedforward_layernorm"))
+    error = refused(write_stock(tmp_path / "m", backbone_of("olmo2")), tokenizer=False)
+    assert error.found.startswith("streams: ")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_streams_add_up_in_every_architecture_and_precision(variant):
+    for dtype in (torch.float32, torch.bfloat16):
+        model = model_of(variant)
+        model.backbone.to(dtype)
+        finding = streams(model)
+        assert finding.outcome == PASS, finding
+
+
+def test_a_missing_inv_freq_is_a_finding(folders, monkeypatch):
+    right = loading.load_backbone
+
+    def without_frequencies(*how):
+        backbone = right(*how)
+        del backbone.model.rotary_emb.inv_freq
+        return backbone
+
+    monkeypatch.setattr(loading, "load_backbone", without_frequencies)
+    assert "rotary: no inv_freq" in refused(folders["ar"]).found

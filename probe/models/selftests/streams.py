@@ -1,0 +1,134 @@
+"""The residual stream is a sum: do the parts that a layout names add up to it?
+
+Everything that is recorded, edited and attributed stands on a `Layout`, which says where the parts of an architecture
+are. With a wrong one (a norm behind attention instead of before it, an output projection that is another's, keys and
+values the wrong way round) the logits are still those of the stock class, because nothing of the forward pass was
+touched, and a circuit comes out that is about something else. So in every layer these must hold, up to rounding:
+
+    resid_pre + attn_out = resid_mid
+    resid_mid + mlp_out  = resid_post
+    Σ head_out + bias    = attn_out      each head's own write, and what belongs to no head
+    pattern · v          = z             what a head mixes is its values
+
+It costs one forward pass over a few tokens, and holds for any weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from probe.models.model import Model
+from probe.models.scope import Scope
+from probe.models.selftests.finding import FAIL, PASS, Finding, some_tokens, tolerance
+from probe.models.weights import bias_of, weight_of
+
+EXPECTED = (
+    "in every layer resid_pre + attn_out = resid_mid, resid_mid + mlp_out = resid_post, the heads' writes = attn_out"
+)
+SIDES = (
+    ("resid_pre", "", "in"),
+    ("value", "value", "out"),
+    ("z", "output", "in"),
+    ("attn_out", "output", "out"),
+    ("pattern", "attention", "out"),
+    ("resid_mid", "mlp_norm", "in"),
+    ("mlp_out", "mlp_down", "out"),
+    ("resid_post", "", "out"),
+)
+
+
+@dataclass
+class _Layer:
+    """What one layer's modules took and gave."""
+
+    number: int
+    block: nn.Module
+    found: dict[str, Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.found[name].float()
+
+
+def streams(model: Model) -> Finding:
+    """Whether every layer's parts add up to its residual stream."""
+    tokens = some_tokens(model, 2, 8)
+    if model.mask_id is not None:
+        tokens[:, 3::4] = model.mask_id
+    layers = [_Layer(number, block) for number, block in enumerate(model.blocks)]
+    with Scope() as scope, ExitStack() as hooks:
+        for layer in layers:
+            for name, part, side in SIDES:
+                module = model.layout.of_block(layer.block, part) if part else layer.block
+                hooks.callback(_hear(scope, module, side, layer.found, name).remove)
+        model.run(model.canvas(tokens), eager=True)
+    worst = 0.0
+    for layer in layers:
+        unheard = [name for name, _, _ in SIDES if name not in layer.found]
+        if unheard:
+            return Finding(
+                "streams", EXPECTED, f"layer {layer.number} does not run what is said to be its {unheard[0]}", FAIL
+            )
+        for sum_, off in _sums(model, layer):
+            if not off <= tolerance(model.dtype):  # so that NaN fails
+                return Finding(
+                    "streams", EXPECTED, f"{sum_} is missed by {off:.1g} of its parts in layer {layer.number}", FAIL
+                )
+            worst = max(worst, off)
+    return Finding("streams", EXPECTED, f"they are missed by at most {worst:.0e} of their parts", PASS)
+
+
+def _hear(scope: Scope, module: nn.Module, side: str, found: dict[str, Tensor], name: str):
+    def keep(passed: Tensor | tuple) -> None:
+        if isinstance(passed, tuple):
+            passed = passed[1] if name == "pattern" else passed[0]
+        found[name] = passed.detach()
+
+    if side == "in":
+        return module.register_forward_pre_hook(scope.owned(lambda _, taken: keep(taken)))
+    return module.register_forward_hook(scope.owned(lambda _, taken, given: keep(given)))
+
+
+def _sums(model: Model, layer: _Layer) -> Iterator[tuple[str, float]]:
+    """What must add up, and by how much it does not."""
+    yield "resid_pre + attn_out = resid_mid", _off(layer["resid_mid"], layer["resid_pre"], layer["attn_out"])
+    yield "resid_mid + mlp_out = resid_post", _off(layer["resid_post"], layer["resid_mid"], layer["mlp_out"])
+    yield "Σ head_out = attn_out", _of_heads(model, layer)
+    yield "pattern · v = z", _of_values(model, layer)
+
+
+def _of_heads(model: Model, layer: _Layer) -> float:
+    projection = model.layout.of_block(layer.block, "output")
+    weight = weight_of(projection).float()
+    inward = weight.T if isinstance(projection, nn.Linear) else weight
+    z = layer["z"].to(weight.device)
+    if tuple(inward.shape) != (model.n_heads * model.d_head, layer["attn_out"].shape[-1]) or z.shape[-1] != len(inward):
+        return float("nan")
+    writes = [part @ rows for part, rows in zip(z.split(model.d_head, -1), inward.split(model.d_head), strict=True)]
+    bias = bias_of(projection)
+    return _off(layer["attn_out"], *writes, *([] if bias is None else [bias.float().expand_as(writes[0])]))
+
+
+def _of_values(model: Model, layer: _Layer) -> float:
+    def heads(raw: Tensor) -> Tensor:
+        return raw.unflatten(-1, (-1, model.d_head)).transpose(1, 2)
+
+    value = layer["value"].chunk(3, -1)[2] if model.layout.fused else layer["value"]
+    if value.shape[-1] != model.n_kv_heads * model.d_head:
+        return float("nan")
+    value = heads(value).repeat_interleave(model.n_heads // model.n_kv_heads, dim=1)
+    mixed = layer["pattern"].to(value.device) @ value
+    return _off(heads(layer["z"]), mixed)
+
+
+def _off(whole: Tensor, *parts: Tensor) -> float:
+    """The most by which parts miss their sum, relative to what is added there: cancelling parts round more."""
+    if any(part.shape != whole.shape for part in parts):
+        return float("nan")
+    parts = tuple(part.to(whole.device) for part in parts)
+    missed = (torch.stack(parts).sum(0) - whole).abs()
+    return float((missed / (torch.stack(parts).abs().sum(0) + whole.std())).max())
