@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from probe.models.model import Model
-
 PASS, FAIL, NOT_RUN = "pass", "fail", "not run"
 
 
@@ -47,13 +45,3 @@ def within(dtype: torch.dtype, test: str, expected: str, off: Tensor) -> Finding
     """A pass if two computations are `off` (relative to the logits' spread) by no more than rounding."""
     outcome = PASS if off.item() <= tolerance(dtype) else FAIL  # NaN compares false, so it fails
     return Finding(test, expected, f"they differ by {off.item():.0e} of their scale", outcome)
-
-
-def some_tokens(model: Model, rows: int, length: int) -> Tensor:
-    """Seeded tokens that are not the mask, no more of them than the model has places for."""
-    length = min(length, model.config.max_position_embeddings)
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(0, model.vocabulary, (rows, length), generator=generator)
-    if model.mask_id is not None:
-        tokens[tokens == model.mask_id] = 0 if model.mask_id else 1
-    return tokens.to(model.device)

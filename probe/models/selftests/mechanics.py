@@ -14,7 +14,8 @@ from torch import Tensor
 
 from probe.models.model import Model
 from probe.models.scope import Scope
-from probe.models.selftests.finding import FAIL, PASS, Finding, some_tokens, tolerance, within
+from probe.models.selftests.finding import FAIL, PASS, Finding, tolerance, within
+from probe.models.selftests.tokens import some_tokens
 from probe.paradigms.canvas import Canvas
 
 WIDEST = 16  # a wider window is narrowed to this, so that few tokens reach beyond it

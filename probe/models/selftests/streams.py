@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from probe.models.model import Model
 from probe.models.scope import Scope
-from probe.models.selftests.finding import FAIL, PASS, Finding, some_tokens, tolerance
+from probe.models.selftests.finding import FAIL, PASS, Finding, tolerance
+from probe.models.selftests.tokens import some_tokens
 from probe.models.weights import bias_of, weight_of
 
 EXPECTED = (
