@@ -6,15 +6,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-
-if TYPE_CHECKING:
-    from probe.models.model import Model
-    from probe.models.selftests import SelfTests
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -32,23 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def shipped_models_are_tested_once() -> Iterator[None]:
-    """The self-tests of a shipped model, at load and as a stage. They find the same each time and take longer than the
-    load, so what they first found in a process stands for the next models of that name that declare the same."""
-    from probe.models import loading, selftests
-
-    right, found = selftests.run_selftests, dict[tuple, "SelfTests"]()
-
-    def once(model: Model, *, full: bool = True) -> SelfTests:
-        if not model.name.startswith("zoo:"):
-            return right(model, full=full)
-        key = (model.name, repr(model.paradigm), repr(model.entry), str(model.device), model.backbone.dtype, full)
-        if key not in found:
-            found[key] = right(model, full=full)
-        return found[key]
+    """The self-tests of a shipped model (see tests/tested_once.py)."""
+    from tests.tested_once import PLACES, run_selftests
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(loading, "run_selftests", once)
-        patched.setattr(selftests, "run_selftests", once)
+        for place in PLACES:
+            patched.setattr(place, "run_selftests", run_selftests)
         yield
 
 

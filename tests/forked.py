@@ -19,7 +19,10 @@ import pytest
 
 FORKED = get_context("forkserver")
 FORKED.set_forkserver_preload(
-    ["probe.jobs.run.runner", "probe.models.loading", "probe.training", "analyses.measures", "plotly", __name__]
+    [
+        *("probe.jobs.run.runner", "probe.models.loading", "probe.training", "analyses.measures", "plotly"),
+        *(__name__, "tests.forked_from"),
+    ]
 )
 forks = pytest.mark.xdist_group("forks")
 

@@ -54,11 +54,8 @@ def told(code: str, *arguments: str, cwd=None) -> str:
     return run.stdout
 
 
-def test_it_loads_records_and_attributes_and_says_what_a_tracer_needs():
-    told(RECORD)
-
-
 @pytest.mark.slow
-def test_it_runs_a_job(tmp_path):
-    told(JOB, str(tmp_path / "run"), cwd=tmp_path)
+def test_it_loads_records_attributes_runs_a_job_and_says_what_a_tracer_needs(tmp_path):
+    """In one process, since it takes longer to begin than to do any of it."""
+    told(RECORD + JOB, str(tmp_path / "run"), cwd=tmp_path)
     assert (tmp_path / "run" / "report.html").is_file()
