@@ -1,4 +1,4 @@
-"""What the server of forked processes has ready beside the imports: the findings on the models that jobs are tested with.
+"""What the server of forked processes has ready beside the imports: what self-tests find on the models that jobs use.
 
 It is imported in the server alone. One thread, so that no fork inherits a pool whose threads it does not have.
 """
