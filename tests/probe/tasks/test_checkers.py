@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from probe.errors import TaskError
 from probe.tasks import TASKS, Batch, task
 from tests.probe.tasks import truth
-from tests.probe.tasks.vocabularies import ASKED, NAMES, batch, tokenizer
+from tests.probe.tasks.vocabularies import ASKED, NAMES, batch, shared, tokenizer
+
+pytestmark = shared
 
 IN_ORDER = [asked for asked in ASKED if asked != "infilling, in place"]
 

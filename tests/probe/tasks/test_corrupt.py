@@ -10,7 +10,9 @@ import torch
 from probe.tasks.word_lists import RIDDLES
 from tests.probe.tasks import truth
 from tests.probe.tasks.test_checkers import question, spelt
-from tests.probe.tasks.vocabularies import ASKED, NAMES, batch, tokenizer
+from tests.probe.tasks.vocabularies import ASKED, NAMES, batch, shared, tokenizer
+
+pytestmark = shared
 
 EVERY_ANSWER = {
     "countdown": lambda text: truth.countdown_answers(text, "+-*"),

@@ -8,7 +8,9 @@ from tokenizers.processors import TemplateProcessing
 
 from probe.errors import TaskError
 from probe.tasks import TASKS, task
-from tests.probe.tasks.vocabularies import ASKED, NAMES, PUBLISHED, batch, characters, tokenizer, whole_words
+from tests.probe.tasks.vocabularies import ASKED, NAMES, PUBLISHED, batch, characters, shared, tokenizer, whole_words
+
+pytestmark = shared
 
 every_task = pytest.mark.parametrize("asked", ASKED)
 every_vocabulary = pytest.mark.parametrize("words", NAMES)

@@ -8,7 +8,9 @@ from probe.errors import TaskError
 from probe.tasks import task
 from tests.probe.tasks import truth
 from tests.probe.tasks.test_checkers import question
-from tests.probe.tasks.vocabularies import tokenizer
+from tests.probe.tasks.vocabularies import shared, tokenizer
+
+pytestmark = shared
 
 
 def examples(name: str, n: int = 40, **knobs):

@@ -11,7 +11,9 @@ import pytest
 from probe.errors import TaskError
 from probe.tasks import Example, Piece, Task
 from probe.tasks import task as task_of
-from tests.probe.tasks.vocabularies import PUBLISHED, tokenizer
+from tests.probe.tasks.vocabularies import PUBLISHED, shared, tokenizer
+
+pytestmark = shared
 
 CAPITALS = {"France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Germany": "Berlin", "England": "London"}
 

@@ -6,7 +6,9 @@ import pytest
 
 from probe import cli
 from probe.tasks import TASKS, task
-from tests.probe.tasks.vocabularies import ASKED, batch, tokenizer
+from tests.probe.tasks.vocabularies import ASKED, batch, shared, tokenizer
+
+pytestmark = shared
 
 
 @pytest.mark.parametrize("asked", ASKED)

@@ -17,7 +17,9 @@ from probe.tasks.paths import shape
 from probe.tasks.sudoku import grids, renamed
 from tests.probe.tasks import truth
 from tests.probe.tasks.test_checkers import question
-from tests.probe.tasks.vocabularies import ASKED, batch, tokenizer
+from tests.probe.tasks.vocabularies import ASKED, batch, shared, tokenizer
+
+pytestmark = shared
 
 
 def same_up_to_renaming(grid: list[int]) -> tuple[int, ...]:
