@@ -32,7 +32,7 @@ class Hypothesis:
     reason     why the threshold is what it is
     yes, no    what is found of a pair where it is supported, and where it is contradicted
     opposite   what is found where the effect is as large in the other direction; empty where there is no such thing
-    topic      what its finding is told together with
+    topic      what its finding is told together with in a report's first sentences; empty where it is not
     likeness   the figure is a likeness (0 to 1), not a change from 0
     """
 
@@ -61,7 +61,7 @@ HYPOTHESES = (
     Hypothesis(
         "local retention",
         "On local tasks the circuit is kept.",
-        "Are the AR model's strongest edges still the strongest, where a few tokens to the left decide the answer?",
+        "Is the AR circuit kept on local tasks?",
         "R, local", 1, 0.5,
         "R is 0 by chance and 1 if as much is kept as prompts allow: at least half of that",
         yes="the AR circuit is kept on local tasks", no="the AR circuit is not kept on local tasks",
@@ -70,34 +70,35 @@ HYPOTHESES = (
     Hypothesis(
         "global retention",
         "On globally constrained tasks it is not.",
-        "Are they replaced where the parts of the answer constrain each other?",
+        "Is it replaced on globally constrained tasks?",
         "R, global", -1, 0.5,
         "less than half of what prompts allow",
-        yes="it is not kept on global tasks", no="it is kept on global tasks", topic="circuit", likeness=True,
+        yes="the AR circuit is not kept on global tasks", no="it is kept on global tasks",
+        topic="circuit", likeness=True,
     ),
     Hypothesis(
         "retention gap",
         "Less is kept on global tasks than on local ones.",
-        "Is the circuit kept less on global tasks than on local ones?",
+        "Is less of it kept on global tasks than on local ones?",
         "R local − R global", 1, 0.05,
         "a twentieth of the way from chance to all that can be kept",
         yes="less of it is kept on global tasks than on local ones",
         no="no less of it is kept on global tasks than on local ones",
-        opposite="more of it is kept on global tasks than on local ones", topic="circuit",
+        opposite="more of it is kept on global tasks than on local ones",
     ),
     Hypothesis(
         "did",
         "On global tasks computation moves earlier, more than on local ones.",
-        "Does attribution move to earlier layers, more so on global tasks than on local ones?",
+        "Does work move earlier on global tasks, more than on local ones?",
         "DiD of FLI", 1, 0.05, _A_LAYER_OF_FORTY,
         yes="earlier on global tasks, compared with local ones",
         no="no earlier on global tasks, compared with local ones",
-        opposite="later on global tasks, compared with local ones", topic="depth",
+        opposite="later on global tasks, compared with local ones",
     ),
     Hypothesis(
         "global front-loading",
         "On global tasks computation moves earlier.",
-        "Does attribution move to earlier layers on global tasks?",
+        "Does work move to earlier layers on global tasks?",
         "ΔFLI, global", 1, 0.05, _A_LAYER_OF_FORTY,
         yes="computation moves earlier on global tasks", no="computation does not move earlier on global tasks",
         opposite="computation moves later on global tasks", topic="depth",
@@ -105,11 +106,11 @@ HYPOTHESES = (
     Hypothesis(
         "causal did",
         "The same by cause: layers knocked out instead of attributed.",
-        "Does the same show when whole layers are knocked out?",
+        "Does the same show when layers are knocked out?",
         "DiD of causal FLI", 1, 0.05, _A_LAYER_OF_FORTY,
         yes="by knock-outs, layers that matter lie earlier on global tasks, compared with local ones",
         no="by knock-outs, layers that matter lie no earlier on global tasks, compared with local ones",
-        opposite="by knock-outs, layers that matter lie later on global tasks, compared with local ones", topic="depth",
+        opposite="by knock-outs, layers that matter lie later on global tasks, compared with local ones",
     ),
     Hypothesis(
         "spread",
@@ -127,26 +128,26 @@ HYPOTHESES = (
         "ΔPR within layers", 1, 0.25,
         "a quarter of a component in each layer",
         yes="within layers, more components share the work", no="within layers, no more components share the work",
-        opposite="within layers, fewer components share the work", topic="spread",
+        opposite="within layers, fewer components share the work",
     ),
     Hypothesis(
         "knock-out area",
         "No few components carry the answer any more.",
-        "Does the answer survive longer as its strongest components are knocked out?",
+        "Does the answer outlast its strongest components better?",
         "Δ(area − random)", 1, 0.05,
         f"{_TWENTIETH} more survives, over all numbers of components knocked out",
         yes="the answer survives the loss of its strongest components better",
         no="the answer survives the loss of its strongest components no better",
-        opposite="the answer survives the loss of its strongest components worse", topic="spread",
+        opposite="the answer survives the loss of its strongest components worse",
     ),
     Hypothesis(
         "early knock-outs",
         "On global tasks early structures matter more than random ones.",
-        "Do the strongest early components carry more of the answer than as many random ones?",
+        "Do the strongest early components carry more than random ones?",
         "loss early − random", 1, 0.05, _TWENTIETH,
         yes="early components matter more than random ones on global tasks",
         no="early components matter no more than random ones on global tasks",
-        opposite="early components matter less than random ones on global tasks", topic="depth",
+        opposite="early components matter less than random ones on global tasks",
     ),
     Hypothesis(
         "diffuse output",
@@ -160,11 +161,11 @@ HYPOTHESES = (
     Hypothesis(
         "representations kept",
         "The representations stay AR-like.",
-        "Do layers arrange the same tokens as they do in the AR model?",
+        "Do layers arrange tokens as in the AR model?",
         "CKA", 1, 0.9,
         "likeness that leaves a tenth for what changed",
         yes="representations stay AR-like", no="representations do not stay AR-like",
-        topic="representations", likeness=True, source="Dream (2603.07475)", rival=True,
+        likeness=True, source="Dream (2603.07475)", rival=True,
     ),
     Hypothesis(
         "early layers redundant",
@@ -174,27 +175,27 @@ HYPOTHESES = (
         yes="early layers can be left out better than in the AR model",
         no="early layers can be left out no better than in the AR model",
         opposite="early layers can be left out worse than in the AR model",
-        topic="depth", source="LLaDA (2605.06366)", rival=True,
+        source="LLaDA (2605.06366)", rival=True,
     ),
     Hypothesis(
         "same function",
         "Circuits that share few edges do the same thing.",
-        "Where few edges are shared, does the AR model's circuit still do the work in the diffusion model?",
+        "Where few edges are shared, does the AR circuit still do the work?",
         "transfer (random 0, own 1)", 1, 0.5,
         "at least half of what its own circuit does beyond random edges; less is not the same thing",
-        yes="the AR circuit still does most of the work in the diffusion model, though few edges are shared",
-        no="the AR circuit does less than half of the work in the diffusion model",
+        yes="it still does most of the work in the diffusion model",
+        no="it does less than half of the work in the diffusion model",
         topic="circuit", likeness=True, source="2606.06267", rival=True,
     ),
     Hypothesis(
         "lookahead",
         "What moves computation earlier is sight of the right context.",
-        "Does attribution move earlier once the model sees what stands right of the answer?",
+        "Does sight of the right context move work earlier?",
         "ΔFLI one mask − prefix", 1, 0.05, _A_LAYER_OF_FORTY,
         yes="sight of the right context moves computation earlier",
         no="sight of the right context does not move computation earlier",
         opposite="sight of the right context moves computation later",
-        topic="depth", source="rival account", rival=True,
+        source="rival account", rival=True,
     ),
 )  # fmt: skip
 FEW_EDGES = 0.5

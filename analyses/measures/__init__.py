@@ -11,7 +11,11 @@ each is a line or two. Functions are imported where they are called: a plan is m
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from analyses.measures import from_circuits, from_models, hypotheses
+from analyses.measures.headlines import HEADLINES
 from analyses.measures.shared_stages import SHARED
 
-MEASURES = [*SHARED, *from_circuits.MEASURES, *from_models.MEASURES, *hypotheses.MEASURES]
+_DECLARED = [*SHARED, *from_circuits.MEASURES, *from_models.MEASURES, *hypotheses.MEASURES]
+MEASURES = [replace(stage, headline=HEADLINES.get(stage.name)) for stage in _DECLARED]

@@ -2,7 +2,7 @@
 
 The HTML page and the Markdown text are made from the same contents, so neither can say what the other does not. A
 result that cannot be read is listed with its error; the rest of the report is written all the same. A section is one
-measure, and has a block for each unit of it.
+measure: its small multiples, which are what the page shows as it opens, and a block for each unit, to be opened.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 from probe.errors import ProbeError
 from probe.jobs.report import formatting
 from probe.jobs.report.hypotheses import Verdict, answers_hypotheses, verdict
+from probe.jobs.report.models import names_of
+from probe.jobs.report.multiples import Measured, Multiples, Panel, headline_of, multiples, same_question
+from probe.jobs.report.prompts import Prompt, prompts
 from probe.jobs.report.significance import (
     ABOVE,
     BELOW,
@@ -31,6 +34,7 @@ from probe.jobs.run_folder import Entry, RunFolder, Saved
 if TYPE_CHECKING:
     import pandas as pd
 
+PRIMARY = "prefix"  # the reading that others are held beside
 MOST_ROWS = 20  # of one table in the report; all of them are in its parquet file
 
 
@@ -77,6 +81,9 @@ class Section:
     heading: str
     caption: str
     blocks: tuple[Block, ...]
+    multiples: Multiples | None = None
+    asked: bool = True  # by the spec; else another measure needed it
+    verdict: bool = False  # whether it is the hypotheses' answers, which stand in a table of their own
 
     @property
     def tally(self) -> Tally:
@@ -85,7 +92,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Cell:
-    """One unit in the grid of results."""
+    """One unit in the grid of results: its main number with the interval."""
 
     anchor: str
     text: str
@@ -126,6 +133,7 @@ class Contents:
     tasks: tuple[str, ...]
     grid: tuple[Line, ...]
     verdict: Verdict
+    prompts: tuple[Prompt, ...] = ()
 
     @property
     def blocks(self) -> Iterator[Block]:
@@ -139,18 +147,37 @@ class Contents:
 def contents(run: RunFolder) -> Contents:
     """Read off a run folder all that its report says."""
     blocks: list[Block] = []
-    answering: list[tuple[str, str, pd.DataFrame]] = []
+    measured: dict[str, Measured] = {}
+    answering: list[tuple[str, str, pd.DataFrame, Mapping[str, Any]]] = []
+    shown: list[Prompt] = []
     failures = [_failure(unit) for unit in run.failed]
     for unit in sorted(run.done, key=_place(run.units)):
         try:
             saved = run.saved(unit)
-            blocks.append(_block(run, unit, saved, number=len(blocks) + 1))
-            if answers_hypotheses(saved.table):
-                answering.append((blocks[-1].place, blocks[-1].anchor, saved.table))
+            judged = judge(saved.estimates)
+            block = _block(run, unit, saved, judged, number=len(blocks) + 1)
         except ProbeError as problem:
             failures.append(_failure(replace(unit, error={"kind": type(problem).__name__, "message": str(problem)})))
+            continue
+        blocks.append(block)
+        measured[block.anchor] = _measured(run, block, saved, judged)
+        shown += prompts(saved.about.get("example"), saved.estimates, unit)
+        if answers_hypotheses(saved.table):
+            answering.append((block.place, block.anchor, saved.table, saved.about.get("beside", {})))
     tasks = tuple(sorted(dict.fromkeys(block.unit.task for block in blocks), key=lambda task: not task))
-    return Contents(run, _sections(blocks), tuple(failures), tasks, _grid(blocks, tasks), verdict(answering))
+    sections = _sections(run, blocks, measured)
+    return Contents(run, sections, tuple(failures), tasks, _grid(sections, tasks), verdict(answering), tuple(shown))
+
+
+def _measured(run: RunFolder, block: Block, saved: Saved, judged: pd.DataFrame) -> Measured:
+    """What a unit's panel is made from."""
+    unit = block.unit
+    several = len({other.reading for other in run.measures if other.measure == unit.measure}) > 1
+    parts = (unit.pair, unit.reading if several else "", f"seed {unit.seed}" if run.has_seeds else "")
+    nothing = saved.about.get("nothing")
+    empty = f"does not apply: {nothing}" if isinstance(nothing, str) and nothing else ""
+    line = " · ".join(filter(None, parts))
+    return Measured(block.anchor, line, unit.task, judged, names_of(run, unit.pair), empty)
 
 
 def _place(units: Iterable[Entry]) -> Callable[[Entry], tuple]:
@@ -159,13 +186,13 @@ def _place(units: Iterable[Entry]) -> Callable[[Entry], tuple]:
     orders = {kind: list(dict.fromkeys(getattr(unit, kind) for unit in units)) for kind in kinds}
 
     def key(unit: Entry) -> tuple:
-        return (*(orders[kind].index(getattr(unit, kind)) for kind in kinds), unit.reading, unit.seed or 0)
+        places = (orders[kind].index(getattr(unit, kind)) for kind in kinds)
+        return (*places, unit.reading != PRIMARY, unit.reading, unit.seed or 0)
 
     return key
 
 
-def _block(run: RunFolder, unit: Entry, saved: Saved, number: int) -> Block:
-    judged = judge(saved.estimates)
+def _block(run: RunFolder, unit: Entry, saved: Saved, judged: pd.DataFrame, number: int) -> Block:
     common, labels = _labels(judged)
     return Block(
         number=number,
@@ -230,39 +257,69 @@ def _row(row: Mapping[str, Any], labels: Iterable[str]) -> Row:
     )
 
 
-def _sections(blocks: Iterable[Block]) -> tuple[Section, ...]:
+def _sections(run: RunFolder, blocks: Iterable[Block], measured: Mapping[str, Measured]) -> tuple[Section, ...]:
     by_measure: dict[str, list[Block]] = {}
     for block in blocks:
         by_measure.setdefault(block.unit.measure, []).append(block)
-    return tuple(_section(measure, found) for measure, found in by_measure.items())
+    asked = _asked(run)
+    order = {name: turn for turn, name in enumerate(asked)}
+    named = sorted(by_measure, key=lambda measure: order.get(measure.partition("(")[0], len(order)))
+    return tuple(_section(measure, by_measure[measure], measured, asked) for measure in named)
 
 
-def _section(measure: str, blocks: list[Block]) -> Section:
+def _asked(run: RunFolder) -> list[str]:
+    """The measures that the spec names, in its order; the others are there because one of these needed them."""
+    named = run.spec.get("measures")
+    measures = named if isinstance(named, list) else []
+    return [str(one.get("measure") if isinstance(one, dict) else one).partition("(")[0] for one in measures]
+
+
+def _section(measure: str, blocks: list[Block], measured: Mapping[str, Measured], asked: list[str]) -> Section:
     captions = {block.caption for block in blocks}
     caption = captions.pop() if len(captions) == 1 else ""
     own = tuple(replace(block, caption="") if caption else block for block in blocks)
-    return Section(anchor(f"measure-{measure}"), formatting.heading(measure), caption, own)
+    verdicts = all(answers_hypotheses(measured[block.anchor].judged) for block in blocks)
+    glance = None if verdicts else multiples(headline_of(measure), _news([measured[block.anchor] for block in blocks]))
+    name = measure.partition("(")[0]
+    heading = formatting.heading(measure)
+    return Section(anchor(f"measure-{measure}"), heading, caption, own, glance, not asked or name in asked, verdicts)
 
 
-def _grid(blocks: Iterable[Block], tasks: tuple[str, ...]) -> tuple[Line, ...]:
+def _news(units: list[Measured]) -> list[Measured]:
+    """The units, and of those whose reading asked what another had asked already, that it did."""
+    found: list[Measured] = []
+    for unit in units:
+        pair = unit.line.partition(" · ")[0]
+        before = (one for one in found if one.task == unit.task and one.line.partition(" · ")[0] == pair)
+        same = next((one for one in before if not one.empty and same_question(one, unit)), None)
+        words = f"does not apply: the same question as {same.line.partition(' · ')[2]}" if same else unit.empty
+        found.append(replace(unit, empty=words))
+    return found
+
+
+def _grid(sections: Iterable[Section], tasks: tuple[str, ...]) -> tuple[Line, ...]:
     lines: dict[tuple[str, str, str], dict[str, list[Cell]]] = {}
-    for block in blocks:
-        unit = block.unit
-        line = lines.setdefault((formatting.heading(unit.measure), unit.pair, unit.reading), {})
-        line.setdefault(unit.task, []).append(_cell(block))
+    for section in sections:
+        glance = section.multiples
+        panels = {panel.anchor: panel for line in glance.lines for panel in line.panels} if glance else {}
+        for block in section.blocks:
+            unit = block.unit
+            line = lines.setdefault((formatting.heading(unit.measure), unit.pair, unit.reading), {})
+            line.setdefault(unit.task, []).append(_cell(block, panels.get(block.anchor)))
     return tuple(Line(*key, tuple(tuple(line.get(task, ())) for task in tasks)) for key, line in lines.items())
 
 
-def _cell(block: Block) -> Cell:
+def _cell(block: Block, panel: Panel | None) -> Cell:
     found, seed = block.tally, block.unit.seed
+    text = "" if panel is None else panel.text or panel.empty
     if not found.judged:
-        return Cell(block.anchor, "described", None, seed)
+        return Cell(block.anchor, text or "described", None, seed)
     counts = {ABOVE: found.above, BELOW: found.below, SAME: found.same, WITHIN: found.within}
     alike = next((mark for mark, count in counts.items() if count == found.judged), None)
     if found.judged == 1:
         return Cell(block.anchor, next(row.value for row in block.rows if row.significance), alike, seed)
     significance = alike or ("mixed" if found.differ else WITHIN)
-    return Cell(block.anchor, f"{found.differ} of {found.judged}", significance, seed)
+    return Cell(block.anchor, text or f"{found.differ} of {found.judged}", significance, seed)
 
 
 def _failure(unit: Entry) -> Failure:

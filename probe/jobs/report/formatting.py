@@ -13,6 +13,7 @@ import math
 from typing import Any
 
 _ACRONYMS = {"cka": "CKA", "did": "DiD", "fli": "FLI"}
+_MOST_PLACES = 6
 MINUS, NOTHING = "\N{MINUS SIGN}", "–"
 
 
@@ -33,6 +34,8 @@ def number(value: Any, places: int | None = None) -> str:
     value = as_float(value)
     if math.isnan(value):
         return NOTHING
+    if places is not None and abs(value) < 0.5 * 10**-places and places < _MOST_PLACES:
+        return f"{0:.{places}f}"  # nothing, to what its interval bears out
     if math.isinf(value) or (value and not 1e-4 <= abs(value) < 1e7):
         return f"{value:.2e}".replace("-", MINUS)
     return f"{value:,.{_places(value, 3) if places is None else places}f}".replace("-", MINUS)
@@ -90,4 +93,4 @@ def _places(value: float, digits: int) -> int:
     """Decimals that show so many digits of a value."""
     if not value or not math.isfinite(value):
         return digits
-    return min(6, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+    return min(_MOST_PLACES, max(0, digits - 1 - math.floor(math.log10(abs(value)))))

@@ -1,19 +1,21 @@
 """The verdict in a report: the hypotheses that a run was made to test, each with its answer for every pair.
 
 A measure may answer hypotheses. Its table then has one hypothesis a row: the `statement`, who made it, the figure that
-decides it (written down before anything was measured), the estimate, and the `answer`. `analyses.hypotheses.decision`
-makes such tables. Several pairs answer the same hypotheses, so the report shows a row for each hypothesis and a column
-for each pair. Where a control shows the same effect, the answer names it in `explained_by`.
+decides it and the smallest effect that it needs, the estimate, and the `answer`. `analyses.hypotheses.decision` makes
+such tables, and says of each finding what it is as part of a sentence (`says`). The report's first sentences are these,
+put together: pairs of which the same is found are named together. They say no more than the answers do, since each part
+follows from one answer by rule. Where a control shows the same effect, the part says so.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from probe.jobs.report import formatting
+from probe.jobs.report.models import CPT, HUES, SEED, role_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,16 +23,36 @@ if TYPE_CHECKING:
 COLUMNS = {"statement", "answer"}
 FORMER = {"claim": "statement", "verdict": "answer"}  # what these columns were called until 0.1
 ANSWERS = ("supported", "contradicted", "undecided", "not measured")
+LEADING = ("circuit", "depth", "spread")
+"""Topics whose findings make the first sentences, in this order."""
+_CONTROLS = {"AR-CPT itself": CPT, "AR itself": "ar"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one table says of one hypothesis."""
+    """What one table says of one hypothesis; `controls` are the same figure of other models, by their hue."""
 
     answer: str
     value: str
     explained_by: str
     anchor: str
+    says: str = ""
+    how: str = ""
+    note: str = ""
+    estimate: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    controls: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def measured(self) -> bool:
+        return self.estimate == self.estimate
+
+    @property
+    def words(self) -> str:
+        """The answer with what else there is to say of it."""
+        how = f" ({self.how})" if self.how else f" ({self.note})" if self.note else ""
+        return f"{self.answer}{how}"
 
 
 @dataclass(frozen=True)
@@ -42,6 +64,20 @@ class HypothesisRow:
     written: str
     rival: bool
     answers: tuple[Answer | None, ...]
+    asks: str = ""
+    reason: str = ""
+    topic: str = ""
+    yes: str = ""
+    threshold: float = 0.0
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """From the least to the most that is shown of it, of any pair: the threshold and the controls too."""
+        found = [answer for answer in self.answers if answer is not None and answer.measured]
+        ends = [end for answer in found for end in (answer.low, answer.high, *(value for _, value in answer.controls))]
+        known = [end for end in (*ends, self.threshold) if end == end]
+        room = 0.05 * ((max(known) - min(known)) or 1.0)
+        return min(known) - room, max(known) + room
 
 
 @dataclass(frozen=True)
@@ -53,9 +89,15 @@ class Verdict:
 
     @property
     def sentences(self) -> list[str]:
+        """What was found, a sentence for each topic and all pairs of which it is the same; then what is undecided."""
+        told = [sentence for topic in LEADING for sentence in self._of_topic(topic)]
+        return [*told, *self._undecided()] if told else self.counts
+
+    @property
+    def counts(self) -> list[str]:
         """How many hypotheses got which answer, one sentence a column. Rival hypotheses are not counted."""
         found = []
-        for number, column in enumerate(self.columns):
+        for number, column in enumerate(self.short_columns):
             answers = [row.answers[number] for row in self.rows if not row.rival]
             counts = Counter(answer.answer for answer in answers if answer)
             parts = [f"{counts.pop(answer)} {answer}" for answer in ANSWERS if answer in counts]
@@ -64,19 +106,63 @@ class Verdict:
             found.append(f"{column}: of {total} hypotheses, {', '.join(parts)}.")
         return found
 
+    @property
+    def short_columns(self) -> tuple[str, ...]:
+        """The columns by their pairs alone, where that tells them apart."""
+        short = tuple(column.partition(" · ")[0] for column in self.columns)
+        return short if len(set(short)) == len(short) else self.columns
+
+    def _of_topic(self, topic: str) -> list[str]:
+        by_words: dict[tuple[str, ...], list[str]] = {}
+        for number, column in enumerate(self.short_columns):
+            answers = [row.answers[number] for row in self.rows if row.topic == topic]
+            said = tuple(answer.says for answer in answers if answer is not None and answer.says)
+            if said:
+                by_words.setdefault(said, []).append(column)
+        return [f"In {self._pairs(columns)}, {listed(said)}." for said, columns in by_words.items()]
+
+    def _pairs(self, columns: Sequence[str]) -> str:
+        return f"all {len(columns)} pairs" if len(columns) == len(self.columns) > 2 else listed(columns)
+
+    def _undecided(self) -> list[str]:
+        """One sentence for all that the leading topics leave open."""
+        left = []
+        for row in (row for row in self.rows if row.topic in LEADING and row.yes):
+            columns = [
+                column
+                for column, answer in zip(self.short_columns, row.answers, strict=True)
+                if answer is not None and answer.answer == "undecided"
+            ]
+            if columns:
+                left.append(f"whether {row.yes} ({', '.join(columns)})")
+        return [f"Undecided: {'; '.join(left)}."] if left else []
+
+
+def listed(words: Sequence[str]) -> str:
+    """Several things in a sentence."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
 
 def answers_hypotheses(table: pd.DataFrame) -> bool:
     return set(_renamed(table).columns) >= COLUMNS
 
 
-def verdict(tables: Iterable[tuple[str, str, pd.DataFrame]]) -> Verdict:
-    """The hypotheses of some tables, each table with the name of its column and the anchor that its answers link to."""
-    found = [(column, anchor, _renamed(table).to_dict("records")) for column, anchor, table in tables]
-    first = {str(row["statement"]): row for _, _, rows in reversed(found) for row in rows}
-    ordered = dict.fromkeys(str(row["statement"]) for _, _, rows in found for row in rows)
-    answers = [{str(row["statement"]): _answer(row, anchor) for row in rows} for _, anchor, rows in found]
+def verdict(tables: Iterable[tuple[str, str, pd.DataFrame, Mapping[str, Any]]]) -> Verdict:
+    """The hypotheses of some tables, each with the name of its column, the anchor that its answers link to, and the
+    figures of the controls beside each hypothesis."""
+    found = [
+        (column, anchor, _renamed(table).to_dict("records"), beside if isinstance(beside, Mapping) else {})
+        for column, anchor, table, beside in tables
+    ]
+    first = {str(row["statement"]): row for _, _, rows, _ in reversed(found) for row in rows}
+    ordered = dict.fromkeys(str(row["statement"]) for _, _, rows, _ in found for row in rows)
+    answers = [
+        {str(row["statement"]): _answer(row, anchor, beside.get(str(row.get("hypothesis")))) for row in rows}
+        for _, anchor, rows, beside in found
+    ]
     rows = [_row(first[statement], tuple(column.get(statement) for column in answers)) for statement in ordered]
-    return Verdict(tuple(column for column, _, _ in found), tuple(sorted(rows, key=lambda row: row.rival)))
+    return Verdict(tuple(column for column, *_ in found), tuple(sorted(rows, key=lambda row: row.rival)))
 
 
 def _renamed(table: pd.DataFrame) -> pd.DataFrame:
@@ -85,10 +171,37 @@ def _renamed(table: pd.DataFrame) -> pd.DataFrame:
 
 def _row(row: Mapping[str, Any], answers: tuple[Answer | None, ...]) -> HypothesisRow:
     text = (formatting.label(row.get(name, "")) for name in ("statement", "source", "written"))
-    return HypothesisRow(*text, rival=bool(row.get("rival", False)), answers=answers)
+    more = {name: _text(row.get(name)) for name in ("asks", "reason", "topic", "yes")}
+    threshold = formatting.as_float(row.get("null"))
+    threshold = 0.0 if threshold != threshold else threshold
+    return HypothesisRow(*text, rival=bool(row.get("rival", False)), answers=answers, threshold=threshold, **more)
 
 
-def _answer(row: Mapping[str, Any], anchor: str) -> Answer:
-    value = formatting.shown(row.get("estimate"), row.get("low"), row.get("high"))
-    explained = row.get("explained_by")
-    return Answer(str(row["answer"]), value, explained if isinstance(explained, str) else "", anchor)
+def _answer(row: Mapping[str, Any], anchor: str, beside: Any) -> Answer:
+    estimate, low, high = (formatting.as_float(row.get(name)) for name in ("estimate", "low", "high"))
+    more = {name: _text(row.get(name)) for name in ("says", "how", "note")}
+    return Answer(
+        str(row["answer"]),
+        formatting.shown(estimate, low, high),
+        _text(row.get("explained_by")),
+        anchor,
+        estimate=estimate,
+        low=low,
+        high=high,
+        controls=_controls(beside),
+        **more,
+    )
+
+
+def _controls(beside: Any) -> tuple[tuple[str, float], ...]:
+    """The same figure of AR-CPT, of a second seed, and of the AR model itself, by the hues that they have."""
+    found = []
+    for name, numbers in beside.items() if isinstance(beside, Mapping) else ():
+        role = _CONTROLS.get(str(name)) or role_of(str(name), {})
+        if role in (CPT, SEED, "ar") and isinstance(numbers, list) and numbers:
+            found.append((HUES[role], formatting.as_float(numbers[0])))
+    return tuple((hue, value) for hue, value in found if value == value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

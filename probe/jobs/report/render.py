@@ -1,15 +1,17 @@
 """The report: a run as one file to read, to send, and to print.
 
 Someone who was not there when a job ran has three questions: what came out, can I trust it, how do I get it again? So
-the report begins with the question and the findings. It shows each figure with how to read it, and each number with its
-interval, its null and the command that computes it again. It lists what failed, and ends with what made the run.
+the report begins with the question and the answer in sentences, beside the figures that decide it. It shows what was
+asked, and one figure a measure: small panels for all pairs and tasks. Every unit's own figure, its numbers with
+interval, null and the command that computes them again are there to be opened. It lists what failed, and ends with what
+made the run.
 
     report.html       one page that needs nothing else: Plotly and the figures are inside, and no network is used
-    report.md         the same words and numbers as Markdown
+    report.md         the same answers and effects as Markdown, short enough to paste into an issue
     report.parquet    every estimate of the run in one table
 
-Figures are drawn when they come near the window and the rest while the reader reads, so a page with a hundred figures
-opens at once. Every text of a run is escaped.
+The panels are drawn here, as SVG: a page shows and prints them at once, without a script. A unit's own figure is
+Plotly's, and is drawn when it is opened. Every text of a run is escaped.
 
     write_report("runs/demo")      # runs/demo/report.html
 """
@@ -29,7 +31,7 @@ from markupsafe import Markup
 from probe.errors import ProbeError
 from probe.jobs.atomic import write_atomically
 from probe.jobs.own_folder import refuse_foreign
-from probe.jobs.report import formatting
+from probe.jobs.report import formatting, glyphs
 from probe.jobs.report.contents import Block, Contents, contents
 from probe.jobs.report.inline_figures import (
     packed,
@@ -39,8 +41,10 @@ from probe.jobs.report.inline_figures import (
     without_title_and_template,
 )
 from probe.jobs.report.markdown import code, escaped
+from probe.jobs.report.prompts import by_prompt, words_of
 from probe.jobs.report.provenance import provenance
 from probe.jobs.report.significance import counted
+from probe.jobs.report.words import used
 from probe.jobs.run_folder import RunFolder, left_out, open_run
 
 if TYPE_CHECKING:
@@ -88,7 +92,9 @@ def html(report: Contents) -> str:
         figures_left_out=left_out,
         run=report.run,
         made=provenance(report.run),
-    )
+        words=used({term for section in report.sections if section.multiples
+                    for term in section.multiples.headline.terms}),
+    )  # fmt: skip
 
 
 def markdown(report: Contents) -> str:
@@ -133,7 +139,9 @@ def _environment(**how: Any) -> Environment:
     """Kept, and with it the compiled templates: to compile them takes longer than to fill them in."""
     loader = PackageLoader("probe.jobs.report")
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **how)
-    environment.globals.update(formatting=formatting, MARKS=MARKS, counted=counted)
+    environment.globals.update(
+        formatting=formatting, glyphs=glyphs, by_prompt=by_prompt, words_of=words_of, MARKS=MARKS, counted=counted
+    )
     environment.filters["code"] = code
     return environment
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from probe.batch import Batch
+    from probe.jobs.stages.headline import Headline
     from probe.models.model import Model
     from probe.pairs import Pair
     from probe.readings import Reading
@@ -113,6 +114,7 @@ class Stage:
     kept       bytes an example on disk, of a model of some shape (layers, heads, width), for estimates
     refuses    why it does not apply at a place (a mapping from axis to label) of this spec's grid, or None
     resumes    it goes on with what an interrupted attempt left in its folder
+    headline   of a measure, the rows of its table that are shown at one glance
     """
 
     name: str
@@ -129,3 +131,4 @@ class Stage:
     kept: Callable[[Mapping[str, int]], float] = lambda shape: 0.0
     refuses: Callable[[Mapping[str, Any], Any], str | None] = lambda place, spec: None
     resumes: bool = False
+    headline: Headline | None = None

@@ -1,15 +1,13 @@
-// Draws the figures: those near the window at once, the rest while the reader reads, all of them before the page is
-// printed; in the page's own colours, light or dark. Plotly's code takes a second to start: it lies in the page as text
-// until the words are on the screen, packed, as do the figures' numbers.
+// Draws a figure when its details are opened, in the page's own colours, light or dark. Plotly's code takes a second to
+// start: it lies in the page as text, packed, as do the figures' numbers, until the first of them is wanted. What the page
+// shows as it opens needs none of this.
 (() => {
   "use strict";
   const plots = [...document.querySelectorAll(".plot")];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const LIGHT = { ink: "#1f1d1a", soft: "#6b665e", rule: "#e4dfd5" };
   const DARK = { ink: "#e6e2d9", soft: "#a19b90", rule: "#36373b" };
-  const PRINTED_WIDTH = 660; // CSS pixels between the margins of a sheet
   const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-  let printing = false;
   let shared = null;
 
   async function unpacked(id) {
@@ -32,11 +30,11 @@
   }
 
   function dressed(figure) {
-    const colours = dark.matches && !printing ? DARK : LIGHT;
+    const colours = dark.matches ? DARK : LIGHT;
     const layout = { ...figure.layout, template: themed(figure.layout.template ?? shared, colours) };
     const clear = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
     const font = { ...layout.font, color: colours.ink, family: getComputedStyle(document.documentElement).getPropertyValue("--sans") };
-    Object.assign(layout, clear, { font, autosize: !printing, width: printing ? PRINTED_WIDTH : undefined });
+    Object.assign(layout, clear, { font, autosize: true });
     const titled = (figure.layout.annotations ?? []).length > 0; // the names of panels stand above them
     layout.margin = { l: 56, r: 16, b: 44, ...figure.layout.margin, t: titled ? 34 : 18 };
     return { data: figure.data.map((trace) => inked(trace, colours)), layout };
@@ -82,34 +80,25 @@
     }
   }
 
-  const waiting = () => plots.filter((plot) => !plot.dataset.state);
-  const whenIdle = window.requestIdleCallback ?? ((task) => setTimeout(task, 50));
-  const drawOneMore = () => {
-    const [next] = waiting();
-    if (next) attempt(next).then(() => whenIdle(drawOneMore));
-  };
+  // What lies in closed details is nowhere on the page, so it is drawn once it is opened and near the window.
   const near = new IntersectionObserver(
     (seen) => seen.filter((entry) => entry.isIntersecting && !entry.target.dataset.state).forEach((entry) => attempt(entry.target)),
     { rootMargin: "500px" },
   );
-  // Two frames: the first has painted the page's words.
-  const begin = () => requestAnimationFrame(() => setTimeout(() => {
-    plots.forEach((plot) => near.observe(plot));
-    whenIdle(drawOneMore);
-    plots.forEach((plot) => prepare(plot).catch(() => {})); // so that printing need not wait
-  }));
-  addEventListener("load", begin);
+  plots.forEach((plot) => near.observe(plot));
+  dark.addEventListener("change", () => plots.filter((plot) => plot.dataset.state === "drawn").forEach(attempt));
 
-  const redraw = () => plots.filter((plot) => plot.dataset.state !== "failed").forEach(attempt);
-  dark.addEventListener("change", redraw);
-  addEventListener("beforeprint", () => {
-    printing = true;
-    document.querySelectorAll("details.numbers").forEach((details) => { details.dataset.was = details.open ? "open" : ""; details.open = true; });
-    redraw();
-  });
-  addEventListener("afterprint", () => {
-    printing = false;
-    document.querySelectorAll("details.numbers").forEach((details) => { details.open = details.dataset.was === "open"; });
-    redraw();
+  // A link to something in closed details opens them.
+  function open() {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    target.scrollIntoView();
+  }
+  addEventListener("hashchange", open);
+  addEventListener("load", open);
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('a[href^="#"]');
+    if (link && link.hash === location.hash) open();
   });
 })();

@@ -21,6 +21,7 @@ from probe.jobs.report import formatting
         ((math.nan, math.nan, math.nan), "–"),
         ((1.0, 1.0, 1.0), "1.00 [1.00, 1.00]"),
         ((3.2e-7, 1e-7, 6e-7), "3.20e−07 [1.00e−07, 6.00e−07]"),
+        ((5.77e-5, -0.0382, 0.0386), "0.000 [−0.038, 0.039]"),
         ((None, None, None), "–"),
     ],
 )

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
+from analyses.result import Result
 from probe.jobs.report import markdown
 from probe.jobs.report.contents import contents
+from probe.jobs.report.hypotheses import verdict
+from probe.jobs.report.models import role_of
 from probe.jobs.report.render import write_report
 from probe.jobs.run_folder import open_run
-from tests.probe.jobs.made_up import QUESTION, write_run
+from tests.probe.jobs.made_up import QUESTION, index, write_run, write_unit
 
 
 class Words(HTMLParser):
@@ -61,7 +64,13 @@ def text(folder) -> str:
 def test_the_question_comes_first_and_the_findings_before_the_figures(words, text):
     for report in (words, text):
         assert report.index(QUESTION) < report.index("Of 196 estimates held against a null, 13 leave it out")
-        assert report.index("13 leave it out") < report.index("Figure 1.")
+    assert words.index("13 leave it out") < words.index("Figure 1.")
+
+
+def test_the_text_is_short_enough_for_an_issue_and_has_each_effect_with_its_interval(folder, text):
+    assert len((folder / "report.md").read_text("utf-8")) < 12_000
+    assert "▲ 0.120 [0.090, 0.150]" in text
+    assert text.count("of 48 leave the null out") == 4  # a measure of many heads: how many of them changed
 
 
 def test_the_finding_is_the_planted_one(folder):
@@ -86,21 +95,105 @@ def test_hypotheses_come_first_with_their_answers_pair_by_pair(tmp_path):
     assert answers["On global tasks computation moves earlier, more than on local ones."] == ["supported"] * 2
     assert answers["What moves computation earlier is sight of the right context."] == ["contradicted"] * 2
     assert answers["Components are less sharply specialised."] == ["not measured"] * 2
-    assert report.verdict.sentences[0] == "zoo:masked · prefix: of 11 hypotheses, 2 supported, 9 not measured."
+    assert report.verdict.counts[0] == "zoo:masked: of 11 hypotheses, 2 supported, 9 not measured."
+    assert report.verdict.sentences == ["In zoo:masked and zoo:fluid, the AR circuit is kept on local tasks."]
     page = write_report(report.run.folder)
     for words in (str(Words(page.read_text("utf-8"))), page.with_suffix(".md").read_text("utf-8")):
-        assert words.index("of 11 hypotheses") < words.index("held against a null")
+        assert words.index("the AR circuit is kept") < words.index("held against a null")
+    words = str(Words(page.read_text("utf-8")))
+    assert "Does work move earlier on global tasks, more than on local ones?" in words
+    assert "a fortieth of the depth" in words  # why its smallest effect is what it is
 
 
-def test_each_number_has_its_interval_its_null_and_the_command_to_get_it_again(words, text):
-    for report in (words, text):
-        assert re.search(r"difference\W+0\.120 \[0\.090, 0\.150\]\W+0\.000\W+–\W+256", report)
-        assert report.count("twinprobe run spec.yaml --only zoo:masked.countdown.prefix.front_loading.0") == 1
+def told(*answers: tuple[str, str, str]) -> list[str]:
+    """The sentences of a verdict on one hypothesis, each pair with its answer and what it says."""
+    row = {"statement": "s", "topic": "depth", "yes": "it moves", "hypothesis": "h", "estimate": 0.1}
+    tables = [
+        (f"{pair} · prefix", pair, pd.DataFrame([{**row, "answer": answer, "says": says}]), {})
+        for pair, answer, says in answers
+    ]
+    return verdict(tables).sentences
 
 
-def test_how_to_read_a_figure_is_said_once_a_measure(words, text):
-    for report in (words, text):
-        assert report.count("Right is earlier: the index is 1") == 1
+def test_the_first_sentences_follow_from_the_answers_and_say_no_more():
+    same = told(("a", "supported", "it moves"), ("b", "supported", "it moves"))
+    assert same == ["In a and b, it moves."]
+    explained = told(("a", "supported", "it moves (as more AR training does)"), ("b", "supported", "it moves"))
+    assert explained == ["In a, it moves (as more AR training does).", "In b, it moves."]
+    open_ = told(("a", "contradicted", "it does not move"), ("b", "undecided", ""))
+    assert open_ == ["In a, it does not move.", "Undecided: whether it moves (b)."]
+
+
+def test_each_pair_and_task_has_a_panel_that_leads_to_its_figure(folder):
+    report = contents(open_run(folder))
+    glance = next(section.multiples for section in report.sections if section.heading == "Front loading")
+    assert [line.name for line in glance.lines] == ["zoo:masked", "zoo:fluid"]
+    assert glance.tasks == ("ioi", "countdown")
+    panels = {(line.name, task): panel for line in glance.lines
+              for task, panel in zip(glance.tasks, line.panels, strict=True)}  # fmt: skip
+    assert panels["zoo:masked", "countdown"].text == "0.120 [0.090, 0.150]"
+    assert {panel.anchor for panel in panels.values()} <= {block.anchor for block in report.blocks}
+    assert glance.low < 0 < 0.15 < glance.high  # all on one scale, which has room for the widest
+
+
+def test_a_reading_that_asks_what_another_asked_is_said_not_to_apply(tmp_path):
+    folder = tmp_path / "run"
+    unit = write_unit(folder, index(0.12), pair="zoo:masked", task="ioi")
+    other = write_unit(folder, index(0.05), pair="zoo:masked", task="countdown")
+    again = [{**one, "reading": "one_mask", "id": one["id"] + " one_mask"} for one in (unit, other)]
+    moved = write_unit(folder, index(0.01), pair="zoo:masked", task="countdown")
+    again[1] |= {"result": moved["result"]}
+    report = contents(open_run(write_run(folder, units=[unit, other, *again])))
+    (glance,) = [section.multiples for section in report.sections]
+    of_one_mask = next(line for line in glance.lines if line.name.endswith("one_mask"))
+    assert of_one_mask.panels[0].empty == "does not apply: the same question as prefix"
+    assert of_one_mask.panels[1].empty == ""
+
+
+EXAMPLE = {
+    "task": "ioi",
+    "clean": [{"text": text, "changed": text == "Mary", "masked": text == "Anna", "asked": text == "Anna"}
+              for text in ("Mary", "gave", "it", "to", "Anna")],
+    "corrupt": [{"text": text, "changed": text == "Luke", "masked": text == "Anna", "asked": text == "Anna"}
+                for text in ("Luke", "gave", "it", "to", "Anna")],
+    "right": {"clean": "Anna", "corrupt": "Tom"},
+    "said": [{"model": "zoo:ar", "role": "ar", "clean": {"token": "Anna", "p": 0.9},
+              "corrupt": {"token": "Luke", "p": 0.4}}],
+}  # fmt: skip
+
+
+def test_one_prompt_of_each_task_is_shown_with_the_answers_and_each_models_accuracy(tmp_path):
+    folder = tmp_path / "run"
+    columns = {"model": "zoo:ar", "role": "ar", "estimate": 0.8, "low": 0.7, "high": 0.9, "n": 64, "null": 0.5}
+    about = {"example": EXAMPLE, "axes": {"rows": ["model"]}}
+    result = Result("answers", pd.DataFrame([columns]), "How often", "", "forest", about)
+    units = [write_unit(folder, result, pair=pair, task="ioi") for pair in ("zoo:masked", "zoo:fluid")]
+    page = write_report(write_run(folder, units=units))
+    words = str(Words(page.read_text("utf-8")))
+    for part in ("Mary gave it to Anna", "Luke gave it to Tom", "Anna (90%)", "Luke (40%) ✗", "0.80 [0.70, 0.90]"):
+        assert part in words, part
+    assert words.count("Anna (90%)") == 1  # one model's answer to one prompt, however many pairs it is in
+    assert "{Mary} gave it to [?Anna]" in page.with_suffix(".md").read_text("utf-8")
+
+
+def test_a_model_has_one_name_and_one_colour_however_a_table_calls_it():
+    names = {"ar": "zoo:ar", "diffusion": "zoo:masked", "masked-seed2": "zoo:masked-seed2"}
+    for value, role in (
+        ("zoo:masked", "diffusion"), ("diffusion", "diffusion"), ("diffusion − ar", "diffusion"),
+        ("total", "diffusion"), ("zoo:masked − zoo:ar", "diffusion"), ("zoo:ar", "ar"), ("more training", "ar-cpt"),
+        ("seed (ar-seed2)", "ar-seed2"), ("again (masked-seed2)", "diffusion-seed2"),
+        ("zoo:masked-seed2 − zoo:ar", "diffusion-seed2"), ("zoo:masked − zoo:ar-cpt", None), ("beyond training", None),
+    ):  # fmt: skip
+        assert role_of(value, names) == role, value
+
+
+def test_each_number_has_its_interval_its_null_and_the_command_to_get_it_again(words):
+    assert re.search(r"difference\W+0\.120 \[0\.090, 0\.150\]\W+0\.000\W+–\W+256", words)
+    assert words.count("twinprobe run spec.yaml --only zoo:masked.countdown.prefix.front_loading.0") == 1
+
+
+def test_how_to_read_a_figure_is_said_once_a_measure(words):
+    assert words.count("Right is earlier: the index is 1") == 1
 
 
 def test_a_long_table_shows_what_tells_most_and_says_how_much_it_left_out(folder, words):

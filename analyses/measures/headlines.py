@@ -1,0 +1,94 @@
+"""What each measure shows at one glance: one figure with its interval, for every pair and task."""
+
+from __future__ import annotations
+
+from probe.jobs.stages.headline import Headline
+
+_HEADS = ("previous", "next", "same", "induction", "reverse_induction", "sink", "entropy", "duplicate")
+_DEPTH = "depth, from the first layer to the last"
+_FEW = "share of all edges, strongest first (equal steps)"
+
+HEADLINES: dict[str, Headline] = {
+    "answers": Headline("share of questions answered right", by="role", bounds=(0, 1)),
+    "front_loading": Headline(
+        "ΔFLI: right of 0, attribution lies in earlier layers than in the AR model",
+        {"part": "all", "measure": "Δ FLI"}, by="model", zero=0, terms=("FLI",),
+    ),
+    "attribution_profile": Headline(
+        "share of attribution", {"part": "all"}, by="model", kind="line", x="depth", x_of=_DEPTH, zero=0,
+    ),
+    "did": Headline(
+        "ΔFLI, diffusion less AR: on local tasks, on global ones, and the difference of the two",
+        {"measure": "Δ FLI"}, by="task", values=("all local", "all global", "global − local"), zero=0,
+        terms=("DiD", "FLI"),
+    ),
+    "spread": Headline(
+        "ΔPR/n: right of 0, a larger share of components does the work than in the AR model",
+        {"part": "all", "level": "global", "figure": "Δ PR/n"}, by="model", zero=0, terms=("PR",),
+    ),
+    "overlap": Headline(
+        "retention R of the AR model's strongest edges: 0 is chance, 1 as alike as prompts allow",
+        {"model": "{ar}", "measure": "retention", "subset": "all"}, by="other", kind="line", x="share", x_of=_FEW,
+        ordinal=True, bounds=(0, 1.1), terms=("Retention",),
+    ),
+    "circuit_diff": Headline(
+        "strongest edges of either model", by="status", kind="counts", values=("kept", "undecided", "lost", "gained"),
+        terms=("Kept",),
+    ),
+    "circuit_graph": Headline("the strongest edges of the diffusion model", {"model": "{diffusion}"}, kind="graph"),
+    "cross_faithfulness": Headline(
+        "faithfulness in the diffusion model: of its own circuit, the AR model's, and random ones",
+        {"role": "diffusion", "measure": "f"}, by="circuit", kind="line", x="share", x_of=_FEW, ordinal=True,
+        values=("diffusion", "ar", "random, layer-matched to ar"), bounds=(-0.25, 1.25), zero=0,
+        terms=("Faithfulness", "Transfer"),
+    ),
+    "robustness": Headline(
+        "ΔFLI at other prompts, by the number of strongest edges that are counted", {"measure": "Δ FLI"}, by="K",
+        kind="dots", zero=0, terms=("FLI",),
+    ),
+    "controls": Headline("ΔFLI", {"measure": "FLI"}, by="part", zero=0, terms=("FLI", "AR-CPT")),
+    "two_by_two": Headline(
+        "ΔFLI, and what of it is due to the weights and to the attention mask", {"measure": "FLI"}, by="part",
+        values=("weights", "mask", "total"), zero=0, terms=("2×2", "FLI"),
+    ),
+    "causal_profile": Headline(
+        "share of the answer lost without a layer", {"window": "1"}, by="model", kind="line", x="depth", x_of=_DEPTH,
+        zero=0,
+    ),
+    "causal_front_loading": Headline("Δ causal FLI", {"measure": "FLI"}, by="part", zero=0, terms=("Causal FLI",)),
+    "targeted_knockouts": Headline(
+        "share of the answer that the strongest early components carry beyond as many random ones",
+        {"comparison": "early − random"}, by="model", zero=0,
+    ),
+    "knockout_curve": Headline(
+        "what is left of the answer as components are knocked out, strongest first", {"what": "curve"}, by="model",
+        kind="line", x="share", x_of="share of components knocked out", zero=0,
+    ),
+    "lookahead": Headline(
+        "ΔFLI, with sight of the right context less without", {"measure": "Δ FLI"}, by="reading",
+        values=("one mask − prefix",), zero=0, terms=("Lookahead", "FLI"),
+    ),
+    "output_diffuseness": Headline(
+        "Δ entropy of components' own outputs, in nats", {"measure": "Δ entropy (nats)"}, by="part", zero=0,
+    ),
+    "contributions": Headline(
+        "size of the MLP's write beside what is there already, ‖m‖/‖h+a‖", {"measure": "‖m‖/‖h+a‖"}, by="role",
+        kind="line", x="depth", x_of=_DEPTH, zero=0,
+    ),
+    "direct_attribution": Headline(
+        "change of what each component adds to the margin, in logits", {"role": "diffusion − ar"}, by="kind",
+        kind="dots", values=("head", "mlp"), zero=0, terms=("Direct attribution",),
+    ),
+    "heads": Headline(
+        "change of each head's attention scores (shares of its attention), diffusion less AR",
+        {"role": "diffusion − ar"}, by="measure", kind="dots", values=_HEADS, zero=0, terms=("Sink",),
+    ),
+    "cka": Headline(
+        "likeness of each layer to the same layer of the AR model", {"beside": "ar", "tokens": "clean"}, by="role",
+        kind="line", x="layer", x_of="layer", same=("layer", "beside_layer"), bounds=(0, 1), terms=("CKA",),
+    ),
+    "weight_drift": Headline(
+        "how far each module's weights moved, ‖ΔW‖/‖W‖; a dot a layer", {"role": "diffusion"}, by="module",
+        kind="dots", zero=0, terms=("Drift",),
+    ),
+}  # fmt: skip

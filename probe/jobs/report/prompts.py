@@ -1,0 +1,107 @@
+"""One real prompt of each task in a report: clean and corrupt, with what each model answers to both.
+
+Measures compare what two models do on a question; without the question, a reader cannot tell what that is. A result
+that holds one says it in `about["example"]`: the tokens of both prompts, with those that differ and those that are
+asked marked, the right answers, and what each model said. The models' accuracies are the result's own table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from probe.jobs.report import formatting
+from probe.jobs.report.models import HUES, WORDS, canonical
+from probe.jobs.run_folder import Entry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WHICH = ("clean", "corrupt")
+
+
+@dataclass(frozen=True)
+class Token:
+    text: str
+    changed: bool
+    masked: bool
+    asked: bool
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one model answers: to the clean prompt, to the corrupt one; and how often it is right at all."""
+
+    model: str
+    role: str
+    hue: str
+    clean: str
+    corrupt: str
+    right: tuple[bool, bool]
+    accuracy: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One example of a task, as a pair was asked it."""
+
+    pair: str
+    task: str
+    reading: str
+    clean: tuple[Token, ...]
+    corrupt: tuple[Token, ...]
+    right: tuple[str, str]
+    said: tuple[Said, ...]
+
+
+def prompts(example: Any, table: pd.DataFrame, unit: Entry) -> list[Prompt]:
+    """The example of one result, if it holds one that can be read; a list, since most do not."""
+    try:
+        right = (str(example["right"]["clean"]), str(example["right"]["corrupt"]))
+        clean, corrupt = (
+            tuple(_token(token, answer) for token in example[which]) for which, answer in zip(WHICH, right, strict=True)
+        )
+        said = tuple(_said(one, right, table) for one in example["said"])
+    except (KeyError, TypeError, AttributeError):
+        return []
+    return [Prompt(unit.pair, unit.task, unit.reading, clean, corrupt, right, said)]
+
+
+def _token(token: Mapping[str, Any], answer: str) -> Token:
+    """A token of a prompt; where one is asked for, the right answer to that prompt."""
+    marks = [bool(token[name]) for name in ("changed", "masked", "asked")]
+    return Token(answer if marks[-1] else str(token["text"]), *marks)
+
+
+def _said(one: Mapping[str, Any], right: tuple[str, str], table: pd.DataFrame) -> Said:
+    role = canonical(str(one["role"])) or str(one["role"])
+    words = [f"{one[which]['token']} ({formatting.as_float(one[which]['p']):.0%})" for which in WHICH]
+    is_right = (str(one["clean"]["token"]) == right[0], str(one["corrupt"]["token"]) == right[1])
+    mine = table.loc[table["model"].astype(str) == str(one["model"]), :] if "model" in table else table.head(0)
+    row = mine.iloc[0].to_dict() if len(mine) else {}
+    accuracy = formatting.shown(row.get("estimate"), row.get("low"), row.get("high"))
+    return Said(str(one["model"]), WORDS.get(role, role), HUES.get(role, ""), *words, right=is_right, accuracy=accuracy)
+
+
+def by_prompt(found: tuple[Prompt, ...]) -> list[list[Prompt]]:
+    """For each task its prompts, the one that most pairs were asked first; of a prompt, each model's answer once."""
+    tasks: dict[str, dict[tuple, list[Prompt]]] = {}
+    for prompt in found:
+        tasks.setdefault(prompt.task, {}).setdefault((prompt.clean, prompt.corrupt, prompt.reading), []).append(prompt)
+    return [[_merged(same) for same in sorted(of.values(), key=len, reverse=True)] for of in tasks.values()]
+
+
+def _merged(same: list[Prompt]) -> Prompt:
+    said = {one.model: one for prompt in same for one in prompt.said}
+    pairs = ", ".join(dict.fromkeys(prompt.pair for prompt in same))
+    return replace(same[0], pair=pairs, said=tuple(said.values()))
+
+
+def words_of(tokens: tuple[Token, ...]) -> str:
+    """A prompt as one line: {changed between clean and corrupt}, [masked], [?asked]."""
+    said = []
+    for token in tokens:
+        words = f"{{{token.text}}}" if token.changed and not token.masked else token.text
+        said.append(f"[?{words}]" if token.asked else f"[{words}]" if token.masked else words)
+    return " ".join(said)
