@@ -38,9 +38,7 @@ class TrainingBatch:
     canvas: Canvas
     labels: Tensor  # (batch, slots), NO_LABEL where a slot answers for nothing
     weights: Tensor  # (batch, slots)
-    text: Tensor | None = (
-        None  # (batch, length): the clean text that the batch was made from, if the AR model is to read it
-    )
+    text: Tensor | None = None  # (batch, length): the clean text it was made from, where the AR model is to read it
     soft: Tensor | None = None  # (batch, slots): how much of each slot's target is the teacher's distribution
 
     def loss(self, logits: Tensor) -> Tensor:
