@@ -66,7 +66,8 @@ def decode(
     run = Run(made, seed, passes.on_step or _unwatched, passes.on_stride or _unwatched)
     with torch.no_grad():
         trajectory = writer.write(model, prompt, length, rule, run)
-    trajectory = replace(trajectory, tokenizer=model.tokenizer if model.has_tokenizer else None)
+    tokenizer = model.tokenizer if model.has_tokenizer else None
+    trajectory = replace(trajectory, tokenizer=tokenizer, mask_id=model.mask_id)
     return trajectory.without_batch() if alone else trajectory
 
 

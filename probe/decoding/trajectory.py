@@ -19,6 +19,9 @@ from probe.notebook import table
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from probe.decoding.candidates import Candidates
+    from probe.views import View
+
 UNWRITTEN = -1  # in `states`: a place that an autoregressive run had not reached yet
 GIVEN = -1  # in `committed_at`: a place that stood there from the beginning
 
@@ -82,6 +85,7 @@ class Trajectory:
     t: Tensor | None = None
     z: Tensor | None = None
     tokenizer: PreTrainedTokenizerBase | None = field(default=None, compare=False)
+    mask_id: int | None = None  # what stands in `states` where a slot is open
 
     def __repr__(self) -> str:
         rows, count = self._written_rows, int((self.committed_at != GIVEN).sum())
@@ -97,7 +101,14 @@ class Trajectory:
                 zip(self._rows_where(given=True), self._written_rows, passes, strict=True)
             )
         ][:_SHOWN]
-        return table(repr(self), rows, ("example", "given", "written", "passes"))
+        listed = table(repr(self), rows, ("example", "given", "written", "passes")) if len(rows) > 1 else ""
+        return listed + self.view()._repr_html_()
+
+    def view(self, example: int = 0, *, candidates: Candidates | None = None, title: str = "") -> View:
+        """The canvas of one example: what each forward pass saw and wrote (see `probe.decoding.canvas_view`)."""
+        from probe.decoding.canvas_view import canvas
+
+        return canvas(self, example, candidates=candidates, title=title)
 
     @property
     def text(self) -> str | list[str]:
@@ -129,8 +140,12 @@ class Trajectory:
 
     def without_batch(self) -> Trajectory:
         """The run of the one example, of the prompt's rank."""
+        return self.example(0)
+
+    def example(self, number: int) -> Trajectory:
+        """The run of one example of a batch, without the batch axis; strides are told of all examples together."""
         of_rows = ("tokens", "states", "committed_at", "confidence", "passes", "z")
-        return replace(self, **{name: part[0] for name in of_rows if (part := getattr(self, name)) is not None})
+        return replace(self, **{name: part[number] for name in of_rows if (part := getattr(self, name)) is not None})
 
 
 class Log:
