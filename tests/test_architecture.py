@@ -50,6 +50,7 @@ OWN_FILES = {
     "probe.jobs.run.manifest": {"Path('/proc/cpuinfo').read_text"},
     "probe.jobs.spec.shipped": {"_HERE.joinpath(f'{name}{_SUFFIX}').read_text"},
     "probe.jobs.spec.template": {"files('probe.jobs.spec').joinpath('slurm.sh').read_text"},
+    "probe.views.view": {"(_STATIC / name).read_text"},
     "probe.models.selftests.language": {"Path(__file__).with_name('sample.txt').read_text"},
     "analyses.measures.storage": {"file.read_bytes"},  # hashed, not parsed
 }

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         isolated_run,
     )
     from analyses.circuits.graph import Graph, Target
+    from analyses.circuits.graph_view import graph_view
     from analyses.circuits.pictures import importance, picture
     from analyses.circuits.selection import layer_matched, select, uniform
 
@@ -62,6 +63,7 @@ __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "DiffOptions",
     "mass",
     "picture",
+    "graph_view",
     "importance",
     "read_json",
     "write_json",
@@ -84,6 +86,7 @@ __getattr__, __dir__ = lazy(
             "isolated_run",
         ),
         "graph": ("Graph", "Target"),
+        "graph_view": ("graph_view",),
         "pictures": ("importance", "picture"),
         "selection": ("layer_matched", "select", "uniform"),
     },

@@ -6,8 +6,9 @@
     lens.depth(pair, batch, tuned)                  prediction depth, KL-half-depth, and their differences
     lens.component_lens(pair, batch)                what each head and MLP says by itself
     lens.direct(pair, batch)                        what each adds to the margin: direct logit attribution
+    lens.grid(pair, batch, example=0)               one example: layer × slot, both twins side by side
 
-All of them look only at the slot that answers, under a reading; `states=` shares one forward pass among them.
+All but `grid` look only at the slot that answers, under a reading; `states=` shares one forward pass among them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from analyses.lens.attribution import direct
 from analyses.lens.components import component_lens
 from analyses.lens.curves import Curves, curves
+from analyses.lens.grid import grid
 from analyses.lens.results import beliefs, depth, logit_lens, tuned_lens
 from analyses.lens.training import train
 from analyses.lens.tuned import TunedLens
@@ -27,6 +29,7 @@ __all__ = [
     "curves",
     "depth",
     "direct",
+    "grid",
     "logit_lens",
     "train",
     "tuned_lens",

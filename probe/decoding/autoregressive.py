@@ -9,7 +9,8 @@ from torch import Tensor
 
 from probe.decoding.by_sampler import BySampler
 from probe.decoding.passes import Run
-from probe.decoding.trajectory import UNWRITTEN, Log, Trajectory
+from probe.decoding.places import UNWRITTEN
+from probe.decoding.trajectory import Log, Trajectory
 from probe.decoding.writer import writes
 from probe.paradigms import Autoregressive
 from probe.paradigms.sampler import Sampler, choose

@@ -1,35 +1,16 @@
-"""What else would have been written: the best tokens of every slot at every pass of a run.
-
-    run, candidates = with_candidates(model, prompt, 8)
-    run.view(candidates=candidates)         # click a slot for its candidates
-
-The run is decoded by forward passes that keep their best tokens, so nothing is computed twice. Every state is shown
-whole (no keys and values are kept), which makes the run slower and changes none of its tokens.
-"""
+"""What else would have been written: the best tokens of every slot at every pass of a run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
-
-from probe.decoding.decode import decode
-from probe.decoding.passes import PassOptions
-from probe.decoding.trajectory import Trajectory
-from probe.decoding.writer import Rule
-
-if TYPE_CHECKING:
-    from probe.models.model import Model
-    from probe.paradigms.canvas import Canvas
-
-BEST = 10
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Of each forward pass: the best tokens of every slot (batch × slots × k) and their probabilities."""
+    """Of each forward pass: the best tokens of every slot (batch × slots × k) and their probabilities; slots that no
+    shown one answers for are left out at the end."""
 
     tokens: list[Tensor]
     shares: list[Tensor]
@@ -40,36 +21,3 @@ class Candidates:
             [list(zip(*slot, strict=True)) for slot in zip(ids[example].tolist(), of[example].tolist(), strict=True)]
             for ids, of in zip(self.tokens, self.shares, strict=True)
         ]
-
-
-def with_candidates(
-    model: Model,
-    prompt_tokens: Tensor | str,
-    length: int,
-    *,
-    sampler: str | Rule | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-) -> tuple[Trajectory, Candidates]:
-    """A run, and the best tokens of every slot at each of its passes."""
-    tokens: list[Tensor] = []
-    shares: list[Tensor] = []
-
-    def forward(canvas: Canvas) -> Tensor:
-        logits = model.run(canvas)
-        best = _where_read(model, canvas.tokens, logits.float()).softmax(-1).topk(min(BEST, logits.shape[-1]))
-        tokens.append(best.indices.cpu())
-        shares.append(best.values.cpu())
-        return logits
-
-    passes = PassOptions(forward=forward)
-    run = decode(model, prompt_tokens, length, sampler=sampler, steps=steps, seed=seed, passes=passes)
-    return run, Candidates(tokens, shares)
-
-
-def _where_read(model: Model, state: Tensor, logits: Tensor) -> Tensor:
-    """Logits put where they answer: slot i of the result is about the token at i (with shift, slot 0's are about it
-    being nothing in particular, and are as good as any)."""
-    place = torch.arange(state.shape[1], device=state.device).expand_as(state)
-    slots = model.paradigm.read_at(state, place).clamp(min=0)
-    return logits.gather(1, slots[..., None].expand(-1, -1, logits.shape[-1]))

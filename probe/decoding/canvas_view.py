@@ -10,25 +10,63 @@ pass that wrote it. A slot that was written, taken back and written again has ev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
-from probe.decoding.trajectory import GIVEN, UNWRITTEN, Trajectory
+from probe.decoding.places import GIVEN, UNWRITTEN
 from probe.views import View
+from probe.views.words import Words
 
 if TYPE_CHECKING:
-    from probe.decoding.candidates import Candidates
+    from transformers import PreTrainedTokenizerBase
 
 MASK, NOTHING = -1, -2  # in the view's states: an open slot, and one that is not reached yet
 
 
-def canvas(run: Trajectory, example: int = 0, *, candidates: Candidates | None = None, title: str = "") -> View:
-    """The view of one example of a run."""
-    one = _alone(run, example)
-    words = _Words(one)
-    states = [[_code(one, words, step, slot) for slot in range(one.states.shape[1])] for step in range(len(one))]
+Best = list[list[list[tuple[int, float]]]]  # step → slot → (token, probability), the best first
+
+
+class Strides(Protocol):
+    """The strides of a run, one an entry (see `probe.decoding.trajectory.StridesTaken`)."""
+
+    @property
+    def example(self) -> Tensor: ...
+
+
+class Run(Protocol):
+    """What a canvas needs of a run of one example (see `probe.decoding.trajectory.Trajectory`)."""
+
+    @property
+    def tokens(self) -> Tensor: ...
+    @property
+    def states(self) -> Tensor: ...
+    @property
+    def committed_at(self) -> Tensor: ...
+    @property
+    def confidence(self) -> Tensor: ...
+    @property
+    def passes(self) -> Tensor: ...
+    @property
+    def sampler(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def strides(self) -> Strides | None: ...
+    @property
+    def tau(self) -> Tensor | None: ...
+    @property
+    def mask_id(self) -> int | None: ...
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase | None: ...
+
+
+def canvas(one: Run, example: int = 0, *, candidates: Best | None = None, title: str = "") -> View:
+    """The view of the run of one example, which is the `example`-th of its batch."""
+    words = Words(one.tokenizer)
+    steps, slots = one.states.shape
+    states = [[_code(one, words, step, slot) for slot in range(slots)] for step in range(steps)]
     written = int((one.committed_at != GIVEN).sum())
     about = f"{one.sampler}, seed {one.seed}: {written} tokens in {int(one.passes)} passes, {_rate(one):.2f} a pass"
     data: dict[str, Any] = {
@@ -38,18 +76,18 @@ def canvas(run: Trajectory, example: int = 0, *, candidates: Candidates | None =
         "final": [words.code(token) for token in one.tokens.tolist()],
         "confidence": [[round(sure, 4) for sure in row] for row in one.confidence.tolist()],
         "writes": writes(one),
-        "strides": _strides(run, example),
+        "strides": _strides(one, example),
         "tau": None if one.tau is None else [round(float(time), 4) for time in one.tau],
     }
     if candidates is not None:
         data["candidates"] = [
-            [[[words.code(token), round(share, 4)] for token, share in slot] for slot in step]
-            for step in candidates.of(example)
+            [[[words.code(token), round(share, 4)] for token, share in slot] for slot in _filled(step, slots)]
+            for step in candidates
         ]
     return View("canvas", {**data, "words": words.spelt, "ids": words.ids})
 
 
-def writes(one: Trajectory) -> list[list[int]]:
+def writes(one: Run) -> list[list[int]]:
     """Of each slot the passes that wrote it, in order; none where it was given.
 
     A flow's states are its best guesses, which move at every step: there the pass that settled a slot counts alone.
@@ -66,24 +104,7 @@ def writes(one: Trajectory) -> list[list[int]]:
     ]
 
 
-class _Words:
-    """The tokens of a view, each spelt once and known by its place in the list."""
-
-    def __init__(self, run: Trajectory):
-        self._tokenizer = run.tokenizer
-        self.spelt: list[str] = []
-        self.ids: list[int] = []
-        self._code: dict[int, int] = {}
-
-    def code(self, token: int) -> int:
-        if token not in self._code:
-            self._code[token] = len(self.ids)
-            self.ids.append(token)
-            self.spelt.append(str(token) if self._tokenizer is None else str(self._tokenizer.decode([token])))
-        return self._code[token]
-
-
-def _code(one: Trajectory, words: _Words, step: int, slot: int) -> int:
+def _code(one: Run, words: Words, step: int, slot: int) -> int:
     token = int(one.states[step, slot])
     if token == UNWRITTEN:
         return NOTHING
@@ -91,15 +112,16 @@ def _code(one: Trajectory, words: _Words, step: int, slot: int) -> int:
     return MASK if is_open else words.code(token)
 
 
-def _alone(run: Trajectory, example: int) -> Trajectory:
-    return run if run.tokens.dim() == 1 else run.example(example)
+def _filled(step: list[list[tuple[int, float]]], slots: int) -> list[list[tuple[int, float]]]:
+    """A step's candidates for so many slots: none where the state did not reach."""
+    return (step + [[]] * slots)[:slots]
 
 
-def _rate(one: Trajectory) -> float:
+def _rate(one: Run) -> float:
     return int((one.committed_at != GIVEN).sum()) / max(1, int(one.passes))
 
 
-def _strides(run: Trajectory, example: int) -> list[dict[str, int]] | None:
+def _strides(run: Run, example: int) -> list[dict[str, int]] | None:
     taken = run.strides
     if taken is None:
         return None

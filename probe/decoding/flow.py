@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from probe.decoding.passes import Run
-from probe.decoding.trajectory import GIVEN, Log, Trajectory
+from probe.decoding.places import GIVEN
+from probe.decoding.trajectory import Log, Trajectory
 from probe.decoding.writer import Rule, Writer, refused, writes
 from probe.errors import ProbeError
 from probe.paradigms import Flow

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from probe.decoding.canvas_view import canvas
+from probe.decoding.places import GIVEN
 from probe.notebook import table
 
 if TYPE_CHECKING:
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 
     from probe.decoding.candidates import Candidates
     from probe.views import View
-
-UNWRITTEN = -1  # in `states`: a place that an autoregressive run had not reached yet
-GIVEN = -1  # in `committed_at`: a place that stood there from the beginning
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,8 @@ class Trajectory:
 
     def view(self, example: int = 0, *, candidates: Candidates | None = None, title: str = "") -> View:
         """The canvas of one example: what each forward pass saw and wrote (see `probe.decoding.canvas_view`)."""
-        from probe.decoding.canvas_view import canvas
-
-        return canvas(self, example, candidates=candidates, title=title)
+        best = None if candidates is None else candidates.of(example)
+        return canvas(self.example(example), example, candidates=best, title=title)
 
     @property
     def text(self) -> str | list[str]:
@@ -144,6 +142,8 @@ class Trajectory:
 
     def example(self, number: int) -> Trajectory:
         """The run of one example of a batch, without the batch axis; strides are told of all examples together."""
+        if self.tokens.dim() == 1:
+            return self
         of_rows = ("tokens", "states", "committed_at", "confidence", "passes", "z")
         return replace(self, **{name: part[number] for name in of_rows if (part := getattr(self, name)) is not None})
 

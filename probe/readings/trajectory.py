@@ -18,7 +18,7 @@ from torch import Tensor
 from probe.batch import Batch
 from probe.decoding import Rule, Trajectory, decode, writer_of
 from probe.decoding.flow import state_at
-from probe.decoding.trajectory import UNWRITTEN
+from probe.decoding.places import UNWRITTEN
 from probe.errors import ProbeError, TaskError, nearest
 from probe.models.model import Model
 from probe.paradigms.soft import Soft

@@ -109,7 +109,7 @@ class Replay(Run):
         return self.trajectory.states
 
     def play(self, model: Model, rows: slice, see: See) -> Trajectory:
-        from probe.decoding.trajectory import UNWRITTEN
+        from probe.decoding.places import UNWRITTEN
 
         part = _rows(self.trajectory, rows)
         if part.tau is not None:

@@ -36,7 +36,7 @@ const TP = {
   // The shade of a share from 0 to 1, and a colour of the text that is read on it.
   shade(theme, share) {
     const ground = TP.blend(theme.paper, theme.focus, 0.06 + 0.82 * Math.max(0, Math.min(1, share)));
-    return { ground, ink: theme.dark ? (share > 0.62 ? "#0b0d0f" : theme.ink) : share > 0.5 ? "#ffffff" : theme.ink };
+    return { ground, ink: theme.dark ? (share > 0.62 ? "#0b0d0f" : theme.ink) : share > 0.68 ? "#ffffff" : theme.ink };
   },
   // From blue (less than nothing) over the paper to vermilion, for shares from -1 to 1.
   between(theme, share) { return TP.blend(theme.paper, share < 0 ? theme.ar : theme.twin, Math.min(1, Math.abs(share)) * 0.85); },

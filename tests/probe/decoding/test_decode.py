@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import probe
 from probe.decoding import ORDERS, PassOptions, Sampler, Strides
-from probe.decoding.trajectory import GIVEN, UNWRITTEN
+from probe.decoding.places import GIVEN, UNWRITTEN
 from probe.errors import ProbeError
 from probe.models.catalog import Entry
 from probe.paradigms import Autoregressive, Block, Fluid, Masked

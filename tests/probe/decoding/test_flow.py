@@ -7,7 +7,7 @@ import torch
 
 import probe
 from probe.decoding import Flowing, PassOptions, Sampler
-from probe.decoding.trajectory import GIVEN
+from probe.decoding.places import GIVEN
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.paradigms import Flow, FlowMap

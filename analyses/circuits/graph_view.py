@@ -1,0 +1,126 @@
+"""The circuit graph as a view: one or two circuits in one layout by layer.
+
+    circuits.graph_view(ar, diffusion)                       # which edges are in both, which in one alone
+    circuits.graph_view(ar, diffusion, seed=ar_of_seed_2)    # each edge's score in a second seed stands beside it
+
+The strongest `k` edges of each are kept, with their rank in either, so that the number shown is a slider in the
+browser. Where circuits hold the scores of every prompt, an edge has the 95% interval of its mean over prompts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from analyses.circuits.circuit import Circuit
+from analyses.circuits.graph import Target
+from probe.errors import ProbeError
+from probe.views import View
+
+STRONGEST = 300
+
+
+def graph_view(*circuits: Circuit, k: int = STRONGEST, seed: Circuit | None = None) -> View:
+    """The view of one circuit, or of two (the AR model's and its twin's)."""
+    _refuse_other_shapes([*circuits, *([seed] if seed is not None else [])])
+    graph = circuits[0].graph
+    ranks = [_ranks(one) for one in circuits]
+    chosen = np.argwhere(np.minimum.reduce(ranks) <= k)
+    nodes = _Nodes(graph.n_layers)
+    edges: list[dict[str, Any]] = []
+    intervals = [_intervals(one, chosen) for one in circuits]
+    for row, (source, target) in enumerate(chosen):
+        read = graph.target_values[target]
+        facts = {
+            "source": nodes.at(graph.sources[source]),
+            "kind": read.kind,
+            "side": _side(read, directions=graph.directions),
+            "scores": [_short(one.scores[source, target]) for one in circuits],
+            "ranks": [int(rank[source, target]) for rank in ranks],
+            "low": [None if low is None else _short(low[row]) for low, _ in intervals],
+            "high": [None if high is None else _short(high[row]) for _, high in intervals],
+            "seed": None if seed is None else _short(seed.scores[source, target]),
+        }
+        # A key or a value of grouped heads is read by each of them: one edge, drawn to all.
+        edges += [{**facts, "target": nodes.at(reader)} for reader in graph.nodes_of(read) or ["logits"]]
+    about = circuits[0].about
+    names = [one.about.model for one in circuits]
+    data: dict[str, Any] = {
+        "title": f"The circuit{'s' * (len(names) > 1)} of {' and '.join(names)} on {about.task}",
+        "about": f"{about.method}, {about.steps} steps, {about.n} prompts; the strongest {k} edges of each are at hand",
+        "models": names,
+        "n_layers": graph.n_layers,
+        "nodes": nodes.known,
+        "edges": edges,
+    }
+    return View("circuit_graph", data)
+
+
+class _Nodes:
+    """Nodes by their place in the view's list, in the order in which edges name them."""
+
+    def __init__(self, n_layers: int) -> None:
+        self._n_layers = n_layers
+        self.known: list[dict[str, Any]] = []
+        self._at: dict[str, int] = {}
+
+    def at(self, name: str) -> int:
+        if name not in self._at:
+            self._at[name] = len(self.known)
+            self.known.append(_node(name, self._n_layers))
+        return self._at[name]
+
+
+def _short(value: float) -> float:
+    """Four digits, which is what is read."""
+    return float(f"{value:.4g}")
+
+
+def _node(name: str, n_layers: int) -> dict[str, Any]:
+    if name == "input":
+        return {"label": "input", "layer": -1, "kind": "input"}
+    if name == "logits":
+        return {"label": "logits", "layer": n_layers, "kind": "logits"}
+    if name.startswith("m"):
+        return {"label": f"MLP {name[1:]}", "layer": int(name[1:]), "kind": "mlp"}
+    layer, _, head = name[1:].partition(".h")
+    return {"label": f"L{layer}H{head}", "layer": int(layer), "head": int(head), "kind": "head"}
+
+
+def _side(read: Target, *, directions: bool) -> str | None:
+    """Whether a key or value stands left or right of the query that reads it, where the circuit tells the two apart."""
+    if not directions or read.kind not in ("k", "v"):
+        return None
+    return "right" if read.from_right else "left"
+
+
+def _ranks(circuit: Circuit) -> NDArray:
+    """Each edge's rank by |score|, 1 being the strongest; what is no edge comes after all of them."""
+    strength = np.where(circuit.graph.valid, np.abs(circuit.scores), -1.0)
+    ranks = np.empty(strength.size, dtype=np.int64)
+    ranks[np.argsort(-strength, axis=None, kind="stable")] = np.arange(1, strength.size + 1)
+    ranks = ranks.reshape(strength.shape)
+    return np.where(circuit.graph.valid, ranks, np.iinfo(np.int64).max)
+
+
+def _intervals(circuit: Circuit, chosen: NDArray) -> tuple[NDArray, NDArray] | tuple[None, None]:
+    """Student's 95% interval of some edges' means over prompts."""
+    if circuit.example_edges is None or circuit.n < 2:
+        return None, None
+    values = circuit.example_edges[:, chosen[:, 0], chosen[:, 1]].astype(float)
+    reach = student.ppf(0.975, len(values) - 1) * values.std(0, ddof=1) / np.sqrt(len(values))
+    return values.mean(0) - reach, values.mean(0) + reach
+
+
+def _refuse_other_shapes(circuits: list[Circuit]) -> None:
+    shapes = {one.graph for one in circuits}
+    if len(shapes) > 1:
+        raise ProbeError(
+            "a circuit graph",
+            expected="circuits of one shape, with the same position roles and directions",
+            found=", ".join(f"{one.about.model}: {one.graph.n_layers} × {one.graph.n_heads}" for one in circuits),
+            remedy="Draw each alone.",
+        )

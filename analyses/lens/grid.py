@@ -1,0 +1,118 @@
+"""The lens grid: what each layer would answer at each slot of one example, for a model or for a pair side by side.
+
+    lens.grid(pair, batch, example=3)                   # the logit lens, as a view
+    lens.grid(pair, batch, tuned=lenses)                # through the tuned lens
+    lens.grid(pair, batch, reading="trajectory")        # with a slider over the steps of each model's own decoding
+
+A cell is a distribution over tokens; its ten best are kept. Of the right answer and the distractor (and of `pins`) the
+probability is kept in every cell, so that the two models can be compared cell by cell. One forward pass a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from analyses.lens.tuned import TunedLens
+from analyses.lens.unembedding import Unembedding
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings import Reading, named
+from probe.readings.by_role import roles
+from probe.tasks import Batch
+from probe.tracing import record
+from probe.views import View
+from probe.views.words import Words
+
+BEST = 10
+SHOWN = ("model", "ar", "diffusion")  # roles
+MASK = -1  # in the view's tokens
+
+
+def grid(
+    models: Model | Pair,
+    batch: Batch,
+    example: int = 0,
+    *,
+    reading: str | Reading = "prefix",
+    tuned: Mapping[str, TunedLens] | None = None,
+    pins: Iterable[int] = (),
+    controls: bool = False,
+) -> View:
+    """The view of one example. `pins` are token ids whose probability is kept in every cell, besides the answer's;
+    `controls` adds a pair's controls below the twins."""
+    one = batch[example : example + 1]
+    shown = {"answer": int(one.target[0]), "distractor": int(one.distractor[0])}
+    model = models.ar if isinstance(models, Pair) else models
+    words = Words(model.tokenizer if model.has_tokenizer else None)
+    pinned = [*dict.fromkeys([*shown.values(), *pins])]
+    vocabulary = models.vocabulary if isinstance(models, Pair) else None
+    made, kept = [], []
+    for role, (model, how) in roles(models, named(reading)).items():
+        if not controls and role not in SHOWN:
+            continue
+        seen = _Cells(Unembedding(model, vocabulary), (tuned or {}).get(role), words, pinned)
+        steps, shares = seen.of(one, how)
+        made.append({"name": model.name, "role": role, "steps": steps})
+        kept.append(shares)
+    through = "tuned lens" if tuned else "logit lens"
+    data: dict[str, Any] = {
+        "title": f"What each layer would answer: {batch.task}, example {example}",
+        "about": f"{through}, reading {named(reading)}; a cell is the best token after a layer, shaded by how likely",
+        "models": made,
+        "pins": {
+            words.code(token): [[[[slot[at] for slot in layer] for layer in step] for step in of] for of in kept]
+            for at, token in enumerate(pinned)
+        },
+        "names": {words.code(token): name for name, token in reversed(shown.items())},
+    }
+    return View("lens_grid", {**data, "words": words.spelt, "ids": words.ids})
+
+
+class _Cells:
+    """The cells of one model."""
+
+    def __init__(self, unembedding: Unembedding, tuned: TunedLens | None, words: Words, pinned: list[int]):
+        self._unembedding, self._tuned, self._words, self._pinned = unembedding, tuned, words, pinned
+
+    @torch.no_grad()
+    def of(self, one: Batch, reading: Reading) -> tuple[list[dict[str, Any]], list[Any]]:
+        """Its steps (one, unless the reading asks several times), and the pinned tokens' shares: step → layer → slot →
+        pin."""
+        model = self._unembedding.model
+        view = reading.view(model, one)
+        prompts = reading.ask(model, one, view=view)
+        trace = record(model, prompts.canvas, ["resid_pre", "final_norm"])
+        enters = torch.from_numpy(trace["resid_pre"].transpose("example", "layer", "position", ...).to_numpy())
+        leaves = torch.from_numpy(trace["final_norm"].transpose("example", "position", ...).to_numpy())
+        steps, shares = [], []
+        for row in range(len(enters)):
+            tokens, read = prompts.canvas.tokens[row].tolist(), int(prompts.slots[row, 0])
+            chances = [self._log_p(enters[row, layer], layer).exp() for layer in range(enters.shape[1])]
+            chances.append(self._unembedding.logits(leaves[row]).softmax(-1))
+            cells = [self._best(each) for each in chances]
+            mask = model.mask_id
+            codes = [MASK if token == mask else self._words.code(token) for token in tokens]
+            steps.append({"tokens": codes, "read": read, "cells": cells})
+            shares.append([_rounded(each[:, self._pinned]) for each in chances])
+        return steps, shares
+
+    def _log_p(self, states: Tensor, layer: int) -> Tensor:
+        if self._tuned is not None:
+            states = states.to(self._tuned.weight.device, self._tuned.weight.dtype)
+            states = states + states @ self._tuned.weight[layer] + self._tuned.bias[layer]
+        return self._unembedding.log_probabilities(states)
+
+    def _best(self, chances: Tensor) -> list[list[list[float]]]:
+        best = chances.topk(min(BEST, chances.shape[-1]))
+        return [
+            [[self._words.code(token), share] for token, share in zip(ids, of, strict=True)]
+            for ids, of in zip(best.indices.tolist(), _rounded(best.values), strict=True)
+        ]
+
+
+def _rounded(values: Tensor) -> list[list[float]]:
+    return [[round(value, 4) for value in row] for row in values.tolist()]

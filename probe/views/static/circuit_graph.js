@@ -1,0 +1,170 @@
+// The circuit graph: nodes by layer, edges from what writes to what reads, of one model, the other, or both in one layout.
+function tpCircuitGraph(root, data, tell, dark) {
+  const box = TP.frame(root, "circuit_graph", data, dark), state = box.twinprobe.state, theme = TP.theme(box);
+  const both = data.models.length > 1, kinds = [...new Set(data.edges.map((edge) => edge.kind))];
+  const most = Math.max(...data.edges.map((edge) => Math.min(...edge.ranks)));
+  Object.assign(state, { show: data.show ?? (both ? "both" : 0), k: Math.min(data.k ?? 60, most), sign: "all", kind: "all", side: "all",
+    collapsed: false, find: "", node: null, pinned: new Set(data.pinned || []) });
+
+  // Which edges are there, of which model: 0, 1, or "shared" where both have it among their strongest K.
+  const inside = (edge, model) => edge.ranks[model] <= state.k;
+  function owner(edge) {
+    if (state.show !== "both") return inside(edge, state.show) ? state.show : null;
+    const [one, two] = [inside(edge, 0), inside(edge, 1)];
+    return one && two ? "shared" : one ? 0 : two ? 1 : null;
+  }
+  const score = (edge) => (state.show === "both" ? edge.scores.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a)) : edge.scores[state.show]);
+  const passes = (edge) => owner(edge) !== null && (state.kind === "all" || edge.kind === state.kind) &&
+    (state.side === "all" || !edge.side || edge.side === state.side) && (state.sign === "all" || (score(edge) > 0) === (state.sign === "helps"));
+  const name = (node) => (state.collapsed && node.kind === "head" ? `heads of L${node.layer}` : node.label);
+
+  // The controls.
+  const button = (text, on, click, title) => TP.make("button", { type: "button", "aria-pressed": String(on), click, title }, text);
+  const bar = TP.make("div.bar"), count = TP.make("output.quiet", { "aria-live": "polite" });
+  const slider = TP.make("input", { type: "range", min: 1, max: most, value: state.k, "aria-label": "strongest edges",
+    input: () => { state.k = Number(slider.value); redraw(); } });
+  const find = TP.make("input", { type: "search", placeholder: "find L3H1", "aria-label": "find a node", input: () => { state.find = find.value.trim().toLowerCase(); redraw(); } });
+  const pick = (label, options, key) => TP.make("label", {}, TP.make("span.quiet", {}, label), TP.make("select", { "aria-label": label,
+    change: (event) => { state[key] = event.target.value; redraw(); } }, options.map((one) => TP.make("option", { value: one }, one))));
+  const picture = TP.shape("svg", { role: "img", "aria-label": data.title }), panel = TP.make("div.panel");
+  box.append(TP.make("h3", {}, data.title), TP.make("div.quiet", {}, data.about), bar,
+    TP.make("div.bar", {}, TP.make("span.quiet", {}, "strongest edges"), slider, count, pick("sign", ["all", "helps", "hurts"], "sign"),
+      pick("into", ["all", ...kinds], "kind"), data.edges.some((edge) => edge.side) ? pick("from", ["all", "left", "right"], "side") : "", find),
+    TP.make("div.side", {}, TP.make("div.wide", {}, picture, legend()), TP.make("div.narrow", {}, panel)));
+
+  function legend() {
+    const key = (colour, text) => TP.make("span", {}, TP.make("span.key", { style: `background:${colour}` }), text);
+    return TP.make("div.bar.quiet", {}, both ? [key(theme.quiet, "in both"), key(theme.ar, `only in ${data.models[0]}`), key(theme.twin, `only in ${data.models[1]}`)] : [],
+      "width: |score|; dashed: hurts the answer; drag to move, wheel to zoom");
+  }
+  const colour = (edge) => { const who = owner(edge); return who === "shared" ? theme.quiet : who === 1 ? theme.twin : both ? theme.ar : score(edge) > 0 ? theme.ar : theme.twin; };
+
+  // The layout: a row a layer from the input up, in a row the heads that have an edge, and the MLP on the right.
+  let view = null, places = new Map(), drawn = [];
+  function layout() {
+    const used = new Set(data.edges.filter((edge) => edge.ranks.some((rank) => rank <= most)).flatMap((edge) => [edge.source, edge.target]));
+    const rows = new Map();
+    data.nodes.forEach((node, at) => { if (used.has(at)) rows.set(node.layer, [...(rows.get(node.layer) || []), at]); });
+    const layers = [...rows.keys()].sort((a, b) => a - b), wide = 900, high = Math.max(52, Math.min(92, 620 / layers.length));
+    places = new Map();
+    layers.forEach((layer, row) => {
+      const y = (layers.length - row - 0.5) * high, mine = rows.get(layer);
+      const heads = mine.filter((at) => data.nodes[at].kind === "head").sort((a, b) => data.nodes[a].head - data.nodes[b].head), others = mine.filter((at) => data.nodes[at].kind !== "head");
+      heads.forEach((at, turn) => places.set(at, { x: state.collapsed ? wide * 0.4 : 60 + ((wide * 0.76 - 60) * (turn + 0.5)) / heads.length, y }));
+      others.forEach((at) => places.set(at, { x: data.nodes[at].kind === "mlp" ? wide * 0.88 : wide * 0.4, y: y + (data.nodes[at].kind === "mlp" ? -high * 0.24 : 0) }));
+    });
+    view = { x: 0, y: 0, w: wide, h: layers.length * high };
+    return layers.map((layer, row) => ({ label: layer < 0 ? "input" : layer >= data.n_layers ? "logits" : `L${layer}`, y: (layers.length - row - 0.5) * high }));
+  }
+
+  function redraw() {
+    TP.clear(bar).append(...(both ? [button("both", state.show === "both", () => { state.show = "both"; redraw(); })] : []),
+      ...data.models.map((model, at) => button(model, state.show === at, () => { state.show = at; redraw(); })),
+      button("one node a layer's heads", state.collapsed, () => { state.collapsed = !state.collapsed; draw(); }),
+      button("pinned alone", state.alone === true, () => { state.alone = !state.alone; redraw(); }, "edges between pinned nodes"));
+    const there = data.edges.map((edge) => passes(edge) && (!state.alone || (state.pinned.has(edge.source) && state.pinned.has(edge.target))));
+    const shared = data.edges.filter((edge, at) => there[at] && owner(edge) === "shared").length, shown = there.filter(Boolean).length;
+    slider.value = state.k;
+    count.textContent = `${state.k}: ${shown} shown` + (state.show === "both" ? `, ${shared} in both` : "");
+    const touched = new Set();
+    const largest = Math.max(1e-12, ...data.edges.filter((_, at) => there[at]).map((edge) => Math.abs(score(edge))));
+    drawn.forEach(({ line, edge }, at) => {
+      const near = state.node !== null && (edge.source === state.node || edge.target === state.node);
+      line.setAttribute("class", `edge${there[at] ? "" : " off"}${near ? " near" : ""}`);
+      if (!there[at]) return;
+      touched.add(edge.source); touched.add(edge.target);
+      line.setAttribute("stroke", colour(edge));
+      line.setAttribute("stroke-width", (0.8 + 5 * Math.sqrt(Math.abs(score(edge)) / largest)).toFixed(2));
+      line.setAttribute("stroke-dasharray", score(edge) < 0 ? "5 4" : "none");
+    });
+    picture.setAttribute("class", state.node !== null ? "quietly" : "");
+    for (const [at, { shape, label }] of marks) {
+      const found = !state.find || data.nodes[at].label.toLowerCase().includes(state.find);
+      shape.setAttribute("class", `node${state.pinned.has(at) ? " pinned" : ""}${state.node === at ? " chosen" : ""}${touched.has(at) && found ? "" : " dim"}`);
+      label.setAttribute("class", touched.has(at) && found ? "" : "dim");
+    }
+    detail(there);
+    tell({ k: state.k, show: state.show, node: state.node === null ? null : data.nodes[state.node].label, pinned: [...state.pinned].map((at) => data.nodes[at].label) });
+  }
+
+  let marks = new Map();
+  function draw() {
+    const rows = layout();
+    TP.clear(picture);
+    drawn = []; marks = new Map();
+    for (const { label, y } of rows) picture.append(Object.assign(TP.shape("text", { x: 6, y, class: "layer" }), { textContent: label }));
+    for (const edge of data.edges) {
+      const from = places.get(edge.source), to = places.get(edge.target);
+      if (!from || !to) { drawn.push({ line: TP.shape("path"), edge }); continue; }
+      const bend = (from.y - to.y) * 0.45 + 6;
+      const line = TP.shape("path", { d: `M${from.x},${from.y} C${from.x},${from.y - bend} ${to.x},${to.y + bend} ${to.x},${to.y}` });
+      drawn.push({ line, edge });
+      picture.append(line);
+    }
+    for (const [at, place] of places) {
+      const node = data.nodes[at], click = (event) => { event.stopPropagation(); state.node = state.node === at ? null : at; redraw(); };
+      const about = { class: "node", fill: node.kind === "head" ? theme.focus : theme.quiet, click };
+      const shape = node.kind === "head" ? TP.shape("circle", { cx: place.x, cy: place.y, r: 7, ...about })
+        : TP.shape("rect", { x: place.x - 14, y: place.y - 7, width: 28, height: 14, rx: 4, ...about });
+      const label = Object.assign(TP.shape("text", { x: place.x, y: place.y + (node.kind === "logits" ? -15 : 15) }), { textContent: name(node) });
+      shape.append(Object.assign(TP.shape("title"), { textContent: node.label }));
+      marks.set(at, { shape, label });
+      picture.append(shape, label);
+    }
+    look();
+    redraw();
+  }
+
+  const rounded = (value) => (value === null || value === undefined ? "–" : TP.signed(value));
+  function listed(edge, other) {
+    const of = edge.scores.map((value, model) => {
+      const [low, high] = [edge.low?.[model], edge.high?.[model]];
+      return `${data.models[model]} ${rounded(value)}${low !== null && low !== undefined ? ` [${rounded(low)}, ${rounded(high)}]` : ""}`;
+    });
+    const seed = edge.seed !== null && edge.seed !== undefined ? ` · another seed ${rounded(edge.seed)}` : "";
+    return TP.make("button.choice", { type: "button", style: "display:block", click: () => { state.node = other; redraw(); } },
+      TP.make("div.mono", {}, `${data.nodes[edge.source].label} → ${data.nodes[edge.target].label} (${edge.kind})`), TP.make("div.quiet", { style: "font-size:11.5px" }, of.join(" · ") + seed));
+  }
+  function detail(there) {
+    TP.clear(panel);
+    if (state.node === null) panel.append(TP.make("h4", {}, "A node"), TP.make("div.quiet", {}, "Click a node for what comes in and goes out. Pin nodes to gather a subgraph."));
+    else {
+      const node = data.nodes[state.node], pinned = state.pinned.has(state.node);
+      panel.append(TP.make("h4", {}, node.label), TP.make("div.bar", {}, button(pinned ? "unpin" : "pin", pinned, () => { pinned ? state.pinned.delete(state.node) : state.pinned.add(state.node); redraw(); })));
+      for (const [title, end, far] of [["comes in", "target", "source"], ["goes out", "source", "target"]]) {
+        const mine = data.edges.filter((edge, at) => there[at] && edge[end] === state.node).sort((a, b) => Math.abs(score(b)) - Math.abs(score(a)));
+        panel.append(TP.make("div.quiet", {}, `${title}: ${mine.length}`), TP.make("div.scroll", { style: "max-height:190px" }, mine.slice(0, 30).map((edge) => listed(edge, edge[far]))));
+      }
+    }
+    if (state.pinned.size) {
+      const names = [...state.pinned].map((at) => data.nodes[at].label);
+      panel.append(TP.make("h4", { style: "margin-top:10px" }, `pinned: ${names.length}`), TP.make("div.mono", { style: "white-space:normal" }, names.join(" ")),
+        TP.make("div.bar", {}, button("unpin all", false, () => { state.pinned.clear(); redraw(); }),
+          ...(data.live ? [button("how faithful is it?", false, () => tell({ act: "faithfulness", pinned: names }))] : [])));
+    }
+    if (data.answer) panel.append(TP.make("div.quiet", {}, data.answer));
+  }
+
+  // Moving and zooming: the picture's view box.
+  function look() { picture.setAttribute("viewBox", `${view.x} ${view.y} ${view.w} ${view.h}`); picture.style.height = `${Math.min(640, Math.max(300, view.h))}px`; }
+  picture.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const area = picture.getBoundingClientRect(), by = event.deltaY > 0 ? 1.12 : 1 / 1.12;
+    const x = view.x + (view.w * (event.clientX - area.left)) / area.width, y = view.y + (view.h * (event.clientY - area.top)) / area.height;
+    view = { x: x - (x - view.x) * by, y: y - (y - view.y) * by, w: view.w * by, h: view.h * by };
+    look();
+  }, { passive: false });
+  let grip = null;
+  picture.addEventListener("pointerdown", (event) => { if (event.target === picture) { grip = [event.clientX, event.clientY]; picture.setPointerCapture(event.pointerId); } });
+  picture.addEventListener("pointermove", (event) => {
+    if (!grip) return;
+    const area = picture.getBoundingClientRect();
+    view.x -= ((event.clientX - grip[0]) * view.w) / area.width; view.y -= ((event.clientY - grip[1]) * view.h) / area.height;
+    grip = [event.clientX, event.clientY];
+    look();
+  });
+  picture.addEventListener("pointerup", () => { grip = null; });
+  picture.addEventListener("click", (event) => { if (event.target === picture && state.node !== null) { state.node = null; redraw(); } });
+  draw();
+  return box;
+}
