@@ -8,7 +8,8 @@ thousand times:
         hidden = model.run_trunk(canvas[rows])
 
 The blocks below hand on what they are given, and the block at `layer` gets the stored stream instead. Everything else
-(positions, masks, hooks of edits) is the model's own, so this works for every architecture.
+(positions, masks, hooks of edits) is the model's own, so this works for every architecture. Other threads' passes of
+the same model are whole.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from analyses.circuits.attribution.node_outputs import NodeOutputs, outputs_of
-from probe.models.scope import Scope
+from probe.models.scope import Scope, stand_in
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -59,8 +60,7 @@ class Whole:
         below, first = self.model.blocks[:layer], self.model.blocks[layer]
         with Scope() as scope, ExitStack() as undo:
             for block, tupled in zip(below, self.tupled, strict=False):
-                undo.callback(_restored(block))
-                block.forward = _passed_by(tupled)  # type: ignore[method-assign]  # hooks stay, the work is left out
+                undo.callback(stand_in(block, scope, _passed_by(tupled)))  # hooks stay, the work is left out
             if layer:
                 entering = scope.owned(lambda _, taken: (stream, *taken[1:]))
                 undo.callback(first.register_forward_pre_hook(entering).remove)
@@ -72,16 +72,3 @@ def _passed_by(tupled: bool):
         return (stream,) if tupled else stream
 
     return forward
-
-
-def _restored(block: nn.Module):
-    """Undoes a replaced `forward`, be it the class's own or one that was put there before (accelerate does)."""
-    own = vars(block).get("forward")
-
-    def restore() -> None:
-        if own is None:
-            del block.forward
-        else:
-            block.forward = own  # type: ignore[method-assign]  # what it had of its own
-
-    return restore

@@ -15,6 +15,7 @@ they are declared: files of that kind which merely lie beside weights are not.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,29 @@ if TYPE_CHECKING:
 ADAPTERS = "adapters.safetensors"
 MASK_ROW = "mask"
 SCALE, STEPS = ".scale", 127
+
+
+class StrayAdapters(UserWarning):
+    """Adapters of PEFT's lie beside weights, and are not part of the model."""
+
+
+STRAY = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "adapter_model.pt")
+
+
+def note_stray(folder: Path, where: str) -> tuple[str, ...]:
+    """What is to be said of PEFT's files beside a model's weights, which transformers would apply unasked; and a
+    warning that says it."""
+    found = [name for name in STRAY if (folder / name).is_file()]
+    if not found:
+        return ()
+    note = f"LoRA adapters beside the weights are not applied ({', '.join(found)})"
+    warnings.warn(
+        f"model {where}: {note}. Take the files away, or merge them into the weights first (peft's merge_and_unload) "
+        "and load what that saves.",
+        StrayAdapters,
+        stacklevel=3,
+    )
+    return (note,)
 
 
 def save_adapters(state: dict[str, Tensor], folder: Path) -> None:

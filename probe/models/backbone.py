@@ -33,7 +33,12 @@ def load_backbone(
     device_map: str | dict | None = None,
 ) -> PreTrainedModel:
     """The weights in their stock class. `published` is None for a GGUF, which says itself what it is."""
-    place: dict[str, Any] = {"dtype": dtype, "device_map": device if device_map is None else device_map}
+    # transformers applies LoRA adapters that lie beside weights; here they are looked for where no folder can be.
+    place: dict[str, Any] = {
+        "adapter_kwargs": {"subfolder": "\0"},
+        "dtype": dtype,
+        "device_map": device if device_map is None else device_map,
+    }
     with _quiet(), _explained(checkpoint):
         if published is None:
             backbone, landed = _from_gguf(checkpoint, place)

@@ -9,8 +9,10 @@ of the same form (an argument, or the environment variable TWINPROBE_CATALOG), a
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +58,10 @@ class Entry(BaseModel):
     adapters: AdaptersOf | None = Field(None, description="the folder holds adapters alone, for the weights of `base`")
     base: str | None = Field(None, description="of adapters: the model whose weights they were trained beside")
     format: str | None = Field(None, description="the published format (probe.models.formats) that tells the family")
+    unmarked: dict[str, Any] = Field(
+        default_factory=dict,
+        description="fields of config.json that are all that its files show: nothing else tells it from another model",
+    )
     note: str = ""
     sample: tuple[str, ...] = Field((), description="text in the model's language, for its self-tests")
 
@@ -114,10 +120,68 @@ def validated(row: Any, thing: str) -> Entry:
         ) from None
 
 
+def hub_repository(where: str) -> str | None:
+    """The repository whose snapshot a folder of the Hub's cache is: …/models--ORG--NAME/snapshots/HASH → ORG/NAME."""
+    path = os.path.expanduser(where)
+    for parts in (Path(os.path.abspath(path)).parts, Path(os.path.realpath(path)).parts):
+        for folder, snapshots in pairwise(parts):
+            if folder.startswith("models--") and snapshots == "snapshots":
+                return folder.removeprefix("models--").replace("--", "/", 1)
+    return None
+
+
+def is_named(row: Entry, where: str) -> bool:
+    """Whether a place is what a row is about: its repository, or a folder of that name; not somebody else's repository
+    that is called alike."""
+    repository = hub_repository(where) or (None if os.path.exists(os.path.expanduser(where)) else where)
+    return row.name == repository if repository is not None else row.name.rpartition("/")[2] == _called(where)
+
+
 def entry_for(where: str, rows: list[Entry]) -> Entry | None:
-    """What is declared of a checkpoint by its name, or by the name of its folder."""
-    folder = os.path.basename(os.path.abspath(where))  # of "." too
-    return next((row for row in rows if row.name == where or row.name.rpartition("/")[2] == folder), None)
+    """What is declared of a checkpoint by its name, or by the name of its folder or of the repository behind it."""
+    itself = next((row for row in rows if is_named(row, where)), None)
+    called = _called(where)
+    return itself or next((row for row in rows if row.name.rpartition("/")[2] == called), None)
+
+
+def _called(where: str) -> str:
+    """The last part of a repository's or a folder's name."""
+    return os.path.basename(hub_repository(where) or os.path.abspath(where))  # of "." too
+
+
+def entry_of_unmarked(where: str, config: Mapping[str, Any], rows: list[Entry], asked: Asked) -> Entry | None:
+    """What is declared of a checkpoint whose files are those of a plain AR model, and might be.
+
+    A DiffuLLaMA has a LLaMA's keys and configuration. Loaded as one it would answer from left to right, and be wrong
+    without a word; so where neither a name nor the caller says what it is, the caller is asked.
+    """
+    alike = [row for row in rows if row.unmarked and all(config.get(name) == of for name, of in row.unmarked.items())]
+    if asked.paradigm is not None or asked.mask_id is not None:
+        return next((row for row in alike if asked.fits(row)), None)
+    named = hub_repository(where) is not None or _called(where) in {
+        row.ar.rpartition("/")[2] for row in rows if row.ar is not None
+    }
+    if alike and not named:
+        raise CheckpointError(
+            f"checkpoint {where}",
+            expected="a name that tells what it is",
+            found="files that a plain AR model has, and so has " + ", ".join(row.name for row in alike),
+            remedy="Say paradigm='autoregressive', or "
+            + " or ".join(f"paradigm={row.paradigm!r}, mask_id={row.mask_id}" for row in alike)
+            + "; or name the folder like the repository that it is from.",
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What whoever loads a checkpoint says of it: a paradigm's name, a mask."""
+
+    paradigm: str | None
+    mask_id: int | None
+
+    def fits(self, row: Entry) -> bool:
+        return self.paradigm in (None, row.paradigm) and self.mask_id in (None, row.mask_id)
 
 
 def entry_of_format(
@@ -126,11 +190,15 @@ def entry_of_format(
     """What is declared of every checkpoint of a published format.
 
     A format decides only where its rows declare the same. Where they differ, a paradigm or a mask id that the caller
-    states may leave one of them; otherwise the caller must say which it is.
+    or config.json states may leave one of them; otherwise the caller must say which it is. A row's mask id is a default
+    for its own repository: it tells no other one of the format that it is a stranger.
     """
     family = [row for row in rows if row.format == format and paradigm in (None, row.paradigm)]
     family = [row for row in family if mask_id == row.mask_id] or family
-    declared = {(row.paradigm, row.mask_id, row.shift, row.clean_shift, row.attention) for row in family}
+    declared = {
+        (row.paradigm, row.mask_id if mask_id is None else mask_id, row.shift, row.clean_shift, row.attention)
+        for row in family
+    }
     if len(declared) > 1 and paradigm is None:
         raise CheckpointError(
             f"checkpoint {where}",

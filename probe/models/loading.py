@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probe.errors import ProbeError, nearest
-from probe.models.adapters import apply_adapters
+from probe.models.adapters import apply_adapters, note_stray
 from probe.models.backbone import load_backbone, usable_device, usable_dtype
 from probe.models.model import Model
 from probe.models.selftests import SelfTests, refuse_failures, run_selftests
@@ -60,6 +60,7 @@ def load(
     if source.checkpoint.adapters is not None and source.entry is not None and source.entry.adapters is not None:
         apply_adapters(backbone, source.checkpoint.adapters, source.entry.adapters, how.mask_id)
     model = Model(backbone, how, words, name=source.where, entry=source.entry, published=source.checkpoint.config)
+    model.notes = note_stray(source.checkpoint.folder, source.where)
     load_attachments(model, source.folder)
     if source.entry is not None and source.entry.paradigm == how.name:
         for needed in how.needs:

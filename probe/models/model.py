@@ -56,6 +56,7 @@ class Model:
         self.entry = entry
         self.published = published or {}  # config.json as its publisher wrote it
         self.selftests: SelfTests | None = None
+        self.notes: tuple[str, ...] = ()  # what whoever looks at it should know, and would not ask
         self.attachments: dict[str, nn.Module] = {}  # what it has besides the backbone (probe.paradigms.attachments)
         # Two openings for edits, each thread's own: who is told what each forward pass is about to see, and the name of
         # an attention function registered with transformers that replaces the stock ones while a pattern is edited.
@@ -70,7 +71,8 @@ class Model:
     def __repr__(self) -> str:
         shape = f"{self.layout.model_type}, {self.n_layers} layers × {self.n_heads} heads, d {self.d_model}"
         how = f"{self.paradigm.name}, {self.paradigm.attention} attention, {'shift' if self.shift else 'no shift'}"
-        return f"Model({self.name}: {shape}; {how}; mask {self.mask_id}; {self.dtype} on {self.device})"
+        told = "; ".join((shape, how, f"mask {self.mask_id}", f"{self.dtype} on {self.device}", *self.notes))
+        return f"Model({self.name}: {told})"
 
     def _repr_html_(self) -> str:
         return table(f"Model {self.name}", self.facts.items())
@@ -88,6 +90,7 @@ class Model:
             "shape": f"{self.layout.model_type}, {self.n_layers} layers × {heads}, d {self.d_model}",
             "parameters": f"{self.n_parameters:,}, {str(self.dtype).removeprefix('torch.')} on {self.device}",
             **({"windows": self._spelt_windows} if any(self.windows) else {}),
+            **({"note": "; ".join(self.notes)} if self.notes else {}),
             "vocabulary": f"{self.vocabulary:,} tokens, " + (f"mask {self._spelt_mask}" if self.mask_id else "no mask"),
         }
 

@@ -12,13 +12,20 @@ nothing; hand it `contextvars.copy_context().run` to make it see an edit.
 What a model is set to for a while (`before_run`, `attention_override`) is kept by context in the same way. Contexts may
 be closed in any order. The cost is a look-up for each hook and module. Forward passes of one model take turns, because
 transformers reads the attention function from the shared config: a second thread waits for the length of one pass.
+
+A pass that is to leave a module's work out needs more than a hook: another `forward` in its place (`stand_in`). That,
+too, acts where its scope is open, and the module gets its own back when the last of its stand-ins is gone.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Value = TypeVar("Value")
 
@@ -53,6 +60,46 @@ _scopes: ContextVar[tuple[Scope, ...]] = ContextVar("open scopes", default=())
 def open_scopes() -> tuple[Scope, ...]:
     """The scopes that whoever runs now has open, the outermost first."""
     return tuple(scope for scope in _scopes.get() if scope.here)
+
+
+def stand_in(module: nn.Module, scope: Scope, forward: Callable[..., Any]) -> Callable[[], None]:
+    """Have a module computed by another `forward` where a scope is open; the answer takes it out again."""
+    with _standing_turn:
+        standing = vars(module).get("forward")
+        if not isinstance(standing, _StandIns):
+            standing = _StandIns(standing, type(module).forward.__get__(module))
+            module.forward = standing
+        standing.ways = (*standing.ways, (scope, forward))
+
+    def remove() -> None:
+        with _standing_turn:
+            standing.ways = tuple(way for way in standing.ways if way[0] is not scope)
+            if standing.ways or vars(module).get("forward") is not standing:  # or somebody has wrapped it since
+                return
+            if standing.own is None:
+                del module.forward
+            else:
+                module.forward = standing.own
+
+    return remove
+
+
+_standing_turn = threading.Lock()
+
+
+class _StandIns:
+    """What stands for a module's `forward` while some scope wants it so: the innermost scope that is open here decides,
+    and where none is, the module's own `forward` does (accelerate gives some modules one of their own)."""
+
+    def __init__(self, own: Callable[..., Any] | None, of_class: Callable[..., Any]):
+        self.own, self._of_class = own, of_class
+        self.ways: tuple[tuple[Scope, Callable[..., Any]], ...] = ()
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        for scope, forward in reversed(self.ways):
+            if scope.here:
+                return forward(*given, **named)
+        return (self.own or self._of_class)(*given, **named)
 
 
 class ContextValue(Generic[Value]):

@@ -46,7 +46,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     # who sees whom
     **dict.fromkeys(("sliding_window_size", "attention_window_size", "local_attention", "window_size"), ()),
     **dict.fromkeys(("sliding_window_pattern", "attention_chunk_size", "num_sink_tokens", "attention_types"), ()),
-    **dict.fromkeys(("use_sliding_window", "use_bidirectional_attention"), (False,)),
+    "use_sliding_window": (False,),
     "sliding_window": (),
 }
 """Fields that change a forward pass, and the values (beside None) under which they do not."""

@@ -14,13 +14,24 @@ process (of a job's worker, maybe on another machine) looks again, where its own
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import CheckpointError, nearest
-from probe.models.catalog import OWN_ENTRY, Entry, entries, entry_for, entry_of_format, validated
+from probe.models.catalog import (
+    OWN_ENTRY,
+    Asked,
+    Entry,
+    entries,
+    entry_for,
+    entry_of_format,
+    entry_of_unmarked,
+    is_named,
+    validated,
+)
 from probe.models.checkpoint import FILE, Checkpoint, open_checkpoint
 from probe.models.formats import Format, format_of
 from probe.models.tokenizers import load_tokenizer
@@ -83,9 +94,13 @@ class Source:
         by_name = entry_for(self.where, rows)
         if by_name is not None or published is None:
             return by_name
-        kind = self.declared.paradigm
+        kind, mask = self.declared.paradigm, self.declared.mask_id
         kind = kind.name if isinstance(kind, Paradigm) else kind
-        return entry_of_format(self.where, published.name, rows, paradigm=kind, mask_id=self.declared.mask_id)
+        config = self.checkpoint.config
+        by_format = entry_of_format(
+            self.where, published.name, rows, paradigm=kind, mask_id=_config_mask(config) if mask is None else mask
+        )
+        return by_format or entry_of_unmarked(self.where, config, rows, Asked(kind, mask))
 
     @cached_property
     def paradigm(self) -> Paradigm:
@@ -98,11 +113,54 @@ class Source:
         if isinstance(asked, Paradigm):
             return asked
         mask = self.declared.mask_id
-        mask = _declared_mask(entry, self.checkpoint) if mask is None else mask
+        mask = self._declared_mask() if mask is None else mask
         if entry is not None and asked in (None, entry.paradigm):
             return entry.to_paradigm(mask)
+        if asked is None:
+            self._refuse_undeclared_diffusion()
         # Another way of writing than the declared one brings its own attention and shift.
         return named(asked or "autoregressive")(mask_id=mask)
+
+    def _refuse_undeclared_diffusion(self) -> None:
+        """Ask what a model is whose own configuration says that it does not write from left to right."""
+        config = self.checkpoint.config
+        signs = {"is_causal": False, "use_bidirectional_attention": True}
+        said = [f"{name}: {value}" for name, value in signs.items() if config.get(name) is value]
+        if _config_mask(config) is not None:
+            said.append(f"mask_token_id: {_config_mask(config)}")
+        if said:
+            raise CheckpointError(
+                f"checkpoint {self.where}",
+                expected="paradigm=, or a row of a catalog that says how it writes",
+                found=f"neither, and {', '.join(said)} in its config.json, as no plain AR model has",
+                remedy="Say paradigm='masked' (or 'block', …) with mask_id=, shift= and attention=, or "
+                "paradigm='autoregressive'.",
+            )
+
+    def _declared_mask(self) -> int | None:
+        """The mask token that the entry declares, or config.json does."""
+        entry, in_config = self.entry, _config_mask(self.checkpoint.config)
+        if entry is None:
+            return in_config
+        if entry.mask_id == "config" and in_config is None:
+            raise CheckpointError(
+                f"model {entry.name!r}",
+                expected="mask_token_id in its config.json, where this family keeps it",
+                found="none",
+                remedy="Pass mask_id=, as its publisher states it.",
+            )
+        if entry.mask_id == "config" or in_config is None:
+            return in_config if entry.mask_id == "config" else entry.mask_id
+        if in_config == entry.mask_id or entry.mask_id is None:
+            return in_config
+        if not (is_named(entry, self.where) or (self.folder / OWN_ENTRY).is_file()):
+            return in_config  # another repository of the same family, or one that is called alike
+        raise CheckpointError(
+            f"model {entry.name!r}",
+            expected=f"mask token {entry.mask_id}, as the catalog declares",
+            found=f"{in_config} in its config.json",
+            remedy="Say which is right with mask_id=.",
+        )
 
     def tokenizer(self, asked: str | Path | bool = True) -> PreTrainedTokenizerBase | None:
         """Its own tokenizer, that of another folder, or (`False`) none."""
@@ -163,22 +221,7 @@ def _from_hub(name: str, known: list[str]) -> Path:
         ) from None
 
 
-def _declared_mask(entry: Entry | None, checkpoint: Checkpoint) -> int | None:
-    in_config = checkpoint.config.get("mask_token_id")
-    if entry is None:
-        return in_config
-    if entry.mask_id == "config" and in_config is None:
-        raise CheckpointError(
-            f"model {entry.name!r}",
-            expected="mask_token_id in its config.json, where this family keeps it",
-            found="none",
-            remedy="Pass mask_id=, as its publisher states it.",
-        )
-    if isinstance(entry.mask_id, int) and in_config not in (None, entry.mask_id):
-        raise CheckpointError(
-            f"model {entry.name!r}",
-            expected=f"mask token {entry.mask_id}, as the catalog declares",
-            found=f"{in_config} in its config.json",
-            remedy="Say which is right with mask_id=.",
-        )
-    return in_config if entry.mask_id == "config" else entry.mask_id
+def _config_mask(config: Mapping[str, Any]) -> int | None:
+    """The mask token that a config.json names."""
+    found = config.get("mask_token_id")
+    return found if isinstance(found, int) and not isinstance(found, bool) else None

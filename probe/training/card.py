@@ -63,6 +63,8 @@ def _head(where: str, model: Model) -> str:
         "weights": "safetensors, half precision"
         + (f"; adapters alone, for {model.entry.base}" if model.entry and model.entry.base else ""),
     }
+    if model.notes:
+        facts["note"] = "; ".join(model.notes)
     lines = [f"# `{where}`", "", note, "", *(f"- {name}: {fact}" for name, fact in facts.items())]
     return "\n".join(lines)
 

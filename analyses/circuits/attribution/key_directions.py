@@ -12,16 +12,16 @@ projection for all three; there the copies are made within the attention functio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from probe.errors import ProbeError
+from probe.models.scope import ContextValue
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -46,7 +46,8 @@ class Sides:
         return (keys[0], keys[1]), (values[0], values[1])
 
 
-_layers: WeakKeyDictionary[nn.Module, Sides] = WeakKeyDictionary()
+_layers: ContextValue[Mapping[nn.Module, Sides] | None] = ContextValue(None)
+"""Each layer's part, in the thread that asks for it: another thread's passes use the model's own attention."""
 
 
 @contextmanager
@@ -60,15 +61,15 @@ def parted(model: Model, canvas: Canvas, copies: int = 1) -> Iterator[list[Sides
     from_right = (places[:, None, None, :] > places[:, None, :, None]).repeat(copies if len(places) > 1 else 1, 1, 1, 1)
     split = _aliases if model.layout.fused else None
     attentions = [model.layout.of_block(block, "attention") for block in model.blocks]
-    for attention in attentions:
-        _layers[attention] = Sides(from_right, split)
+    layers = {attention: Sides(from_right, split) for attention in attentions}
+    _layers.set({**(_layers.get() or {}), **layers})
     model.attention_override = NAME
     try:
-        yield [_layers[attention] for attention in attentions]
+        yield [layers[attention] for attention in attentions]
     finally:
         model.attention_override = None
-        for attention in attentions:
-            del _layers[attention]
+        others = {attention: sides for attention, sides in (_layers.get() or {}).items() if attention not in layers}
+        _layers.set(others or None)
 
 
 def attend(
@@ -82,7 +83,7 @@ def attend(
     **_: object,
 ) -> tuple[Tensor, Tensor]:
     """Attention as transformers computes it, from keys and values in two copies."""
-    sides = _layers[module]
+    sides = (_layers.get() or {})[module]
     (key, key_right), (value, value_right) = sides.of(key, value)
     group = query.shape[1] // key.shape[1]
     key, key_right, value, value_right = (

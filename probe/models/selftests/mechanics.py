@@ -86,12 +86,12 @@ def kernels(model: Model) -> Finding:
     """Eager attention, whose patterns can be looked at, against SDPA; with padding, so that under any attention there
     is something to forbid."""
     expected = "eager = SDPA; attention rows that sum to 1 and are exactly 0 where forbidden"
-    tokens = some_tokens(model, 2, WIDEST + 8)
+    tokens = some_tokens(model, 2, 12)
     if model.mask_id is not None:
         tokens[:, 3::4] = model.mask_id
     padding = torch.zeros_like(tokens, dtype=torch.bool)
     padding[1, :2] = True
-    with narrowed(model, WIDEST):
+    with narrowed(model, 4):
         return _kernels(model, model.canvas(tokens, padding=padding), expected)
 
 

@@ -9,6 +9,7 @@ import torch
 
 import probe
 from probe.errors import CheckpointError
+from probe.models.catalog import entries
 from tests.probe.models.published import PUBLISHED
 from tests.probe.slow_masks import slow_visible
 from tests.probe.tiny import VARIANTS, backbone_of, state_of, stock_logits, tokens_of, write_checkpoint, write_stock
@@ -80,6 +81,81 @@ def test_a_format_that_several_kinds_share_must_be_told_apart(name, rivals, said
     model = probe.load(folder, tokenizer=False, **said)
     found = (model.paradigm.name, model.mask_id, model.shift, model.paradigm.attention)
     assert found == (published.paradigm, published.mask_id, published.shift, published.attention)
+
+
+def snapshot(cache, repository: str):
+    """A folder as the Hub's cache has them."""
+    return cache / f"models--{repository.replace('/', '--')}" / "snapshots" / "5f0b02c75b57c5855da9ae460ce51323ea669d8a"
+
+
+@pytest.mark.parametrize("name", ["diffullama", "tiny-a2d bd3lm", "fluid"])
+def test_a_snapshot_of_the_hub_is_known_by_its_repository(name, tmp_path, monkeypatch):
+    """Its folder is called by a hash: DiffuLLaMA loaded from there as causal, and its logits were off by 13."""
+    published = PUBLISHED[name]
+    repository = next(row.name for row in entries() if row.name.endswith("/" + published.folder))
+    backbone = published.backbone()
+    folder = published.write(snapshot(tmp_path, repository), backbone)
+    (tmp_path / "mine").symlink_to(folder)
+    for place in (folder, tmp_path / "mine"):
+        model = probe.load(place, tokenizer=False, selftest="off")
+        assert (model.paradigm.name, model.mask_id) == (published.paradigm, published.mask_id)
+    monkeypatch.chdir(folder)
+    assert probe.load(".", tokenizer=False, selftest="off").paradigm.name == published.paradigm
+
+
+def test_a_checkpoint_that_cannot_say_what_it_is_must_be_told_apart(tmp_path):
+    """DiffuLLaMA's files are a LLaMA-2's."""
+    published = PUBLISHED["diffullama"]
+    backbone = published.backbone()
+    folder = published.write(tmp_path / "elsewhere", backbone)
+    with pytest.raises(CheckpointError) as caught:
+        probe.load(folder, tokenizer=False)
+    assert "diffusionfamily/diffullama" in caught.value.found
+    assert "paradigm='autoregressive'" in caught.value.remedy
+    assert "paradigm='masked', mask_id=811" in caught.value.remedy
+    tokens = tokens_of(1, 12, vocabulary=10_000)
+    plain = probe.load(folder, tokenizer=False, paradigm="autoregressive")
+    torch.testing.assert_close(plain.logits(tokens), stock_logits(backbone, tokens), **CLOSE)
+    assert plain.mask_id is None
+    for said in ({"paradigm": "masked"}, {"mask_id": 811}):
+        model = probe.load(folder, tokenizer=False, **said)
+        assert (model.paradigm.name, model.mask_id, str(model.entry.sampler)) == ("masked", 811, "random")
+
+
+@pytest.mark.parametrize("place", ["Llama-2-7b-hf", "snapshot"])
+def test_a_plain_llama_that_has_a_name_is_not_asked(place, tmp_path):
+    published = PUBLISHED["diffullama"]
+    where = snapshot(tmp_path, "TinyLlama/TinyLlama-1.1B") if place == "snapshot" else tmp_path / place
+    model = probe.load(published.write(where, published.backbone()), tokenizer=False, selftest="off")
+    assert (model.paradigm.name, model.mask_id) == ("autoregressive", None)
+
+
+@pytest.mark.parametrize(
+    "sign", [{"is_causal": False}, {"mask_token_id": 40}, {"use_bidirectional_attention": True}], ids=str
+)
+def test_a_config_that_says_it_is_no_ar_model_is_not_loaded_as_one_in_silence(sign, tmp_path):
+    folder = write_stock(tmp_path / "m", backbone_of("llama"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **sign}))
+    with pytest.raises(CheckpointError, match=next(iter(sign))):
+        probe.load(folder, tokenizer=False)
+
+
+def test_another_repository_of_a_family_may_have_another_mask(tmp_path):
+    """A row's mask is a default for its own repository."""
+    published = PUBLISHED["dream"]
+    for place in (tmp_path / "elsewhere", snapshot(tmp_path, "someone/Dream-v0-Base-7B")):
+        folder = published.write(place, published.backbone())
+        (folder / "config.json").write_text(json.dumps({**published.config, "mask_token_id": 151665}))
+        model = probe.load(folder, tokenizer=False)
+        assert (model.paradigm.name, model.paradigm.attention, model.mask_id) == ("masked", "full", 151665)
+
+
+def test_a_family_whose_rows_differ_by_the_mask_alone_takes_the_config_s(tmp_path):
+    published = PUBLISHED["diffugpt-s"]
+    folder = published.write(tmp_path / "elsewhere", published.backbone())
+    (folder / "config.json").write_text(json.dumps({**published.config, "mask_token_id": 4000}))
+    assert probe.load(folder, tokenizer=False, selftest="off").mask_id == 4000
 
 
 def test_the_current_folder_has_a_name_too(tmp_path, monkeypatch):
