@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 import probe
-from probe.decoding import decode
+from probe.decoding import PassOptions, decode
 from probe.errors import CheckpointError, TokenError
 from probe.models.layout import INSTALLED
 from probe.models.model import Model
@@ -142,7 +142,7 @@ def agrees(model: Model, stock: PreTrainedModel) -> None:
     torch.testing.assert_close(parts["logits"], expected, **CLOSE)
     torch.testing.assert_close(parts["resid_pre"] + parts["attn_out"], parts["resid_mid"], **CLOSE)
     torch.testing.assert_close(parts["resid_mid"] + parts["mlp_out"], parts["resid_post"], **CLOSE)
-    kept, anew = (decode(model, tokens, 3, seed=0, cache=cache) for cache in (True, False))
+    kept, anew = (decode(model, tokens, 3, seed=0, passes=PassOptions(cache=cache)) for cache in (True, False))
     torch.testing.assert_close(kept.confidence, anew.confidence, **CLOSE, equal_nan=True)
 
 

@@ -8,7 +8,7 @@ from transformers import Qwen3Config
 
 import analyses
 import probe
-from probe.decoding import decode
+from probe.decoding import PassOptions, decode
 from probe.errors import CheckpointError, SelfTestError
 from probe.models import windows
 from probe.models.model import Model
@@ -115,7 +115,10 @@ def test_padding_moves_no_window(backbones):
 @pytest.mark.parametrize("paradigm", [Autoregressive(), Block(mask_id=MASK, shift=False)], ids=lambda one: one.name)
 def test_decoding_with_a_cache_is_decoding_without(backbones, paradigm):
     model = Model(backbones[0], paradigm)
-    kept, anew = (decode(model, tokens_of(2, 9), 12, seed=0, cache=cache) for cache in (True, False))
+    runs = (decode(model, tokens_of(2, 9), 12, seed=0, passes=PassOptions(cache=cache)) for cache in (True, False))
+    kept, anew = runs
+        decode(model, tokens_of(2, 9), 12, seed=0, passes=PassOptions(cache=cache)) for cache in (True, False)
+    )
     torch.testing.assert_close(kept.tokens, anew.tokens)
     torch.testing.assert_close(kept.confidence, anew.confidence, **CLOSE, equal_nan=True)
 
