@@ -117,8 +117,6 @@ def test_decoding_with_a_cache_is_decoding_without(backbones, paradigm):
     model = Model(backbones[0], paradigm)
     runs = (decode(model, tokens_of(2, 9), 12, seed=0, passes=PassOptions(cache=cache)) for cache in (True, False))
     kept, anew = runs
-        decode(model, tokens_of(2, 9), 12, seed=0, passes=PassOptions(cache=cache)) for cache in (True, False)
-    )
     torch.testing.assert_close(kept.tokens, anew.tokens)
     torch.testing.assert_close(kept.confidence, anew.confidence, **CLOSE, equal_nan=True)
 
