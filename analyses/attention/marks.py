@@ -107,7 +107,7 @@ def hidden_slots(model: Model, canvas: Canvas) -> Tensor:
     hidden = torch.zeros_like(canvas.tokens, dtype=torch.bool)
     if model.mask_id is not None:
         hidden = canvas.tokens == model.mask_id
-    return hidden if canvas.soft is None else hidden | (canvas.soft.tau < 1)
+    return hidden if canvas.soft is None else hidden | ~canvas.soft.given
 
 
 def real_slots(canvas: Canvas) -> Tensor:

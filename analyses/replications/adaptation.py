@@ -75,7 +75,7 @@ def _how(name: str, rule: Rule, written: Written) -> dict[str, Any]:
     if isinstance(rule, Sampler) and (rule.threshold is not None or rule.steps is not None):
         way = f"{name}, {'threshold' if rule.threshold is not None else rule.order}"
     elif isinstance(rule, Strides):
-        way = f"{name}, {'elastic' if rule.elastic else 'strides'}, {'' if rule.verify else 'un'}verified"
+        way = f"{name}, {'elastic' if rule.elastic else 'strides'}, {rule.checked}"
     passes = float(written.passes.mean())
     return {"way": way, "sampler": written.sampler, "passes": passes, "tokens_per_pass": written.tokens_per_pass}
 

@@ -29,6 +29,7 @@ from probe.paradigms.inserted import LONGEST_BLOCK
 from probe.tasks.task import Task
 
 BINS = 5
+_VERIFIED = {"verified as the next is drafted": "overlapped", "verified": "apart", "unverified": "no"}
 
 
 def horizons(
@@ -42,6 +43,7 @@ def horizons(
 ) -> Result:
     """Fixed strides and elastic ones, verified and not: tokens a forward pass, drafts rejected, accuracy.
 
+    `verified` says where: "overlapped" in the pass that drafts the next stride, "apart" in a pass of its own, or "no".
     Verified strides all write the text of greedy autoregression, so they are equally accurate and differ in cost alone.
     The accuracy of unverified ones says what the drafts are worth by themselves.
     """
@@ -51,8 +53,9 @@ def horizons(
     parts = []
     for rule in tried:
         written, right = answers(model, task, batch, rule, seed=seed)
-        named = {"model": model.name, "task": batch.task, "stride": str(rule.length)}
-        parts.append(_of_strides(written, right, seed).assign(**named, verified="yes" if rule.verify else "no"))
+        length = str(rule.length) + (f" from {rule.least}" if rule.least > 1 else "")
+        named = {"model": model.name, "task": batch.task, "stride": length, "verified": _VERIFIED[rule.checked]}
+        parts.append(_of_strides(written, right, seed).assign(**named))
     first = ["model", "task", "stride", "verified", "measure"]
     table = pd.concat(parts, ignore_index=True)
     return Result(

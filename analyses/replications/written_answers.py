@@ -7,7 +7,7 @@ whether that is right. All models of a claim write for the same examples, so the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -117,9 +117,13 @@ def as_autoregression(model: Model) -> Model:
 
 
 def strides_to_try(model: Model) -> list[Strides]:
-    """Fixed strides of several lengths, and elastic ones if the model has learnt its horizon; verified and not."""
-    lengths = [*FIXED, *([ELASTIC] if "horizon" in model.attachments else [])]
-    return [Strides(length, verify=verify) for length in lengths for verify in (True, False)]
+    """Fixed strides of several lengths, and elastic ones if the model has learnt its horizon, without and with the
+    published floor. Each is verified as the next is drafted, verified in a pass of its own, and not verified."""
+    kinds = [Strides(length) for length in FIXED]
+    if "horizon" in model.attachments:
+        kinds += [Strides(ELASTIC), Strides(ELASTIC, least=4)]
+    ways: list[dict[str, bool]] = [{}, {"overlap": False}, {"verify": False}]
+    return [replace(kind, **way) for kind in kinds for way in ways]
 
 
 def refuse_without(reference: str, models: Mapping[str, Model]) -> None:

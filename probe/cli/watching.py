@@ -61,7 +61,8 @@ class Watch(AbstractContextManager):
         for token in self._state[start + kept : start + min(kept + 1, proposed)]:
             line.append(self._word(token), style="bold yellow")  # what verification put there
         foreseen = f"horizon {said}, " if said else ""
-        line.append(f"  ({foreseen}{kept} of {proposed} drafts kept, {passes} passes)", style="dim")
+        cost = f"{passes} passes" if passes > 1 else "1 pass"
+        line.append(f"  ({foreseen}{kept} of {proposed} drafts kept, {cost})", style="dim")
         self._console.print(line)
 
     def _word(self, token: int) -> str:

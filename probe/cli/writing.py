@@ -40,6 +40,11 @@ def decode(
     verify: Annotated[
         bool | None, typer.Option("--verify/--no-verify", help="FLUID: check each stride against autoregression.")
     ] = None,
+    overlap: Annotated[
+        bool | None,
+        typer.Option("--overlap/--no-overlap", help="FLUID: check a stride in the pass that drafts the next; default."),
+    ] = None,
+    least: Annotated[int | None, typer.Option(min=1, help="FLUID: no elastic stride is shorter.")] = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -50,7 +55,9 @@ def decode(
 
     model = load(where)
     asked = {"order": sampler, "steps": steps, "threshold": threshold, "block": block, "temperature": temperature}
-    rule = _with(rule_for(model), model.name, **asked, length=_length(stride), verify=verify)
+    rule = _with(
+        rule_for(model), model.name, **asked, length=_length(stride), verify=verify, overlap=overlap, least=least
+    )
     tokens = _encoded(model, prompt)
     with Watch(out, model, strides=writer_of(model).in_strides) as watch:
         passes = PassOptions() if as_json else PassOptions(on_step=watch.on_step, on_stride=watch.on_stride)
@@ -98,7 +105,7 @@ def _plain(run: Any) -> dict[str, Any]:
     told = {name: getattr(run, name) for name in ("sampler", "seed", "forward_passes", "slots")}
     told["committed_at"] = run.committed_at.tolist()
     if run.strides is not None:
-        names = ("start", "predicted", "proposed", "accepted", "rejected", "passes", "ended_at")
+        names = ("start", "predicted", "proposed", "accepted", "rejected", "passes", "ended_at", "drafted")
         columns = [getattr(run.strides, name).tolist() for name in names]
         told["strides"] = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     return told

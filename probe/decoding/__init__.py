@@ -5,8 +5,8 @@ from __future__ import annotations
 from probe.decoding.by_sampler import BySampler
 from probe.decoding.decode import decode, rule_for
 from probe.decoding.flow import Flowing
-from probe.decoding.fluid import ELASTIC, Strides
 from probe.decoding.passes import PassOptions
+from probe.decoding.strides import ELASTIC, Strides
 from probe.decoding.trajectory import StridesTaken, Trajectory
 from probe.decoding.writer import Rule, Writer, writer_of, writes
 from probe.paradigms.sampler import ORDERS, Sampler

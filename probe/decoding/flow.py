@@ -97,7 +97,7 @@ def flow_to_text(model: Model, prompt: Tensor, length: int, rule: Flowing, run: 
     log, best, kept = Log(tokens, is_open), torch.full_like(tokens, -1), []
     for step in range(steps):
         now, then = (grid[at].where(is_open, 1.0) for at in (step, step + 1))
-        soft = Soft(now, then, draw, z)
+        soft = Soft(now, then, draw, ~is_open, z)
         state = tokens.where(~is_open, z.argmax(-1))
         logits = run.passes.whole(replace(model.canvas(state), soft=soft))
         logits[..., mask] = -torch.inf  # a mask is never an answer
@@ -134,7 +134,8 @@ def state_at(run: Trajectory, step: int) -> Soft:
     is_open = run.committed_at != GIVEN
     times = torch.cat([run.tau, torch.ones(1)]).to(is_open.device)
     now, then = (times[at].where(is_open, 1.0) for at in (step, step + 1))
-    return Soft(now, then, draw=torch.zeros(len(now), dtype=torch.long, device=now.device), z=run.z[:, step])
+    draw = torch.zeros(len(now), dtype=torch.long, device=now.device)
+    return Soft(now, then, draw, ~is_open, z=run.z[:, step])
 
 
 def _flow_of(model: Model) -> Flow:

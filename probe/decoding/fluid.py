@@ -1,91 +1,64 @@
 """FLUID: strides of masks behind the text, filled by causal diffusion and checked by one causal pass.
 
-A stride appends K masks. At every pass its first open slot takes the best token, and so does every later one that is
-surer than γ. When a stride is full, the same causal pass that would go on predicting shows what autoregression would
-have written there: the stride is kept up to the first token that differs, which is replaced, and the rest is masked
-again. So with verification the text is that of greedy autoregression from the same weights, in fewer passes when the
-drafts are good; without, it is what diffusion alone writes.
+A stride is K tokens. The first is autoregression's own, read from the last token of the text; the others are drafted
+from masks. Then a causal pass shows what autoregression would have written in their place, and the stride is kept up to
+the first token that differs. So the text is that of greedy autoregression from the same weights, in fewer passes when
+the drafts are good. There are three ways:
+
+    Strides(8)                  one pass checks a stride and drafts the next (probe.decoding.overlapped); never slower
+                                than a token a pass
+    Strides(8, overlap=False)   a stride is drafted in some passes and checked in one of its own, as the published code
+                                does: its first open slot takes the best token, and so does every later one surer than γ
+    Strides(8, verify=False)    the same without the check: what diffusion alone writes
+
+Passes that someone listens to (edits, a tracer) show one text each, so there every check has its own; the text is the
+same.
 
 K is fixed, or elastic: the model's horizon head (probe.paradigms.horizon) says at the last token of the text how far it
 can see from there. Its hidden state is made by the very pass that drafts first, which therefore shows as many masks as
 the longest stride has; attention being causal, those behind the stride change nothing in it.
 
-Three things differ from the published code. Here K* counts from the first token of a stride; it never reaches past the
-end of the text; and a slot that is filled is not drafted again before it is checked. The published code's floor of four
-masks, max(4, K), is `Strides(ELASTIC, least=4)`.
+Three more things differ from the published code. Here K* counts from the first token of a stride; it never reaches past
+the end of the text; and a slot that is filled is not drafted again before it is checked. The published code's floor of
+four masks, max(4, K), is `Strides(ELASTIC, least=4)`.
 
-For the same reason masks appended to the text and a block inserted behind its last token are one and the same, and
+Attention being causal, masks appended to the text and a block inserted behind its last token are one and the same, and
 rows of a batch that are at different points of their strides share every pass.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from probe.decoding.passes import Run, Seen
-from probe.decoding.trajectory import Log, StridesTaken, Trajectory
+from probe.decoding.overlapped import Overlapped
+from probe.decoding.passes import OwnPasses, Run, Seen
+from probe.decoding.strides import ELASTIC, FLOOR, Strides
+from probe.decoding.trajectory import Log, StridesTaken, Trajectory, drafts_of
 from probe.decoding.writer import Rule, Writer, writes
 from probe.errors import ProbeError
 from probe.paradigms import Fluid
 from probe.paradigms.attachments import attached
-from probe.paradigms.inserted import LONGEST_BLOCK
 
 if TYPE_CHECKING:
     from probe.models.model import Model
     from probe.paradigms.horizon import Horizon
 
-ELASTIC = "elastic"
-
-
-@dataclass(frozen=True)
-class Strides:
-    """Strides of `length` masks, or "elastic" ones of at least `least`; `threshold` is γ; `verify` checks each stride
-    against autoregression."""
-
-    length: int | str = 8
-    threshold: float = 0.9
-    verify: bool = True
-    least: int = 1
-
-    def __post_init__(self) -> None:
-        fits = self.length == ELASTIC or (isinstance(self.length, int) and self.length >= 1)
-        if not fits or not 0 <= self.threshold <= 1 or not 1 <= self.least <= LONGEST_BLOCK:
-            raise ProbeError(
-                "strides",
-                expected=f"a length from 1 or 'elastic', a threshold from 0 to 1, a least from 1 to {LONGEST_BLOCK}",
-                found=f"length {self.length}, threshold {self.threshold}, least {self.least}",
-                remedy="For example Strides(length=8, threshold=0.9).",
-            )
-
-    def __str__(self) -> str:
-        least = f" from {self.least}" if self.elastic and self.least > 1 else ""
-        how = f"elastic strides{least}" if self.elastic else f"strides of {self.length}"
-        return f"{how}, γ {self.threshold:g}" + (", verified" if self.verify else "")
-
-    @property
-    def elastic(self) -> bool:
-        return self.length == ELASTIC
-
-    @property
-    def longest(self) -> int:
-        """No stride has more masks."""
-        return LONGEST_BLOCK if self.elastic else int(self.length)
-
 
 @writes(Fluid)
 class InStrides(Writer[Strides]):
-    """Left to right, in strides: elastic ones where the model has learnt its horizon, and else of eight masks."""
+    """Left to right, in strides: elastic ones, with the published floor of four, where the model has learnt its horizon,
+    and else of eight tokens."""
 
     free_steps = False
     in_strides = True
 
     def rule(self, model: Model, asked: str | Rule | None, steps: int | None) -> Strides:
         if asked is None and steps is None:
-            return Strides(ELASTIC) if "horizon" in model.attachments else Strides()
+            return Strides(ELASTIC, least=FLOOR) if "horizon" in model.attachments else Strides()
         if isinstance(asked, Strides) and steps is None:
             return asked
         raise ProbeError(
@@ -108,16 +81,32 @@ class InStrides(Writer[Strides]):
 
 
 def stride(model: Model, prompt: Tensor, length: int, rule: Strides, run: Run) -> Trajectory:
-    """Write in strides. Nothing is drawn, so the seed only goes into the record."""
+    """Write in strides. Without a temperature nothing is drawn, and the seed only goes into the record."""
     mask = model.paradigm.given_mask()
     model.refuse_mask_in(prompt)
+    rule = _heard(rule, run)
     tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), mask)], 1)
     log = Log(tokens, torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens) >= prompt.shape[1])
     head: Horizon | None = attached(model, "horizon") if rule.elastic else None  # type: ignore[assignment]
-    strides = _Strides(tokens, prompt.shape[1], mask, rule, head, run, log)
+    made = Overlapped if rule.overlaps else _Strides
+    strides = made(tokens, prompt.shape[1], mask, rule, head, run, log)
     while strides.busy.any():
         strides.step()
     return log.finish(strides.tokens, str(rule), run.seed, run.passes.slots)
+
+
+def _heard(rule: Strides, run: Run) -> Strides:
+    """The rule under which a run is made. A pass that is listened to shows one text, so nothing can overlap in it."""
+    if isinstance(run.passes, OwnPasses) or not rule.overlaps:
+        return rule
+    if rule.temperature:
+        raise ProbeError(
+            f"{rule} while someone listens to the passes",
+            expected="no temperature: draws are checked in the pass that drafts the next ones, beside the text",
+            found=f"temperature {rule.temperature:g}",
+            remedy="Close the edits, or write without a temperature.",
+        )
+    return replace(rule, overlap=False)
 
 
 class _Strides:
@@ -150,7 +139,7 @@ class _Strides:
         is_open = inside & (self.tokens == self._mask)
         drafting = is_open.any(1, keepdim=True)
         first_open = self._earliest(is_open)
-        drafted = is_open & ((self._place == first_open) | (sure > self._rule.threshold))
+        drafted = is_open & ((self._place == first_open) | (sure > self._rule.gamma))
         checked = inside & ~drafting
         first_wrong = self._earliest(checked & (self.tokens != best))
         written = drafted | (checked & (self._place == first_wrong))
@@ -160,7 +149,8 @@ class _Strides:
         self._log.step(state, sure.masked_fill(~inside, torch.nan), written, reopened=reopened, busy=busy[:, 0])
         self._run.on_step(self._steps, self.tokens, written)
         full = ~(is_open & ~drafted).any(1, keepdim=True)
-        self._end_strides(busy & (~drafting if self._rule.verify else full), first_wrong)
+        drafts = state if self._rule.verify else self.tokens
+        self._end_strides(busy & (~drafting if self._rule.verify else full), first_wrong, drafts)
         self._steps += 1
 
     def _look(self, fresh: Tensor) -> tuple[Seen, Tensor]:
@@ -200,7 +190,7 @@ class _Strides:
         """The first place (batch × 1) of each row where it is so; the end of the text where it is nowhere."""
         return torch.where(where, self._place, self._end).amin(1, keepdim=True)
 
-    def _end_strides(self, ended: Tensor, first_wrong: Tensor) -> None:
+    def _end_strides(self, ended: Tensor, first_wrong: Tensor, drafts: Tensor) -> None:
         if not ended.any():
             return
         rows = ended[:, 0]
@@ -213,7 +203,8 @@ class _Strides:
             "accepted": (right - self._front)[rows, 0],
             "passes": (self._steps + 1 - self._began)[rows, 0],
         }
-        taken = StridesTaken(**parts, ended_at=torch.full_like(parts["example"], self._steps))
+        drafted = drafts_of(drafts[rows], parts["start"], parts["proposed"], self._rule.longest)
+        taken = StridesTaken(**parts, ended_at=torch.full_like(parts["example"], self._steps), drafted=drafted)
         self._log.stride(taken)
         self._run.on_stride(taken)
         self._front = torch.where(ended, (right + 1).minimum(self._limit), self._front)

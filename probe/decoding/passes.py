@@ -15,6 +15,9 @@ Keys and values lie in a `KVCache`, at the index of their place. A pass overwrit
 is ever cropped or moved, and the rows of a batch, which stand at different points of their strides or blocks, share
 every pass: row by row, the explicit mask says what each shown token sees of the cache.
 
+FLUID also asks for passes that show blocks of masks beside the text (`OwnPasses.branch`); the keys of those lie behind
+the text's, and are never asked for again.
+
 Where someone listens to the passes (edits, a tracer), they are made by `ForeignPasses`, each of the whole state.
 """
 
@@ -30,6 +33,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicLayer
 
+from probe.decoding.branches import Branched, Branches
 from probe.errors import ProbeError
 from probe.models.scope import Scope
 from probe.paradigms import visibility
@@ -141,6 +145,21 @@ class OwnPasses(Passes):
     def _run(self, canvas: Canvas) -> Tensor:
         return self._model.run(canvas)
 
+    def branch(self, tokens: Tensor, front: Tensor, drafts: Tensor, ahead: int) -> Branched:
+        """One forward pass that checks `drafts` (batch) behind the text, which ends before `front` (batch), and drafts
+        `ahead` tokens behind each (see `probe.decoding.branches`). Only causal models have such a pass."""
+        self.made += 1
+        begin = torch.zeros_like(front) if self._cache is None else self._unchanged(tokens).minimum(front - 1)
+        shown = Branches.of(tokens, front, drafts, ahead, begin, self._model.paradigm.given_mask())
+        self.slots += shown.canvas.tokens.numel()
+        if self._cache is not None:
+            first, last = (int(n) for n in shown.keys[:, 0].aminmax())
+            self._cache.place(shown.keys, shown.high, together=first == last)
+            place = torch.arange(tokens.shape[1], device=tokens.device)
+            self._shown = tokens.where(place < shown.keys[:, :1] + shown.span, NEVER)
+        hidden = self._model.run_trunk(shown.canvas, cache=self._cache)
+        return Branched(shown, hidden, self._model.unembed)
+
     def _canvas(self, tokens: Tensor, first: Tensor, width: int) -> tuple[Canvas, Tensor]:
         """What must be shown, and the place (batch) that it starts from."""
         if self._cache is None:
@@ -247,6 +266,9 @@ class KVLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None
         assert self.values is not None
+        more = self._cache.high - self.keys.shape[2]
+        if more > 0:  # blocks beside the text need room behind it
+            self.keys, self.values = (nn.functional.pad(kept, (0, 0, 0, more)) for kept in (self.keys, self.values))
         return self._put(self.keys, key_states), self._put(self.values, value_states)
 
     def _put(self, kept: Tensor, new: Tensor) -> Tensor:

@@ -27,16 +27,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StridesTaken:
-    """The strides of a FLUID run, one an entry, in the order in which they ended. A stride of `proposed` masks puts
-    down `accepted` of its tokens as it drafted them; the first one that verification rejects is replaced."""
+    """The strides of a FLUID run, one an entry, in the order in which they ended.
+
+    A stride of `proposed` tokens keeps `accepted` of them as they were drafted. Where its check has a pass of its own,
+    the first one that is rejected is replaced; where the check shares its pass, that place begins the next stride."""
 
     example: Tensor
     start: Tensor  # the place of its first token
     predicted: Tensor  # what the horizon head said, before it was clipped; 0 where strides are fixed
     proposed: Tensor  # masks appended
     accepted: Tensor  # tokens kept as they were drafted
-    passes: Tensor  # forward passes, with that of the verification
+    passes: Tensor  # forward passes, with that of the verification where it is no other stride's
     ended_at: Tensor  # the step
+    drafted: Tensor  # (stride, longest): its tokens as they were drafted, UNWRITTEN behind them
 
     def __len__(self) -> int:
         return len(self.example)
@@ -47,6 +50,12 @@ class StridesTaken:
         return self.proposed - self.accepted
 
     @property
+    def kept(self) -> Tensor:
+        """The tokens of each stride that stayed (stride, longest), UNWRITTEN behind them."""
+        place = torch.arange(self.drafted.shape[1], device=self.drafted.device)
+        return self.drafted.masked_fill(place >= self.accepted[:, None], UNWRITTEN)
+
+    @property
     def rejection_rate(self) -> float:
         """The share of all drafts that were taken back."""
         return self.rejected.sum().item() / max(1, self.proposed.sum().item())
@@ -55,6 +64,13 @@ class StridesTaken:
     def all_of(parts: Sequence[StridesTaken]) -> StridesTaken:
         names = [column.name for column in fields(StridesTaken)]
         return StridesTaken(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+def drafts_of(tokens: Tensor, start: Tensor, proposed: Tensor, longest: int) -> Tensor:
+    """The `proposed` (row) tokens of each row of texts from `start` (row) on (row × longest), UNWRITTEN behind them."""
+    offset = torch.arange(longest, device=tokens.device)
+    found = tokens.gather(1, (start[:, None] + offset).clamp(max=tokens.shape[1] - 1))
+    return found.masked_fill(offset >= proposed[:, None], UNWRITTEN)
 
 
 _SHOWN = 5  # examples in a notebook

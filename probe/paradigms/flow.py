@@ -95,8 +95,10 @@ class Flow(Paradigm):
 
     def still(self, tokens: Tensor) -> Soft:
         """Given where a token stands, noise (of seed 0) where the canvas says open."""
-        tau = (tokens != self.given_mask()).float()
-        return Soft(tau, torch.ones_like(tau), draw=torch.zeros(1, dtype=torch.long, device=tokens.device))
+        given = tokens != self.given_mask()
+        tau = given.float()
+        draw = torch.zeros(1, dtype=torch.long, device=tokens.device)
+        return Soft(tau, torch.ones_like(tau), draw, given)
 
     def shown(self, model: ModelLike, canvas: Canvas) -> dict[str, Tensor]:
         soft = canvas.soft or self.still(canvas.tokens).map(lambda part: part.to(canvas.tokens.device))
@@ -108,7 +110,7 @@ class Flow(Paradigm):
         mixed = self.state(model, tokens, soft).to(table.dtype)
         scale = input_scale(clock.time_of(soft.tau), clock.vocabulary)[..., None].to(table.dtype)
         # A given token is looked up, not multiplied: it enters exactly as in the autoregressive model.
-        entered = torch.where((soft.tau >= 1)[..., None], model.embedding(tokens), scale * (mixed @ table))
+        entered = torch.where(soft.given[..., None], model.embedding(tokens), scale * (mixed @ table))
         for name, times in self.told(soft).items():
             if name in model.attachments:
                 entered = entered + model.attachments[name](times)
@@ -125,14 +127,15 @@ class Flow(Paradigm):
     ) -> TrainingBatch:
         """Text at the times of one training batch. `completion` is where (k places) a task's answer is written; text
         without one is completed from a place drawn for each row."""
-        tau = self.times_of(tokens, generator, completion)
+        tau, given = self.times_of(tokens, generator, completion)
         draw = torch.randint(MOST, (len(tokens),), generator=generator, device=tokens.device)
-        canvas = replace(super().canvas(tokens), soft=Soft(tau, torch.ones_like(tau), draw))
-        labels = tokens.masked_fill(tau >= 1, NO_LABEL)
+        canvas = replace(super().canvas(tokens), soft=Soft(tau, torch.ones_like(tau), draw, given))
+        labels = tokens.masked_fill(given, NO_LABEL)
         return TrainingBatch(canvas, labels, torch.ones_like(labels, dtype=torch.float32))
 
-    def times_of(self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None) -> Tensor:
-        """τ of every place (batch × length): 1 where it is given, elsewhere the row's own τ, or each place's."""
+    def times_of(self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None) -> tuple[Tensor, Tensor]:
+        """τ of every place (batch × length), and which places are given: τ is 1 there, elsewhere the row's own, or each
+        place's."""
         draws = {"generator": generator, "device": tokens.device}
         rows, length = tokens.shape
         shares = torch.tensor(list(self.kinds.values()), device=tokens.device)
@@ -145,7 +148,7 @@ class Flow(Paradigm):
         some = torch.rand(tokens.shape, **draws) < torch.rand(rows, 1, **draws)
         given = ((kind == 0) & prompt) | ((kind == 1) & some)
         rows_own, places_own = antithetic(rows, generator, tokens.device), torch.rand(tokens.shape, **draws)
-        return torch.where(kind == 3, places_own, rows_own[:, None]).masked_fill(given, 1.0)
+        return torch.where(kind == 3, places_own, rows_own[:, None]).masked_fill(given, 1.0), given
 
     def loss(self, model: ModelLike, batch: TrainingBatch) -> Tensor:
         """The error of D at the open places, per place."""

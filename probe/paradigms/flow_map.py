@@ -45,7 +45,9 @@ Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """δ_{s,t}(x): x and the result have the vocabulary as last axis, the times the axes before it."""
 
 TARGETS = ("semigroup", "lagrangian", "eulerian")
-LATEST = 1 - 1e-3  # of the τ that an Eulerian training batch goes to: its target divides by 1-t
+# The latest τ that a training batch goes to. The Eulerian target divides by 1-t. The Lagrangian one asks the flow at
+# the end of the step, and no flow was ever taught an open place at τ = 1.
+LATEST = {"semigroup": 1.0, "lagrangian": 1 - 1e-3, "eulerian": 1 - 1e-3}
 TO_THE_END = 0.25  # how often a training batch's step goes all the way, as the last step of every sampler does
 
 
@@ -115,15 +117,14 @@ class FlowMap(Flow):
         self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None = None
     ) -> TrainingBatch:
         """A flow's training batch, with a time to go to: later than where the place is, and as often as TO_THE_END the
-        end."""
+        end, or the latest that the target can be told of."""
         batch = super().training_batch(tokens, generator, completion)
         soft = batch.canvas.soft
         assert soft is not None  # a flow's training batch has one
         far = antithetic(len(tokens), generator, tokens.device)[:, None]
         to_end = torch.rand(len(tokens), 1, generator=generator, device=tokens.device) < TO_THE_END
-        latest = LATEST if self.target == "eulerian" else 1.0
         until = soft.tau + (1 - soft.tau) * far.masked_fill(to_end, 1.0)
-        until = until.clamp(max=latest).maximum(soft.tau)
+        until = until.clamp(max=LATEST[self.target]).maximum(soft.tau)
         return replace(batch, canvas=replace(batch.canvas, soft=replace(soft, until=until)))
 
     def loss(self, model: ModelLike, batch: TrainingBatch) -> Tensor:
@@ -157,6 +158,7 @@ class _View:
         assert soft is not None  # a flow's training batch has one
         self._paradigm, self._model, self._canvas = paradigm, model, batch.canvas
         self._asked = batch.labels != NO_LABEL
+        self._given = soft.given
         self._weights = batch.weights
         self._clock = paradigm.clock_of(model)
         self.tau, self.until = soft.tau, soft.until
@@ -170,7 +172,7 @@ class _View:
         return self._clock.time_of((self.tau + self.until) / 2)
 
     def logits(self, x: Tensor, tau: Tensor, until: Tensor, model: ModelLike | None = None) -> Tensor:
-        soft = Soft(tau, until, draw=tau.new_zeros(1, dtype=torch.long), z=x)
+        soft = Soft(tau, until, tau.new_zeros(1, dtype=torch.long), self._given, z=x)
         found = (model or self._model).run(replace(self._canvas, soft=soft), eager=True).float()
         return found.index_fill(-1, self._mask, torch.finfo(found.dtype).min)
 

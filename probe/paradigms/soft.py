@@ -1,15 +1,19 @@
 """What a flow sees in place of tokens: a mixture of noise and token at every place, and how far each place is.
 
-A place at τ = 1 is given: the one-hot of its token stands there, untouched by any noise. A place at τ = 0 is open: pure
-noise. Between them stands I_t = (1-t)·noise + t·one-hot, with t the time at which the place's τ is reached. Since every
-place has a time of its own, a prompt needs no flag: it is the part of the text whose time has come.
+A place that is `given` (a prompt's) holds the one-hot of its token, untouched by any noise, at τ = 1. Every other place
+is open and holds I_t = (1-t)·noise + t·one-hot, with t the time at which the place's τ is reached: pure noise at τ = 0.
+
+Being given is a mask of its own, not a time. An open place reaches τ = 1, too, at the end of a flow map's step; what
+stands there then is what the map arrived at (`z`). Were that taken for given, the true token would be put in its place,
+and a map in training would be shown the answer that it is asked for.
 
 Most states are never held. The noise of a place follows from a seed (`draw`, one a row, or one for all rows) and the
 token from the canvas, so the V numbers of each place are made when the backbone runs and forgotten after; only a state
 on its way through a sampler has to be kept (`z`). Noise is drawn on the CPU, so that a GPU sees the same.
 
     canvas = model.canvas(tokens)                                  # the mask token stands at the places that are open
-    soft   = Soft(tau, tau, draw=torch.tensor([7]))                # the noise of seed 7
+    given  = tokens != model.mask_id
+    soft   = Soft(tau, tau, torch.tensor([7]), given)              # the noise of seed 7
     model.run(replace(canvas, soft=soft))
 """
 
@@ -30,30 +34,30 @@ if TYPE_CHECKING:
 class Soft:
     """`tau` is where each place is, `until` where a flow map is to take it (the same, for a flow)."""
 
-    tau: Tensor  # (batch or 1, slots), from 0 (noise) to 1 (given)
+    tau: Tensor  # (batch or 1, slots), from 0 (noise) to 1 (no noise is left); 1 where a place is given
     until: Tensor  # (batch or 1, slots)
     draw: Tensor  # (batch or 1), the seed of a row's noise
+    given: Tensor  # (batch or 1, slots), True where the canvas's token itself stands
     z: Tensor | None = None  # (batch, slots, vocabulary), the state itself; None where it follows from `draw`
 
     def mixed(self, tokens: Tensor, vocabulary: int, clock: Clock, mask: int) -> Tensor:
         """The state (batch, slots, vocabulary); at places that are given, the one-hot of the token."""
-        given = self.tau >= 1
         token = torch.nn.functional.one_hot(tokens, vocabulary).to(self.tau.dtype)
         z = self.z
         if z is None:
             t = clock.time_of(self.tau)[..., None]
             z = t * token + (1 - t) * noise(self.draw, tokens.shape[1], vocabulary, mask).to(tokens.device)
-        return torch.where(given[..., None], token, z)
+        return torch.where(self.given[..., None], token, z)
 
     @staticmethod
     def all_of(parts: Sequence[Soft]) -> Soft:
         """Some states, one after the other; either all of them hold their z or none."""
         held = [part.z for part in parts if part.z is not None]
-        axes = [torch.cat([getattr(part, name) for part in parts]) for name in ("tau", "until", "draw")]
+        axes = [torch.cat([getattr(part, name) for part in parts]) for name in ("tau", "until", "draw", "given")]
         return Soft(*axes, z=torch.cat(held) if held else None)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Soft:
-        parts = (self.tau, self.until, self.draw, self.z)
+        parts = (self.tau, self.until, self.draw, self.given, self.z)
         return Soft(*(part if part is None else change(part) for part in parts))  # type: ignore[arg-type]
 
 

@@ -68,12 +68,13 @@ class Noise(Reading):
         if self.answer == "open":
             tau = tau.masked_fill(answer, 0.0)
         tau = tau.repeat(self.draws, 1)
+        hidden = tau < 1
         return View(
-            hidden=tau < 1,
+            hidden=hidden,
             example=torch.arange(n).repeat(self.draws),
             step=torch.arange(self.draws).repeat_interleave(n),
             ratio=torch.full((n * self.draws,), 1 - self.tau),
-            soft=Soft(tau, torch.ones_like(tau), draw=self._draws(batch).flatten()),
+            soft=Soft(tau, torch.ones_like(tau), self._draws(batch).flatten(), given=~hidden),
         )
 
     def _draws(self, batch: Batch) -> Tensor:

@@ -91,7 +91,7 @@ def _view_of_flow(run: Trajectory) -> View:
     rows, steps, _ = run.states.shape
     step, example = torch.cartesian_prod(torch.arange(steps), torch.arange(rows)).T
     soft = Soft.all_of([state_at(run, at) for at in range(steps)])
-    hidden = soft.tau < 1
+    hidden = ~soft.given
     return View(hidden, example, step, hidden.float().mean(1), soft=soft)
 
 

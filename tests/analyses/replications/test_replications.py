@@ -49,7 +49,7 @@ def test_samplers_count_passes_and_right_answers(models, tmp_path):
     for model, rule, sampler in (
         ("masked", rules["masked"][0], "confidence, steps 1"),
         ("masked", rules["masked"][1], "random, steps 2"),
-        ("fluid", rules["fluid"][0], "strides of 4, γ 0.9, verified"),
+        ("fluid", rules["fluid"][0], "strides of 4, verified as the next is drafted"),
     ):
         run = probe.decode(models[model], batch.clean[:, :start], batch.clean.shape[1] - start, sampler=rule)
         right = int(greater.check(batch, run.tokens.gather(1, completion)).sum())
@@ -104,18 +104,21 @@ def test_elastic_strides_that_always_say_four_are_fixed_strides_of_four(models, 
             parameter.zero_()
         head.layers[-1].bias[3] = 1
     try:
-        rules = [Strides(k, 0.1, verify) for k in (1, 4, ELASTIC) for verify in (True, False)]
+        ways = ({}, {"overlap": False}, {"verify": False})
+        rules = [Strides(k, 0.1, **way) for k in (1, 4, ELASTIC) for way in ways]
         found = replications.horizons(model, probe.task("infilling"), n=50, rules=rules)
     finally:
         model.attachments.clear()
     table = found.table.set_index(["stride", "verified", "measure"]).sort_index()
     figures = ["estimate", "low", "high", "n"]
-    for verified in ("yes", "no"):
+    for verified in ("overlapped", "apart", "no"):
         pd.testing.assert_frame_equal(table.loc[("4", verified), figures], table.loc[("elastic", verified), figures])
-    assert table.loc[("1", "yes", "tokens a pass"), "estimate"] == 0.5  # each token is drafted, and checked
+    assert table.loc[("1", "apart", "tokens a pass"), "estimate"] == 0.5  # each token is drafted, and checked
+    assert table.loc[("1", "overlapped", "tokens a pass"), "estimate"] == 1
     assert table.loc[("1", "no", "tokens a pass"), "estimate"] == 1
-    assert table.loc[("1", "yes", "rejection rate"), "estimate"] == 0
-    assert table.loc[("1", "yes", "accuracy"), "estimate"] == table.loc[("4", "yes", "accuracy"), "estimate"]
+    assert table.loc[("1", "apart", "rejection rate"), "estimate"] == 0
+    accuracies = [table.loc[(k, way, "accuracy"), "estimate"] for k in "14" for way in ("overlapped", "apart")]
+    assert len(set(accuracies)) == 1
     survives_disk(found, tmp_path)
 
 

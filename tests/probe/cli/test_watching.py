@@ -35,7 +35,8 @@ def test_every_stride_is_a_line_that_says_what_was_kept(model, terminal):
     words = [model.tokenizer.decode([token]).strip() for token in run.tokens.tolist()]
     for i, line in enumerate(lines):
         start, kept, proposed = int(taken.start[i]), int(taken.accepted[i]), int(taken.proposed[i])
-        assert f"{kept} of {proposed} drafts kept, {int(taken.passes[i])} passes" in line
+        passes = int(taken.passes[i])
+        assert f"{kept} of {proposed} drafts kept, {passes} {'passes' if passes > 1 else 'pass'}" in line
         assert " ".join(words[start : start + min(kept + 1, proposed)]) in line
     passes = sum(line.split()[:1] == [str(i)] for i, line in enumerate(_without(lines, screen)))
     assert passes == (0 if terminal else run.forward_passes)

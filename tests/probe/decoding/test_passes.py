@@ -72,10 +72,15 @@ def test_the_logits_of_any_state_after_any_other(name, asked):
     assert kept.made == whole.made == len(asked)
 
 
+_BOTH = (True, False)
+
+
 def rules_of(name: str) -> list:
     if name == "fluid":
         gammas = (0.02, 0.1, 0.9)
-        return [Strides(k, gamma, verify) for k in (1, 5, ELASTIC) for gamma in gammas for verify in (True, False)]
+        lengths = (1, 5, ELASTIC)
+        apart = [Strides(k, gamma, verify, overlap=False) for k in lengths for gamma in gammas for verify in _BOTH]
+        return [*apart, *(Strides(k, gamma) for k in lengths for gamma in (None, 0.02)), Strides(4, temperature=1)]
     if name == "ar":
         return [Sampler(), Sampler(temperature=0.8)]
     return [

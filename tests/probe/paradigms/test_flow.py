@@ -99,7 +99,7 @@ def test_times_and_vocabularies_that_are_none_are_refused(tau, vocabulary, told)
 
 def test_a_state_is_the_mixture_it_says():
     tokens, taus = tokens_of(2, 4), torch.tensor([[0.0, 0.3, 0.8, 1.0]]).expand(2, -1)
-    soft = Soft(taus, taus, draw=torch.tensor([5, 6]))
+    soft = Soft(taus, taus, torch.tensor([5, 6]), given=taus >= 1)
     z = soft.mixed(tokens, VOCABULARY, clock_of(V), MASK)
     for row in range(2):
         drawn = torch.randn(4, VOCABULARY, generator=torch.Generator().manual_seed(5 + row))
@@ -237,7 +237,7 @@ def test_cross_entropy_and_squared_error_are_what_they_say():
 def test_without_the_clock_times_are_even_in_t():
     flow = replace(FLOW, clock="t")
     tokens = tokens_of(1, 3)
-    soft = Soft(torch.full((1, 3), 0.4), torch.ones(1, 3), draw=torch.tensor([0]))
+    soft = Soft(torch.full((1, 3), 0.4), torch.ones(1, 3), torch.tensor([0]), torch.zeros(1, 3, dtype=torch.bool))
     z = flow.state(model_of("llama-gqa", flow), tokens, soft)
     drawn = noise(torch.tensor([0]), 3, VOCABULARY, MASK)
     assert torch.allclose(z, 0.6 * drawn + 0.4 * torch.nn.functional.one_hot(tokens, VOCABULARY), atol=1e-6)

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from probe.errors import ProbeError
 from probe.paradigms import Flow, FlowMap
-from probe.paradigms.flow_map import TARGETS, _View, eulerian, lagrangian, on_simplex, semigroup
+from probe.paradigms.flow_map import LATEST, TARGETS, _View, eulerian, lagrangian, on_simplex, semigroup
 from probe.paradigms.paradigm import NO_LABEL
-from probe.paradigms.soft import step
+from probe.paradigms.schedule import clock_of
+from probe.paradigms.soft import Soft, step
 from probe.paradigms.time_embedding import TimeEmbedding
 from tests.probe.paradigms.finite_flow import carried, heading, posterior, state, times
-from tests.probe.tiny import MASK, model_of, tokens_of
+from tests.probe.tiny import MASK, VOCABULARY, model_of, tokens_of
 
 SPANS = [(0.1, 0.3, 0.6), (0.0, 0.5, 0.9), (0.4, 0.55, 0.7)]
 
@@ -206,8 +207,54 @@ def test_training_batches_go_forwards_and_often_to_the_end(target):
     spread = soft.tau.masked_fill(~is_open, torch.nan).nan_to_num(-1).amax(1), soft.tau.masked_fill(~is_open, 2).amin(1)
     whole = is_open.any(1)
     assert torch.equal(spread[0][whole], spread[1][whole])  # all open places stand at one time
-    ends = (soft.until >= 1)[is_open].float().mean()
-    assert ends == 0 if target == "eulerian" else 0.2 < ends < 0.3
+    ends = (soft.until >= LATEST[target])[is_open].float().mean()
+    assert 0.2 < ends < 0.3
+    assert LATEST[target] == 1 if target == "semigroup" else LATEST[target] < 1
+
+
+class _Overheard:
+    """A model's calls: the state z of each, as the backbone got it."""
+
+    def __init__(self, model, monkeypatch):
+        self.states: list[torch.Tensor] = []
+        run = model.run
+
+        def heard(canvas, **also):
+            self.states.append(model.paradigm.state(model, canvas.tokens, canvas.soft).detach())
+            return run(canvas, **also)
+
+        monkeypatch.setattr(model, "run", heard)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("to_the_end", [False, True])
+def test_no_training_batch_shows_the_true_token_of_an_open_place(target, to_the_end, monkeypatch):
+    """Not to the map, and not to its teacher: not even where a step ends at τ = 1."""
+    model = map_of(target)
+    batch = training_batch_of(model, rows=16)
+    is_open = batch.labels != NO_LABEL
+    if to_the_end:
+        soft = batch.canvas.soft
+        batch = replace(batch, canvas=replace(batch.canvas, soft=replace(soft, until=torch.ones_like(soft.until))))
+        if target == "eulerian":
+            batch.canvas.soft.until[is_open] = LATEST[target]
+    heard = _Overheard(model, monkeypatch)
+    model.paradigm.loss(model, batch)
+    true = torch.nn.functional.one_hot(batch.canvas.tokens, model.vocabulary)
+    assert len(heard.states) > 2
+    for z in heard.states:
+        far = (z - true).abs().amax(-1)
+        assert far[is_open].min() > 1e-3
+        assert far[~is_open].max() == 0
+
+
+def test_an_open_place_at_the_end_of_time_keeps_its_own_state():
+    tokens, z = tokens_of(1, 3), torch.full((1, 3, VOCABULARY), 1 / VOCABULARY)
+    given = torch.tensor([[True, False, False]])
+    soft = Soft(torch.ones(1, 3), torch.ones(1, 3), torch.zeros(1, dtype=torch.long), given, z=z)
+    mixed = soft.mixed(tokens, VOCABULARY, clock_of(VOCABULARY - 1), MASK)
+    assert torch.equal(mixed[:, 1:], z[:, 1:])
+    assert torch.equal(mixed[:, 0], torch.nn.functional.one_hot(tokens[:, 0], VOCABULARY).float())
 
 
 def test_unknown_targets_are_refused():

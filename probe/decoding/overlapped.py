@@ -1,0 +1,184 @@
+"""FLUID's strides where one pass checks a stride and drafts the next.
+
+Each pass shows the text with the drafts behind it and, behind its last token and behind every draft, a block of masks
+(see `probe.decoding.branches`). Its causal part says which drafts autoregression would have written. Behind the last
+right one it gives a token of its own, and the masks there give the drafts of the next stride:
+
+    pass 1   a b c                  → d                                 drafts e x
+    pass 2   a b c d e x            e is right, x is wrong → f in its place, drafts g h
+    pass 3   a b c d e f g h        both are right → i, …
+
+So no pass only checks, but for the last where all drafts of a text's end were right, and no pass writes less than a
+token: the text of greedy autoregression in at most as many passes. What it costs is slots, at most K² a pass.
+
+At a temperature the same passes draw (speculative sampling). A draft was drawn from q, the masks' distribution; p is
+autoregression's at its place. It is accepted with probability min(1, p/q); the first one that is not is drawn again,
+from what p has more than q. Whatever q is, the text is then distributed as autoregression's. For that, how many drafts
+there are must not depend on which tokens they are: γ is held against the probability of the best token, not the drawn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probe.decoding.passes import OwnPasses, Run
+from probe.decoding.strides import Strides
+from probe.decoding.trajectory import Log, StridesTaken, drafts_of
+
+if TYPE_CHECKING:
+    from probe.decoding.branches import Branched
+    from probe.paradigms.horizon import Horizon
+
+
+class Overlapped:
+    """The strides of every row. `front` (batch) is the first place after the text that stands for good; behind it stand
+    `drafts` (batch) tokens of the stride at hand, whose first token is the text's last and needs no check."""
+
+    def __init__(self, tokens: Tensor, start: int, mask: int, rule: Strides, head: Horizon | None, run: Run, log: Log):
+        assert isinstance(run.passes, OwnPasses)  # others show one text a pass
+        self.tokens, self._mask, self._rule, self._head, self._run, self._log = tokens, mask, rule, head, run, log
+        self._passes = run.passes
+        self._place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        self._end, self._start = tokens.shape[1], start
+        self._front = torch.full((len(tokens),), start, device=tokens.device)
+        self._drafts = torch.zeros_like(self._front)
+        self._predicted = torch.zeros_like(self._front)
+        self._draws: _Draws | _Best = _Draws(rule.temperature, run.seed) if rule.temperature else _Best()
+        self._steps = 0
+
+    @property
+    def busy(self) -> Tensor:
+        """Which rows (batch) have text to write or to check."""
+        return self._front < self._end
+
+    def step(self) -> None:
+        """One forward pass: check the drafts there are, write the token behind the last right one, draft on from it."""
+        busy, state, old = self.busy, self.tokens, (self._front, self._drafts, self._predicted)
+        seen = self._passes.branch(state, self._front, self._drafts, self._rule.longest - 1)
+        checks = _without(seen.checks(), self._mask)
+        right, token = self._draws.checked(self._standing(checks.shape[1] - 1), self._drafts, checks)
+        at = self._front + right  # the place of the token that the pass itself writes
+        drafted, sure, count = self._next_stride(seen, right, self._end - at - 1)
+        self._front, self._drafts = (at + 1).clamp(max=self._end), count
+        written = self._write(at, token, drafted)
+        confidence = self._sure(old[0], checks, at, sure)
+        # Drafts that were wrong, and are not written anew, are open again.
+        reopened = (self._place > at[:, None]) & ~written & (state != self._mask)
+        self._log.step(state, confidence, written, reopened=reopened, busy=busy)
+        self._run.on_step(self._steps, self.tokens, written)
+        self._end_strides(busy, state, old, right)
+        self._steps += 1
+
+    def _standing(self, width: int) -> Tensor:
+        """The drafts (batch × width) that stand behind the text; anything where there are fewer."""
+        at = self._front[:, None] + torch.arange(width, device=self.tokens.device)
+        return self.tokens.gather(1, at.clamp(max=self._end - 1))
+
+    def _next_stride(self, seen: Branched, right: Tensor, room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Drafts (batch × ahead) of the next stride, how sure each is, and how many (batch) of them stand."""
+        logits = _without(seen.behind(right), self._mask)
+        drafted, sure = self._draws.drafted(logits)
+        horizon = torch.full_like(right, self._rule.longest)
+        if self._head is not None:
+            self._predicted = self._head.stride(seen.anchor(right))
+            horizon = self._predicted.clamp(min=self._rule.least)
+        surest = (sure > self._rule.gamma).cumprod(1).sum(1)
+        return drafted, sure, (horizon - 1).minimum(surest).minimum(room).clamp(min=0)
+
+    def _write(self, at: Tensor, token: Tensor, drafted: Tensor) -> Tensor:
+        """Put the token and the drafts behind it where they belong; returns where that is (batch × length)."""
+        offset = self._place - at[:, None]
+        written = (offset >= 0) & (offset <= self._drafts[:, None])
+        both = torch.cat([token[:, None], drafted], 1)
+        new = both.gather(1, offset.clamp(min=0, max=both.shape[1] - 1))
+        self.tokens = torch.where(written, new, self.tokens.masked_fill(offset >= 0, self._mask))
+        return written
+
+    def _sure(self, front: Tensor, checks: Tensor, at: Tensor, sure: Tensor) -> Tensor:
+        """How sure the pass is of its best token (batch × length) at the places that it checks, writes and drafts."""
+        found = torch.cat([checks.softmax(-1).amax(-1), sure], 1)
+        checked, behind = self._place - front[:, None], self._place - at[:, None] - 1
+        index = torch.where(behind < 0, checked, checks.shape[1] + behind)
+        known = (checked >= 0) & (behind < sure.shape[1])
+        return found.gather(1, index.clamp(min=0, max=found.shape[1] - 1)).masked_fill(~known, torch.nan)
+
+    def _end_strides(self, busy: Tensor, state: Tensor, old: tuple[Tensor, Tensor, Tensor], right: Tensor) -> None:
+        """Tell of the strides that were checked, and of those that need no check: one token, the last of all."""
+        front, drafts, predicted = old
+        last = front + right >= self._end  # all drafts up to the text's end are right: the pass began no stride
+        checked = busy & (front > self._start)
+        self._told(checked, state, (front - 1, predicted, drafts + 1, right + 1, 1 + last.long()))
+        ones = torch.ones_like(front)
+        alone = busy & ~last & (self._front >= self._end)
+        self._told(alone, self.tokens, (self._front - 1, self._predicted, ones, ones, ones))
+
+    def _told(self, rows: Tensor, tokens: Tensor, columns: tuple[Tensor, ...]) -> None:
+        if not rows.any():
+            return
+        start, predicted, proposed, accepted, passes = (column[rows] for column in columns)
+        drafted = drafts_of(tokens[rows], start, proposed, self._rule.longest)
+        ended = torch.full_like(start, self._steps)
+        taken = StridesTaken(rows.nonzero()[:, 0], start, predicted, proposed, accepted, passes, ended, drafted)
+        self._log.stride(taken)
+        self._run.on_stride(taken)
+
+
+class _Best:
+    """Without a temperature: a draft is right if it is the best token."""
+
+    def checked(self, drafts: Tensor, count: Tensor, checks: Tensor) -> tuple[Tensor, Tensor]:
+        """How many (batch) of the `count` drafts are right from the first on, and the token behind them."""
+        best = checks.argmax(-1)
+        same = (drafts == best[:, :-1]) & (torch.arange(drafts.shape[1], device=drafts.device) < count[:, None])
+        right = same.cumprod(1).sum(1)
+        return right, best.gather(1, right[:, None])[:, 0]
+
+    def drafted(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (batch × ahead), and the probability of the best one at each place."""
+        sure, best = logits.softmax(-1).max(-1)
+        return best, sure
+
+
+class _Draws:
+    """At a temperature: drafts are drawn, and accepted as often as leaves autoregression's distribution."""
+
+    def __init__(self, temperature: float, seed: int):
+        self._temperature = temperature
+        self._generator = torch.Generator().manual_seed(seed)
+        self._q: Tensor | None = None  # (batch, ahead, vocabulary), what the drafts at hand were drawn from
+
+    def checked(self, drafts: Tensor, count: Tensor, checks: Tensor) -> tuple[Tensor, Tensor]:
+        p = (checks / self._temperature).softmax(-1)
+        width = drafts.shape[1]
+        q = torch.zeros_like(p) if self._q is None else torch.cat([self._q[:, :width], torch.zeros_like(p[:, :1])], 1)
+        standing = torch.arange(width, device=drafts.device) < count[:, None]
+        q[:, :width].masked_fill_(~standing[..., None], 0)  # where nothing was drafted, all of p is left
+        of_draft = (part[:, :width].gather(2, drafts[..., None])[..., 0] for part in (p, q))
+        mine, theirs = of_draft
+        accepted = standing & (self._uniform(mine) * theirs < mine)
+        right = accepted.cumprod(1).sum(1)
+        left = (p - q).clamp(min=0).gather(1, right[:, None, None].expand(-1, 1, p.shape[2]))[:, 0]
+        return right, self._drawn(left.log())
+
+    def drafted(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        scaled = logits / self._temperature
+        self._q = scaled.softmax(-1)
+        return self._drawn(scaled), logits.softmax(-1).amax(-1)
+
+    def _drawn(self, logits: Tensor) -> Tensor:
+        """A token of each place, by the Gumbel trick."""
+        return (logits - (-self._uniform(logits).log()).log()).argmax(-1)
+
+    def _uniform(self, like: Tensor) -> Tensor:
+        """Drawn on the CPU, so that a GPU draws the same."""
+        drawn = torch.rand(like.shape, generator=self._generator).clamp_min(torch.finfo(torch.float32).tiny)
+        return drawn.to(like.device)
+
+
+def _without(logits: Tensor, mask: int) -> Tensor:
+    """Logits in which the mask is never an answer."""
+    logits[..., mask] = -torch.inf
+    return logits

@@ -1,0 +1,86 @@
+"""`Strides`: the rule by which a FLUID model writes (see `probe.decoding.fluid`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from probe.errors import ProbeError
+from probe.paradigms.inserted import LONGEST_BLOCK
+
+ELASTIC = "elastic"
+SURE = 0.9  # γ of drafting passes, as published
+FLOOR = 4  # no elastic stride is shorter by default, as published
+
+
+@dataclass(frozen=True)
+class Strides:
+    """Strides of `length` tokens, or "elastic" ones of at least `least`.
+
+    `verify` checks each against autoregression, and `overlap` does so in the pass that drafts the next. `threshold` is
+    γ. Where strides overlap, a stride ends before the first draft that is no surer (None: none does); else a drafting
+    pass leaves such drafts to the next (None: 0.9). With a `temperature` tokens are drawn, exactly as autoregression
+    draws them: a draft is accepted with the probability that keeps autoregression's distribution.
+    """
+
+    length: int | str = 8
+    threshold: float | None = None
+    verify: bool = True
+    least: int = 1
+    overlap: bool = True
+    temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        fits = self.length == ELASTIC or (isinstance(self.length, int) and self.length >= 1)
+        if not fits or not 0 <= self.gamma <= 1 or not 1 <= self.least <= LONGEST_BLOCK:
+            raise ProbeError(
+                "strides",
+                expected=f"a length from 1 or 'elastic', a threshold from 0 to 1, a least from 1 to {LONGEST_BLOCK}",
+                found=f"length {self.length}, threshold {self.threshold}, least {self.least}",
+                remedy="For example Strides(length=8, threshold=0.9).",
+            )
+        if self.temperature < 0 or (self.temperature and not self.overlaps):
+            raise ProbeError(
+                "strides at a temperature",
+                expected="a temperature of at least 0, and strides that are verified as the next are drafted",
+                found=f"temperature {self.temperature:g}, verify {self.verify}, overlap {self.overlap}",
+                remedy="Leave verify and overlap as they are.",
+            )
+
+    def __str__(self) -> str:
+        least = f" from {self.least}" if self.elastic and self.least > 1 else ""
+        parts = [f"elastic strides{least}" if self.elastic else f"strides of {self.length}"]
+        if self.gamma or not self.overlaps:
+            parts.append(f"γ {self.gamma:g}")
+        if self.verify:
+            parts.append(self.checked)
+        if self.temperature:
+            parts.append(f"T {self.temperature:g}")
+        return ", ".join(parts)
+
+    @property
+    def checked(self) -> str:
+        """How strides are verified, in words."""
+        if not self.verify:
+            return "unverified"
+        return "verified as the next is drafted" if self.overlap else "verified"
+
+    @property
+    def elastic(self) -> bool:
+        return self.length == ELASTIC
+
+    @property
+    def longest(self) -> int:
+        """No stride has more tokens."""
+        return LONGEST_BLOCK if self.elastic else int(self.length)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a pass checks one stride and drafts the next."""
+        return self.verify and self.overlap
+
+    @property
+    def gamma(self) -> float:
+        """γ, settled."""
+        if self.threshold is None:
+            return 0.0 if self.overlaps else SURE
+        return self.threshold
