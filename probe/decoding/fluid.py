@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 @writes(Fluid)
 class InStrides(Writer[Strides]):
-    """Left to right, in strides: elastic ones, with the published floor of four, where the model has learnt its horizon,
-    and else of eight tokens."""
+    """Left to right, in strides: elastic ones, with the published floor, where the model has learnt its horizon, and
+    else of eight tokens."""
 
     free_steps = False
     in_strides = True

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from probe.decoding.canvas_view import canvas
-from probe.decoding.places import GIVEN
+from probe.decoding.places import GIVEN, UNWRITTEN
 from probe.notebook import table
 
 if TYPE_CHECKING:

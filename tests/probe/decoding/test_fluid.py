@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import probe
 from probe.decoding import ELASTIC, PassOptions, Strides
-from probe.decoding.trajectory import UNWRITTEN
+from probe.decoding.places import UNWRITTEN
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.paradigms import Autoregressive, Fluid
