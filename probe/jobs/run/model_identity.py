@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError, nearest
+from probe.jobs.atomic import write_atomically
 from probe.jobs.run.code_hash import code_of
 from probe.outside_files import FileKind, is_file
 
@@ -86,13 +87,22 @@ class HashCache:
             self.known[place] = (mark, digest)
         return digest
 
+    def save(self, file: Path) -> None:
+        """Keep it, with a hash of its own: a bit that turns over in it must not pass for other weights."""
+        write_atomically(file, json.dumps({"sha256": _of_known(self.known), "known": self.known}))
+
     @classmethod
     def open(cls, file: Path) -> HashCache:
         try:
             found = FILE.object(file)
-            return cls({path: (list(mark), str(digest)) for path, (mark, digest) in found.items()})
-        except (OSError, ValueError, AttributeError, TypeError):
+            known = {path: (list(mark), str(digest)) for path, (mark, digest) in found["known"].items()}
+        except (OSError, KeyError, ValueError, AttributeError, TypeError):
             return cls()  # only a memory: without it, files are read again
+        return cls(known) if found.get("sha256") == _of_known(known) else cls()
+
+
+def _of_known(known: Mapping[str, tuple[list[int], str]]) -> str:
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 def pair_identity(pair: PairSpec, catalog: str | None, hashes: HashCache) -> PairIdentity:

@@ -12,7 +12,6 @@ After each of these, the same command goes on from there.
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -112,7 +111,7 @@ def run_job(
         hashes = HashCache.open(store.scratch / "weights.json")
         plan = plan_of(spec, hashes)
         wanted = plan.only(only) if only else plan
-        write_atomically(store.scratch / "weights.json", json.dumps(hashes.known))
+        hashes.save(store.scratch / "weights.json")
         write_atomically(root / "spec.yaml", as_yaml(spec))
         job = _Job(plan, wanted, store, watcher or Quiet())
         executor, worker_count = _executor(plan, root, on, workers, address, len(job.missing))

@@ -95,7 +95,7 @@ def test_every_class_that_is_shipped_is_drawn_from():
 def test_every_setting_of_a_known_class_is_applied_or_refused_by_name(architecture):
     agreed = []
 
-    @settings(max_examples=10, deadline=None, derandomize=True, phases=[Phase.generate], database=None)
+    @settings(max_examples=7, deadline=None, derandomize=True, phases=[Phase.generate], database=None)
     @given(drawn(architecture))
     def holds(fields: dict[str, Any]) -> None:
         said = {**SHAPES[architecture], **fields}
@@ -110,7 +110,7 @@ def test_every_setting_of_a_known_class_is_applied_or_refused_by_name(architectu
             agreed.append(fields)
 
     holds()
-    assert len(agreed) >= 5
+    assert len(agreed) >= 4
 
 
 def loaded_or_refused(published: dict[str, Any], state: dict[str, Tensor], named: tuple[str, ...]) -> Model | None:
