@@ -46,7 +46,9 @@ class Branches:
         shown = torch.cat([tokens.gather(1, text), torch.full_like(places, mask)], 1)
         scratch = torch.arange(places.shape[1], device=tokens.device) + known
         block = torch.cat([torch.zeros_like(text), torch.where(behind < 0, -1, behind + 1)], 1)
-        canvas = Canvas(shown, _allowed(text, places, behind, known), torch.cat([text, places], 1), block)
+        stand = torch.cat([torch.arange(known, device=tokens.device).expand(len(text), -1), places], 1)
+        allowed, shown_places = _allowed(text, places, behind, known), torch.cat([text, places], 1)
+        canvas = Canvas(shown, allowed, shown_places, block, key_places=stand)
         number = torch.arange(index.shape[1], device=tokens.device)
         anchors = (front[:, None] - 1 + number - text[:, :1]).clamp(max=text.shape[1] - 1)
         keys = torch.cat([text, scratch.expand(len(text), -1)], 1)

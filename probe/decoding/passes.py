@@ -178,7 +178,8 @@ class OwnPasses(Passes):
         self._cache.place(at, high, together=together)
         known = torch.arange(length, device=tokens.device) < (start + span)[:, None]
         self._shown = tokens.where(known, NEVER)
-        return Canvas(tokens.gather(1, at.expand(len(tokens), -1)), allowed, at, torch.zeros_like(at)), start
+        shown, everything = tokens.gather(1, at.expand(len(tokens), -1)), torch.arange(high, device=tokens.device)[None]
+        return Canvas(shown, allowed, at, torch.zeros_like(at), key_places=everything), start
 
     def _unchanged(self, tokens: Tensor) -> Tensor:
         """How many leading tokens of each row stand as they were shown last."""

@@ -82,14 +82,10 @@ def masks(canvas: Canvas, windows: Windows, dtype: torch.dtype = torch.float32) 
 
 
 def _key_places(canvas: Canvas) -> Tensor:
-    """Where the keys stand: the canvas's own slots, or every place of a cache that it is a part of."""
-    keys = canvas.allowed.shape[-1]
-    if keys == canvas.slots:
-        return canvas.places
-    return torch.arange(keys, device=canvas.places.device)[None]
+    """Where the keys stand: the canvas's own slots, or those of a cache that it is a part of."""
+    return canvas.places if canvas.key_places is None else canvas.key_places
 
 
 def _furthest(canvas: Canvas) -> int:
     """No two places are further apart."""
-    keys = canvas.allowed.shape[-1]
-    return max(int(canvas.places.max()), 0 if keys == canvas.slots else keys - 1)
+    return max(int(canvas.places.max()), int(_key_places(canvas).max()))

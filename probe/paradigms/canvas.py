@@ -25,6 +25,7 @@ class Canvas:
     places: Tensor  # (batch or 1, slots), position ids
     block: Tensor  # (batch or 1, slots)
     soft: Soft | None = None  # the noise a flow sees, and its times
+    key_places: Tensor | None = None  # (batch or 1, keys), where keys stand that are more than the slots (of a cache)
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
@@ -40,14 +41,16 @@ class Canvas:
             return part if part.shape[0] == 1 and len(self) != 1 else part[rows]
 
         soft = None if self.soft is None else self.soft.map(pick)
-        return Canvas(self.tokens[rows], pick(self.allowed), pick(self.places), pick(self.block), soft)
+        keys = None if self.key_places is None else pick(self.key_places)
+        return Canvas(self.tokens[rows], pick(self.allowed), pick(self.places), pick(self.block), soft, keys)
 
     def to(self, device: torch.device | str) -> Canvas:
         soft = None if self.soft is None else self.soft.map(lambda part: part.to(device))
         tokens, allowed, places, block = (
             part.to(device) for part in (self.tokens, self.allowed, self.places, self.block)
         )
-        return Canvas(tokens, allowed, places, block, soft)
+        keys = None if self.key_places is None else self.key_places.to(device)
+        return Canvas(tokens, allowed, places, block, soft, keys)
 
 
 def places_of(tokens: Tensor, padding: Tensor | None = None) -> Tensor:

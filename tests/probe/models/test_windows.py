@@ -8,7 +8,7 @@ from transformers import Qwen3Config
 
 import analyses
 import probe
-from probe.decoding import PassOptions, decode
+from probe.decoding import PassOptions, Strides, decode
 from probe.errors import CheckpointError, SelfTestError
 from probe.models import windows
 from probe.models.model import Model
@@ -118,6 +118,21 @@ def test_decoding_with_a_cache_is_decoding_without(backbones, paradigm):
     runs = (decode(model, tokens_of(2, 9), 12, seed=0, passes=PassOptions(cache=cache)) for cache in (True, False))
     kept, anew = runs
     torch.testing.assert_close(kept.tokens, anew.tokens)
+    torch.testing.assert_close(kept.confidence, anew.confidence, **CLOSE, equal_nan=True)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_fluid_s_blocks_in_a_cache_are_as_near_as_their_places_say(backbones, overlap):
+    """Verified strides are what the model writes alone; with a cache, blocks' keys lie behind the text's."""
+    model, prompt = Model(backbones[0], Fluid(mask_id=MASK)), tokens_of(2, 9)
+    alone = decode(
+        Model(backbones[0], Autoregressive(mask_id=MASK)), prompt, 12, seed=0, passes=PassOptions(cache=False)
+    )
+    rule = Strides(4, overlap=overlap)
+    kept, anew = (decode(model, prompt, 12, sampler=rule, passes=PassOptions(cache=cache)) for cache in (True, False))
+    torch.testing.assert_close(kept.tokens, alone.tokens)
+    torch.testing.assert_close(kept.tokens, anew.tokens)
+    assert kept.forward_passes == anew.forward_passes  # what was drafted was the same
     torch.testing.assert_close(kept.confidence, anew.confidence, **CLOSE, equal_nan=True)
 
 
