@@ -38,7 +38,8 @@ def forest(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     line = about.get("reference", 0)
     if line is not None:
         figure.add_vline(x=line, line={"color": "#444", "width": 1, "dash": "dot"})
-    figure.update_yaxes(autorange="reversed", automargin=True)
+    order = {"categoryorder": "array", "categoryarray": list(dict.fromkeys(labels))}
+    figure.update_yaxes(autorange="reversed", automargin=True, **order)
     if len({panel.column for panel in drawn}) > 1:  # panels side by side have the same lines
         figure.update_yaxes(matches="y", showticklabels=False, col=2)
     return figure.update_xaxes(title_text=axes.x_title)

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+_NOISE = 0.05  # of the largest share
+
+
 @drawing("heatmap")
 def heatmap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     axes = Axes.of(about, x="head", y="layer")
     figure, each = panels(table, axes.facet)
     for panel in each:
         _cells(figure, panel.table, axes, row=panel.row, col=panel.column)
-    figure.update_layout(coloraxis=_scale(table[axes.z].to_numpy(float), axes.z_title))
+    figure.update_layout(coloraxis=scale(table[axes.z].to_numpy(float), axes.z_title))
     figure.update_xaxes(title_text=axes.x_title or axes.x, showgrid=False, type=_kind(table, axes.x))
     figure.update_yaxes(showgrid=False, type=_kind(table, axes.y))
     if _alike(table, axes):  # the first column of panels speaks for the others
@@ -50,10 +53,13 @@ def _alike(table: pd.DataFrame, axes: Axes) -> bool:
     return axes.facet is not None and len({frozenset(part) for _, part in table.groupby(axes.facet)[axes.y]}) == 1
 
 
-def _scale(values: np.ndarray, title: str) -> dict[str, Any]:
-    """Blue to vermilion about 0 where signs differ, else from the least to the most."""
+def scale(values: np.ndarray, title: str, **place: Any) -> dict[str, Any]:
+    """Blue to vermilion about 0 where signs differ; shares from 0 to 1, whatever their range; else from the least to
+    the most. What is below 0 by no more than noise does not make a difference of a share."""
     low, high = (float(of(values)) for of in (np.nanmin, np.nanmax)) if np.isfinite(values).any() else (0.0, 1.0)
-    bar = {"title": {"text": title}, "lenmode": "pixels", "len": 240, "y": 1, "yanchor": "top"}
+    bar = {"title": {"text": title}, "lenmode": "pixels", "len": 240, "y": 1, "yanchor": "top", **place}
+    if -_NOISE * high < low and 0.5 < high <= 1:
+        return {"colorscale": "Viridis", "cmin": 0, "cmax": 1, "colorbar": bar}
     if low < 0 < high:
         reach = max(-low, high)
         return {"colorscale": DIVERGING, "cmin": -reach, "cmax": reach, "colorbar": bar}

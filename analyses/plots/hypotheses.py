@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,7 @@ _CONTROLS = {
 }
 _LEGEND = {"more training": "AR-CPT", "AR itself": "AR itself", "seed": "a second seed", "again": "a second twin"}
 _WIDEST = 1.15
+NOTE = 58  # letters of the line below a hypothesis's numbers
 
 
 @drawing("verdict")
@@ -80,8 +82,8 @@ def verdict(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         range=[-_WIDEST, _WIDEST], tickvals=[-0.6, 0.6], ticktext=["← against<br>the hypothesis", "as<br>stated →"],
         tickangle=0, showgrid=False, zeroline=False,
     )  # fmt: skip
-    beneath = {"y": -0.08, "yanchor": "top", "x": 0.0, "xanchor": "left"}
-    return figure.update_layout(height=130 + 44 * len(table), margin={"r": 250}, legend=beneath)
+    beneath = {"y": 0.01, "yanchor": "bottom", "x": 0.01, "xanchor": "left", "yref": "container", "xref": "container"}
+    return figure.update_layout(height=160 + 44 * len(table), margin={"r": 300, "b": 110}, legend=beneath)
 
 
 def _beside(table: pd.DataFrame, controls: Mapping[str, Mapping[str, list[float]]]) -> pd.DataFrame:
@@ -128,15 +130,21 @@ def _points(placed: dict[str, Any], y: pd.Series, marker: dict[str, Any], name: 
 
 def _label(row: Mapping[Any, Any]) -> str:
     mark = "rival: " if row["rival"] else ""
-    return f"{mark}{escape(row['statement'])}<br><sup>{escape(row['written'])}</sup>"
+    return f"{mark}{escape(row['statement'])}<br>{_small(row['written'])}"
 
 
 def _numbers(row: Mapping[Any, Any]) -> str:
     if np.isnan(row["estimate"]):
-        return f"not measured<br><sup>{escape(row.get('note') or '')}</sup>"
-    by = f"; explained by {escape(row['explained_by'])}" if row["explained_by"] else ""
-    figures = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
-    return f"{figures}<br><sup>{escape(row['answer'])}{by}</sup>"
+        return f"not measured<br>{_small(row.get('note') or '')}"
+    by = f"; explained by {row['explained_by']}" if row["explained_by"] else ""
+    how = f" ({row['how']})" if row.get("how") else ""
+    figures = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]".replace("-", "\N{MINUS SIGN}")
+    return f"{figures}<br>{_small(row['answer'] + how + by)}"
+
+
+def _small(words: str) -> str:
+    """A second line, smaller but still to be read; what does not fit beside the figure is told when pointed at."""
+    return f'<span style="font-size:10px">{escape(shorten(words, NOTE, placeholder=" …"))}</span>'
 
 
 def _words(row: Mapping[Any, Any]) -> str:

@@ -7,18 +7,20 @@ from functools import cache
 from html import escape
 from importlib import import_module
 from pkgutil import iter_modules
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analyses.plots.left_out import left_out
-from analyses.plots.theme import template
+from analyses.plots.theme import naming, template
 from probe.errors import ProbeError, nearest
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 Drawing = Callable[[pd.DataFrame, Mapping[str, Any]], "Figure"]
+SUBTITLE = 120  # letters of a line below the title
 _DRAWINGS: dict[str, Drawing] = {}
 
 
@@ -48,10 +50,24 @@ def draw(name: str, table: pd.DataFrame, about: Mapping[str, Any], title: str) -
             found=repr(name),
             remedy=nearest(name, _DRAWINGS),
         )
-    figure = _DRAWINGS[name](table, about)
-    if words := left_out(figure):
-        figure.update_layout(title_subtitle={"text": escape(words, quote=False), "font": {"size": 12}}, margin_t=92)
-    return figure.update_layout(title_text=escape(title), template=template())
+    with naming(table) as named:
+        figure = _DRAWINGS[name](named, about)
+    lines = wrap(left_out(figure), SUBTITLE)
+    below = "<br>".join(escape(line, quote=False) for line in lines)
+    top = 54 + 17 * (len(lines) + _lines_above(figure))
+    if below:
+        figure.update_layout(title_subtitle={"text": below, "font": {"size": 12}})
+    height = figure.layout.height or 450
+    at_the_top = {"text": escape(title), "x": 0.01, "xref": "container", "yref": "container", "yanchor": "top"}
+    at_the_top["y"] = 1 - 16 / height
+    return figure.update_layout(title=at_the_top, margin_t=top, template=template())
+
+
+def _lines_above(figure: Figure) -> int:
+    """How many lines the titles of the uppermost panels have."""
+    notes: Any = figure.layout.annotations
+    above = [str(note.text) for note in notes if note.yref == "paper" and (note.y or 0) > 0.99]
+    return max((text.count("<br>") + 1 for text in above), default=0)
 
 
 @cache

@@ -1,31 +1,87 @@
 """How every figure looks: colours that the colour-blind tell apart (Okabe and Ito), one template, one colour a model.
 
-A model keeps its colour from figure to figure: the AR twin is blue, the diffusion twin vermilion, the controls have
-theirs; whatever else is drawn takes the rest of the palette in order.
+A model keeps its name and its colour from figure to figure: the AR twin is blue, the diffusion twin vermilion, the
+controls have theirs; whatever else is drawn takes the rest of the palette in order. Tables name a model as it is called
+(`zoo:masked`), some by its role (`diffusion`) too. Figures call it by its name, and `naming` knows which role that has:
+by the table's own column, else by its place, since tables begin with the AR model and its twin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
     from plotly.graph_objs.layout import Template
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
-ROLES = {"ar": PALETTE[0], "diffusion": PALETTE[1], "ar-cpt": PALETTE[5], "ar_cpt": PALETTE[5], "ar-seed2": PALETTE[7]}
+ROLES = {"ar": PALETTE[0], "diffusion": PALETTE[1], "ar-cpt": PALETTE[5], "ar_cpt": PALETTE[5], "ar-seed2": PALETTE[7],
+         "masked-seed2": PALETTE[3], "diffusion-seed2": PALETTE[3]}  # fmt: skip
+_DIFFERENCE = " − "
+_ROLES_OF: ContextVar[Mapping[str, str] | None] = ContextVar("roles of the models that are drawn", default=None)
 NULL = "#999999"
 DIVERGING = ((0.0, PALETTE[0]), (0.5, "#F7F7F7"), (1.0, PALETTE[1]))
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each name, in order of appearance; a model's role has its own."""
+    """A colour for each name, in order of appearance; a model has that of its role."""
     names = list(dict.fromkeys(str(name) for name in names))
-    free = [colour for colour in PALETTE if colour not in {ROLES[name] for name in names if name in ROLES}] or PALETTE
-    others = [name for name in names if name not in ROLES]
-    found = {name: free[turn % len(free)] for turn, name in enumerate(others)}
-    return {name: ROLES.get(name) or found[name] for name in names}
+    roles = _ROLES_OF.get() or {}
+    own = {name: ROLES[role] for name in names if (role := roles.get(name, name)) in ROLES}
+    free = [colour for colour in PALETTE if colour not in own.values()] or PALETTE
+    others = [name for name in names if name not in own]
+    return own | {name: free[turn % len(free)] for turn, name in enumerate(others)}
+
+
+@contextmanager
+def naming(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The table with models called by their names, whose colours are those of their roles while it is drawn."""
+    roles = roles_of(table)
+    names = {role: name for name, role in roles.items()}
+    told = [column for column in ("role", "circuit", "series") if {"model", "role", column} <= set(table.columns)]
+    one_each = told if len(names) == len(roles) else []
+    token = _ROLES_OF.set(roles)
+    try:
+        yield table.assign(**{column: [_named(str(one), names) for one in table[column]] for column in one_each})
+    finally:
+        _ROLES_OF.reset(token)
+
+
+def roles_of(table: pd.DataFrame) -> dict[str, str]:
+    """Which role each model of a table has: as it says itself, else by the order in which they are named."""
+    if "model" not in table:
+        return {}
+    if "role" in table:
+        pairs = table[["model", "role"]].astype(str).drop_duplicates().to_numpy().tolist()
+        return {model: role for model, role in pairs if _DIFFERENCE not in role}
+    several = [*table["model"], *table.get("other", ())]
+    models = [name for name in dict.fromkeys(map(str, several)) if _DIFFERENCE not in name]
+    if len(models) < 2:
+        return {}
+    found = dict(zip(models, ("ar", "diffusion"), strict=False))
+    return found | {name: role for name in models[2:] if (role := _control(name))}
+
+
+def _control(name: str) -> str:
+    """Which control a model is, by its name; a second seed is one of AR or of the twin."""
+    if name.endswith("cpt"):
+        return "ar-cpt"
+    return ("ar-seed2" if name.endswith("ar-seed2") else "diffusion-seed2") if name.endswith("-seed2") else ""
+
+
+def _named(role: str, names: Mapping[str, str]) -> str:
+    """A role, a difference of two, or what is matched to one, by the models' names."""
+    to, matched, of = role.rpartition(" to ")
+    return to + matched + _DIFFERENCE.join(_one_named(part, names) for part in of.split(_DIFFERENCE))
+
+
+def _one_named(role: str, names: Mapping[str, str]) -> str:
+    first, comma, rest = role.partition(", ")  # such as `diffusion, tuned`
+    return names.get(first, first) + comma + rest
 
 
 def shades(names: Iterable[str]) -> dict[str, str]:

@@ -40,7 +40,7 @@ def words(app: AppTest) -> str:
 def test_it_shows_the_question_and_the_findings_of_the_run(opened):
     assert opened.title[0].value.replace("\\", "") == QUESTION
     assert "19 of 202 estimates held against a null leave it out" in words(opened)
-    assert "zoo:masked · prefix: of 11 hypotheses, 2 supported, 9 not measured." in words(opened)
+    assert "In zoo:masked and zoo:fluid, the AR circuit is kept on local tasks." in words(opened)
 
 
 def test_the_grid_holds_the_planted_difference(opened):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import numpy as np
@@ -9,7 +10,8 @@ import pandas as pd
 import pytest
 
 import probe
-from analyses import activations, attention, depth, lens, plots, representation
+from analyses import activations, attention, depth, hypotheses, lens, plots, representation
+from analyses.plots.heatmap import scale
 from analyses.result import Result
 from probe.pairs import Pair
 from tests.probe.readings import asking
@@ -59,7 +61,7 @@ def _rounded(values: np.ndarray) -> set[float]:
 def shows_all_or_says_so(result: Result) -> bool:
     figure = result.figure()
     words = plots.left_out(figure)
-    assert words == (figure.layout.title.subtitle.text or "")
+    assert words == (figure.layout.title.subtitle.text or "").replace("<br>", " ")
     return bool(held(result) - drawn(figure)) == bool(words)
 
 
@@ -85,3 +87,42 @@ def test_so_do_the_figures_of_a_decoding_run():
         result = attention.sinks(model, run, by_head=by_head, resamples=20)
         assert shows_all_or_says_so(result), by_head
     assert "each head" in plots.left_out(result.figure())
+
+
+def test_a_model_has_one_name_and_one_colour_in_every_figure():
+    batch = asking.batch_of("countdown", 10)
+    found = {}
+    for result in (
+        lens.logit_lens(pair(), batch),
+        activations.contributions(pair(), batch),
+        lens.direct(pair(), batch),
+    ):
+        for trace in result.figure().data:
+            if trace.name:
+                colour = (trace.line.color if trace.mode == "lines+markers" else None) or trace.marker.color
+                found.setdefault(trace.name, set()).add(colour)
+    assert found == {"ar": {plots.colour_of("ar")}, "masked, no shift": {plots.colour_of("diffusion")}}
+
+
+def test_heads_are_a_row_a_score_and_a_column_a_model_with_the_difference_last():
+    result = attention.heads(pair(), asking.batch_of("countdown", 10), reading="prefix", resamples=20)
+    figure = result.figure()
+    titles = [note.text for note in figure.layout.annotations]
+    assert [title.replace("<br>", " ") for title in titles[:3]] == ["ar", "masked, no shift", "masked, no shift − ar"]
+    assert titles[3:6] == ["previous", "next", "same"]
+    scales = [trace.coloraxis for trace in figure.data[:3]]
+    assert scales == ["coloraxis", "coloraxis", "coloraxis2"]
+    assert figure.layout.coloraxis2.cmin == -figure.layout.coloraxis2.cmax
+
+
+def test_no_text_of_a_figure_is_smaller_than_ten_pixels():
+    figure = hypotheses.verdict({"did": hypotheses.Evidence(0.2, 0.1, 0.3, 50)}).figure()
+    words = str(figure.to_json())
+    assert "<sup>" not in words
+    assert min(map(int, re.findall(r"font-size:(\d+)px", words))) >= 10
+
+
+def test_shares_have_a_scale_from_0_to_1_and_differences_one_about_0():
+    assert [scale(np.array([-0.001, 0.9]), "")[end] for end in ("cmin", "cmax")] == [0, 1]
+    assert [scale(np.array([-0.4, 0.9]), "")[end] for end in ("cmin", "cmax")] == [-0.9, 0.9]
+    assert [scale(np.array([3.0, 90.0]), "")[end] for end in ("cmin", "cmax")] == [3, 90]

@@ -35,8 +35,9 @@
     const clear = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
     const font = { ...layout.font, color: colours.ink, family: getComputedStyle(document.documentElement).getPropertyValue("--sans") };
     Object.assign(layout, clear, { font, autosize: true });
-    const titled = (figure.layout.annotations ?? []).length > 0; // the names of panels stand above them
-    layout.margin = { l: 56, r: 16, b: 44, ...figure.layout.margin, t: titled ? 34 : 18 };
+    const above = (figure.layout.annotations ?? []).filter((note) => note.yref === "paper" && note.y > 0.99); // of panels
+    const lines = Math.max(0, ...above.map((note) => String(note.text).split("<br>").length));
+    layout.margin = { l: 56, r: 16, b: 44, ...figure.layout.margin, t: 18 + 16 * lines };
     return { data: figure.data.map((trace) => inked(trace, colours)), layout };
   }
 
