@@ -77,7 +77,7 @@ def test_each_step_of_a_decoding_run_is_drawn_for_both_twins():
     assert set(alone["step"]) == {int(trace.name.removeprefix("step ")) for trace in result.figure().data if trace.name}
     titles = " ".join(note.text for note in result.figure().layout.annotations)
     assert "· ar" in titles
-    assert "· diffusion" in titles
+    assert "· masked, no shift" in titles
 
 
 def test_so_do_the_figures_of_a_decoding_run():
