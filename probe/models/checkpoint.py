@@ -15,6 +15,7 @@ from probe.errors import CheckpointError
 from probe.outside_files import FileKind
 
 FILE = FileKind("file", CheckpointError, "Download it again.", most_keys=2_000_000)  # of a vocabulary, or an index
+CONFIG = "config.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # the names that transformers reads
 
@@ -130,7 +131,7 @@ def _header(shard: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    file = path / "config.json"
+    file = path / CONFIG
     if not file.is_file():
         raise CheckpointError(
             f"checkpoint {path}", expected="config.json", found="none", remedy="Copy it beside the weights."

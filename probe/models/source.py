@@ -32,7 +32,8 @@ from probe.models.catalog import (
     is_named,
     validated,
 )
-from probe.models.checkpoint import FILE, Checkpoint, open_checkpoint
+from probe.models.checkpoint import CONFIG, FILE, Checkpoint, open_checkpoint
+from probe.models.config_check import refuse_contradictions
 from probe.models.formats import Format, format_of
 from probe.models.tokenizers import load_tokenizer
 from probe.paradigms import Paradigm, named
@@ -82,7 +83,12 @@ class Source:
     @cached_property
     def format(self) -> Format | None:
         """How its publisher named keys and fields; None for a GGUF, which says itself what it is."""
-        return None if self.checkpoint.gguf else format_of(self.checkpoint.config, list(self.checkpoint.shapes))
+        files = self.checkpoint
+        if files.gguf:
+            return None
+        published = format_of(files.config, list(files.shapes))
+        refuse_contradictions(files.folder / CONFIG, files.config, files.shapes, published)
+        return published
 
     @cached_property
     def entry(self) -> Entry | None:
