@@ -25,7 +25,7 @@ HEAVY = {"transformer_lens", "nnsight", "xarray", "zarr", "plotly", "streamlit",
 # package, and from nothing else.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "notebook", "lazy"),
-    ("installed", "cache", "outside_files", "views"),
+    ("installed", "cache", "outside_files", "memory", "views"),
     ("zoo", "batch", "accuracy"),
     ("paradigms",),
     ("models",),

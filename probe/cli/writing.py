@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +16,7 @@ from rich.text import Text
 from probe.cli.screen import Json, Screen, Where, app, out
 from probe.cli.watching import Watch
 from probe.errors import ProbeError
+from probe.models.lengths import LongTextWarning
 from probe.models.unknown_words import UnknownWordWarning
 
 if TYPE_CHECKING:
@@ -59,7 +62,7 @@ def decode(
         rule_for(model), model.name, **asked, length=_length(stride), verify=verify, overlap=overlap, least=least
     )
     tokens = _encoded(model, prompt)
-    with Watch(out, model, strides=writer_of(model).in_strides) as watch:
+    with _noted(), Watch(out, model, strides=writer_of(model).in_strides) as watch:
         passes = PassOptions() if as_json else PassOptions(on_step=watch.on_step, on_stride=watch.on_stride)
         run_of = run(model, tokens, length, sampler=rule, seed=seed, passes=passes)
     text = str(model.tokenizer.decode(run_of.tokens[len(tokens) :].tolist()))
@@ -73,11 +76,19 @@ def decode(
 
 def _encoded(model: Model, prompt: str) -> Tensor:
     """The prompt's tokens; words that the model does not know are named on the screen for errors."""
-    with warnings.catch_warnings(record=True, action="always", category=UnknownWordWarning) as unknown:
-        tokens = model.encode(prompt)[0]
-    for one in unknown:
-        Screen(stderr=True).print(Text(f"note: {one.message}"), style="yellow")
-    return tokens
+    with _noted():
+        return model.encode(prompt)[0]
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """What a model warns of, as notes on the screen for errors, each once."""
+    with warnings.catch_warnings(record=True) as found:
+        for kind in (UnknownWordWarning, LongTextWarning):
+            warnings.simplefilter("always", kind)
+        yield
+    for message in dict.fromkeys(str(one.message) for one in found):
+        Screen(stderr=True).print(Text(f"note: {message}"), style="yellow")
 
 
 def _length(stride: str | None) -> int | str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from probe.errors import CheckpointError
+from probe.models.gguf_header import read_header
 from probe.outside_files import FileKind
 
 FILE = FileKind("file", CheckpointError, "Download it again.", most_keys=2_000_000)  # of a vocabulary, or an index
@@ -44,14 +45,14 @@ class Checkpoint:
 def open_checkpoint(path: Path) -> Checkpoint:
     """A folder of safetensors, a folder with one GGUF, or a GGUF file."""
     if path.suffix == ".gguf":
-        return Checkpoint(path.parent, (path,), {})
+        return _gguf(path)
     shards = _shards(path)
     if shards:
         shapes = {key: shape for shard in shards for key, shape in _header(shard).items()}
         return Checkpoint(path, tuple(shards), _config(path), shapes)
     ggufs = sorted(path.glob("*.gguf"))
     if len(ggufs) == 1:
-        return Checkpoint(path, (ggufs[0],), {})
+        return _gguf(ggufs[0])
     if ggufs:
         raise CheckpointError(
             f"folder {path}",
@@ -60,6 +61,11 @@ def open_checkpoint(path: Path) -> Checkpoint:
             remedy="Pass the path of the file you mean.",
         )
     raise _no_weights(path)
+
+
+def _gguf(file: Path) -> Checkpoint:
+    read_header(file)  # which refuses what it cannot be
+    return Checkpoint(file.parent, (file,), {})
 
 
 def _no_weights(path: Path) -> CheckpointError:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from probe.errors import TokenError
 from probe.models import windows
 from probe.models.layout import Layout, layout_of
+from probe.models.lengths import check_length
 from probe.models.scope import ContextValue, Listeners
 from probe.models.settings import steady_length
 from probe.models.unknown_words import warn_of_unknown_words
@@ -307,6 +308,7 @@ class Model:
                 found=f"the id {low if low < 0 else high}",
                 remedy="Encode the text with this model's own tokenizer.",
             )
+        check_length(self, *tokens.shape)
         return tokens.to(self.device, torch.long)
 
     def encode(self, text: str | list[str]) -> Tensor:

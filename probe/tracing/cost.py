@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probe.errors import TraceError
+from probe.memory import available_memory, readable
 from probe.tracing.recorder import recorded_dtype
 from probe.tracing.runs import Run
 from probe.tracing.selection import Selection
@@ -90,22 +91,6 @@ class Cost:
 
     def __str__(self) -> str:
         return f"{', '.join(self.sites)} of {self.examples} examples"
-
-
-def available_memory() -> int:
-    """Bytes that can still be had without swapping."""
-    import psutil  # comes with accelerate
-
-    return psutil.virtual_memory().available
-
-
-def readable(size: float) -> str:
-    """Bytes for people."""
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
 
 
 def _existing(path: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from transformers import CONFIG_MAPPING
 
 from probe.errors import ProbeError
+from probe.memory import available_memory, readable
 from probe.models.layout import LAYOUTS, stock_class
 from probe.models.loading import load
 from probe.models.model import Model
@@ -15,6 +16,8 @@ from probe.models.tokenizers import load_tokenizer
 from probe.paradigms import named
 from probe.training.recipe import Recipe
 from probe.zoo import CHARACTERS
+
+_BYTES_A_PARAMETER = 16  # its weight, its gradient and the optimizer's two moments, in float32
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -44,16 +47,30 @@ def _from_nothing(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, PreTrainedMo
     from probe.tasks import vocabulary
 
     assert recipe.shape is not None
+    shape = recipe.shape
     tokenizer = vocabulary.shipped() if recipe.tokenizer is None else load_tokenizer(_words(recipe.tokenizer), "")
+    _refuse_too_large(recipe.name, shape.parameters(len(tokenizer)))
     fields = {
-        **recipe.shape.config_fields(),
+        **shape.config_fields(),
         "vocab_size": len(tokenizer),
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": None,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    config = CONFIG_MAPPING[recipe.shape.model_type](**fields)
-    return tokenizer, stock_class(LAYOUTS[recipe.shape.model_type])(config)
+    config = CONFIG_MAPPING[shape.model_type](**fields)
+    return tokenizer, stock_class(LAYOUTS[shape.model_type])(config)
+
+
+def _refuse_too_large(name: str, parameters: int) -> None:
+    """Refuse a shape that cannot be trained in the memory that is free, before any of it is taken."""
+    needed, free = _BYTES_A_PARAMETER * parameters, available_memory()
+    if needed > free:
+        raise ProbeError(
+            f"recipe {name!r}, shape",
+            expected=f"a model whose training fits into the {readable(free)} of memory that are free",
+            found=f"{parameters:,} parameters, which take {readable(needed)}",
+            remedy="Give fewer layers, or a smaller d_model or d_mlp.",
+        )
 
 
 def _words(tokenizer: str) -> Path:

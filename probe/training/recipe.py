@@ -35,12 +35,19 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model_type: Literal["gpt2", "llama", "qwen2", "qwen3"] = "llama"
-    layers: int = Field(gt=0)
-    heads: int = Field(gt=0)
-    kv_heads: int = Field(gt=0)
-    d_model: int = Field(gt=0)
-    d_mlp: int = Field(gt=0)
-    places: int = Field(64, gt=0, description="the longest text, for models with a table of positions")
+    layers: int = Field(gt=0, le=1_000)
+    heads: int = Field(gt=0, le=10_000)
+    kv_heads: int = Field(gt=0, le=10_000)
+    d_model: int = Field(gt=0, le=1_000_000)
+    d_mlp: int = Field(gt=0, le=10_000_000)
+    places: int = Field(64, gt=0, le=1_000_000, description="the longest text, for models with a table of positions")
+
+    def parameters(self, vocabulary: int) -> int:
+        """About how many it has: the embedding, and of each layer four square matrices and the MLP's."""
+        mlp = (2 if self.model_type == "gpt2" else 3) * self.d_mlp
+        table = self.places if self.model_type == "gpt2" else 0
+        attention = 2 * self.d_model * (1 + min(self.kv_heads / self.heads, 1))
+        return int(self.d_model * (vocabulary + table + self.layers * (attention + mlp)))
 
     def config_fields(self) -> dict[str, Any]:
         """The fields of a stock configuration of this shape."""

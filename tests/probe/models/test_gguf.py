@@ -142,3 +142,28 @@ def test_it_can_be_saved_again(backbone, tmp_path):
     tokens = tokens_of(2, 9)
     again = probe.load(tmp_path / "again", tokenizer=False)
     torch.testing.assert_close(again.logits(tokens), model.logits(tokens), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("block_count", 200_000), ("embedding_length", 10**9), ("feed_forward_length", 10**9), ("vocab_size", 10**9),
+     ("attention.head_count", 10**6), ("attention.head_count", 0)],
+)  # fmt: skip
+def test_metadata_are_held_against_the_tensors_before_anything_is_allocated(tmp_path, key, value):
+    file = write_gguf(tmp_path / "m.gguf", backbone_of("llama"))
+    content, name = bytearray(file.read_bytes()), f"llama.{key}".encode()
+    at = content.index(name) + len(name) + 4  # behind the key stands the type of the value, then the value
+    content[at : at + 4] = value.to_bytes(4, "little")
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=key) as caught:
+        probe.load(file, tokenizer=False)
+    assert "tensors say" in caught.value.expected
+
+
+def test_counts_and_lengths_that_lead_past_the_end_are_refused(tmp_path):
+    whole = write_gguf(tmp_path / "m.gguf", backbone_of("llama")).read_bytes()
+    for at in (8, 16, 24):  # how many tensors, how many keys, how long the first key
+        for value in (2**63, 2**32, 10**6):
+            (tmp_path / "n.gguf").write_bytes(whole[:at] + value.to_bytes(8, "little") + whole[at + 8 :])
+            with pytest.raises(CheckpointError, match="GGUF"):
+                probe.load(tmp_path / "n.gguf", tokenizer=False)
