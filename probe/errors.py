@@ -15,11 +15,22 @@ class ProbeError(ValueError):
     """A mistake in what Twinprobe was given: `thing` is at fault, `remedy` says how to mend it."""
 
     def __init__(self, thing: str, *, expected: str, found: str, remedy: str):
-        self.thing, self.expected, self.found, self.remedy = thing, expected, found, remedy
-        super().__init__(f"{thing}: expected {expected}; found {found}. {remedy}")
+        self.thing, self.expected, self.found, self.remedy = (
+            _written(each) for each in (thing, expected, found, remedy)
+        )
+        super().__init__(f"{self.thing}: expected {self.expected}; found {self.found}. {self.remedy}")
 
     def __reduce__(self):
         return _rebuild, (type(self), self.thing, self.expected, self.found, self.remedy)
+
+
+LONGEST = 6_000  # characters of a part of an error; what a file holds may be of any length
+
+
+def _written(words: str) -> str:
+    """Words that any terminal or file can take: of a length to be read, and without halves of signs."""
+    words = words if words.isascii() else words.encode("utf-8", "backslashreplace").decode()
+    return words if len(words) <= LONGEST else f"{words[: LONGEST // 2]} … {words[-LONGEST // 2 :]}"
 
 
 def _rebuild(kind: type[ProbeError], thing: str, expected: str, found: str, remedy: str) -> ProbeError:

@@ -13,7 +13,7 @@ from typing import Any
 
 from probe.errors import CheckpointError
 from probe.models.gguf_header import read_header
-from probe.outside_files import FileKind
+from probe.outside_files import FileKind, cut, is_file
 
 FILE = FileKind("file", CheckpointError, "Download it again.", most_keys=2_000_000)  # of a vocabulary, or an index
 CONFIG = "config.json"
@@ -109,12 +109,12 @@ def _shards(path: Path) -> list[Path]:
             remedy="Download it again.",
         )
     names = sorted(set(map(str, weight_map.values())))
-    missing = [name for name in names if not (path / name).is_file()]
+    missing = [name for name in names if not is_file(path / name)]
     if missing:
         raise CheckpointError(
             f"checkpoint {path}",
             expected=f"the {len(names)} shards that {INDEX} lists",
-            found="no " + ", ".join(missing[:5]) + (" …" if len(missing) > 5 else ""),
+            found="no " + ", ".join(map(cut, missing[:5])) + (" …" if len(missing) > 5 else ""),
             remedy="Download the missing shards.",
         )
     return [path / name for name in names]
