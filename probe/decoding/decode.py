@@ -22,7 +22,6 @@ from probe.decoding.passes import PassOptions, Run, passes_of
 from probe.decoding.trajectory import Trajectory
 from probe.decoding.writer import Rule, writer_of
 from probe.errors import TokenError
-from probe.models.lengths import check_length
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -61,7 +60,7 @@ def decode(
         prompt_tokens = model.encode(prompt_tokens)
     alone = isinstance(prompt_tokens, Tensor) and prompt_tokens.dim() == 1
     prompt = model.checked(prompt_tokens[None] if alone else prompt_tokens)  # type: ignore[arg-type, index]  # checked
-    check_length(model, len(prompt), prompt.shape[1] + length)
+    model.check_length(len(prompt), prompt.shape[1] + length)
     writer = writer_of(model)
     rule = writer.rule(model, sampler, steps)
     made = passes_of(model, prompt.shape[1] + length, passes, hidden=writer.reads_hidden(rule))

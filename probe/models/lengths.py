@@ -11,13 +11,9 @@ is a table of length × length. Its bytes are counted first, and refused where t
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 from probe.errors import TokenError
 from probe.memory import available_memory, readable
-
-if TYPE_CHECKING:
-    from probe.models.model import Model
 
 SHORT = 4096  # tokens of a text whose table is too small to be counted (16 million cells)
 _BYTES = 5  # of a cell of who sees whom: what is allowed, and the mask that says so in float32
@@ -27,13 +23,13 @@ class LongTextWarning(UserWarning):
     """A text is longer than those that the model was trained on."""
 
 
-def check_length(model: Model, rows: int, length: int) -> None:
-    """Refuse a length that the model or memory has no room for, and say where it is beyond the model's training."""
-    limit = getattr(model.config, "max_position_embeddings", None)
+def check_length(model: str, limit: int | None, rows: int, length: int, *, learned: bool) -> None:
+    """Refuse a length that the model or memory has no room for, and say where it is beyond the model's training:
+    `limit` tokens, for which it has `learned` positions or not."""
     beyond = isinstance(limit, int) and length > limit
-    if beyond and model.layout.place_embed is not None:
+    if isinstance(limit, int) and beyond and learned:
         raise TokenError(
-            f"tokens for model {model.name!r}",
+            f"tokens for model {model!r}",
             expected=f"at most {limit:,}: it has learned positions, places from 0 to {limit - 1}",
             found=f"{length:,}",
             remedy="Shorten the text, or ask for fewer tokens.",
@@ -42,19 +38,19 @@ def check_length(model: Model, rows: int, length: int) -> None:
         _refuse_beyond_memory(model, rows, length)
     if beyond:
         warnings.warn(
-            f"a text of {length:,} tokens is longer than the {limit:,} that model {model.name!r} was made for "
+            f"a text of {length:,} tokens is longer than the {limit:,} that model {model!r} was made for "
             "(max_position_embeddings): what it computes there was never trained. Shorten the text, or ask for fewer "
             "tokens.",
             LongTextWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
-def _refuse_beyond_memory(model: Model, rows: int, length: int) -> None:
+def _refuse_beyond_memory(model: str, rows: int, length: int) -> None:
     free, needed = available_memory(), _BYTES * rows * length**2
     if needed > free:
         raise TokenError(
-            f"tokens for model {model.name!r}",
+            f"tokens for model {model!r}",
             expected=f"at most {int((free / _BYTES / rows) ** 0.5):,} in each of {rows:,} texts, for which the "
             f"{readable(free)} of memory that are free hold who sees whom",
             found=f"{length:,}",

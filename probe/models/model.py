@@ -308,8 +308,13 @@ class Model:
                 found=f"the id {low if low < 0 else high}",
                 remedy="Encode the text with this model's own tokenizer.",
             )
-        check_length(self, *tokens.shape)
+        self.check_length(*tokens.shape)
         return tokens.to(self.device, torch.long)
+
+    def check_length(self, rows: int, length: int) -> None:
+        """Refuse texts of a length that this model or memory has no room for; warn of one beyond its training."""
+        limit = getattr(self.config, "max_position_embeddings", None)
+        check_length(self.name, limit, rows, length, learned=self.layout.place_embed is not None)
 
     def encode(self, text: str | list[str]) -> Tensor:
         """Token ids (batch, length) of texts that tokenize to one length, refused where they hold the mask token.
