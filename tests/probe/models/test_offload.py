@@ -16,6 +16,7 @@ import analyses
 import probe
 from probe.errors import ProbeError
 from probe.models.model import Model
+from probe.models.selftests import run_selftests
 from probe.models.weights import device_of, weight_of
 from probe.pairs import Pair
 from probe.tasks import Batch
@@ -89,7 +90,7 @@ def test_what_is_computed_from_offloaded_weights_is_what_is_computed_from_weight
 
 def test_the_self_tests_pass(offloaded):
     _, elsewhere, _ = offloaded
-    tests = probe.models.selftests.run_selftests(elsewhere)
+    tests = run_selftests(elsewhere)
     assert {tests[name].outcome for name in ("wiring", "attention reach", "kernels", "streams")} == {"pass"}
 
 
