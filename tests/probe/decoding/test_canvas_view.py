@@ -44,7 +44,8 @@ def test_a_slot_that_was_taken_back_has_every_pass_that_wrote_it():
     for slot, by in enumerate(writes(run)):
         changed = [step for step in range(len(run)) if int(seen[step, slot]) != int(seen[step + 1, slot])
                    and int(seen[step + 1, slot]) not in (model.mask_id, -1)]  # fmt: skip
-        assert by == changed or run.committed_at[slot] == GIVEN
+        # A draft that did not stand may be drafted again in the same pass, alike: then only the run knows.
+        assert by == sorted({*changed, int(run.committed_at[slot])}) or run.committed_at[slot] == GIVEN
         assert not by or by[-1] == int(run.committed_at[slot])
 
 
