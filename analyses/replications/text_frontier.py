@@ -32,10 +32,12 @@ from analyses.replications.written_answers import (
 )
 from analyses.result import Result
 from analyses.statistics.magnitudes import squares
-from probe.decoding import writer_of
+from probe.decoding import Sampler, writer_of
 from probe.models.model import Model
+from probe.paradigms import Masked
 
 TEXT = "text itself"
+SUREST = "surest first"
 GIVEN = 8  # tokens of a text that are the prompt
 
 
@@ -53,15 +55,18 @@ def frontier(
 
     `texts` (n × length) are held-out: their first `given` tokens are the prompts, and they themselves, scored alike,
     say where real text lies. Every model draws: a masked one its tokens, a flow its noise, an AR model left to right.
-    With a `reference`, one of the models, `closer` is by how much less each is off than that one in as many steps.
+    What a masked model writes depends on the order of its places, too: it writes once in random order, as it was
+    trained, and once the surest drawn token first, as the public samplers do. With a `reference`, one of the models,
+    `closer` is by how much less each is off than that one in as many steps.
     """
     if reference is not None:
         refuse_without(reference, models)
     length = texts.shape[1] - given
     written = {
-        (name, count): write(model, texts[:, :given], length, _drawing(model, count), seed=seed).tokens
+        (label, count): write(model, texts[:, :given], length, rule, seed=seed).tokens
         for name, model in models.items()
         for count in (steps if writer_of(model).free_steps else (length,))
+        for label, rule in _drawings(name, model, count).items()
     }
     written |= {(TEXT, 0): texts, (UNIGRAM, 1): _shuffled(texts, given, seed)}
     off = {which: _Off(tokens[:, given:], texts[:, given:]) for which, tokens in written.items()}
@@ -181,6 +186,14 @@ def _closer(ours: _Off, reference: _Off | None, same: bool) -> dict[str, float]:
     found = statistics.recentred(_less_off, ours.scores, reference.scores).row(p=True)
     names = {"closer": "estimate", "closer_low": "low", "closer_high": "high", "p": "p"}
     return {name: found[column] for name, column in names.items()}
+
+
+def _drawings(name: str, model: Model, steps: int) -> dict[str, Rule]:
+    """The ways in which a model draws, by the name of their points."""
+    ways: dict[str, Rule] = {name: _drawing(model, steps)}
+    if isinstance(model.paradigm, Masked):
+        ways[f"{name}, {SUREST}"] = Sampler("confidence", steps=steps, temperature=1.0)
+    return ways
 
 
 def _drawing(model: Model, steps: int) -> Rule:

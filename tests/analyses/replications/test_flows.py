@@ -181,6 +181,8 @@ def test_how_far_beyond_independent_tokens_on_text_is_the_difference_of_how_far_
         table.loc[("masked", 2), "off"] - table.loc[("flow", 2), "off"]
     )
     assert math.isnan(table.loc[("masked", 2), "closer"])
+    surest = probe.decode(masked, texts[:, :3], 9, sampler=Sampler("confidence", steps=2, temperature=1.0))
+    assert table.loc[("masked, surest first", 2), "off"] == _Off(surest.tokens[:, 3:], texts[:, 3:]).estimate
     assert math.isnan(table.loc[(TEXT, 0), "closer"])
     with pytest.raises(ProbeError, match="one of the models"):
         replications.frontier({"flow": flow}, judge, texts, reference="masked")
