@@ -25,7 +25,21 @@ if TYPE_CHECKING:
     from probe.models.model import Model
 
 
-@app.command(epilog='Example: [cyan]twinprobe decode zoo:masked "When Luke and Keith went to the" --length 8[/]')
+_EXAMPLES = "\n\n".join(
+    f"{what}: [cyan]twinprobe decode {how}[/]"
+    for what, how in (
+        ("Example", 'zoo:masked "When Luke and Keith went to the" --length 8'),
+        ("In three passes, the surest places first", 'zoo:masked "When Luke" --sampler confidence --steps 3'),
+        ("All that is surer than .9 at once", 'zoo:masked "When Luke" --threshold 0.9'),
+        ("Draws from a nucleus", 'zoo:ar "When Luke" --temperature 0.8 --top-p 0.9'),
+        ("As Dream does", 'zoo:masked "When Luke" --steps 4 --schedule dream --order-temperature 0.1'),
+        ("FLUID in strides of six, drawn", 'zoo:fluid "When Luke" --stride 6 --temperature 1'),
+        ("A flow in four steps", 'zoo:flow "When Luke" --steps 4'),
+    )
+)
+
+
+@app.command(epilog=_EXAMPLES)
 def decode(
     where: Where,
     prompt: Annotated[str, typer.Argument(help="The text to go on from.", show_default=False)],
@@ -37,6 +51,14 @@ def decode(
     threshold: Annotated[float | None, typer.Option(help="Write every token surer than this at once.")] = None,
     block: Annotated[int | None, typer.Option(min=1, help="Write in blocks of so many tokens, left to right.")] = None,
     temperature: Annotated[float | None, typer.Option(min=0.0, help="0, the default, takes the best token.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from so many best tokens alone.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the fewest best tokens whose probabilities add up to so much.")
+    ] = None,
+    schedule: Annotated[str | None, typer.Option(help="Places written a step: even (LLaDA's) or dream.")] = None,
+    order_temperature: Annotated[
+        float | None, typer.Option(min=0.0, help="Draw the order of places, too (Dream's alg_temp).")
+    ] = None,
     stride: Annotated[
         str | None, typer.Option(help="FLUID: masks appended at a time, or elastic; default: elastic if it has a head.")
     ] = None,
@@ -58,6 +80,7 @@ def decode(
 
     model = load(where)
     asked = {"order": sampler, "steps": steps, "threshold": threshold, "block": block, "temperature": temperature}
+    asked |= {"top_k": top_k, "top_p": top_p, "schedule": schedule, "order_temperature": order_temperature}
     rule = _with(
         rule_for(model), model.name, **asked, length=_length(stride), verify=verify, overlap=overlap, least=least
     )
@@ -98,7 +121,8 @@ def _length(stride: str | None) -> int | str | None:
 def _with(rule: Any, name: str, **asked: Any) -> Any:
     """A model's own rule with what was asked for, refused where the rule has no such thing."""
     said = {field: value for field, value in asked.items() if value is not None}
-    shown = {field: "--" + {"order": "sampler", "length": "stride"}.get(field, field) for field in asked}
+    named = {"order": "sampler", "length": "stride"}
+    shown = {field: "--" + named.get(field, field).replace("_", "-") for field in asked}
     known = [field.name for field in fields(rule) if field.name in asked]
     for field in said:
         if field not in known:

@@ -13,7 +13,7 @@ from probe.decoding.places import UNWRITTEN
 from probe.decoding.trajectory import Log, Trajectory
 from probe.decoding.writer import writes
 from probe.paradigms import Autoregressive
-from probe.paradigms.sampler import Sampler, choose
+from probe.paradigms.sampler import Sampler, choose, trimmed
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @writes(Autoregressive)
 class LeftToRight(BySampler):
-    """One token a pass, of whichever order the sampler says: only its temperature is heeded."""
+    """One token a pass, of whichever order the sampler says: what it says of drawing is heeded alone."""
 
     free_steps = False
 
@@ -48,8 +48,8 @@ def continue_text(model: Model, prompt: Tensor, length: int, rule: Sampler, run:
         sure = torch.zeros_like(tokens, dtype=torch.float32).masked_fill(~written, torch.nan)
         sure[:, at] = logits.softmax(-1).amax(-1)
         state = tokens.clone()
-        tokens[:, at] = choose(logits, rule.temperature, generator)
+        tokens[:, at] = choose(trimmed(logits, rule), rule.temperature, generator)
         log.step(state, sure, written)
         run.on_step(at - start, tokens, written)
-    how = "left_to_right" + (f", T {rule.temperature:g}" if rule.temperature else "")
-    return log.finish(tokens, how, run.seed, run.passes.slots)
+    drawing = Sampler("left_to_right", temperature=rule.temperature, top_k=rule.top_k, top_p=rule.top_p)
+    return log.finish(tokens, str(drawing), run.seed, run.passes.slots)

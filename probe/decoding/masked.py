@@ -19,8 +19,11 @@ from probe.paradigms import Block, Masked
 from probe.paradigms.sampler import (
     Sampler,
     choose,
+    drawn_order,
     first,
     order_scores,
+    share_at,
+    trimmed,
 )
 
 if TYPE_CHECKING:
@@ -58,11 +61,10 @@ def unmask(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -
         logits = run.passes(tokens, (begin[:, 0] - int(model.shift)).clamp(min=0), width).logits
         logits[..., mask] = -torch.inf  # a mask is never an answer
         probabilities = logits.softmax(-1)
-        chosen = choose(logits, rule.temperature, generator)
+        chosen = choose(trimmed(logits, rule), rule.temperature, generator)
         eligible = still_open & (block == _first(block, still_open))
         drawn = probabilities.gather(-1, chosen[..., None])[..., 0]
-        left = max(steps - step, 1)
-        now = _written(rule, probabilities, drawn, eligible.gather(1, at), still_open, left, generator)
+        now = _written(rule, probabilities, drawn, eligible.gather(1, at), still_open, (step, steps), generator)
         state, written = tokens, torch.zeros_like(still_open).scatter(1, at, now)
         tokens = torch.where(written, tokens.scatter(1, at, chosen), tokens)
         sure = torch.full(place.shape, torch.nan, device=place.device).scatter(1, at, probabilities.amax(-1))
@@ -95,28 +97,43 @@ def _written(
     drawn: Tensor,
     eligible: Tensor,
     still_open: Tensor,
-    steps_left: int,
+    when: tuple[int, int],
     generator: torch.Generator,
 ) -> Tensor:
-    """Which of the places asked for are written now, among those that are eligible.
+    """Which of the places asked for are written now, among those that are eligible; `when` is the step, of how many.
 
     Confidence and threshold look at the probability of the token that was `drawn` (batch × places), as published
     samplers do. Without a temperature that is the best token's; with one, a place whose best token is sure may have
     drawn another, and would be written first with a token that the model holds for unlikely.
     """
-    steps_here = _steps_here(eligible.sum(1), still_open.sum(1), steps_left)
+    here, in_all = eligible.sum(1), still_open.sum(1)
     if rule.order == "random" and rule.threshold is None:
-        reveal = torch.rand(eligible.shape, generator=generator).to(eligible.device) < 1 / steps_here[:, None]
-        return eligible & reveal
+        reveal = torch.rand(eligible.shape, generator=generator).to(eligible.device)
+        return eligible & (reveal < _share(rule, here, in_all, when)[:, None])
     scores = drawn if rule.order == "confidence" else order_scores(rule.order, probabilities, generator)
+    scores = drawn_order(scores, rule.order_temperature, generator)
     if rule.threshold is None:
-        return first(scores, eligible, (eligible.sum(1) / steps_here).ceil().long())
-    at_least = torch.ones_like(steps_here)
+        return first(scores, eligible, _count(rule, here, in_all, when))
+    at_least = torch.ones_like(eligible[:, 0], dtype=torch.long)
     return first(scores, eligible, at_least) | (eligible & (drawn > rule.threshold))
 
 
-def _steps_here(here: Tensor, in_all: Tensor, steps_left: int) -> Tensor:
+def _share(rule: Sampler, here: Tensor, in_all: Tensor, when: tuple[int, int]) -> Tensor:
+    """The share (batch) of the places `here` that a step writes in random order, each by itself."""
+    if rule.schedule == "dream":
+        return torch.full(here.shape, share_at(*when), device=here.device)
+    return 1 / _steps_here(here, in_all, when)
+
+
+def _count(rule: Sampler, here: Tensor, in_all: Tensor, when: tuple[int, int]) -> Tensor:
+    """How many (batch) of the places `here` a step writes."""
+    if rule.schedule == "dream":
+        return (here * share_at(*when)).floor().long()
+    return (here / _steps_here(here, in_all, when)).ceil().long()
+
+
+def _steps_here(here: Tensor, in_all: Tensor, when: tuple[int, int]) -> Tensor:
     """The steps that the current block gets (batch) of those left: its share by open places, and at least one."""
-    later = in_all - here
+    steps_left, later = max(when[1] - when[0], 1), in_all - here
     for_later = (steps_left * later / in_all.clamp(min=1)).round().long().maximum((later > 0).long())
     return (steps_left - for_later).clamp(min=1)

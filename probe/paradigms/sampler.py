@@ -4,6 +4,14 @@ Masked diffusion leaves the order free. The orders of the public families are `r
 1/(steps left), as DiffuLLaMA does), `confidence` (the surest first), `margin` (the largest gap between the two best),
 `entropy` (the lowest first) and `left_to_right`. `threshold` writes every place surer than it, at least one a step;
 `block` keeps to one block of places until it is full.
+
+How many places a step writes is the `schedule`'s to say. "even" shares the open places among the steps that are left,
+as LLaDA does. "dream" follows Dream's times, from 1 down to a thousandth in even steps: the step from t to s writes a
+share 1 - s/t of what is open, rounded down, and the last step the rest. `order_temperature` (Dream's alg_temp) draws
+the order instead of taking the best: a place comes first with a probability that grows with its score.
+
+At a temperature, `top_k` leaves the k best tokens of a place to be drawn, and `top_p` the fewest whose probabilities
+add up to it. How sure a place is remains the model's own probability, untempered and untrimmed, as in LLaDA.
 """
 
 from __future__ import annotations
@@ -16,6 +24,8 @@ from torch import Tensor
 from probe.errors import ProbeError, nearest
 
 ORDERS = ("confidence", "margin", "entropy", "random", "left_to_right")
+SCHEDULES = ("even", "dream")
+DREAM_END = 1e-3  # the time at which Dream's last step ends
 
 
 @dataclass(frozen=True)
@@ -28,31 +38,87 @@ class Sampler:
     threshold: float | None = None
     block: int | None = None
     temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    schedule: str = "even"
+    order_temperature: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.order not in ORDERS:
-            raise ProbeError(
-                f"sampler {self.order!r}",
-                expected="one of " + ", ".join(ORDERS),
-                found=repr(self.order),
-                remedy=nearest(self.order, ORDERS),
-            )
-        for name, lowest in (("steps", 1), ("block", 1), ("temperature", 0), ("threshold", 0)):
+        for what, said, known in (("sampler", self.order, ORDERS), ("schedule", self.schedule, SCHEDULES)):
+            if said not in known:
+                raise ProbeError(
+                    f"{what} {said!r}",
+                    expected="one of " + ", ".join(known),
+                    found=repr(said),
+                    remedy=nearest(said, known),
+                )
+        self._refuse_misfits()
+        lowest_of = {"steps": 1, "block": 1, "temperature": 0, "threshold": 0, "top_k": 1, "order_temperature": 0}
+        for name, lowest in lowest_of.items():
             value = getattr(self, name)
             if value is not None and value < lowest:
                 raise ProbeError(
                     f"sampler's {name}", expected=f"at least {lowest}", found=str(value), remedy="Choose a larger one."
                 )
 
+    def _refuse_misfits(self) -> None:
+        """Refuse what would change nothing without a word, and what no step could do."""
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ProbeError(
+                "sampler's top_p",
+                expected="above 0, at most 1",
+                found=str(self.top_p),
+                remedy="Choose for example 0.9.",
+            )
+        if not self.temperature and (self.top_k is not None or self.top_p is not None):
+            raise ProbeError(
+                "sampler's top_k and top_p",
+                expected="a temperature: they trim what is drawn from",
+                found="temperature 0, which takes the best token",
+                remedy="Give a temperature, or leave them out.",
+            )
+        if self.order_temperature and self.order in ("random", "left_to_right"):
+            raise ProbeError(
+                "sampler's order_temperature",
+                expected="an order by scores: confidence, margin or entropy",
+                found=self.order,
+                remedy="Leave it out.",
+            )
+        if self.schedule != "even" and (self.threshold is not None or self.block is not None):
+            raise ProbeError(
+                f"schedule {self.schedule!r}",
+                expected="neither a threshold nor blocks: it says how many places of the whole answer a step writes",
+                found=str(self),
+                remedy="Leave one of them out.",
+            )
+
     def __str__(self) -> str:
         limits = {name: getattr(self, name) for name in ("steps", "threshold", "block")}
         parts = [f"{name} {value}" for name, value in limits.items() if value is not None]
+        if self.schedule != "even":
+            parts.append(f"{self.schedule}'s schedule")
+        if self.order_temperature:
+            parts.append(f"order T {self.order_temperature:g}")
         if self.temperature:
             parts.append(f"T {self.temperature:g}")
+        parts += [f"{name} {value:g}" for name in ("top_k", "top_p") if (value := getattr(self, name)) is not None]
         return ", ".join([self.order, *parts])
 
     def with_steps(self, steps: int | None) -> Sampler:
         return self if steps is None else replace(self, steps=steps)
+
+
+def trimmed(logits: Tensor, rule: Sampler) -> Tensor:
+    """Logits in which only those tokens are left that may be drawn."""
+    if rule.top_p is not None:
+        ranked, order = logits.sort(-1, descending=True)
+        better = (ranked / rule.temperature).softmax(-1).cumsum(-1).roll(1, -1)  # of all that rank before a token
+        better[..., 0] = 0
+        logits = logits.masked_fill((better > rule.top_p).scatter(-1, order, better > rule.top_p), -torch.inf)
+    if rule.top_k is not None:
+        least = logits.topk(min(rule.top_k, logits.shape[-1]), dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    return logits
 
 
 def choose(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
@@ -76,6 +142,21 @@ def order_scores(order: str, probabilities: Tensor, generator: torch.Generator) 
     if order == "left_to_right":
         return -torch.arange(shape[1], device=probabilities.device).expand(shape).float()
     return torch.rand(shape, generator=generator).to(probabilities.device)
+
+
+def drawn_order(scores: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    """Scores whose order is a draw: of the places that are left, each comes next with a probability that goes with
+    exp(score / temperature). (Gumbel noise on the scores does that.)"""
+    if temperature == 0:
+        return scores
+    uniform = torch.rand(scores.shape, generator=generator).clamp_min(torch.finfo(torch.float32).tiny)
+    return scores / temperature - (-uniform.log()).log().to(scores.device)
+
+
+def share_at(step: int, steps: int) -> float:
+    """Of what is open, the share that a step of Dream's schedule writes."""
+    times = torch.linspace(1, DREAM_END, steps + 1)
+    return 1.0 if step >= steps - 1 else float(1 - times[step + 1] / times[step])
 
 
 def first(scores: Tensor, eligible: Tensor, how_many: Tensor) -> Tensor:

@@ -1,0 +1,159 @@
+"""Samplers against slow definitions, written from the papers' public descriptions, on the same logits, step by step."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+
+import probe
+from probe.decoding import PassOptions, Sampler
+from probe.errors import ProbeError
+from probe.paradigms import Autoregressive, Masked
+from probe.paradigms.sampler import choose, drawn_order, share_at, trimmed
+from tests.probe.tiny import MASK, model_of, tokens_of
+
+
+def nucleus(shares: list[float], top_p: float) -> set[int]:
+    """Token by token from the best on, until their probabilities add up to more than top_p."""
+    kept, total = set(), 0.0
+    for token in sorted(range(len(shares)), key=lambda token: -shares[token]):
+        kept.add(token)
+        total += shares[token]
+        if total > top_p:
+            break
+    return kept
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 3, 50])
+@pytest.mark.parametrize("top_p", [None, 0.1, 0.6, 0.95, 1.0])
+def test_what_is_trimmed_is_what_the_definition_says(top_k, top_p):
+    logits = 2 * torch.randn(40, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rule = Sampler(temperature=0.7, top_k=top_k, top_p=top_p)
+    left = trimmed(logits, rule)
+    for row in range(40):
+        shares = (logits[row] / 0.7).softmax(-1).tolist()
+        kept = set(range(9)) if top_p is None else nucleus(shares, top_p)
+        if top_k is not None:
+            kept &= set(sorted(range(9), key=lambda token: -shares[token])[:top_k])
+        assert {token for token in range(9) if math.isfinite(left[row, token])} == kept
+        assert torch.equal(left[row, list(kept)], logits[row, list(kept)])
+
+
+def test_only_what_is_left_is_ever_drawn_and_as_often_as_it_should():
+    logits = torch.tensor([0.5, 2.0, 1.0, -1.0]).expand(8000, 1, 4).clone()
+    rule = Sampler(temperature=1.0, top_p=0.8)
+    drawn = Counter(choose(trimmed(logits, rule), 1.0, torch.Generator().manual_seed(0)).flatten().tolist())
+    assert set(drawn) == {1, 2}
+    assert drawn[1] / 8000 == pytest.approx(1 / (1 + math.exp(-1)), abs=0.02)
+
+
+@pytest.mark.parametrize("paradigm", [Autoregressive(mask_id=MASK), Masked(mask_id=MASK, shift=False)])
+def test_every_writer_by_a_sampler_trims(paradigm):
+    model, prompt = model_of("llama-gqa", paradigm), tokens_of(5, 4)
+    best = probe.decode(model, prompt, 6, sampler=Sampler("left_to_right"))
+    one = Sampler("left_to_right", temperature=2.0, top_k=1)
+    assert torch.equal(probe.decode(model, prompt, 6, sampler=one).tokens, best.tokens)
+    loose = Sampler("left_to_right", temperature=2.0)
+    assert not torch.equal(probe.decode(model, prompt, 6, sampler=loose).tokens, best.tokens)
+
+
+def dreams_steps(open_places: int, steps: int) -> list[int]:
+    """Dream: times from 1 to 0.001; of n masks the step from t to s writes int(n · (1 - s/t)), the last one all."""
+    times = torch.linspace(1, 1e-3, steps + 1)
+    written = []
+    for i in range(steps):
+        left = torch.tensor(float(open_places))
+        count = int(left * (1 - times[i + 1] / times[i])) if i < steps - 1 else int(left)
+        written.append(count)
+        open_places -= count
+    return written
+
+
+def lladas_steps(open_places: int, steps: int) -> list[int]:
+    """LLaDA: as many a step as divide evenly, and one more in the first steps where a rest is left."""
+    base, rest = divmod(open_places, steps)
+    return [base + (i < rest) for i in range(steps)]
+
+
+@pytest.mark.parametrize(("schedule", "definition"), [("dream", dreams_steps), ("even", lladas_steps)])
+@pytest.mark.parametrize("steps", [1, 3, 5, 8])
+@pytest.mark.parametrize("order", ["confidence", "margin", "entropy"])
+def test_each_step_writes_the_places_that_the_published_samplers_would(schedule, definition, steps, order):
+    """Place by place, from the logits of the very pass: the count from the schedule, the places from the scores."""
+    model, prompt, length = model_of("llama-gqa", Masked(mask_id=MASK, shift=False)), tokens_of(2, 4), 11
+    run = probe.decode(model, prompt, length, sampler=Sampler(order, steps=steps, schedule=schedule))
+    counts = definition(length, steps)
+    assert len(run) == steps
+    for step in range(steps):
+        logits = model.logits(run.states[:, step]).float()
+        logits[..., MASK] = -torch.inf
+        for row in range(2):
+            shares = logits[row].softmax(-1)
+            is_open = [place for place in range(4, 15) if run.states[row, step, place] == MASK]
+            two = shares.topk(2).values
+            scores = {
+                "confidence": shares.amax(-1),
+                "margin": two[:, 0] - two[:, 1],
+                "entropy": torch.special.entr(shares).sum(-1).neg(),
+            }[order]
+            wanted = sorted(is_open, key=lambda place: -float(scores[place]))[: counts[step]]
+            assert {p for p in range(15) if run.committed_at[row, p] == step} == set(wanted)
+            assert all(run.tokens[row, place] == int(logits[row, place].argmax()) for place in wanted)
+
+
+def test_dreams_random_order_reveals_its_share():
+    model = model_of("llama-gqa", Masked(mask_id=MASK, shift=False))
+    run = probe.decode(model, tokens_of(40, 4), 24, sampler=Sampler("random", steps=4, schedule="dream"), seed=1)
+    left = 1.0
+    for step in range(4):
+        share = float((run.committed_at == step).sum()) / (40 * 24)
+        assert share == pytest.approx(left * share_at(step, 4), abs=0.05)
+        left -= share
+    assert left == pytest.approx(0)
+
+
+def test_an_order_that_is_drawn_follows_the_scores():
+    """The place that comes first is drawn from softmax(score / temperature); at a low one it is the best."""
+    scores = torch.tensor([[0.9, 0.5, 0.1]]).expand(6000, 3)
+    first = drawn_order(scores, 0.4, torch.Generator().manual_seed(0)).argmax(-1)
+    found = torch.bincount(first, minlength=3) / 6000
+    assert torch.allclose(found, (scores[0] / 0.4).softmax(-1), atol=0.03)
+    assert (drawn_order(scores, 1e-3, torch.Generator().manual_seed(0)).argmax(-1) == 0).all()
+    assert drawn_order(scores, 0.0, torch.Generator()) is scores
+    model, prompt = model_of("llama-gqa", Masked(mask_id=MASK)), tokens_of(3, 4)
+    runs = [
+        probe.decode(model, prompt, 8, sampler=Sampler(order_temperature=temperature), seed=2)
+        for temperature in (0.0, 1e-5, 5.0)
+    ]
+    assert torch.equal(runs[0].committed_at, runs[1].committed_at)
+    assert not torch.equal(runs[0].committed_at, runs[2].committed_at)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"top_p": 0.9}, "temperature"),
+        ({"top_p": 1.5, "temperature": 1.0}, "at most 1"),
+        ({"top_k": 0, "temperature": 1.0}, "at least 1"),
+        ({"schedule": "draem"}, "Did you mean 'dream'"),
+        ({"schedule": "dream", "threshold": 0.9}, "threshold"),
+        ({"order": "random", "order_temperature": 1.0}, "confidence"),
+    ],
+)
+def test_what_a_sampler_cannot_do_is_refused(wrong, told):
+    with pytest.raises(ProbeError, match=told):
+        Sampler(**wrong)
+
+
+def test_a_sampler_says_what_it_is():
+    assert str(Sampler(steps=4, schedule="dream", order_temperature=0.1)) == (
+        "confidence, steps 4, dream's schedule, order T 0.1"
+    )
+    assert str(Sampler(temperature=0.8, top_k=5, top_p=0.9)) == "confidence, T 0.8, top_k 5, top_p 0.9"
+    model = model_of("llama-gqa", Autoregressive(mask_id=MASK))
+    drawn = Sampler(temperature=0.8, top_p=0.9)
+    run = probe.decode(model, tokens_of(1, 4), 3, sampler=drawn, passes=PassOptions(cache=False))
+    assert run.sampler == "left_to_right, T 0.8, top_p 0.9"
