@@ -97,8 +97,12 @@ class FileKind:
         """Each line of a JSONL file that is not empty, with its number; an error names the line."""
         # Not splitlines, which also cuts at signs that JSON may hold within a string.
         for number, line in enumerate(self.text(path).split("\n"), start=1):
-            if line.strip():
-                yield number, self.json_of(line, f"{_shown(path)}, line {number}")
+            if not line.strip():
+                continue
+            try:
+                yield number, self._json(line)
+            except UnreadableError as problem:
+                raise self.refuse(f"{_shown(path)}, line {number}", problem.expected, problem.found) from None
 
     def yaml(self, path: str | Path) -> Any:
         """What a file of YAML holds."""

@@ -61,9 +61,19 @@ def refuse_foreign(root: Path) -> None:
 
 
 def open_without_following(file: Path, flags: int) -> int:
-    """A file of one's own, opened; a link in its place is refused."""
+    """A file of one's own, opened; a link in its place is refused, also a hard one, which is another file's content."""
     try:
-        return os.open(file, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        handle = os.open(file, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+        found = os.fstat(handle)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
+            return handle
+        os.close(handle)
+        raise ProbeError(
+            f"file {file}",
+            expected="a file that the run made",
+            found="a hard link to another" if stat.S_ISREG(found.st_mode) else "a pipe or a device",
+            remedy="Remove it, or choose another folder with --out.",
+        )
     except OSError as problem:
         if file.is_symlink() or file.is_dir():
             raise ProbeError(
@@ -80,6 +90,13 @@ def holds_links(folder: Path) -> bool:
     if folder.is_symlink():
         return True
     return any((Path(at) / name).is_symlink() for at, folders, files in os.walk(folder) for name in (*folders, *files))
+
+
+def leads_out(folder: Path) -> bool:
+    """Whether a folder holds a link, soft or hard, by which writing in it would change a file elsewhere."""
+    return holds_links(folder) or any(
+        (Path(at) / name).lstat().st_nlink > 1 for at, _, files in os.walk(folder) for name in files
+    )
 
 
 def _write_marker(root: Path) -> None:

@@ -164,7 +164,7 @@ class RunFolder:
         files = self.manifest.get("files")
         of = files.get(relative) if isinstance(files, dict) else None
         if not isinstance(of, dict):
-            return ""
+            return "the manifest does not list it" if isinstance(files, dict) and _lists_shown(files) else ""
         try:
             found = hash_of(self.path(relative))
         except OSError as problem:
@@ -186,6 +186,11 @@ class RunFolder:
         files = self.manifest.get("files")
         manifest = {**self.manifest, "files": {**(files if isinstance(files, dict) else {}), **written}}
         write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, default=str))
+
+
+def _lists_shown(files: dict[str, Any]) -> bool:
+    """Whether a manifest lists what is shown of its units, as those of earlier versions do not."""
+    return any(str(name).partition("/")[0] in ("results", "figures", "traces") for name in files)
 
 
 def open_run(folder: str | Path) -> RunFolder:

@@ -74,10 +74,18 @@ def write_report(run: RunFolder | str | Path) -> Path:
         "report.md": markdown(report).encode("utf-8", errors="replace"),
         "report.parquet": estimates(run).to_parquet(index=False),
     }
-    for name, content in written.items():
-        write_atomically(run.folder / name, content)
-    run.note_files({name: {"sha256": sha256(content).hexdigest(), "bytes": len(content)} for name, content in
-                    written.items()})  # fmt: skip
+    try:
+        for name, content in written.items():
+            write_atomically(run.folder / name, content)
+        run.note_files({name: {"sha256": sha256(content).hexdigest(), "bytes": len(content)} for name, content in
+                        written.items()})  # fmt: skip
+    except OSError as problem:
+        raise ProbeError(
+            f"run folder {run.folder}",
+            expected="a folder on a disk that can be written",
+            found=problem.strerror or str(problem),
+            remedy="Make room, or copy the folder to where you may write, and make the report there.",
+        ) from None
     return run.folder / "report.html"
 
 

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from probe.errors import ProbeError
-from probe.jobs.own_folder import INNER, holds_links, open_without_following
+from probe.jobs.atomic import PART, is_leftover
+from probe.jobs.own_folder import INNER, holds_links, leads_out, open_without_following
 from probe.jobs.run.unit import Unit
 from probe.jobs.run_folder import FILE
 
@@ -47,13 +48,15 @@ class UnitStore:
         """Make the folders; leftovers of a killed run are cleared away."""
         for name in INNER:
             (self.root / name).mkdir(exist_ok=True)
+        for folder in (self.root, self.scratch, *(self.root / name for name in SHOWN)):
+            for leftover in filter(is_leftover, folder.iterdir()):
+                if leftover.is_symlink() or leftover.is_file():
+                    leftover.unlink(missing_ok=True)
         for leftover in self.scratch.iterdir():
             if leftover.is_symlink() or leftover.suffix == ".lock":
                 leftover.unlink(missing_ok=True)
-            elif _LEFTOVER.match(leftover.name) or (leftover.name.startswith("resumes-") and holds_links(leftover)):
+            elif _LEFTOVER.match(leftover.name) or (leftover.name.startswith("resumes-") and leads_out(leftover)):
                 shutil.rmtree(leftover, ignore_errors=True)
-            elif leftover.is_file() and leftover.name.startswith("."):  # it was being written (see write_atomically)
-                leftover.unlink(missing_ok=True)
 
     def folder(self, digest: str) -> Path:
         return self.units / digest
@@ -194,7 +197,7 @@ def _flush_folder(folder: Path) -> None:
 
 def _link(source: Path, target: Path) -> None:
     """A hard link to a file (a copy where the disk has none), a relative symbolic one to a folder."""
-    temporary = target.with_name(f".{target.name}-{os.getpid()}")
+    temporary = target.with_name(f"{PART}{os.getpid()}-{target.name}"[:200])
     temporary.unlink(missing_ok=True)
     if source.is_dir():
         temporary.symlink_to(os.path.relpath(source, target.parent), target_is_directory=True)

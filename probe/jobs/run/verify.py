@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probe.errors import ProbeError
+from probe.jobs.atomic import is_leftover
 from probe.jobs.run.execute import execute
 from probe.jobs.run.plan import Plan, plan_of
 from probe.jobs.run.stage_inputs import WorkerContext
 from probe.jobs.run.unit import Unit
 from probe.jobs.run.unit_store import SHOWN, UnitStore
-from probe.jobs.run_folder import RunFolder, hash_of, open_run
+from probe.jobs.run_folder import REPORT, RunFolder, hash_of, open_run
 from probe.jobs.spec.file import read_spec
 from probe.jobs.stages.registry import known_stage
 
@@ -55,7 +56,8 @@ def verify(folder: str | Path, *, sample: int = 3, seed: int = 0, tell: Callable
 
 def _weights(plan: Plan, manifest: dict) -> list[Finding]:
     """Whether the weights at hand are those of the run."""
-    then = manifest.get("weights", {})
+    listed = manifest.get("weights")
+    then = {place: of for place, of in listed.items() if isinstance(of, dict)} if isinstance(listed, dict) else {}
     now = {model.place: model.sha256 for pair in plan.pairs.values() for model in pair.models.values()}
     changed = [place for place, digest in now.items() if then.get(place, {}).get("sha256") != digest]
     return [Finding(f"weights of {place}", "not those of the run" if place in changed else "") for place in now]
@@ -79,12 +81,17 @@ def _shown_files(run: RunFolder) -> list[Finding]:
     if not isinstance(files, dict) or not files:
         return [Finding("files shown", "the manifest does not list them: the run was made by an earlier version")]
     found = [Finding(f"file {name}", run.changed(str(name))) for name in files]
-    there = [f"{folder}/{file.name}" for folder in SHOWN for file in sorted((run.folder / folder).glob("*"))]
+    there = [file for folder in SHOWN for file in sorted((run.folder / folder).glob("*")) if not is_leftover(file)]
+    named = [path for unit in run.done for path in (unit.result, unit.figure) if path]
+    there = dict.fromkeys([*(f"{file.parent.name}/{file.name}" for file in there), *named])
+    there |= dict.fromkeys(name for name in REPORT if (run.folder / name).exists())
     return found + [Finding(f"file {name}", "no run wrote it") for name in there if name not in files]
 
 
 def _shown(store: UnitStore, digest: str, shown: str) -> str:
-    own = next(store.folder(digest).glob("*.parquet"))
+    own = next(store.folder(digest).glob("*.parquet"), None)
+    if own is None:
+        return f"{shown} is not the unit's, which has no table"
     try:
         same = hash_of(store.root / shown) == hash_of(own)
     except OSError as problem:

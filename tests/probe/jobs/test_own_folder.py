@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from probe.errors import ProbeError
+from probe.jobs.atomic import is_leftover
 from probe.jobs.own_folder import MARKER, claim
-from probe.jobs.report.render import write_report
+from probe.jobs.report.contents import contents
+from probe.jobs.report.render import html, write_report
 from probe.jobs.run.runner import run_job as run
+from probe.jobs.run.verify import verify
+from probe.jobs.run_folder import open_run
 from tests.probe.jobs.asked import spec_of, tables, text_of
 from tests.probe.jobs.made_up import write_run
 
@@ -146,3 +155,89 @@ def test_a_run_may_lie_behind_a_link_that_the_user_named(stand_ins, tmp_path):
     (tmp_path / "run").symlink_to(tmp_path / "disk", target_is_directory=True)
     assert run(spec_of(tmp_path / "run", **ONE)).state == "complete"
     assert (tmp_path / "disk" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("name", [".lock", "spec.yaml", "manifest.json", "report.html"])
+def test_a_hard_link_to_a_file_elsewhere_is_replaced_or_refused_and_never_written_through(
+    stand_ins, tmp_path, elsewhere, name
+):
+    """The lock is the one file that a run writes into as it stands: it is refused, by its number of names."""
+    folder = tmp_path / "run"
+    claim(folder)
+    (folder / name).hardlink_to(elsewhere / "file.txt")
+    before = snapshot(elsewhere)
+    if name == ".lock":
+        with pytest.raises(ProbeError, match="a hard link"):
+            run(spec_of(folder, **ONE))
+    else:
+        assert run(spec_of(folder, **ONE)).state == "complete"
+    assert snapshot(elsewhere) == before
+
+
+def test_a_lock_that_is_a_pipe_is_told_and_not_waited_for(stand_ins, tmp_path):
+    claim(tmp_path / "run")
+    os.mkfifo(tmp_path / "run" / ".lock")
+    with pytest.raises(ProbeError, match="a pipe"):
+        run(spec_of(tmp_path / "run", **ONE))
+
+
+def test_a_stage_does_not_go_on_in_a_folder_with_hard_links(stand_ins, tmp_path, elsewhere):
+    folder = tmp_path / "run"
+    run(spec_of(folder, **ONE))
+    left = folder / ".scratch" / f"resumes-{next((folder / 'units').iterdir()).name}"
+    left.mkdir()
+    (left / "half.bin").hardlink_to(elsewhere / "file.txt")
+    before = snapshot(elsewhere)
+    assert run(spec_of(folder, **ONE)).state == "complete"
+    assert not left.exists()
+    assert snapshot(elsewhere) == before
+
+
+def test_what_a_kill_left_half_written_is_removed_by_the_next_run_and_listed_by_nothing(stand_ins, tmp_path):
+    folder = tmp_path / "run"
+    run(spec_of(folder, **ONE))
+    left = [".manifest.json-a1b2c3d4", ".report.html-abcdefgh", ".part-manifest.json-x", "results/.part-7-a.parquet"]
+    for name in (*left, ".mine", "results/.mine"):
+        (folder / name).write_text("half")
+    told = [finding.what for finding in verify(folder, sample=0)]
+    assert not any(name in words for name in left for words in told)
+    assert run(spec_of(folder, **ONE)).state == "complete"
+    assert not any((folder / name).exists() for name in left)
+    assert (folder / ".mine").read_text() == (folder / "results" / ".mine").read_text() == "half"
+
+
+def test_a_kill_between_writing_and_naming_leaves_a_file_that_is_known(tmp_path):
+    killed = "import os, sys; os.replace = lambda *_: os._exit(9); from pathlib import Path; "
+    killed += "from probe.jobs.atomic import write_atomically; write_atomically(Path(sys.argv[1]), '{}')"
+    ended = subprocess.run([sys.executable, "-c", killed, str(tmp_path / "manifest.json")], check=False)
+    assert ended.returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert is_leftover(left)
+
+
+def test_a_report_into_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    folder = write_run(tmp_path / "run", units=[])
+
+    def read_only(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "mkstemp", read_only)
+    with pytest.raises(ProbeError, match="Read-only file system"):
+        write_report(folder)
+
+
+def test_a_figure_that_the_manifest_does_not_list_is_not_shown_and_verify_says_so(stand_ins, tmp_path):
+    folder = tmp_path / "run"
+    run(spec_of(folder, **ONE))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (unit,) = [unit for unit in manifest["units"] if unit.get("result")]
+    (folder / "figures" / "forged.json").write_text('{"data": [], "layout": {"title": "forged"}}')
+    unit["figure"] = "figures/forged.json"
+    (folder / "report.md").write_text("forged")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    opened = open_run(folder)
+    with pytest.raises(ProbeError, match="does not list"):
+        opened.figure(opened.done[0])
+    assert "forged" not in html(contents(opened))
+    wrong = {finding.what: finding.trouble for finding in verify(folder, sample=0) if finding.trouble}
+    assert {"file figures/forged.json", "file report.md"} <= wrong.keys()

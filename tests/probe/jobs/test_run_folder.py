@@ -52,8 +52,8 @@ def test_shared_work_is_no_answer_but_its_failure_is_told(tmp_path):
     ("manifest", "told"),
     [
         (None, "manifest.json"),
-        ("", "a file of JSON"),
-        ("[]", "one JSON object"),
+        ("", "expected JSON"),
+        ("[]", "a JSON object"),
         ('{"units": 3}', "a list of units"),
         ('{"units": [{"status": "done"}]}', "each with its id"),
         ('{"units": [7]}', "each with its id"),

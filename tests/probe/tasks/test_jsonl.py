@@ -84,8 +84,8 @@ def test_a_target_of_several_tokens_is_asked_where_it_first_differs(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "told"),
     [
-        ("{not json", "line 2 of .*: expected a JSON object; found Expecting property name"),
-        ("[1, 2]", "line 2 of .*: expected a JSON object; found list"),
+        ("{not json", "line 2: expected JSON; found Expecting property name"),
+        ("[1, 2]", "line 2 of .*: expected a JSON object; found a list"),
         ({**GOOD[0], "target": None}, "line 2 of .*, key 'target': expected some text; found NoneType None"),
         ({**GOOD[0], "distractor": 3}, "line 2 of .*, key 'distractor': expected some text; found int 3"),
         ({**GOOD[0], "clean": ""}, "line 2 of .*, key 'clean': expected some text; found str ''"),
@@ -134,7 +134,7 @@ def test_signs_that_end_a_line_elsewhere_may_stand_in_a_text(tmp_path):
 def test_what_is_no_file_of_text_is_told(tmp_path):
     with pytest.raises(TaskError, match="no such file"):
         from_jsonl(tmp_path / "none.jsonl")
-    with pytest.raises(TaskError, match="no such file"):
+    with pytest.raises(TaskError, match="a folder"):
         from_jsonl(tmp_path)
     with pytest.raises(TaskError, match="at least one line"):
         from_jsonl(write(tmp_path, "", " "))
