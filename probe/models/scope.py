@@ -19,6 +19,7 @@ too, acts where its scope is open, and the module gets its own back when the las
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -67,7 +68,7 @@ def stand_in(module: nn.Module, scope: Scope, forward: Callable[..., Any]) -> Ca
     with _standing_turn:
         standing = vars(module).get("forward")
         if not isinstance(standing, _StandIns):
-            standing = _StandIns(standing, type(module).forward.__get__(module))
+            standing = _StandIns(module, standing)
             module.forward = standing
         standing.ways = (*standing.ways, (scope, forward))
 
@@ -91,15 +92,21 @@ class _StandIns:
     """What stands for a module's `forward` while some scope wants it so: the innermost scope that is open here decides,
     and where none is, the module's own `forward` does (accelerate gives some modules one of their own)."""
 
-    def __init__(self, own: Callable[..., Any] | None, of_class: Callable[..., Any]):
-        self.own, self._of_class = own, of_class
+    def __init__(self, module: nn.Module, own: Callable[..., Any] | None):
+        self._module, self.own = module, own
         self.ways: tuple[tuple[Scope, Callable[..., Any]], ...] = ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _StandIns:
+        """Of a copy of the module, which nobody has asked to be computed otherwise."""
+        return _StandIns(memo.get(id(self._module), self._module), copy.deepcopy(self.own, memo))
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         for scope, forward in reversed(self.ways):
             if scope.here:
                 return forward(*given, **named)
-        return (self.own or self._of_class)(*given, **named)
+        if self.own is not None:
+            return self.own(*given, **named)
+        return type(self._module).forward(self._module, *given, **named)
 
 
 class ContextValue(Generic[Value]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from analyses.circuits import AttributionOptions
 from analyses.circuits.attribution import key_directions
 from analyses.components.knockouts import Knockouts
 from analyses.components.partial_forward import Whole
+from probe.models.model import Model
 from tests.analyses.circuits.asking import batch_of, model_of
 
 
@@ -72,6 +74,19 @@ def test_partial_passes_closed_out_of_order_leave_every_block_its_own():
     second.close()
     assert not any("forward" in vars(block) for block in model.blocks)
     torch.testing.assert_close(model.run_trunk(canvas), plain, atol=0, rtol=0)
+
+
+def test_a_copy_that_is_made_meanwhile_is_a_model_of_its_own():
+    """Tracers with modules of their own copy the backbone, maybe while another thread's partial pass is open."""
+    model = model_of("llama-gqa", "full")
+    canvas = model.canvas(batch_of(2).clean)
+    plain, whole = model.run(canvas), Whole.of(model, canvas)
+    with whole.begun(1, torch.arange(2)):
+        copied = copy.deepcopy(model.backbone)
+    for block in copied.model.layers:
+        block.mlp.down_proj.weight.zero_()
+    torch.testing.assert_close(model.run(canvas), plain, atol=0, rtol=0)
+    assert not torch.allclose(Model(copied, model.paradigm).run(canvas), plain)
 
 
 def test_key_directions_of_one_thread_outlive_those_of_another():
