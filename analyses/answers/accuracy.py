@@ -71,7 +71,13 @@ def _example(pair: Pair, batch: Batch, reading: str | Reading) -> dict[str, Any]
         for role, model in pair.models.items()
     ]
     prompts = {"clean": [_plain(token) for token in shown.clean], "corrupt": [_plain(token) for token in shown.corrupt]}
-    return {"task": batch.task, **prompts, "right": {"clean": shown.target, "corrupt": shown.distractor}, "said": said}
+    rightly = {"right": {"clean": shown.target, "corrupt": shown.distractor}, "several": _several(first)}
+    return {"task": batch.task, **prompts, **rightly, "said": said}
+
+
+def _several(first: Batch) -> bool:
+    """Whether more than one answer is right: then the one that is shown is an example."""
+    return int(first.right.sum()) > 1
 
 
 WHICH = ("clean", "corrupt")
@@ -79,11 +85,16 @@ WHICH = ("clean", "corrupt")
 
 @torch.no_grad()
 def _answer(pair: Pair, model: Model, first: Batch, reading: str | Reading, which: str) -> dict[str, Any]:
-    """The best token, and how probable it is to the model."""
+    """The best token, how probable it is to the model, and whether it is right (None where that is not known: of a
+    corrupt prompt to which several answers are right, a batch names one)."""
     asked = reading_for(model, reading, runs=False).ask(model, first, which)
     shares = answers(model, asked, then=lambda logits: comparable(logits, model, pair.vocabulary).softmax(-1)).mean(0)
     best = int(shares.argmax())
-    return {"token": pair.tokenizer.decode([best]).strip() or "␣", "p": float(shares[best])}
+    if which == "clean":
+        is_right = bool(((first.choices == best) & first.right[0]).any())
+    else:
+        is_right = best == int(first.distractor[0]) or (None if _several(first) else False)
+    return {"token": pair.tokenizer.decode([best]).strip() or "␣", "p": float(shares[best]), "right": is_right}
 
 
 def _plain(token: Token) -> dict[str, Any]:

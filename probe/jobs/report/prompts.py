@@ -38,7 +38,7 @@ class Said:
     hue: str
     clean: str
     corrupt: str
-    right: tuple[bool, bool]
+    wrong: tuple[bool, bool]
     accuracy: str
 
 
@@ -62,10 +62,11 @@ def prompts(example: Any, table: pd.DataFrame, unit: Entry) -> list[Prompt]:
         clean, corrupt = (
             tuple(_token(token, answer) for token in example[which]) for which, answer in zip(WHICH, right, strict=True)
         )
-        said = tuple(_said(one, right, table) for one in example["said"])
+        said = tuple(_said(one, table) for one in example["said"])
     except (KeyError, TypeError, AttributeError):
         return []
-    return [Prompt(unit.pair, unit.task, unit.reading, clean, corrupt, right, said)]
+    several = " or another" if example.get("several") else ""
+    return [Prompt(unit.pair, unit.task, unit.reading, clean, corrupt, (right[0] + several, right[1] + several), said)]
 
 
 def _token(token: Mapping[str, Any], answer: str) -> Token:
@@ -74,14 +75,14 @@ def _token(token: Mapping[str, Any], answer: str) -> Token:
     return Token(answer if marks[-1] else str(token["text"]), *marks)
 
 
-def _said(one: Mapping[str, Any], right: tuple[str, str], table: pd.DataFrame) -> Said:
+def _said(one: Mapping[str, Any], table: pd.DataFrame) -> Said:
     role = canonical(str(one["role"])) or str(one["role"])
     words = [f"{one[which]['token']} ({formatting.as_float(one[which]['p']):.0%})" for which in WHICH]
-    is_right = (str(one["clean"]["token"]) == right[0], str(one["corrupt"]["token"]) == right[1])
+    wrong = (one["clean"].get("right") is False, one["corrupt"].get("right") is False)
     mine = table.loc[table["model"].astype(str) == str(one["model"]), :] if "model" in table else table.head(0)
     row = mine.iloc[0].to_dict() if len(mine) else {}
     accuracy = formatting.shown(row.get("estimate"), row.get("low"), row.get("high"))
-    return Said(str(one["model"]), WORDS.get(role, role), HUES.get(role, ""), *words, right=is_right, accuracy=accuracy)
+    return Said(str(one["model"]), WORDS.get(role, role), HUES.get(role, ""), *words, wrong=wrong, accuracy=accuracy)
 
 
 def by_prompt(found: tuple[Prompt, ...]) -> list[list[Prompt]]:

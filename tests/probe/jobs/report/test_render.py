@@ -157,8 +157,8 @@ EXAMPLE = {
     "corrupt": [{"text": text, "changed": text == "Luke", "masked": text == "Anna", "asked": text == "Anna"}
                 for text in ("Luke", "gave", "it", "to", "Anna")],
     "right": {"clean": "Anna", "corrupt": "Tom"},
-    "said": [{"model": "zoo:ar", "role": "ar", "clean": {"token": "Anna", "p": 0.9},
-              "corrupt": {"token": "Luke", "p": 0.4}}],
+    "said": [{"model": "zoo:ar", "role": "ar", "clean": {"token": "Anna", "p": 0.9, "right": True},
+              "corrupt": {"token": "Luke", "p": 0.4, "right": False}}],
 }  # fmt: skip
 
 

@@ -1,0 +1,44 @@
+"""How often models answer right: the shares of a pool, and one prompt whose answers are judged as the pool judged them."""
+
+from __future__ import annotations
+
+import pytest
+
+import probe
+from analyses import answers
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return probe.load_pair("zoo:masked", controls=False)
+
+
+@pytest.fixture(scope="module")
+def batch(pair):
+    return probe.task("greater_than").batch(pair, 8)
+
+
+def test_a_share_has_its_interval_and_what_a_guess_gets(pair):
+    table = answers.accuracy(pair, probe.task("greater_than"), 30).table
+    assert list(table["role"]) == ["ar", "diffusion"]
+    for row in table.to_dict("records"):
+        assert row["low"] < row["estimate"] <= row["high"]
+        assert row["n"] == 30
+        assert 0 < row["null"] < row["low"]  # these two have learnt it
+
+
+def test_an_answer_that_is_as_right_as_the_one_shown_is_not_called_wrong(pair, batch):
+    """Both twins answer what is in a pool right, each with a year of its own."""
+    example = answers.of_pool(pair, probe.task("greater_than"), batch).about["example"]
+    assert example["several"]
+    (asked,) = [token for token in example["clean"] if token["asked"]]
+    assert asked["text"] == example["right"]["clean"]
+    for said in example["said"]:
+        assert said["clean"]["right"] is True
+        assert said["corrupt"]["right"] is not False  # of several right answers to it the batch names one
+
+
+def test_a_pools_own_count_is_taken_and_not_made_again(pair, batch):
+    table = answers.of_pool(pair, probe.task("greater_than"), batch).table.set_index("role")
+    for role, found in batch.accuracy.items():
+        assert (table.loc[role, "estimate"], table.loc[role, "n"]) == (found.share, found.tried)
