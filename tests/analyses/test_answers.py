@@ -1,4 +1,4 @@
-"""How often models answer right: the shares of a pool, and one prompt whose answers are judged as the pool judged them."""
+"""How often models answer right, and one prompt whose answers are judged as its pool judged them."""
 
 from __future__ import annotations
 
