@@ -259,6 +259,14 @@ def is_folder(path: str | Path) -> bool:
         return False
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether there is anything; no where the path itself cannot be one."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def constructed(root: yaml.Node) -> Any:
     """The plain data of a tree that `composed` let through; raises `UnreadableError`."""
     import yaml

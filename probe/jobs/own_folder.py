@@ -16,6 +16,7 @@ import stat
 from pathlib import Path
 
 from probe.errors import ProbeError
+from probe.outside_files import is_file
 
 MARKER = ".twinprobe-run"
 INNER = ("units", ".scratch", "results", "figures", "traces")
@@ -34,7 +35,7 @@ def claim(root: Path) -> None:
         raise ProbeError(
             f"run folder {root}",
             expected="a folder that can be written",
-            found="a file" if root.is_file() else str(problem),
+            found="a file" if is_file(root) else str(problem),
             remedy="Choose another with --out.",
         ) from None
     refuse_foreign(root)

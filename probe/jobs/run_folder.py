@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError
 from probe.jobs.atomic import write_atomically
-from probe.outside_files import FileKind, cut, is_file
+from probe.outside_files import FileKind, cut, is_file, is_folder, is_there
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,7 +198,7 @@ def open_run(folder: str | Path) -> RunFolder:
     folder = Path(folder)
     manifest_at = folder / MANIFEST
     if not is_file(manifest_at):
-        found = "a folder without one" if folder.is_dir() else "no such folder" if not folder.exists() else "a file"
+        found = "a folder without one" if is_folder(folder) else "no such folder" if not is_there(folder) else "a file"
         raise RunError(
             str(folder),
             expected=f"a run folder, which holds a {MANIFEST}",

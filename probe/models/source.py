@@ -36,6 +36,7 @@ from probe.models.checkpoint import CONFIG, FILE, Checkpoint, open_checkpoint
 from probe.models.config_check import refuse_contradictions
 from probe.models.formats import Format, format_of
 from probe.models.tokenizers import load_tokenizer
+from probe.outside_files import is_file, is_folder
 from probe.paradigms import Paradigm, named
 from probe.zoo import shipped, zoo_folder
 
@@ -199,7 +200,7 @@ def resolve(where: str, catalog: str | Path | None = None) -> Path:
     if where.startswith("zoo:"):
         return zoo_folder(where.removeprefix("zoo:"))
     path = Path(where).expanduser()
-    if path.is_dir() or (path.suffix == ".gguf" and path.is_file()):
+    if is_folder(path) or (path.suffix == ".gguf" and is_file(path)):
         return path
     known = [row.name for row in entries(catalog)]
     if where in known or (where.count("/") == 1 and not where.startswith((".", "/", "~"))):

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probe.errors import TraceError
+from probe.outside_files import is_there
 from probe.tracing.cost import log, readable
 from probe.tracing.selection import ABSENT
 from probe.tracing.sites import SITES
@@ -248,7 +249,7 @@ def open_trace(path: str | Path, *, verify: bool = True) -> xarray.Dataset:
     import zarr
 
     path = Path(path)
-    if not (path / "zarr.json").exists():
+    if not is_there(path / "zarr.json"):
         raise TraceError(
             f"trace {path}",
             expected="a zarr store",

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 
 from probe.cache import cached
 from probe.errors import ProbeError
+from probe.outside_files import is_file
 from probe.training.recipe import Text
 from probe.zoo import text_file
 
@@ -85,7 +86,7 @@ def _source(name: str) -> Path:
     if name.startswith("cache:"):
         return cached(name.removeprefix("cache:"))
     file = Path(name).expanduser()
-    if file.is_file():
+    if is_file(file):
         return file
     raise ProbeError(f"text file {name}", expected="a text file", found="no such file", remedy="Check the path.")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from probe.cache import cached
 from probe.errors import CheckpointError, nearest
+from probe.outside_files import is_file
 
 _HERE = Path(__file__).parent
 TEXTS = _HERE / "texts"
@@ -41,7 +42,7 @@ def zoo_folder(name: str) -> Path:
     if model not in known:
         raise _unknown(name, "a shipped model", known)
     folder = _HERE / model / "snapshots" / f"step-{step}" if at else _HERE / model
-    if not (folder / "config.json").is_file() and not (folder / "adapters.safetensors").is_file():
+    if not is_file(folder / "config.json") and not is_file(folder / "adapters.safetensors"):
         raise _unknown(name, f"a snapshot of zoo:{model}", snapshots(model))
     return folder
 
@@ -61,7 +62,7 @@ def curve_folder(name: str) -> Path:
 def text_file(name: str) -> Path:
     """The file of a shipped text."""
     file = TEXTS / f"{name}.txt"
-    if not file.is_file():
+    if not is_file(file):
         raise _unknown(name, "a shipped text", sorted(each.stem for each in TEXTS.glob("*.txt")))
     return file
 

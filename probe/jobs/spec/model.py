@@ -148,14 +148,18 @@ class Budget(BaseModel):
 
     model_config = _STRICT
 
-    examples: int = Field(256, gt=0, description="prompts of each task")
+    examples: int = Field(256, gt=0, le=1_000_000, description="prompts of each task")
     solved: bool = Field(True, description="only prompts that both twins of the pair answer right")
-    resamples: int = Field(2000, gt=0, description="bootstrap resamples behind each interval")
-    batch: int | None = Field(None, gt=0, description="prompts in one forward pass; halved when memory runs out")
-    threads: int = Field(1, gt=0, description="CPU threads of one unit, however many run beside it")
-    workers: int | None = Field(None, ge=0, description="processes; null: as many as there are cores or GPUs; 0: none")
-    gpus: float = Field(1.0, gt=0, description="on a cluster: GPUs of one unit; 0.5 lets two share one")
-    minutes: float | None = Field(None, gt=0, description="after so long no further unit is begun")
+    resamples: int = Field(2000, gt=0, le=10_000_000, description="bootstrap resamples behind each interval")
+    batch: int | None = Field(
+        None, gt=0, le=1_000_000, description="prompts in one forward pass; halved when memory runs out"
+    )
+    threads: int = Field(1, gt=0, le=1024, description="CPU threads of one unit, however many run beside it")
+    workers: int | None = Field(
+        None, ge=0, le=1024, description="processes; null: as many as there are cores or GPUs; 0: none"
+    )
+    gpus: float = Field(1.0, gt=0, le=1024, description="on a cluster: GPUs of one unit; 0.5 lets two share one")
+    minutes: float | None = Field(None, gt=0, le=1_000_000, description="after so long no further unit is begun")
 
 
 def _short(key: str) -> BeforeValidator:
