@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
+import probe
 from probe.errors import CheckpointError, ProbeError
+from probe.jobs.own_folder import claim
+from probe.jobs.run_folder import open_run
+from probe.jobs.spec.file import SpecError, parse_spec, read_spec
+from probe.models.source import resolve
 from probe.outside_files import FileKind, is_file, is_folder
+from probe.training.text import _source as text_source
+from tests.probe.jobs.asked import text_of
 
 KIND = FileKind("thing", CheckpointError, "Mend it.", largest=1 << 20, most_keys=1000)
 
@@ -123,3 +131,20 @@ def test_what_is_plain_comes_back_as_it_is(tmp_path):
     assert KIND.csv(tmp_path / "a.csv") == [{"a": "1", "b": ""}]
     (tmp_path / "a.jsonl").write_text('{"a": "\u2028"}\n\n[2]\n')
     assert list(KIND.json_lines(tmp_path / "a.jsonl")) == [(1, {"a": "\u2028"}), (3, [2])]
+
+
+PLACES = ("a" * 300, "a/" * 3_000 + "b", "x\0y", "\ud800", "." * 400, "zoo:" + "a" * 300, "zoo:masked@" + "9" * 300)
+
+
+@pytest.mark.parametrize("place", [*PLACES, "cache:" + "b" * 400], ids=range(8))
+def test_a_place_of_any_form_is_answered(place):
+    """As it was found: a name of 300 letters was an OSError of pathlib's."""
+    for ask in (resolve, open_run, text_source, claim, read_spec, probe.load, probe.load_pair, probe.open_trace):
+        with pytest.raises(ProbeError):
+            ask(Path(place) if ask is claim else place)
+
+
+@pytest.mark.parametrize("name", ["examples", "resamples", "workers", "threads", "batch", "minutes"])
+def test_counts_of_a_spec_have_ceilings(tmp_path, name):
+    with pytest.raises(SpecError, match=name):
+        parse_spec(text_of(tmp_path, budget={name: 10**12}))

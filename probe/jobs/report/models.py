@@ -27,12 +27,13 @@ _PARTS = {"total": DIFFUSION, "more training": CPT}
 
 def names_of(run: RunFolder, pair: str) -> dict[str, str]:
     """What the models of a pair are called, by role, as the manifest has it."""
-    called = {of.get("sha256"): name for name, of in _mapping(run.manifest.get("weights")).items() if _is(of)}
+    called = {str(of.get("sha256")): name for name, of in _mapping(run.manifest.get("weights")).items() if _is(of)}
     found: dict[str, str] = {}
     for unit in run.units:
         if unit.pair == pair:
             of_pair = _mapping(_mapping(unit.record.get("made")).get("pair"))
-            found |= {role: called[sha] for role, sha in _mapping(of_pair.get("weights")).items() if sha in called}
+            shas = {role: str(sha) for role, sha in _mapping(of_pair.get("weights")).items()}
+            found |= {role: called[sha] for role, sha in shas.items() if sha in called}
     return found
 
 
