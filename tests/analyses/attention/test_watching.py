@@ -24,7 +24,7 @@ MODELS = {name: model_of("llama-mha", paradigm) for name, paradigm in PARADIGMS.
 
 
 def scored(model, canvas, pattern):
-    found = scores(pattern, canvas, Words.of(model, canvas))
+    found = scores(pattern, canvas.allowed, Words.of(model, canvas))
     return {name: found[..., place] for place, name in enumerate(MEASURES)}
 
 
@@ -133,6 +133,6 @@ def test_a_long_text_is_gone_through_in_pieces(monkeypatch):
     row = torch.randint(3, 20, (2, 40), generator=torch.Generator().manual_seed(0))
     canvas = model.canvas(row)
     pattern = random_pattern(canvas.allowed[0], 4, torch.Generator().manual_seed(1)).expand(2, -1, -1, -1)
-    whole = scores(pattern, canvas, Words.of(model, canvas))
+    whole = scores(pattern, canvas.allowed, Words.of(model, canvas))
     monkeypatch.setattr(watching, "_AT_ONCE", 2000)  # a few queries at a time
-    torch.testing.assert_close(scores(pattern, canvas, Words.of(model, canvas)), whole)
+    torch.testing.assert_close(scores(pattern, canvas.allowed, Words.of(model, canvas)), whole)
