@@ -1,246 +1,63 @@
-"""The app: a run folder, opened to look around in.
+"""The app: watch twins write, look inside them, and read finished runs.
 
-    streamlit run app/main.py -- runs/demo
+    streamlit run app/main.py                    # live, with the shipped twins
+    streamlit run app/main.py -- runs/demo       # the same, and this run to read
 
-It shows what the report shows, from the same content and the same files, and lets a reader choose: which measure, of
-which pair, on which task. It opens the runs in the folders that it was started with, and nothing else on the machine:
-those named on the command line, else the one that `TWINPROBE_RUN` names, else the current folder.
-
-Tables are cached, figures are not: a figure is made again from its numbers in less time than a cache would take to copy
-it. Nothing that a run says is markup: every word of it is escaped before it is shown.
+What is looked at (pair, task, reading, example) is chosen once, on the left, for all live pages, and stands in the
+address, so a view can be sent to a colleague. The app serves this machine alone (`.streamlit/config.toml`), opens the
+folders that it was started with and no others, and shows every word of models and files as text.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
-from probe.errors import ProbeError
-from probe.jobs.report import formatting
-from probe.jobs.report.contents import Block, Contents, contents
-from probe.jobs.report.hypotheses import Answer
-from probe.jobs.report.provenance import provenance
-from probe.jobs.report.render import MARKS
-from probe.jobs.report.significance import judge
-from probe.jobs.run_folder import MANIFEST, RunFolder, left_out, nearby, open_run
+HERE = Path(__file__).parent
+if str(HERE.parent) not in sys.path:  # streamlit puts the script's own folder there, not the project's
+    sys.path.insert(0, str(HERE.parent))
 
-VARIABLE = "TWINPROBE_RUN"
-EVERY = "every one"
-MOST_FIGURES = 8  # at a time; a browser with a hundred charts is no fun
+PAGES = {
+    "": [("start", "Start", ":material/home:")],
+    "Live": [
+        ("write", "Write", ":material/edit:"),
+        ("lens", "Lens", ":material/grid_on:"),
+        ("attention", "Attention", ":material/visibility:"),
+        ("circuits", "Circuits", ":material/hub:"),
+        ("depth", "Depth and front-loading", ":material/stacked_bar_chart:"),
+        ("specialisation", "Specialisation", ":material/scatter_plot:"),
+    ],
+    "Finished": [("runs", "Runs", ":material/description:")],
+}
 
 
 def main() -> None:
+    from app.words import tell
+    from probe.errors import ProbeError
+
     st.set_page_config("Twinprobe", page_icon="◐", layout="wide")
-    folder = chosen_folder()
-    if folder is None:
-        st.title("Twinprobe")
-        st.write(
-            "No run is open. Make one with `twinprobe demo`, and start the app with its folder: "
-            "`streamlit run app/main.py -- runs/demo`."
-        )
-        return
+    first = default_page()
+    pages = {
+        heading: [
+            st.Page(HERE / "pages" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == first)
+            for name, title, icon in listed
+        ]
+        for heading, listed in PAGES.items()
+    }
+    chosen = st.navigation(pages)
     try:
-        report = read(str(folder), (folder / MANIFEST).stat().st_mtime if (folder / MANIFEST).is_file() else 0.0)
-    except ProbeError as problem:
+        chosen.run()
+    except ProbeError as problem:  # a user's mistake is a sentence, on any page
         tell(problem)
-        return
-    measure, blocks = chosen_blocks(report)
-    show_summary(report)
-    show_measure(report, measure, blocks)
-    show_failures(report)
-    show_provenance(report.run)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the run …")
-def read(folder: str, changed: float) -> Contents:
-    """All that a run says, read again when its manifest has changed."""
-    return contents(open_run(folder))
+def default_page() -> str:
+    """Where the app opens: at the run that it was started with, else at the start."""
+    from app.folders import given
 
-
-def plain(text: object) -> str:
-    """A word of a run for a place that knows Markdown: each sign is only a sign."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
-
-
-def tell(problem: ProbeError) -> None:
-    st.error(f"**{plain(problem.thing)}**", icon=":material/error:")
-    for name, words in (("expected", problem.expected), ("found", problem.found), ("do", problem.remedy)):
-        st.write(f"**{name}** {plain(words)}")
-
-
-def roots() -> list[Path]:
-    """The folders that the app was started with: on the command line, by the environment, or where it was started."""
-    named = [word for word in sys.argv[1:] if not word.startswith("-")]
-    named = named or list(filter(None, [os.environ.get(VARIABLE)]))
-    return [Path(name).expanduser() for name in named] or [Path.cwd()]
-
-
-def chosen_folder() -> Path | None:
-    """The run to show, picked among those in the folders that the app was started with, and no others."""
-    places = roots()
-    found = ((path, place) for place in places for path in nearby(place))
-    near = list(dict.fromkeys(str(path) for path, place in found if path.resolve().is_relative_to(place.resolve())))
-    if not near:
-        return None if places == [Path.cwd()] else places[0]
-    with st.sidebar:
-        picked = st.selectbox("Run", near, key="run", help="The runs in the folders that the app was started with.")
-    return Path(picked) if picked in near else None
-
-
-def chosen_blocks(report: Contents) -> tuple[str, list[Block]]:
-    """The blocks of the measure, pair and task that the reader chose."""
-    with st.sidebar:
-        headings = [section.heading for section in report.sections]
-        measure = st.selectbox("Measure", headings, key="measure")
-        blocks = [block for section in report.sections if section.heading == measure for block in section.blocks]
-        for name in ("pair", "task", "reading", "seed"):
-            blocks = narrowed(blocks, name)
-    return measure or "", blocks
-
-
-def narrowed(blocks: list[Block], name: str) -> list[Block]:
-    """The blocks with the chosen pair, task, reading or seed; there is nothing to choose where all are alike."""
-    values = list(dict.fromkeys(getattr(block.unit, name) for block in blocks))
-    if len(values) < 2:
-        return blocks
-    chosen = st.selectbox(name.capitalize(), [EVERY, *values], key=name, format_func=lambda value: str(value or "none"))
-    return [block for block in blocks if chosen in (EVERY, getattr(block.unit, name))]
-
-
-def show_summary(report: Contents) -> None:
-    st.title(plain(report.run.question))
-    state = f"{len(report.run.done)} of {len(report.run.measures)} units done"
-    st.caption(plain(f"{report.run.name} · {state} · {report.run.folder}"))
-    st.header("Findings")
-    for sentence in report.verdict.sentences:
-        st.write(plain(sentence))
-    if report.verdict.columns:
-        st.dataframe(verdict_table(report), hide_index=True, height="content", key="verdict")
-    st.write(plain(f"{report.tally.sentence}."))
-    for block in report.blocks:
-        if block.finding:
-            st.write(f"- {plain(block.finding)} ({plain(block.place)})")
-    if report.grid:
-        st.dataframe(grid_table(report), hide_index=True, height="content", key="grid")
-        st.caption("▲ above its null · ▼ below it · ◆ some of each · ○ no difference shown · = shown to be the same")
-
-
-def verdict_table(report: Contents) -> pd.DataFrame:
-    rows = [
-        {"hypothesis": hypothesis.statement}
-        | {column: answered(answer) for column, answer in zip(report.verdict.columns, hypothesis.answers, strict=True)}
-        | {"decided by": hypothesis.written, "source": hypothesis.source}
-        for hypothesis in report.verdict.rows
-    ]
-    return pd.DataFrame(rows)
-
-
-def answered(answer: Answer | None) -> str:
-    if answer is None:
-        return formatting.NOTHING
-    by = f" (by {answer.explained_by})" if answer.explained_by else ""
-    return f"{answer.answer}{by}" + ("" if answer.value == formatting.NOTHING else f"  {answer.value}")
-
-
-def grid_table(report: Contents) -> pd.DataFrame:
-    rows = []
-    for line in report.grid:
-        named = {"measure": line.measure, "pair": line.pair, "reading": line.reading or formatting.NOTHING}
-        cells = {
-            task or "no task": "; ".join(
-                f"{MARKS.get(cell.significance or '', '')} {cell.text}".strip() for cell in found
-            )
-            for task, found in zip(report.tasks, line.cells, strict=True)
-        }
-        rows.append(named | cells)
-    return pd.DataFrame(rows)
-
-
-def show_measure(report: Contents, measure: str, blocks: list[Block]) -> None:
-    if not blocks:
-        return
-    st.header(plain(measure))
-    section = next(section for section in report.sections if section.heading == measure)
-    if section.caption:
-        st.write(f"**How to read it.** {plain(section.caption)}")
-    for block in blocks[:MOST_FIGURES]:
-        show_block(report.run, block)
-    if len(blocks) > MOST_FIGURES:
-        st.info(f"{len(blocks) - MOST_FIGURES} more. Choose a pair or a task on the left.")
-
-
-def show_block(run: RunFolder, block: Block) -> None:
-    st.subheader(plain(block.place), anchor=block.anchor)
-    for words in (block.finding, *block.unit.notes):
-        if words:
-            st.write(plain(words))
-    show_figure(run, block)
-    st.caption(f"**Figure {block.number}.** {plain(block.title)} {plain(block.caption)}")
-    with st.expander(plain(block.tally.sentence)):
-        st.dataframe(marked(judge(run.saved(block.unit).estimates)), hide_index=True, key=f"table {block.anchor}")
-        st.code(block.command, language=None)
-
-
-def show_figure(run: RunFolder, block: Block) -> None:
-    try:
-        figure = run.figure(block.unit)
-    except ProbeError as problem:
-        tell(problem)
-        return
-    if figure is None:
-        st.info("No figure was saved for this unit; its numbers stand below.")
-        return
-    layout = {key: value for key, value in figure.get("layout", {}).items() if key != "title"}
-    layout["margin"] = {**layout.get("margin", {}), "t": 30}  # the caption is its title
-    st.plotly_chart({**figure, "layout": layout}, key=f"figure {block.anchor}", config={"displaylogo": False})
-    if words := left_out(figure):
-        st.caption(plain(words))
-
-
-def marked(judged: pd.DataFrame) -> pd.DataFrame:
-    return judged.assign(
-        significance=[MARKS.get(mark, "") if isinstance(mark, str) else "" for mark in judged["significance"]]
-    )
-
-
-def show_failures(report: Contents) -> None:
-    if not report.failures:
-        return
-    st.header("Without a result")
-    for failure in report.failures:
-        st.error(f"**{plain(failure.unit.measure or failure.unit.id)}** {plain(failure.place)}")
-        st.write(f"{plain(failure.kind)}: {plain(failure.message)}")
-        if failure.traceback:
-            with st.expander("Where it happened"):
-                st.code(failure.traceback, language=None)
-
-
-def show_provenance(run: RunFolder) -> None:
-    made = provenance(run)
-    with st.expander("Provenance"):
-        if made.command:
-            st.code(made.command, language=None)
-        told = ("model", "roles", "note", "described", "sha256")
-        models = pd.DataFrame([{name: getattr(weights, name) for name in told} for weights in made.weights])
-        for name, table in (("Models", models), ("Circumstances", facts(made.circumstances)),
-                            ("Versions", facts(made.versions))):  # fmt: skip
-            if len(table):
-                st.write(f"**{name}**")
-                st.dataframe(table, hide_index=True, key=name)
-        for weights in made.weights:
-            if weights.recipe:
-                st.write(f"**The recipe of {plain(weights.model)}**")
-                st.code(weights.recipe, language="yaml")
-
-
-def facts(told: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    return pd.DataFrame(told, columns=["what", "is"])
+    return "runs" if given() else "start"
 
 
 main()

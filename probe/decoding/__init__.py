@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.decoding.by_sampler import BySampler
-from probe.decoding.decode import decode, rule_for
+from probe.decoding.decode import decode, fill, rule_for
 from probe.decoding.flow import Flowing
 from probe.decoding.passes import PassOptions
 from probe.decoding.strides import ELASTIC, Strides
@@ -24,6 +24,7 @@ __all__ = [
     "Trajectory",
     "Writer",
     "decode",
+    "fill",
     "rule_for",
     "writer_of",
     "writes",

@@ -7,8 +7,9 @@ exact (see `probe.decoding.passes`). `PassOptions` say who watches the passes, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ import probe.decoding.fluid
 import probe.decoding.masked  # noqa: F401
 from probe.decoding.passes import PassOptions, Run, passes_of
 from probe.decoding.trajectory import Trajectory
-from probe.decoding.writer import Rule, writer_of
+from probe.decoding.writer import Rule, Writer, writer_of
 from probe.errors import TokenError
 
 if TYPE_CHECKING:
@@ -61,15 +62,59 @@ def decode(
     alone = isinstance(prompt_tokens, Tensor) and prompt_tokens.dim() == 1
     prompt = model.checked(prompt_tokens[None] if alone else prompt_tokens)  # type: ignore[arg-type, index]  # checked
     model.check_length(len(prompt), prompt.shape[1] + length)
-    writer = writer_of(model)
-    rule = writer.rule(model, sampler, steps)
-    made = passes_of(model, prompt.shape[1] + length, passes, hidden=writer.reads_hidden(rule))
-    run = Run(made, seed, passes.on_step or _unwatched, passes.on_stride or _unwatched)
-    with torch.no_grad():
-        trajectory = writer.write(model, prompt, length, rule, run)
-    tokenizer = model.tokenizer if model.has_tokenizer else None
-    trajectory = replace(trajectory, tokenizer=tokenizer, mask_id=model.mask_id)
+    trajectory = _written(
+        model, prompt.shape[1] + length, (sampler, steps), seed, passes,
+        lambda writer, rule, run: writer.write(model, prompt, length, rule, run),
+    )  # fmt: skip
     return trajectory.without_batch() if alone else trajectory
+
+
+def fill(
+    model: Model,
+    tokens: Tensor,
+    *,
+    sampler: str | Rule | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    passes: PassOptions = PassOptions(),  # noqa: B008  (frozen)
+) -> Trajectory:
+    """Write every masked slot of a text (length, or batch × length), wherever it stands: a blank in the middle, or what
+    is left of a run that was stopped. Masked and block models can.
+
+    >>> text = batch.clean[0].clone()
+    >>> text[3] = pair.diffusion.mask_id
+    >>> int((probe.decoding.fill(pair.diffusion, text).tokens != text).sum())
+    1
+    """
+    alone = tokens.dim() == 1
+    text = model.checked(tokens[None] if alone else tokens)
+    if model.mask_id is None or not bool((text == model.mask_id).any(1).all()):
+        raise TokenError("a text to fill", expected="a mask in every row", found="a row without one",
+                         remedy="Put model.mask_id where a token is to be written.")  # fmt: skip
+    trajectory = _written(
+        model, text.shape[1], (sampler, steps), seed, passes,
+        lambda writer, rule, run: writer.fill(model, text, rule, run),
+    )  # fmt: skip
+    return trajectory.without_batch() if alone else trajectory
+
+
+def _written(
+    model: Model,
+    length: int,
+    asked: tuple[str | Rule | None, int | None],
+    seed: int,
+    options: PassOptions,
+    write: Callable[[Writer[Any], Any, Run], Trajectory],
+) -> Trajectory:
+    """What `write` makes of a run over texts of a length."""
+    writer = writer_of(model)
+    rule = writer.rule(model, *asked)
+    passes = passes_of(model, length, options, hidden=writer.reads_hidden(rule))
+    run = Run(passes, seed, options.on_step or _unwatched, options.on_stride or _unwatched)
+    with torch.no_grad():
+        trajectory = write(writer, rule, run)
+    tokenizer = model.tokenizer if model.has_tokenizer else None
+    return replace(trajectory, tokenizer=tokenizer, mask_id=model.mask_id)
 
 
 def _unwatched(*_: object) -> None:

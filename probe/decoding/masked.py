@@ -35,18 +35,23 @@ class Unmasking(BySampler):
     """From all masks to text."""
 
     def write(self, model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
-        return unmask(model, prompt, length, rule, run)
+        model.refuse_mask_in(prompt)
+        mask = model.paradigm.given_mask()
+        masks = prompt.new_full((len(prompt), length), mask)
+        return unmask(model, torch.cat([prompt, masks], 1), rule, run)
+
+    def fill(self, model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
+        return unmask(model, tokens, rule, run)
 
 
-def unmask(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
-    """From all masks to text, writing where the sampler says, until nothing is open."""
+def unmask(model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
+    """From masks to text, wherever they stand, writing where the sampler says, until nothing is open."""
     mask = model.paradigm.given_mask()
-    model.refuse_mask_in(prompt)
     generator = torch.Generator().manual_seed(run.seed)
-    start, end = prompt.shape[1], prompt.shape[1] + length
-    tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), mask)], 1)
+    still_open = tokens == mask
+    start, end = int(still_open.any(0).nonzero()[0, 0]), tokens.shape[1]
+    length = end - start
     place = torch.arange(end, device=tokens.device).expand_as(tokens)
-    still_open = place >= start
     size = model.paradigm.block_size
     stretch = place // size if size else torch.zeros_like(place)  # what is asked for together
     width = min(size or length, length)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from probe.decoding.candidates import Candidates
-from probe.decoding.decode import decode
+from probe.decoding.decode import decode, fill
 from probe.decoding.passes import PassOptions
 from probe.decoding.trajectory import Trajectory
 from probe.decoding.writer import Rule
@@ -36,7 +36,8 @@ def with_candidates(
     steps: int | None = None,
     seed: int = 0,
 ) -> tuple[Trajectory, Candidates]:
-    """A run, and the best tokens of every slot at each of its passes."""
+    """A run, and the best tokens of every slot at each of its passes. With a `length` of 0 the prompt's own masks are
+    filled."""
     tokens: list[Tensor] = []
     shares: list[Tensor] = []
 
@@ -48,7 +49,11 @@ def with_candidates(
         return logits
 
     passes = PassOptions(forward=forward)
-    run = decode(model, prompt_tokens, length, sampler=sampler, steps=steps, seed=seed, passes=passes)
+    if length == 0:
+        assert isinstance(prompt_tokens, Tensor)
+        run = fill(model, prompt_tokens, sampler=sampler, steps=steps, seed=seed, passes=passes)
+    else:
+        run = decode(model, prompt_tokens, length, sampler=sampler, steps=steps, seed=seed, passes=passes)
     return run, Candidates(tokens, shares)
 
 

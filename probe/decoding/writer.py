@@ -55,6 +55,15 @@ class Writer(ABC, Generic[R]):
         """`length` tokens behind a prompt (batch × length). Forward passes are asked of `run.passes`, and every one of
         them is told to `run.on_step`."""
 
+    def fill(self, model: Model, tokens: Tensor, rule: R, run: Run) -> Trajectory:
+        """Every masked slot of a text (batch × length), wherever it stands; the other tokens are given."""
+        raise ProbeError(
+            f"filling blanks with model {model.name!r}",
+            expected="a model that writes at masks anywhere: a masked or a block one",
+            found=f"a {model.paradigm.name} one",
+            remedy="Write behind a prompt: probe.decode(model, prompt, length).",
+        )
+
     def most_passes(self, rule: R, length: int) -> int:
         """No run of so many tokens takes more forward passes than this."""
         return length

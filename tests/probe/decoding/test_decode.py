@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -273,3 +275,27 @@ def test_samplers_of_another_paradigm_are_refused(speakers):
     for name, sampler in (("masked", Strides()), ("fluid", "confidence")):
         with pytest.raises(ProbeError, match=r"Sampler|Strides"):
             probe.decode(speakers[name], speakers[name].encode("oh well"), 3, sampler=sampler)
+
+
+@pytest.mark.parametrize("name", ["masked", "block"])
+def test_filling_what_a_run_left_open_ends_as_the_run_did(name):
+    """A greedy run that is stopped at any step and filled from there writes the same text."""
+    model = probe.load(f"zoo:{name}", selftest="off")
+    rule = Sampler("confidence")
+    whole = probe.decode(model, "When Luke and Keith went to the", 6, sampler=rule)
+    for step in range(1, len(whole)):
+        filled = probe.decoding.fill(model, whole.states[step], sampler=rule)
+        assert torch.equal(filled.tokens, whole.tokens)
+        assert filled.forward_passes == whole.forward_passes - step
+        assert (filled.committed_at[whole.states[step] != model.mask_id] == GIVEN).all()
+
+
+def test_filling_is_refused_where_nothing_is_open_or_nothing_can_be():
+    masked, ar = (probe.load(f"zoo:{name}", selftest="off") for name in ("masked", "ar"))
+    text = masked.encode("When Luke and Keith went to the")[0]
+    with pytest.raises(ProbeError, match="a mask in every row"):
+        probe.decoding.fill(masked, text)
+    ar.paradigm = replace(ar.paradigm, mask_id=masked.mask_id)
+    text = torch.cat([text, torch.tensor([masked.mask_id])])
+    with pytest.raises(ProbeError, match="a masked or a block one"):
+        probe.decoding.fill(ar, text)
