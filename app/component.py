@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -22,7 +21,7 @@ def show(view: View, key: str, **further: Any) -> Mapping[str, Any]:
 
     `further` goes to the view's data: `live=True` lets it offer what needs a model.
     """
-    data = {**json.loads(view.json()), "dark": st.context.theme.type == "dark", **further}
+    data = {**view.plain(), "dark": st.context.theme.type == "dark", **further}
     return _mounted(view.kind)(data=data, key=key, on_chosen_change=_nothing, on_act_change=_nothing)
 
 

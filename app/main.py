@@ -26,10 +26,11 @@ PAGES = {
         ("lens", "Lens", ":material/grid_on:"),
         ("attention", "Attention", ":material/visibility:"),
         ("circuits", "Circuits", ":material/hub:"),
+        ("intervene", "Intervene", ":material/build:"),
         ("depth", "Depth and front-loading", ":material/stacked_bar_chart:"),
         ("specialisation", "Specialisation", ":material/scatter_plot:"),
     ],
-    "Finished": [("runs", "Runs", ":material/description:")],
+    "Runs": [("jobs", "New job", ":material/play_arrow:"), ("runs", "Read a run", ":material/description:")],
 }
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     first = default_page()
     pages = {
         heading: [
-            st.Page(HERE / "pages" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == first)
+            st.Page(HERE / "screens" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == first)
             for name, title, icon in listed
         ]
         for heading, listed in PAGES.items()

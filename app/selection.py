@@ -41,12 +41,14 @@ def pairs() -> tuple[str, ...]:
 def chosen(*, reading: bool = True, example: bool = True) -> Selection:
     """The selection, with its widgets on the left. A page shows those that it uses; the others keep their values."""
     with st.sidebar:
-        pair = st.selectbox("Twins", pairs(), key="twins", bind="query-params", persist_state=True)
-        task = st.selectbox("Task", TASKS, key="on", bind="query-params", persist_state=True)
+        pair = st.selectbox("Twins", pairs(), key="twins", bind="query-params", persist_state="session")
+        task = st.selectbox("Task", TASKS, key="on", bind="query-params", persist_state="session")
         asked, number = "prefix", 0
         if reading:
             asked = st.selectbox("Reading", list(READINGS), key="asked", format_func=READINGS.__getitem__,
-                                 bind="query-params", persist_state=True)  # fmt: skip
+                                 bind="query-params", persist_state="session")  # fmt: skip
         if example:
-            number = st.number_input("Example", 0, EXAMPLES - 1, key="example", bind="query-params", persist_state=True)
+            number = st.number_input(
+                "Example", 0, EXAMPLES - 1, key="example", bind="query-params", persist_state="session"
+            )
     return Selection(str(pair), str(task), str(asked), int(number or 0))

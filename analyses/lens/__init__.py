@@ -16,7 +16,7 @@ from __future__ import annotations
 from analyses.lens.attribution import direct
 from analyses.lens.components import component_lens
 from analyses.lens.curves import Curves, curves
-from analyses.lens.grid import grid
+from analyses.lens.grid import before_and_after, grid
 from analyses.lens.results import beliefs, depth, logit_lens, tuned_lens
 from analyses.lens.training import train
 from analyses.lens.tuned import TunedLens
@@ -24,6 +24,7 @@ from analyses.lens.tuned import TunedLens
 __all__ = [
     "Curves",
     "TunedLens",
+    "before_and_after",
     "beliefs",
     "component_lens",
     "curves",

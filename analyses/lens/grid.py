@@ -10,7 +10,8 @@ probability is kept in every cell, so that the two models can be compared cell b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,9 +22,10 @@ from analyses.lens.unembedding import Unembedding
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.readings import Reading, named
-from probe.readings.by_role import roles
+from probe.readings.by_role import reading_for, roles
 from probe.tasks import Batch
-from probe.tracing import record
+from probe.tracing import edit, record
+from probe.tracing.edits import Edit, Skip
 from probe.views import View
 from probe.views.words import Words
 
@@ -44,30 +46,77 @@ def grid(
 ) -> View:
     """The view of one example. `pins` are token ids whose probability is kept in every cell, besides the answer's;
     `controls` adds a pair's controls below the twins."""
-    one = batch[example : example + 1]
-    shown = {"answer": int(one.target[0]), "distractor": int(one.distractor[0])}
-    model = models.ar if isinstance(models, Pair) else models
-    words = Words(model.tokenizer if model.has_tokenizer else None)
-    pinned = [*dict.fromkeys([*shown.values(), *pins])]
+    asked = roles(models, named(reading))
+    shown = [
+        _Shown(model.name, role, model, how, (tuned or {}).get(role))
+        for role, (model, how) in asked.items()
+        if controls or role in SHOWN
+    ]
+    title = f"What each layer would answer: {batch.task}, example {example}"
+    about = f"{'tuned' if tuned else 'logit'} lens, reading {named(reading)}"
     vocabulary = models.vocabulary if isinstance(models, Pair) else None
+    return _view(shown, batch[example : example + 1], (title, about), vocabulary, pins)
+
+
+def before_and_after(
+    model: Model,
+    batch: Batch,
+    example: int,
+    edits: Sequence[Edit | Skip],
+    *,
+    reading: str | Reading = "prefix",
+    pins: Iterable[int] = (),
+) -> View:
+    """One model on one example, as it is and with edits, and what they changed in every cell.
+
+    The edits hold values for one example, or for all alike.
+    """
+    how = reading_for(model, reading)
+    shown = [
+        _Shown(model.name, "model", model, how),
+        _Shown(f"{model.name}, changed", "changed", model, how, edits=tuple(edits)),
+    ]
+    title = f"What the change does: {batch.task}, example {example}"
+    about = f"logit lens, reading {how}: " + "; ".join(map(str, edits))
+    return _view(shown, batch[example : example + 1], (title, about), None, pins)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """One of the grids: a model, how it is asked, the lens it is read through, and what is changed in it."""
+
+    name: str
+    role: str
+    model: Model
+    reading: Reading
+    tuned: TunedLens | None = None
+    edits: tuple[Edit | Skip, ...] = ()
+
+
+def _view(
+    shown: Sequence[_Shown], one: Batch, words_above: tuple[str, str], vocabulary: int | None, pins: Iterable[int]
+) -> View:
+    first = shown[0].model
+    words = Words(first.tokenizer if first.has_tokenizer else None)
+    named_tokens = {"answer": int(one.target[0]), "distractor": int(one.distractor[0])}
+    pinned = [*dict.fromkeys([*named_tokens.values(), *pins])]
     made, kept = [], []
-    for role, (model, how) in roles(models, named(reading)).items():
-        if not controls and role not in SHOWN:
-            continue
-        seen = _Cells(Unembedding(model, vocabulary), (tuned or {}).get(role), words, pinned)
-        steps, shares = seen.of(one, how)
-        made.append({"name": model.name, "role": role, "steps": steps})
+    for each in shown:
+        cells = _Cells(Unembedding(each.model, vocabulary), each.tuned, words, pinned)
+        with edit(each.model, each.edits):
+            steps, shares = cells.of(one, each.reading)
+        made.append({"name": each.name, "role": each.role, "steps": steps})
         kept.append(shares)
-    through = "tuned lens" if tuned else "logit lens"
+    title, about = words_above
     data: dict[str, Any] = {
-        "title": f"What each layer would answer: {batch.task}, example {example}",
-        "about": f"{through}, reading {named(reading)}; a cell is the best token after a layer, shaded by how likely",
+        "title": title,
+        "about": f"{about}; a cell is the best token after a layer, shaded by how likely",
         "models": made,
         "pins": {
             words.code(token): [[[[slot[at] for slot in layer] for layer in step] for step in of] for of in kept]
             for at, token in enumerate(pinned)
         },
-        "names": {words.code(token): name for name, token in reversed(shown.items())},
+        "names": {words.code(token): name for name, token in reversed(named_tokens.items())},
     }
     return View("lens_grid", {**data, "words": words.spelt, "ids": words.ids})
 

@@ -91,6 +91,7 @@ def fill(
     if model.mask_id is None or not bool((text == model.mask_id).any(1).all()):
         raise TokenError("a text to fill", expected="a mask in every row", found="a row without one",
                          remedy="Put model.mask_id where a token is to be written.")  # fmt: skip
+    model.check_length(len(text), text.shape[1])
     trajectory = _written(
         model, text.shape[1], (sampler, steps), seed, passes,
         lambda writer, rule, run: writer.fill(model, text, rule, run),

@@ -33,6 +33,10 @@ class View:
         """The data as JSON that can stand inside a page: no `<` in it can end a script."""
         return _safe(json.dumps(_finite(self.data), ensure_ascii=False, separators=(",", ":"), allow_nan=False))
 
+    def plain(self) -> dict[str, Any]:
+        """The data as JSON knows it: what is not a number is None."""
+        return _finite(self.data)
+
     def fragment(self, number: int = 0) -> str:
         """The view for the middle of a page that has `styles()` and `scripts(…)` in it."""
         place = f"tp-view-{number}"
@@ -85,7 +89,11 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
   }
   let last = null, waiting = 0;
   const tell = (said) => {
-    if (said.act) { setTriggerValue("act", said); return; }
+    if (said.act) {
+      clearTimeout(waiting);  // a state that is told now would interrupt what is asked for
+      setTriggerValue("act", said);
+      return;
+    }
     const text = JSON.stringify(said);
     if (text === last) return;
     last = text;

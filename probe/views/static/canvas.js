@@ -39,7 +39,7 @@ function tpCanvas(root, data, tell, dark) {
 
   // The map: drawn once, and a line over it for the step that is shown.
   const left = data.tau ? 76 : 36, room = Math.max(240, box.clientWidth - left - (box.clientWidth > 760 ? 310 : 30));
-  const cell = { wide: Math.max(5, Math.min(72, Math.floor(room / slots))), high: Math.max(4, Math.min(20, Math.floor(420 / (steps + 1)))) };
+  const cell = { wide: Math.max(slots <= 40 ? 46 : 5, Math.min(72, Math.floor(room / slots))), high: Math.max(4, Math.min(20, Math.floor(420 / (steps + 1)))) };
   const words = cell.wide >= 26 && cell.high >= 12;
   const width = left + cell.wide * slots + 2, height = cell.high * (steps + 1) + 18;
   const sheet = (label) => {

@@ -111,6 +111,8 @@ function tpCircuitGraph(root, data, tell, dark) {
       marks.set(at, { shape, label });
       picture.append(shape, label);
     }
+    picture.style.aspectRatio = `${view.w} / ${view.h}`;
+    picture.style.maxHeight = "720px";
     look();
     redraw();
   }
@@ -146,7 +148,7 @@ function tpCircuitGraph(root, data, tell, dark) {
   }
 
   // Moving and zooming: the picture's view box.
-  function look() { picture.setAttribute("viewBox", `${view.x} ${view.y} ${view.w} ${view.h}`); picture.style.height = `${Math.min(640, Math.max(300, view.h))}px`; }
+  function look() { picture.setAttribute("viewBox", `${view.x} ${view.y} ${view.w} ${view.h}`); }
   picture.addEventListener("wheel", (event) => {
     event.preventDefault();
     const area = picture.getBoundingClientRect(), by = event.deltaY > 0 ? 1.12 : 1 / 1.12;

@@ -41,10 +41,14 @@ const TP = {
   // From blue (less than nothing) over the paper to vermilion, for shares from -1 to 1.
   between(theme, share) { return TP.blend(theme.paper, share < 0 ? theme.ar : theme.twin, Math.min(1, Math.abs(share)) * 0.85); },
   theme(root) {
-    const read = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+    const style = getComputedStyle(root), dark = root.classList.contains("dark");
+    const read = (name) => {
+      const found = style.getPropertyValue(name).trim();
+      return /^#[0-9a-f]{6}$/i.test(found) ? found : dark ? "#14171a" : "#ffffff"; // a page's own colour may be written otherwise
+    };
     return { ink: read("--ink"), quiet: read("--quiet"), line: read("--line"), paper: read("--paper"), soft: read("--soft"),
       focus: read("--focus"), ar: read("--ar"), twin: read("--twin"), good: read("--good"), fresh: read("--new"),
-      dark: root.classList.contains("dark") };
+      dark };
   },
   // The frame of a view: dark where the page is; a keyboard stop; the place where tests and pages read its state.
   frame(root, kind, data, dark) {

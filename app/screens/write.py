@@ -28,10 +28,12 @@ Watched = tuple[Trajectory, Candidates]
 def main() -> None:
     st.title("Write")
     with st.sidebar:
-        names = st.multiselect("Models", MODELS, ["zoo:ar", "zoo:masked"], key="models", bind="query-params")
-        length = st.slider("Tokens to write", 1, LONGEST, 8, key="length", bind="query-params")
-        seed = st.number_input("Seed", 0, 9999, 0, key="seed", bind="query-params")
-    prompt = st.text_input("Prompt", PROMPT, key="prompt", bind="query-params", max_chars=2000)
+        names = st.multiselect(
+            "Models", MODELS, ["zoo:ar", "zoo:masked"], key="models", bind="query-params", persist_state="session"
+        )
+        length = st.slider("Tokens to write", 1, LONGEST, 8, key="length", bind="query-params", persist_state="session")
+        seed = st.number_input("Seed", 0, 9999, 0, key="seed", bind="query-params", persist_state="session")
+    prompt = st.text_input("Prompt", PROMPT, key="prompt", bind="query-params", persist_state="session", max_chars=2000)
     if not names:
         st.info("Choose a model on the left.")
     for name in names:

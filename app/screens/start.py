@@ -40,7 +40,7 @@ def main() -> None:
         with column.container(border=True):
             st.subheader(title)
             st.write(about)
-            st.page_link(f"pages/{page}", label="Open", icon=":material/arrow_forward:", query_params=selection)
+            st.page_link(f"screens/{page}", label="Open", icon=":material/arrow_forward:", query_params=selection)
     found = runs()
     st.header("Finished runs")
     if not found:
@@ -49,7 +49,9 @@ def main() -> None:
             "`streamlit run app/main.py -- runs/demo`."
         )
     for folder in found:
-        st.page_link("pages/runs.py", label=plain(folder), icon=":material/description:", query_params={"run": folder})
+        st.page_link(
+            "screens/runs.py", label=plain(folder), icon=":material/description:", query_params={"run": folder}
+        )
 
 
 main()

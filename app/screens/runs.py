@@ -66,7 +66,9 @@ def chosen_folder() -> Path | None:
     if not near:
         return None if places == [Path.cwd()] else places[0]
     with st.sidebar:
-        picked = st.selectbox("Run", near, key="run", help="The runs in the folders that the app was started with.")
+        picked = st.selectbox(
+            "Run", near, key="run", bind="query-params", help="The runs in the folders that the app was started with."
+        )
     return Path(picked) if picked in near else None
 
 
@@ -95,7 +97,7 @@ def show_summary(report: Contents) -> None:
     state = f"{len(report.run.done)} of {len(report.run.measures)} units done"
     st.caption(plain(f"{report.run.name} · {state} · {report.run.folder}"))
     st.header("Findings")
-    for sentence in report.verdict.sentences:
+    for sentence in dict.fromkeys([*report.verdict.sentences, *report.verdict.counts]):
         st.write(plain(sentence))
     if report.verdict.columns:
         st.dataframe(verdict_table(report), hide_index=True, height="content", key="verdict")

@@ -1,0 +1,121 @@
+"""Jobs: a spec by form, seen as YAML, run in the background; its report is opened under Runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+import yaml
+
+from app.folders import roots
+from app.selection import TASKS, pairs
+from app.words import plain, tell
+from probe.errors import ProbeError
+from probe.jobs import open_run, parse_spec
+from probe.jobs.spec.file import as_yaml
+from probe.jobs.stages.registry import measures
+from probe.readings import READINGS
+
+QUICK = ("answers", "front_loading", "spread", "overlap", "beliefs")
+
+
+@dataclass
+class Job:
+    """A run in the background: its process, and where its words go."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def state(self) -> str:
+        code = self.process.poll()
+        return "running" if code is None else "done" if code == 0 else f"stopped (exit status {code})"
+
+
+@st.cache_resource
+def started() -> dict[str, Job]:
+    """The jobs of this app, by folder; all sessions see the same."""
+    return {}
+
+
+def main() -> None:
+    st.title("Jobs")
+    left, right = st.columns(2)
+    with left:
+        spec, name = form()
+    text = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)
+    with right:
+        text = st.text_area("The spec", text, height=380, key=f"spec {hash(text)}")
+    folder = roots()[0] / "runs" / name if roots()[0].is_dir() else Path("runs") / name
+    if st.button("Run it", type="primary", icon=":material/play_arrow:"):
+        start(text, folder)
+    show_jobs()
+
+
+def form() -> tuple[dict[str, object], str]:
+    known = measures()
+    name = st.text_input("Name", "from-the-app", max_chars=60)
+    spec: dict[str, object] = {
+        "pairs": st.multiselect("Twins", pairs(), [pairs()[0]]),
+        "tasks": st.multiselect("Tasks", TASKS, ["ioi"]),
+        "readings": st.multiselect("Readings", list(READINGS), ["prefix"]),
+        "measures": st.multiselect("Measures", list(known), [one for one in QUICK if one in known]),
+        "seeds": [0],
+        "budget": {"examples": int(st.number_input("Prompts a task", 8, 2000, 64)), "workers": 0},
+    }
+    return spec, "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in name) or "run"
+
+
+def start(text: str, folder: Path) -> None:
+    """Check the spec, write it beside the run, and start the run as `twinprobe run` would be started by hand."""
+    try:
+        spec = parse_spec(text)
+    except ProbeError as problem:
+        tell(problem)
+        return
+    if str(folder) in started() and started()[str(folder)].state == "running":
+        st.warning("That run is going on. Choose another name, or cancel it.")
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    wanted = folder.with_suffix(".yaml")
+    wanted.write_text(as_yaml(spec.model_copy(update={"output": str(folder)})), "utf-8")
+    with folder.with_suffix(".log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "probe.cli", "run", str(wanted)], stdout=log, stderr=subprocess.STDOUT
+        )
+    started()[str(folder)] = Job(folder, process)
+
+
+@st.fragment(run_every=3)
+def show_jobs() -> None:
+    """What runs, how far it is, and a way to stop it: what is done by then is kept, and running it again goes on."""
+    for where, job in started().items():
+        with st.container(border=True):
+            st.write(f"**{plain(where)}**: {plain(job.state)}")
+            done, all_units = progress(job.folder)
+            st.progress(done / max(1, all_units), text=f"{done} of {all_units} measures done")
+            if job.state == "running" and st.button("Cancel", key=f"cancel {where}"):
+                job.process.terminate()
+            elif job.state.startswith("stopped"):
+                st.code(last_words(job.folder.with_suffix(".log")), language=None)
+            elif job.state == "done":
+                st.page_link("screens/runs.py", label="Read it", query_params={"run": where})
+
+
+def last_words(log: Path) -> str:
+    """The end of what the run said, which says why it stopped."""
+    return log.read_bytes()[-2000:].decode("utf-8", "replace") if log.is_file() else ""
+
+
+def progress(folder: Path) -> tuple[int, int]:
+    try:
+        run = open_run(folder)
+    except ProbeError:
+        return 0, 1
+    return len(run.done), len(run.measures)
+
+
+main()

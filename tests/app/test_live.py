@@ -1,0 +1,116 @@
+"""The live pages, without a screen: each answers for the shipped twins, from what `analyses` says, and shares one
+selection."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+APP = Path(__file__).parents[2] / "app" / "main.py"
+PAGES = ("write", "lens", "attention", "circuits", "intervene", "depth", "specialisation")
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch) -> AppTest:
+    return opened(tmp_path, monkeypatch)
+
+
+def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setattr("sys.argv", ["main.py"])
+    monkeypatch.delenv("TWINPROBE_RUN", raising=False)
+    monkeypatch.chdir(folder)
+    return AppTest.from_file(str(APP), default_timeout=600).run()
+
+
+def words(app: AppTest) -> str:
+    kinds = ("title", "header", "subheader", "markdown", "caption", "error", "info", "warning")
+    return " ".join(element.value for kind in kinds for element in app.get(kind)).replace("\\", "")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_opens_on_the_shipped_twins_and_says_what_it_shows(app, page):
+    app.switch_page(f"screens/{page}.py").run()
+    assert not app.exception
+    assert not app.error
+    assert app.title[0].value.lower().startswith(page)
+
+
+def test_the_start_says_how_to_make_a_run(app):
+    assert not app.exception
+    assert "twinprobe demo" in words(app)
+
+
+def test_one_selection_serves_all_pages(app):
+    app.switch_page("screens/lens.py").run()
+    app.selectbox(key="on").set_value("greater_than").run()
+    app.switch_page("screens/attention.py").run()
+    assert app.selectbox(key="on").value == "greater_than"
+
+
+def test_a_page_opens_from_its_address(tmp_path, monkeypatch):
+    app = opened(tmp_path, monkeypatch)
+    app.query_params.update({"twins": "zoo:fluid", "on": "induction", "example": "3"})
+    app.switch_page("screens/lens.py").run()
+    assert (app.selectbox(key="twins").value, app.selectbox(key="on").value) == ("zoo:fluid", "induction")
+    assert app.number_input(key="example").value == 3
+
+
+def test_a_word_that_no_model_knows_is_said(app):
+    app.switch_page("screens/write.py").run()
+    app.text_input(key="prompt").set_value("When Zaphod and Keith went to the").run()
+    assert not app.exception
+    assert "Zaphod" in " ".join(warning.value for warning in app.warning)
+
+
+def test_an_empty_prompt_or_no_model_is_a_sentence(app):
+    app.switch_page("screens/write.py").run()
+    app.multiselect(key="models").set_value([]).run()
+    assert "Choose a model" in words(app)
+    app.multiselect(key="models").set_value(["zoo:ar"]).run()
+    app.text_input(key="prompt").set_value("").run()
+    assert not app.exception
+
+
+def test_a_try_is_listed_with_its_effect_and_zeroing_nothing_that_matters_moves_nothing(app):
+    app.switch_page("screens/intervene.py").run()
+    app.selectbox(key="instead").set_value("zero").run()
+    app.selectbox(key="site").set_value("resid_post").run()
+    (tries,) = [table.value for table in app.dataframe]
+    assert "resid_post" in tries["change"].iloc[0]
+    before, after = (tries[column].iloc[0] for column in ("before", "after"))
+    assert before != after  # a stream that is set to nothing behind layer 1 loses the answer
+
+
+def test_two_sessions_on_the_same_models_do_not_disturb_each_other(tmp_path, monkeypatch):
+    """One keeps changing a twin while the other reads it: what the reader sees stays as it was alone."""
+    first, second = opened(tmp_path, monkeypatch), opened(tmp_path, monkeypatch)
+    for app in (first, second):
+        app.switch_page("screens/intervene.py").run()
+    alone = second.dataframe[0].value["before"].iloc[-1]
+    problems: list[str] = []
+
+    def disturb() -> None:
+        for layer in range(4):
+            first.number_input(key="layer").set_value(layer).run()
+            problems.extend(error.message for error in first.exception)
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    for head in range(4):
+        second.number_input(key="head").set_value(head).run()
+    thread.join()
+    assert problems == []
+    assert not second.exception
+    assert set(second.dataframe[0].value["before"]) == {alone}
+
+
+def test_a_wrong_spec_is_a_sentence_and_starts_nothing(app, tmp_path):
+    app.switch_page("screens/jobs.py").run()
+    app.text_area[0].set_value("pairs: [zoo:masked]\ntasks: [iou]\nmeasures: [answers]\n").run()
+    app.button[0].click().run()
+    assert not app.exception
+    assert "iou" in words(app)
+    assert not (tmp_path / "runs").exists()
