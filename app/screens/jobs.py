@@ -107,7 +107,11 @@ def show_jobs() -> None:
 
 def last_words(log: Path) -> str:
     """The end of what the run said, which says why it stopped."""
-    return log.read_bytes()[-2000:].decode("utf-8", "replace") if log.is_file() else ""
+    if not log.is_file():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 2000))
+        return file.read().decode("utf-8", "replace")
 
 
 def progress(folder: Path) -> tuple[int, int]:

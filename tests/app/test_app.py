@@ -74,7 +74,7 @@ def test_what_failed_is_shown(opened):
     ("spoil", "told"),
     [
         (lambda folder: (folder / "manifest.json").unlink(), "which holds a manifest.json"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "expected JSON"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "**expected** JSON"),
         (lambda folder: (folder / "manifest.json").write_text('{"units": 3}'), "a list of units"),
     ],
 )
