@@ -15,7 +15,7 @@ from rich.text import Text
 
 from probe.cli.screen import Json, Screen, Where, app, out
 from probe.cli.watching import Watch
-from probe.errors import ProbeError
+from probe.errors import ProbeError, nearest
 from probe.models.lengths import LongTextWarning
 from probe.models.unknown_words import UnknownWordWarning
 
@@ -32,6 +32,7 @@ _EXAMPLES = "\n\n".join(
         ("In three passes, the surest places first", 'zoo:masked "When Luke" --sampler confidence --steps 3'),
         ("All that is surer than .9 at once", 'zoo:masked "When Luke" --threshold 0.9'),
         ("Draws from a nucleus", 'zoo:ar "When Luke" --temperature 0.8 --top-p 0.9'),
+        ("Without a word", 'zoo:masked "When Luke" --suppress Luke'),
         ("As Dream does", 'zoo:masked "When Luke" --steps 4 --schedule dream --order-temperature 0.1'),
         ("FLUID in strides of six, drawn", 'zoo:fluid "When Luke" --stride 6 --temperature 1'),
         ("A flow in four steps", 'zoo:flow "When Luke" --steps 4'),
@@ -59,6 +60,9 @@ def decode(
     order_temperature: Annotated[
         float | None, typer.Option(min=0.0, help="Draw the order of places, too (Dream's alg_temp).")
     ] = None,
+    suppress: Annotated[
+        list[str] | None, typer.Option(help="A token that is never written, as its vocabulary spells it; repeatable.")
+    ] = None,
     stride: Annotated[
         str | None, typer.Option(help="FLUID: masks appended at a time, or elastic; default: elastic if it has a head.")
     ] = None,
@@ -80,6 +84,7 @@ def decode(
 
     model = load(where)
     asked = {"order": sampler, "steps": steps, "threshold": threshold, "block": block, "temperature": temperature}
+    asked |= {"suppress": _ids(model, suppress)}
     asked |= {"top_k": top_k, "top_p": top_p, "schedule": schedule, "order_temperature": order_temperature}
     rule = _with(
         rule_for(model), model.name, **asked, length=_length(stride), verify=verify, overlap=overlap, least=least
@@ -112,6 +117,22 @@ def _noted() -> Iterator[None]:
         yield
     for message in dict.fromkeys(str(one.message) for one in found):
         Screen(stderr=True).print(Text(f"note: {message}"), style="yellow")
+
+
+def _ids(model: Model, spelt: list[str] | None) -> tuple[int, ...] | None:
+    """Tokens by their spelling in the vocabulary, refused where it has none such."""
+    if not spelt:
+        return None
+    known = model.tokenizer.get_vocab()
+    for word in spelt:
+        if word not in known:
+            raise ProbeError(
+                f"--suppress {word} for {model.name}",
+                expected="a token of its vocabulary",
+                found=repr(word),
+                remedy=nearest(word, list(known)),
+            )
+    return tuple(known[word] for word in spelt)
 
 
 def _length(stride: str | None) -> int | str | None:

@@ -13,7 +13,7 @@ from probe.decoding.places import UNWRITTEN
 from probe.decoding.trajectory import Log, Trajectory
 from probe.decoding.writer import writes
 from probe.paradigms import Autoregressive
-from probe.paradigms.sampler import Sampler, choose, trimmed
+from probe.paradigms.sampler import Sampler, allowed, choose, trimmed
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -44,6 +44,7 @@ def continue_text(model: Model, prompt: Tensor, length: int, rule: Sampler, run:
         logits = run.passes(tokens[:, :at], last, 1).logits[:, 0]
         if model.mask_id is not None:
             logits[:, model.mask_id] = -torch.inf  # a mask is never an answer
+        logits = allowed(logits, rule)
         written = place == at
         sure = torch.zeros_like(tokens, dtype=torch.float32).masked_fill(~written, torch.nan)
         sure[:, at] = logits.softmax(-1).amax(-1)
@@ -51,5 +52,6 @@ def continue_text(model: Model, prompt: Tensor, length: int, rule: Sampler, run:
         tokens[:, at] = choose(trimmed(logits, rule), rule.temperature, generator)
         log.step(state, sure, written)
         run.on_step(at - start, tokens, written)
-    drawing = Sampler("left_to_right", temperature=rule.temperature, top_k=rule.top_k, top_p=rule.top_p)
+    heeded = {name: getattr(rule, name) for name in ("temperature", "top_k", "top_p", "suppress")}
+    drawing = Sampler("left_to_right", **heeded)
     return log.finish(tokens, str(drawing), run.seed, run.passes.slots)

@@ -18,6 +18,7 @@ from probe.decoding.writer import writes
 from probe.paradigms import Block, Masked
 from probe.paradigms.sampler import (
     Sampler,
+    allowed,
     choose,
     drawn_order,
     first,
@@ -65,6 +66,7 @@ def unmask(model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
         at = begin + torch.arange(width, device=tokens.device)  # the places that are asked for (batch × width)
         logits = run.passes(tokens, (begin[:, 0] - int(model.shift)).clamp(min=0), width).logits
         logits[..., mask] = -torch.inf  # a mask is never an answer
+        logits = allowed(logits, rule)
         probabilities = logits.softmax(-1)
         chosen = choose(trimmed(logits, rule), rule.temperature, generator)
         eligible = still_open & (block == _first(block, still_open))

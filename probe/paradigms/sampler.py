@@ -11,7 +11,9 @@ share 1 - s/t of what is open, rounded down, and the last step the rest. `order_
 the order instead of taking the best: a place comes first with a probability that grows with its score.
 
 At a temperature, `top_k` leaves the k best tokens of a place to be drawn, and `top_p` the fewest whose probabilities
-add up to it. How sure a place is remains the model's own probability, untempered and untrimmed, as in LLaDA.
+add up to it. How sure a place is remains the model's own probability, untempered and untrimmed, as in LLaDA. Tokens to
+`suppress` are never written (the end of a text, for one, where an answer is to fill its length): the probabilities are
+those of the others.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Sampler:
     top_p: float | None = None
     schedule: str = "even"
     order_temperature: float = 0.0
+    suppress: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for what, said, known in (("sampler", self.order, ORDERS), ("schedule", self.schedule, SCHEDULES)):
@@ -99,6 +102,8 @@ class Sampler:
             parts.append(f"{self.schedule}'s schedule")
         if self.order_temperature:
             parts.append(f"order T {self.order_temperature:g}")
+        if self.suppress:
+            parts.append("without " + " ".join(map(str, self.suppress)))
         if self.temperature:
             parts.append(f"T {self.temperature:g}")
         parts += [f"{name} {value:g}" for name in ("top_k", "top_p") if (value := getattr(self, name)) is not None]
@@ -106,6 +111,13 @@ class Sampler:
 
     def with_steps(self, steps: int | None) -> Sampler:
         return self if steps is None else replace(self, steps=steps)
+
+
+def allowed(logits: Tensor, rule: Sampler) -> Tensor:
+    """Logits without the tokens that are never to be written."""
+    if not rule.suppress:
+        return logits
+    return logits.index_fill(-1, torch.tensor(rule.suppress, device=logits.device), -torch.inf)
 
 
 def trimmed(logits: Tensor, rule: Sampler) -> Tensor:

@@ -157,3 +157,24 @@ def test_a_sampler_says_what_it_is():
     drawn = Sampler(temperature=0.8, top_p=0.9)
     run = probe.decode(model, tokens_of(1, 4), 3, sampler=drawn, passes=PassOptions(cache=False))
     assert run.sampler == "left_to_right, T 0.8, top_p 0.9"
+
+
+@pytest.mark.parametrize("paradigm", [Autoregressive(mask_id=MASK), Masked(mask_id=MASK, shift=False)])
+def test_suppressed_tokens_are_never_written_and_count_for_nothing(paradigm):
+    model, prompt = model_of("llama-gqa", paradigm), tokens_of(3, 4)
+    free = probe.decode(model, prompt, 6, sampler=Sampler("confidence"))
+    often = tuple(Counter(free.tokens[:, 4:].flatten().tolist()))[:3]
+    run = probe.decode(model, prompt, 6, sampler=Sampler("confidence", suppress=often))
+    assert not torch.isin(run.tokens[:, 4:], torch.tensor(often)).any()
+    assert str(often[0]) in run.sampler
+    for row in range(3):
+        for place in range(4, 10):
+            step = int(run.committed_at[row, place])
+            state = run.states[row, step]
+            shift = int(model.shift)
+            logits = model.logits(state[None, : place if shift else None])[0, place - shift].float()
+            logits[[MASK, *often]] = -torch.inf
+            assert run.tokens[row, place] == int(logits.argmax())
+            assert float(run.confidence[row, step, place]) == pytest.approx(float(logits.softmax(-1).max()), abs=1e-5)
+    with pytest.raises(ProbeError, match="0 to 47"):
+        probe.decode(model, prompt, 6, sampler=Sampler(suppress=(48,)))
