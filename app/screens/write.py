@@ -11,7 +11,7 @@ import torch
 
 from app import component, live
 from app.words import plain, tell
-from probe.decoding import ELASTIC, ORDERS, Trajectory, rule_for
+from probe.decoding import ELASTIC, ORDERS, Trajectory, decode, rule_for, writer_of
 from probe.decoding.candidates import Candidates
 from probe.decoding.with_candidates import with_candidates
 from probe.errors import ProbeError
@@ -22,7 +22,7 @@ MODELS = ("zoo:ar", "zoo:masked", "zoo:block", "zoo:fluid", "zoo:flow", "zoo:flo
 PROMPT = "When Luke and Keith went to the museum , Keith gave a flower to"
 LONGEST = 64
 
-Watched = tuple[Trajectory, Candidates]
+Watched = tuple[Trajectory, Candidates | None]
 
 
 def main() -> None:
@@ -75,7 +75,10 @@ def run(name: str, tokens: tuple[int, ...], length: int, seed: int, asked: tuple
     """A run with the candidates of every slot; `length` 0 fills the masks of the text itself."""
     model = live.model(name)
     rule = replace(rule_for(model), **dict(asked))
-    return with_candidates(model, torch.tensor(tokens), length, sampler=rule, seed=seed)
+    prompt = torch.tensor(tokens)
+    if writer_of(model).in_strides:  # passes that are listened to show one text each: strides would lose their speed
+        return decode(model, prompt, length, sampler=rule, seed=seed), None
+    return with_candidates(model, prompt, length, sampler=rule, seed=seed)
 
 
 def changed(
@@ -105,14 +108,9 @@ def changed(
         "rewind": f"the run goes on from pass {step + 1}",
     }[act["act"]]
     if length == 0 and not bool((text == model.mask_id).any()):
-        return (trajectory, with_none(trajectory)), "every slot is written: nothing is left to go on with"
+        return (trajectory, None), "every slot is written: nothing is left to go on with"
     found = run(model.name, tuple(text.tolist()), length, seed, tuple(asked.items()))
     return found, told
-
-
-def with_none(trajectory: Trajectory) -> Candidates:
-    """No candidates, for a run that did not go on."""
-    return Candidates([torch.zeros(1, 0, 0)] * len(trajectory), [torch.zeros(1, 0, 0)] * len(trajectory))
 
 
 def encoded(model: Model, prompt: str) -> torch.Tensor:

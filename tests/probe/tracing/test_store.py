@@ -257,7 +257,7 @@ def test_a_full_disk(tmp_path):
 def test_what_cannot_fit_on_the_disk_is_refused_at_once(tmp_path):
     canvas = model_of("llama").canvas(tokens_of(1))
     many = type(canvas)(canvas.tokens.expand(10**12, -1), canvas.allowed, canvas.places, canvas.block)
-    with pytest.raises(TraceError, match=r"free on that disk\); found \d+\.\d TB"):
+    with pytest.raises(TraceError, match=r"free on that disk\); found [\d,]+\.\d TB"):
         record(model_of("llama"), many, "resid_post", store=tmp_path / "deep" / "trace.zarr")
     assert not (tmp_path / "deep").exists()
 
