@@ -41,6 +41,18 @@ def tolerance(dtype: torch.dtype) -> float:
     return 1e-3 if dtype in (torch.float32, torch.float64) else 5e-2
 
 
+def apart(one: Tensor, other: Tensor, dtype: torch.dtype) -> Tensor:
+    """How far two computations of the same logits are apart, relative to the logits' spread.
+
+    The largest difference tells most, but in half precision it is decided by the unluckiest of thousands of roundings,
+    which are others on another processor (.02 to .05 between two right kernels). There it is the root mean square,
+    .006 to .01 between right kernels; one wrong token of 24 makes it .2.
+    """
+    off = (one - other).abs()
+    worst = off.max() if dtype in (torch.float32, torch.float64) else off.square().mean().sqrt()
+    return worst / other.std()
+
+
 def within(dtype: torch.dtype, test: str, expected: str, off: Tensor) -> Finding:
     """A pass if two computations are `off` (relative to the logits' spread) by no more than rounding."""
     outcome = PASS if off.item() <= tolerance(dtype) else FAIL  # NaN compares false, so it fails

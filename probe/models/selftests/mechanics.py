@@ -14,7 +14,7 @@ from torch import Tensor
 
 from probe.models.model import Model
 from probe.models.scope import Scope
-from probe.models.selftests.finding import FAIL, PASS, Finding, tolerance, within
+from probe.models.selftests.finding import FAIL, PASS, Finding, apart, tolerance, within
 from probe.models.selftests.tokens import some_tokens
 from probe.paradigms.canvas import Canvas
 
@@ -30,7 +30,7 @@ def wiring(model: Model) -> Finding:
         canvas = model.canvas(some_tokens(model, 2, WIDEST + 8), "causal")
         ours = model.run(canvas).float()
         stock = model.backbone(**model.paradigm.shown(model, canvas), use_cache=False).logits.float()
-    return within(model.dtype, "wiring", expected, (ours - stock).abs().max() / stock.std())
+    return within(model.dtype, "wiring", expected, apart(ours, stock, model.dtype))
 
 
 def attention_reach(model: Model) -> Finding:
@@ -111,7 +111,7 @@ def _kernels(model: Model, canvas: Canvas, expected: str) -> Finding:
     unsummed = (pattern.sum(-1) - 1).abs().max().item()
     if not unsummed <= tolerance(model.dtype):
         return Finding("kernels", expected, f"attention rows that miss 1 by {unsummed:.1e}", FAIL)
-    return within(model.dtype, "kernels", expected, (eager - sdpa).abs().max() / eager.std())
+    return within(model.dtype, "kernels", expected, apart(sdpa, eager, model.dtype))
 
 
 @contextmanager
