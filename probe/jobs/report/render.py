@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LARGEST = 10_000_000  # bytes of the page; figures that would go beyond are left to the app, and the page says so
-ROOM_FOR_WORDS = 15_000  # bytes of a unit beside its figure: its numbers, as a table
+ROOM_FOR_WORDS = 9_500  # bytes of a unit beside its figure: its numbers as a table, its panel
 MARKS = {"above": "▲", "below": "▼", "within": "○", "same": "=", "mixed": "◆"}
 
 
@@ -162,7 +162,6 @@ def _inline_figures(report: Contents) -> tuple[dict[str, InlineFigure], str, set
     """The packed figures by anchor, the template they share, and the anchors of those that there was no room for."""
     figures: dict[str, InlineFigure] = {}
     shared: dict[str, Any] = {}
-    too_large: set[str] = set()
     room = LARGEST - len(packed_plotly()) - ROOM_FOR_WORDS * len(list(report.blocks))
     for block in report.blocks:
         stored = _figure(report.run, block)
@@ -173,13 +172,20 @@ def _inline_figures(report: Contents) -> tuple[dict[str, InlineFigure], str, set
         if template and template != shared:
             figure["layout"]["template"] = template
         height = int(formatting.as_float(figure["layout"].get("height", 420)))
-        inline = InlineFigure(packed(json.dumps(figure)), height, left_out(figure))
-        room -= len(inline.data)
+        figures[block.anchor] = InlineFigure(packed(json.dumps(figure)), height, left_out(figure))
+    kept = _within(figures, room)
+    return kept, packed(json.dumps(shared)), set(figures) - set(kept)
+
+
+def _within(figures: dict[str, InlineFigure], room: int) -> dict[str, InlineFigure]:
+    """As many figures as there is room for: the largest are left out."""
+    kept: set[str] = set()
+    for anchor in sorted(figures, key=lambda anchor: len(figures[anchor].data)):
+        room -= len(figures[anchor].data)
         if room < 0:
-            too_large.add(block.anchor)
-        else:
-            figures[block.anchor] = inline
-    return figures, packed(json.dumps(shared)), too_large
+            break
+        kept.add(anchor)
+    return {anchor: figure for anchor, figure in figures.items() if anchor in kept}
 
 
 def _figure(run: RunFolder, block: Block) -> dict[str, Any] | None:

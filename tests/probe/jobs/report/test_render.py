@@ -11,7 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from analyses.result import Result
-from probe.jobs.report import markdown
+from probe.jobs.report import markdown, render
 from probe.jobs.report.contents import contents
 from probe.jobs.report.hypotheses import verdict
 from probe.jobs.report.models import role_of
@@ -234,6 +234,19 @@ def test_a_result_that_cannot_be_read_is_a_failure_and_not_the_end(tmp_path):
     assert "1 without a result" in words
     assert "a parquet file" in words
     assert "Figure 11." in words
+
+
+def test_where_there_is_no_room_the_largest_figures_are_left_out_and_it_is_said(folder, monkeypatch):
+    report = contents(open_run(folder))
+    every, _, none = render._inline_figures(report)
+    assert len(every) == 12
+    assert none == set()
+    sizes = {anchor: len(figure.data) for anchor, figure in every.items()}
+    taken = len(render.packed_plotly()) + render.ROOM_FOR_WORDS * len(every)
+    monkeypatch.setattr(render, "LARGEST", taken + sum(sizes.values()) - 1)
+    (without,) = render._inline_figures(report)[2]
+    assert sizes[without] == max(sizes.values())
+    assert "left out to keep the page small" in str(Words(render.html(report)))
 
 
 def test_a_run_that_has_only_begun_has_a_report(tmp_path):
