@@ -20,7 +20,8 @@ WRITERS = {
     "autoregressive": (Autoregressive(), None),
     "block:8": (Block(mask_id=MASK, attention="block:8"), None),
     "block:8, 2 at a step": (Block(mask_id=MASK, attention="block:8"), "half"),
-    "fluid, strides of 8, verified": (Fluid(mask_id=MASK), Strides(8, 0.0)),
+    "fluid, strides of 8, verified as the next is drafted": (Fluid(mask_id=MASK), Strides(8)),
+    "fluid, strides of 8, verified": (Fluid(mask_id=MASK), Strides(8, 0.0, overlap=False)),
     "fluid, strides of 8": (Fluid(mask_id=MASK), Strides(8, 0.0, verify=False)),
     "masked, full attention": (Masked(mask_id=MASK), None),
 }
