@@ -7,13 +7,14 @@ from functools import cache
 from typing import Any
 
 import streamlit as st
+from streamlit.components import v2
 
 from probe.views import View, component, styles
 
 
 @cache
 def _mounted(kind: str) -> Callable[..., Any]:
-    return st.components.v2.component(f"twinprobe_{kind}", css=styles(), js=component(kind))
+    return v2.component(f"twinprobe_{kind}", css=styles(), js=component(kind))
 
 
 def show(view: View, key: str, **further: Any) -> Mapping[str, Any]:

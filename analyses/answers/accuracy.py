@@ -94,7 +94,7 @@ def _answer(pair: Pair, model: Model, first: Batch, reading: str | Reading, whic
         is_right = bool(((first.choices == best) & first.right[0]).any())
     else:
         is_right = best == int(first.distractor[0]) or (None if _several(first) else False)
-    return {"token": pair.tokenizer.decode([best]).strip() or "␣", "p": float(shares[best]), "right": is_right}
+    return {"token": str(pair.tokenizer.decode([best])).strip() or "␣", "p": float(shares[best]), "right": is_right}
 
 
 def _plain(token: Token) -> dict[str, Any]:

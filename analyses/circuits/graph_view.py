@@ -74,9 +74,9 @@ class _Nodes:
         return self._at[name]
 
 
-def _short(value: float) -> float:
+def _short(value: NDArray | float) -> float:
     """Four digits, which is what is read."""
-    return float(f"{value:.4g}")
+    return float(f"{float(value):.4g}")
 
 
 def _node(name: str, n_layers: int) -> dict[str, Any]:

@@ -74,7 +74,8 @@ def one(name: str, prompt: str, length: int, seed: int) -> None:
 def run(name: str, tokens: tuple[int, ...], length: int, seed: int, asked: tuple[tuple[str, Any], ...]) -> Watched:
     """A run with the candidates of every slot; `length` 0 fills the masks of the text itself."""
     model = live.model(name)
-    rule = replace(rule_for(model), **dict(asked))
+    own: Any = rule_for(model)
+    rule = replace(own, **dict(asked))
     prompt = torch.tensor(tokens)
     if writer_of(model).in_strides:  # passes that are listened to show one text each: strides would lose their speed
         return decode(model, prompt, length, sampler=rule, seed=seed), None
@@ -124,7 +125,7 @@ def encoded(model: Model, prompt: str) -> torch.Tensor:
 
 def knobs(name: str, model: Model) -> dict[str, Any]:
     """What can be turned of the model's own rule, where it was turned."""
-    rule = rule_for(model)
+    rule: Any = rule_for(model)
     known = {field.name for field in fields(rule)}
     asked: dict[str, Any] = {}
     with st.sidebar.expander(plain(f"{name}: {model.paradigm.name}")):

@@ -114,7 +114,8 @@ def _tensor(reader: _Reader) -> tuple[str, tuple[int, ...]]:
     if dimensions > MOST_DIMENSIONS:
         raise struct.error(f"a tensor of {dimensions:,} dimensions")
     shape = tuple(int(reader.number("Q")) for _ in range(dimensions))
-    reader.number("I"), reader.number("Q")  # its type and its place
+    for kind in ("I", "Q"):  # its type and its place
+        reader.number(kind)
     # No type stores 32 numbers in less than a byte or two.
     if math.prod(shape) > 32 * len(reader.content):
         raise struct.error(f"the tensor {cut(name, 60)} of shape {shape}, which the file has no room for")

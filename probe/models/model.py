@@ -236,7 +236,7 @@ class Model:
         """Logits of what `run_trunk` returned, or of a part of it."""
         return self.layout.part(self.backbone, "unembed")(hidden)
 
-    def _inputs(self, canvas: Canvas, eager: bool, inputs: dict[str, Tensor]) -> dict[str, Tensor | bool]:
+    def _inputs(self, canvas: Canvas, eager: bool, inputs: dict[str, Tensor]) -> dict[str, Any]:
         # transformers looks the attention up at every call, so the choice costs nothing and needs no second model.
         self.config._attn_implementation = self.attention_override or ("eager" if eager else "sdpa")
         canvas = canvas.to(self.device)

@@ -64,7 +64,9 @@ def refuse_not_understood(published: Mapping[str, Any], stock: type[PretrainedCo
             raise _refused(name, value, stock)
     for place in ("rope_parameters", "rope_scaling"):
         inside = published.get(place)
-        for name in IN_ROPE if isinstance(inside, Mapping) else ():
+        if not isinstance(inside, Mapping):
+            continue
+        for name in IN_ROPE:
             if not _neutral(name, inside.get(name)):
                 raise _refused(f"{place}.{name}", inside[name], stock)
 

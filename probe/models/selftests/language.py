@@ -138,7 +138,8 @@ def hidden_text(model: Model) -> HiddenText | str:
     rows = torch.arange(len(tokens))
     hidden = tokens.clone()
     hidden[rows, places] = tokens.flip(0)[rows, places] if model.mask_id is None else model.mask_id
-    return HiddenText(*(part.to(model.device) for part in (tokens, places, hidden)))
+    tokens, places, hidden = (part.to(model.device) for part in (tokens, places, hidden))
+    return HiddenText(tokens, places, hidden)
 
 
 def _windows(texts: list[Tensor], length: int, rows: int) -> tuple[Tensor, Tensor]:

@@ -85,9 +85,8 @@ def streams(model: Model) -> Finding:
 
 def _hear(scope: Scope, module: nn.Module, side: str, found: dict[str, Tensor], name: str):
     def keep(passed: Tensor | tuple) -> None:
-        if isinstance(passed, tuple):
-            passed = passed[1] if name == "pattern" else passed[0]
-        found[name] = passed.detach()
+        one: Tensor = passed[1 if name == "pattern" else 0] if isinstance(passed, tuple) else passed
+        found[name] = one.detach()
 
     if side == "in":
         return module.register_forward_pre_hook(scope.owned(lambda _, taken: keep(taken)))
