@@ -58,7 +58,8 @@ def roles_of(table: pd.DataFrame) -> dict[str, str]:
     if "role" in table:
         pairs = table[["model", "role"]].astype(str).drop_duplicates().to_numpy().tolist()
         return {model: role for model, role in pairs if _DIFFERENCE not in role}
-    several = [*table["model"], *(table["other"] if "other" in table else ())]
+    others = table["other"].tolist() if "other" in table else []
+    several = [*table["model"], *others]
     models = [name for name in dict.fromkeys(map(str, several)) if _DIFFERENCE not in name]
     if len(models) < 2:
         return {}
