@@ -206,7 +206,7 @@ def _lines(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) -> 
         if key is None or key in found:
             continue
         part = part.sort_values(headline.x)
-        x = part[headline.x].map(places) if headline.ordinal else part[headline.x]
+        x = [places[one] if headline.ordinal else one for one in part[headline.x].tolist()]
         band = key in (AR, DIFFUSION) and {"low", "high"} <= set(part.columns)
         columns = [part[name] if band else [] for name in ("low", "high")]
         lows, highs = (tuple(map(float, column)) for column in columns)
@@ -220,14 +220,16 @@ def _lines(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) -> 
 def _dots(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) -> list[Mark]:
     """A row of dots for each value of `by`; those that leave their null out are strong."""
     found = {}
-    for value, part in rows.groupby(headline.by, sort=False) if headline.by else [("", rows)]:
+    parts: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(headline.by, sort=False) if headline.by else [("", rows)]
+    for value, part in parts:
         label = formatting.label(value)
         if headline.values and label not in headline.values:
             continue
-        strong = part["significance"].isin((ABOVE, BELOW))
-        told = f"{int(strong.sum())} of {len(part)} leave the null out" if part["significance"].notna().any() else ""
+        strong = [mark in (ABOVE, BELOW) for mark in part["significance"].tolist()]
+        judged = any(isinstance(mark, str) for mark in part["significance"].tolist())
+        told = f"{sum(strong)} of {len(part)} leave the null out" if judged else ""
         found[label] = Mark(
-            _said(label), HUES[DIFFUSION], tuple(map(float, part["estimate"])), strong=tuple(map(bool, strong)),
+            _said(label), HUES[DIFFUSION], tuple(map(float, part["estimate"])), strong=tuple(strong),
             words=told,
         )  # fmt: skip
     return [mark for _, mark in _ordered(headline, found)]
@@ -244,9 +246,10 @@ def _counts(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) ->
 
 def _graph(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) -> list[Mark]:
     """Edges, as places: from (x, y) to (x, y), the strongest of them last; hue by whether they help."""
-    strongest = rows.reindex(rows["score"].abs().sort_values(ascending=False).index).head(EDGES)
+    strength = rows["score"].abs().to_numpy(dtype=float)
+    order = (-strength).argsort(kind="stable")[:EDGES]
+    strongest, largest = rows.iloc[order], float(strength.max(initial=0.0)) or 1.0
     place = _places({*strongest["source"], *(_reader(target) for target in strongest["target"])})
-    largest = float(strongest["score"].abs().max()) or 1.0
     return [
         Mark(
             f"{row['source']} → {row['target']}", "helps" if row["score"] < 0 else "hurts",
