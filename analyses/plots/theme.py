@@ -43,7 +43,8 @@ def naming(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
     roles = roles_of(table)
     names = {role: name for name, role in roles.items()}
     told = [column for column in ("role", "circuit", "series") if {"model", "role", column} <= set(table.columns)]
-    one_each = told if len(names) == len(roles) else []
+    every = {role for role in table["role"].astype(str) if _DIFFERENCE not in role} if "role" in table else set()
+    one_each = told if every == names.keys() and len(names) == len(roles) else []  # two models may have one name
     token = _ROLES_OF.set(roles)
     try:
         yield table.assign(**{column: [_named(str(one), names) for one in table[column]] for column in one_each})

@@ -36,6 +36,9 @@ class _Own(Mapping[str, "type[Reading]"]):
         module, _, kind = _CLASSES[name].partition(".")
         return getattr(import_module(f"probe.readings.{module}"), kind)
 
+    def __contains__(self, name: object) -> bool:
+        return name in _CLASSES  # a Mapping would look it up, and so import it
+
     def __iter__(self) -> Iterator[str]:
         return iter(_CLASSES)
 

@@ -16,6 +16,7 @@ from probe.errors import ProbeError
 KINDS = {"canvas": "tpCanvas", "lens_grid": "tpLensGrid", "circuit_graph": "tpCircuitGraph", "attention": "tpAttention"}
 _STATIC = Path(__file__).parent / "static"
 _FRAME_HEIGHT = 640  # pixels, of a view in a notebook, until it says how high it is
+_FIT = "if (frameElement) frameElement.style.height = document.documentElement.scrollHeight + 4 + 'px'"
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class View:
 
     def _repr_html_(self) -> str:
         """In a notebook: a frame of its own, which neither takes the page's styles nor changes them."""
-        fit = "this.style.height=(this.contentDocument.documentElement.scrollHeight+4)+'px'"
+        page = self.page() + f"<script>{_FIT}</script>"
         return (
-            f'<iframe srcdoc="{escape(self.page(), quote=True)}" sandbox="allow-scripts allow-same-origin" '
-            f'onload="{fit}" style="width:100%;height:{_FRAME_HEIGHT}px;border:0"></iframe>'
+            f'<iframe srcdoc="{escape(page, quote=True)}" sandbox="allow-scripts allow-same-origin" '
+            f'style="width:100%;height:{_FRAME_HEIGHT}px;border:0"></iframe>'
         )
 
 

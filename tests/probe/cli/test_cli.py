@@ -33,7 +33,16 @@ def test_check_passes_on_a_shipped_model_and_prints_a_row_a_test():
     assert run.returncode == 0, run.stderr
     findings = json.loads(run.stdout)["zoo:masked"]
     tests = {finding["test"] for finding in findings}
-    assert {"mask token", "rotary", "wiring", "attention reach", "attention on text", "shift", "kernels"} == tests
+    assert {
+        "mask token",
+        "rotary",
+        "wiring",
+        "attention reach",
+        "attention on text",
+        "shift",
+        "kernels",
+        "streams",
+    } == tests
     assert {finding["outcome"] for finding in findings} == {"pass"}
 
 

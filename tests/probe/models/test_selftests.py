@@ -271,7 +271,6 @@ def layout_with(monkeypatch, architecture: str, **wrong: str) -> None:
         ("llama", {"value": "self_attn.k_proj"}, "pattern · v = z"),
         ("llama", {"mlp": "mlp.act_fn", "mlp_down": "mlp.act_fn"}, "resid_mid + mlp_out = resid_post"),
         ("gpt2", {"mlp_norm": "ln_1"}, "resid_pre + attn_out = resid_mid"),
-        ("gpt2", {"value": "mlp.c_proj", "key": "mlp.c_proj", "query": "mlp.c_proj"}, "pattern · v = z"),
         ("qwen3", {"value": "self_attn.k_norm"}, "pattern · v = z"),
         ("qwen2", {"attention_norm": "norm", "mlp_norm": "norm"}, "no attribute"),
     ],

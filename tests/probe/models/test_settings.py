@@ -191,6 +191,7 @@ def test_the_same_settings_with_values_that_change_nothing_load(architecture, tm
     torch.testing.assert_close(probe.load(folder, tokenizer=False).logits(tokens), expected, **CLOSE)
 
 
+@pytest.mark.filterwarnings("ignore:a text of 40 tokens:probe.models.lengths.LongTextWarning")
 def test_rotary_positions_that_change_with_the_text_s_length_are_used_only_while_they_stand_still():
     """After a text of 40 tokens, stock "dynamic" gives one of 33 other logits than before it."""
     rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}

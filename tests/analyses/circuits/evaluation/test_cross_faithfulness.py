@@ -72,6 +72,7 @@ def test_a_cross_is_drawn_from_disk(other, tmp_path):
     again = Result.open(other.save(tmp_path))
     assert again.figure().to_json() == other.figure().to_json()
     names = {trace.name for trace in other.figure().data if trace.name}
+    # A figure names models; these two have one name, and so are told apart by their roles.
     assert {"ar", "diffusion", RANDOM + "ar", RANDOM + "diffusion"} <= names
 
 
