@@ -1,4 +1,8 @@
-"""Jobs: a spec by form, seen as YAML, run in the background; its report is opened under Runs."""
+"""Jobs: a spec by form, seen as YAML, run in the background; its report is opened under Runs.
+
+The form offers shipped twins and tasks alone. A spec that was typed could name any path, and its errors would tell a
+visitor which of them exist; such a spec is run by hand: `twinprobe run spec.yaml`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from app.selection import TASKS, pairs
 from app.words import plain, tell
 from probe.errors import ProbeError
 from probe.jobs import open_run, parse_spec
+from probe.jobs.run_folder import MANIFEST
 from probe.jobs.spec.file import as_yaml
 from probe.jobs.stages.registry import measures
 from probe.readings import READINGS
@@ -48,8 +53,9 @@ def main() -> None:
         spec, name = form()
     text = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)
     with right:
-        text = st.text_area("The spec", text, height=380, key=f"spec {hash(text)}")
-    folder = roots()[0] / "runs" / name if roots()[0].is_dir() else Path("runs") / name
+        st.code(text, language="yaml")
+    root = roots()[0]
+    folder = (root.parent if (root / MANIFEST).is_file() else root / "runs") / name
     if st.button("Run it", type="primary", icon=":material/play_arrow:"):
         start(text, folder)
     show_jobs()

@@ -45,7 +45,7 @@ def main() -> None:
     st.header("Finished runs")
     if not found:
         st.write(
-            "None here. `twinprobe demo` makes one in about ten minutes; start the app with its folder to read it: "
+            "None here. `twinprobe demo` makes one; start the app with its folder to read it: "
             "`streamlit run app/main.py -- runs/demo`."
         )
     for folder in found:

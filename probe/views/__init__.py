@@ -2,10 +2,10 @@
 
     view = pair_run.view()          # a `View`: a kind and one JSON value
     view                            # in a notebook it shows itself
-    view.fragment()                 # in a report: inline, without a network
+    view.page()                     # a file that opens anywhere, without a network
 
-Each kind is one file of JavaScript in `static/`, used in three places: the app mounts it as a component and gets back
-what was chosen, a report has it inline, a notebook shows it in a frame of its own. Stepping, hovering and pinning
+Each kind is one file of JavaScript in `static/`: the app mounts it as a component and gets back what was chosen, a
+notebook shows it in a frame of its own. Stepping, hovering and pinning
 happen in the browser. Words of models and files are set as text there and are never markup.
 """
 
