@@ -25,12 +25,12 @@ from probe.readings.by_role import roles
 from probe.tasks import Batch
 from probe.tracing import record
 from probe.views import View
+from probe.views.words import MASK
 from probe.views.words import Words as Spelt
 
 MOST_NUMBERS = 4_000_000  # of all patterns together: about 20 MB of JSON
 SHOWN = ("model", "ar", "diffusion")
 SCORES = (*(mark for mark in MARKS if mark != "offset"), "entropy", "sink")
-MASK = -1
 
 
 def patterns(

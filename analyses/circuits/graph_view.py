@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
+from analyses import statistics
 from analyses.circuits.circuit import Circuit
 from analyses.circuits.graph import Target
 from probe.errors import ProbeError
@@ -107,12 +107,11 @@ def _ranks(circuit: Circuit) -> NDArray:
 
 
 def _intervals(circuit: Circuit, chosen: NDArray) -> tuple[NDArray, NDArray] | tuple[None, None]:
-    """Student's 95% interval of some edges' means over prompts."""
+    """The 95% interval of some edges' means over prompts."""
     if circuit.example_edges is None or circuit.n < 2:
         return None, None
-    values = circuit.example_edges[:, chosen[:, 0], chosen[:, 1]].astype(float)
-    reach = student.ppf(0.975, len(values) - 1) * values.std(0, ddof=1) / np.sqrt(len(values))
-    return values.mean(0) - reach, values.mean(0) + reach
+    found = statistics.mean(circuit.example_edges[:, chosen[:, 0], chosen[:, 1]])
+    return np.asarray(found.low), np.asarray(found.high)
 
 
 def _refuse_other_shapes(circuits: list[Circuit]) -> None:

@@ -27,11 +27,10 @@ from probe.tasks import Batch
 from probe.tracing import edit, record
 from probe.tracing.edits import Edit, Skip
 from probe.views import View
-from probe.views.words import Words
+from probe.views.words import MASK, Words
 
 BEST = 10
 SHOWN = ("model", "ar", "diffusion")  # roles
-MASK = -1  # in the view's tokens
 
 
 def grid(

@@ -11,7 +11,7 @@ import torch
 
 from app import component, live
 from app.words import plain, tell
-from probe.decoding import ELASTIC, ORDERS, Trajectory, decode, rule_for, writer_of
+from probe.decoding import ELASTIC, ORDERS, PassOptions, Trajectory, decode, fill, rule_for, writer_of
 from probe.decoding.candidates import Candidates
 from probe.decoding.with_candidates import with_candidates
 from probe.errors import ProbeError
@@ -79,7 +79,13 @@ def run(name: str, tokens: tuple[int, ...], length: int, seed: int, asked: tuple
     prompt = torch.tensor(tokens)
     if writer_of(model).in_strides:  # passes that are listened to show one text each: strides would lose their speed
         return decode(model, prompt, length, sampler=rule, seed=seed), None
-    return with_candidates(model, prompt, length, sampler=rule, seed=seed)
+
+    def write(passes: PassOptions) -> Trajectory:
+        if length == 0:
+            return fill(model, prompt, sampler=rule, seed=seed, passes=passes)
+        return decode(model, prompt, length, sampler=rule, seed=seed, passes=passes)
+
+    return with_candidates(model, write)
 
 
 def changed(

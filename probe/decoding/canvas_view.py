@@ -17,12 +17,12 @@ from torch import Tensor
 
 from probe.decoding.places import GIVEN, UNWRITTEN
 from probe.views import View
-from probe.views.words import Words
+from probe.views.words import MASK, Words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-MASK, NOTHING = -1, -2  # in the view's states: an open slot, and one that is not reached yet
+NOTHING = -2  # in the view's states: a slot that is not reached yet
 
 
 Best = list[list[list[tuple[int, float]]]]  # step → slot → (token, probability), the best first

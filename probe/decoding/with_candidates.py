@@ -1,24 +1,23 @@
 """A run, and what else would have been written: the best tokens of every slot at every pass.
 
-    run, candidates = with_candidates(model, prompt, 8)
+    run, candidates = with_candidates(model, lambda passes: probe.decode(model, prompt, 8, passes=passes))
     run.view(candidates=candidates)         # click a slot for its candidates
 
-The run is decoded by forward passes that keep their best tokens, so nothing is computed twice. Every state is shown
-whole (no keys and values are kept), which makes the run slower and changes none of its tokens.
+The run's own forward passes keep their best tokens, so nothing is computed twice. Every state is shown whole (no keys
+and values are kept), which makes the run slower and changes none of its tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from probe.decoding.candidates import Candidates
-from probe.decoding.decode import decode, fill
 from probe.decoding.passes import PassOptions
 from probe.decoding.trajectory import Trajectory
-from probe.decoding.writer import Rule
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -27,17 +26,8 @@ if TYPE_CHECKING:
 BEST = 10
 
 
-def with_candidates(
-    model: Model,
-    prompt_tokens: Tensor | str,
-    length: int,
-    *,
-    sampler: str | Rule | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-) -> tuple[Trajectory, Candidates]:
-    """A run, and the best tokens of every slot at each of its passes. With a `length` of 0 the prompt's own masks are
-    filled."""
+def with_candidates(model: Model, write: Callable[[PassOptions], Trajectory]) -> tuple[Trajectory, Candidates]:
+    """The run that `write` makes with the passes that it is handed, and the best tokens of every slot at each."""
     tokens: list[Tensor] = []
     shares: list[Tensor] = []
 
@@ -48,13 +38,7 @@ def with_candidates(
         shares.append(best.values.cpu())
         return logits
 
-    passes = PassOptions(forward=forward)
-    if length == 0:
-        assert isinstance(prompt_tokens, Tensor)
-        run = fill(model, prompt_tokens, sampler=sampler, steps=steps, seed=seed, passes=passes)
-    else:
-        run = decode(model, prompt_tokens, length, sampler=sampler, steps=steps, seed=seed, passes=passes)
-    return run, Candidates(tokens, shares)
+    return write(PassOptions(forward=forward)), Candidates(tokens, shares)
 
 
 def _where_read(model: Model, state: Tensor, logits: Tensor) -> Tensor:

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+MASK = -1  # stands for a masked slot among the codes of tokens
+
+
 class Words:
     """`spelt` and `ids` are what the view's JSON holds; `code` is a token's place in them. Without a tokenizer a token
     is spelt as its number."""

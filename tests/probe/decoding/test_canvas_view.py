@@ -9,9 +9,10 @@ import torch
 
 import probe
 from probe.decoding import Sampler, Strides
-from probe.decoding.canvas_view import MASK, NOTHING, writes
+from probe.decoding.canvas_view import NOTHING, writes
 from probe.decoding.places import GIVEN
 from probe.decoding.with_candidates import with_candidates
+from probe.views.words import MASK
 
 PROMPT = "When Luke and Keith went to the"
 
@@ -54,7 +55,7 @@ def test_candidates_are_those_of_the_run_that_wrote_the_text(name):
     """The best candidate of a slot at the pass that wrote it is what was written, as sure as the run says."""
     model = probe.load(f"zoo:{name}", selftest="off")
     rule = None if name == "ar" else Sampler("confidence", steps=3)
-    run, candidates = with_candidates(model, PROMPT, 5, sampler=rule)
+    run, candidates = with_candidates(model, lambda passes: probe.decode(model, PROMPT, 5, sampler=rule, passes=passes))
     assert torch.equal(run.tokens, probe.decode(model, PROMPT, 5, sampler=rule).tokens)
     best = candidates.of(0)
     for slot, step in enumerate(run.committed_at.tolist()):
