@@ -64,7 +64,7 @@ def svg(figure: Figure) -> str:
         page = browser.new_page()
         page.set_content(figure.to_html(include_plotlyjs=True, div_id="figure"))
         page.wait_for_function("document.querySelector('#figure .main-svg')")
-        size = f"{{format: 'svg', width: {WIDTH}, height: {figure.layout.height}}}"  # type: ignore[attr-defined]
+        size = f"{{format: 'svg', width: {WIDTH}, height: {figure.layout.height}}}"  # type: ignore[attr-defined]  # plotly's are dynamic
         drawn = page.evaluate(f"Plotly.toImage('figure', {size})")
         browser.close()
     head, _, data = drawn.partition(",")

@@ -80,7 +80,8 @@ class Unembedding:
         if isinstance(norm, nn.LayerNorm):
             spread = (states.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
             return weight / spread, weight_of(norm, "bias").float(), True
-        spread = (states.square().mean(-1, keepdim=True) + float(norm.variance_epsilon)).sqrt()  # type: ignore[arg-type]
+        epsilon = float(norm.variance_epsilon)  # type: ignore[arg-type]  # a number on every RMS norm
+        spread = (states.square().mean(-1, keepdim=True) + epsilon).sqrt()
         return weight / spread, torch.zeros_like(weight), False
 
     def _moved(self, states: Tensor) -> Tensor:

@@ -63,6 +63,6 @@ def equivalence(found: ArrayLike | Estimate, margin: float) -> Equivalence:
     from scipy.stats import ttest_1samp
 
     differences = np.asarray(found, dtype=np.float64)
-    above = ttest_1samp(differences, -margin, axis=0, alternative="greater").pvalue  # type: ignore[attr-defined]
-    below = ttest_1samp(differences, margin, axis=0, alternative="less").pvalue  # type: ignore[attr-defined]
+    above = ttest_1samp(differences, -margin, axis=0, alternative="greater").pvalue  # type: ignore[attr-defined]  # scipy's stubs
+    below = ttest_1samp(differences, margin, axis=0, alternative="less").pvalue  # type: ignore[attr-defined]  # scipy's stubs
     return Equivalence(margin, np.maximum(above, below))

@@ -87,7 +87,9 @@ def stride(model: Model, prompt: Tensor, length: int, rule: Strides, run: Run) -
     rule = _heard(rule, run)
     tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), mask)], 1)
     log = Log(tokens, torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens) >= prompt.shape[1])
-    head: Horizon | None = attached(model, "horizon") if rule.elastic else None  # type: ignore[assignment]
+    head: Horizon | None = None
+    if rule.elastic:
+        head = attached(model, "horizon")  # type: ignore[assignment]  # what is attached by that name is one
     made = Overlapped if rule.overlaps else _Strides
     strides = made(tokens, prompt.shape[1], mask, rule, head, run, log)
     while strides.busy.any():

@@ -114,7 +114,7 @@ def apply_adapters(backbone: PreTrainedModel, folder: Path, declared: AdaptersOf
 
 def _weight(backbone: PreTrainedModel, name: str, folder: Path) -> Tensor:
     try:
-        return backbone.get_submodule(name).weight  # type: ignore[return-value]
+        return backbone.get_submodule(name).weight  # type: ignore[return-value]  # a Linear's
     except AttributeError:
         raise CheckpointError(
             f"adapters {folder / ADAPTERS}",

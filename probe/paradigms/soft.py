@@ -58,7 +58,7 @@ class Soft:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Soft:
         parts = (self.tau, self.until, self.draw, self.given, self.z)
-        return Soft(*(part if part is None else change(part) for part in parts))  # type: ignore[arg-type]
+        return Soft(*(part if part is None else change(part) for part in parts))  # type: ignore[arg-type]  # field by field
 
 
 def step(z: Tensor, s: Tensor, t: Tensor, heading: Tensor) -> Tensor:

@@ -38,19 +38,13 @@ class View:
         """The data as JSON knows it: what is not a number is None."""
         return _finite(self.data)
 
-    def fragment(self, number: int = 0) -> str:
-        """The view for the middle of a page that has `styles()` and `scripts(…)` in it."""
-        place = f"tp-view-{number}"
-        return (
-            f'<div id="{place}"></div><script>{KINDS[self.kind]}(document.getElementById("{place}"), '
-            f"{self.json()}, () => {{}});</script>"
-        )
-
     def page(self) -> str:
         """The view alone, as a whole page."""
+        draw = f'{KINDS[self.kind]}(document.getElementById("view"), {self.json()}, () => {{}});'
         return (
             '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f"<style>body{{margin:0}}{styles()}</style><script>{scripts(self.kind)}</script>{self.fragment()}"
+            f"<style>body{{margin:0}}{styles()}</style><script>{scripts(self.kind)}</script>"
+            f'<div id="view"></div><script>{draw}</script>'
         )
 
     def _repr_html_(self) -> str:
