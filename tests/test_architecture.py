@@ -44,7 +44,9 @@ READING = re.compile(
     re.IGNORECASE,
 )
 OWN_FILES = {
-    "probe.outside_files": {"json.loads", "yaml.compose", "yaml.SafeLoader", "csv.DictReader"},
+    "probe.outside_files.csv_text": {"csv.DictReader"},
+    "probe.outside_files.json_text": {"json.loads"},
+    "probe.outside_files.yaml_text": {"yaml.compose", "yaml.SafeLoader"},
     "probe.jobs.report.render": {"(Path(__file__).parent / 'templates' / name).read_text"},
     "probe.jobs.run.code_hash": {"file.read_bytes"},  # hashed, not parsed
     "probe.jobs.run.manifest": {"Path('/proc/cpuinfo').read_text"},
