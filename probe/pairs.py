@@ -7,7 +7,8 @@ the 2×2 of weights and attention asks exactly that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ from probe.errors import ProbeError, nearest
 from probe.models.catalog import entries
 from probe.models.loading import load
 from probe.models.model import Model
+from probe.models.shared import shared
 from probe.models.source import Declared, Source
 from probe.notebook import table
 from probe.paradigms import Paradigm
+from probe.progress import progress
 
 if TYPE_CHECKING:
     import torch
@@ -116,8 +119,10 @@ def load_pair(
 ) -> Pair:
     """The pair of a diffusion model whose AR twin is known (`zoo:NAME`, a catalog name), or of two places (AR first).
 
-    `controls=False` leaves the controls on disk. What says how a model writes (`paradigm`, `mask_id`, `shift`,
-    `attention`) is said of the diffusion model alone; the rest goes to every `probe.load`.
+    `controls=False` leaves the controls on disk. The AR model and the controls are those of other pairs in this
+    process, where these have the same ones, unchanged (`probe.models.shared`). What says how a model writes
+    (`paradigm`, `mask_id`, `shift`, `attention`) is said of the diffusion model alone; the rest goes to every
+    `probe.load`.
 
     >>> pair = probe.load_pair("zoo:masked")
     >>> pair.ar.name, pair.diffusion.name
@@ -126,23 +131,37 @@ def load_pair(
     ['ar-cpt', 'ar-seed2', 'masked-seed2']
     """
 
-    def each(place: str | Path | Source) -> Model:
-        return load(
-            place if isinstance(place, Source) else Source(str(place), catalog),
-            device=device,
-            dtype=dtype,
-            tokenizer=tokenizer,
-            device_map=device_map,
-            selftest=selftest,
-        )
+    def each(place: str | Path | Source, advance: Callable[..., None]) -> Model:
+        source = place if isinstance(place, Source) else Source(str(place), catalog)
+        advance(0, f"loading {source.where}")
+        found = load(source, device=device, dtype=dtype, tokenizer=tokenizer, device_map=device_map, selftest=selftest)
+        advance()
+        return found
+
+    def beside(place: str, mask: int | None, advance: Callable[..., None]) -> Model:
+        """An AR model or a control, which other pairs with the same mask may have, too."""
+        source = Source(place, catalog)
+
+        def made() -> Model:
+            model = each(source, advance)
+            lend_mask(model, mask)
+            return model
+
+        if device_map is not None:
+            return made()
+        return shared(source, (str(device), str(dtype), str(tokenizer), selftest, mask), made)
 
     declared = Declared(paradigm, mask_id, shift, attention)
     if not isinstance(where, str | Path):
         ar_place, diffusion_place = _two(where)
-        ar, diffusion = each(ar_place), each(Source(str(diffusion_place), catalog, declared))
+        with progress("loading", 2, "models") as advance:
+            ar = each(ar_place, advance)
+            diffusion = each(Source(str(diffusion_place), catalog, declared), advance)
+        if paradigm is None and not diffusion.paradigm.diffuses:
+            _warn_of_two_alike(ar, diffusion)
         return Pair(ar, diffusion, name=f"{ar.name} → {diffusion.name}")
     source = Source(str(where), catalog, declared)
-    diffusion, entry = each(source), source.entry
+    entry = source.entry
     if entry is None or entry.ar is None:
         known = [row.name for row in entries(catalog) if row.ar]
         raise ProbeError(
@@ -151,8 +170,12 @@ def load_pair(
             found="no AR twin declared for it" + (f" ({entry.note})" if entry and entry.note else ""),
             remedy="Pass both places: load_pair((AR, DIFFUSION)). " + nearest(str(where), known),
         )
-    others = {name: each(place) for name, place in entry.controls.items()} if controls else {}
-    return Pair(each(entry.ar), diffusion, others, name=str(where))
+    wanted = dict(entry.controls) if controls else {}
+    with progress("loading", 2 + len(wanted), "models") as advance:
+        diffusion = each(source, advance)
+        ar = beside(entry.ar, diffusion.mask_id, advance)
+        others = {name: beside(place, diffusion.mask_id, advance) for name, place in wanted.items()}
+    return Pair(ar, diffusion, others, name=str(where))
 
 
 def _two(where: Any) -> tuple[str | Path, str | Path]:
@@ -165,6 +188,20 @@ def _two(where: Any) -> tuple[str | Path, str | Path]:
             remedy="load_pair((AR, DIFFUSION))",
         )
     return places
+
+
+class TwoAutoregressiveWarning(UserWarning):
+    """A pair whose second model writes from left to right, too, as far as its files say."""
+
+
+def _warn_of_two_alike(ar: Model, other: Model) -> None:
+    warnings.warn(
+        f"Both {ar.name!r} and {other.name!r} are taken for autoregressive models: nothing in the second one's files "
+        "says how it writes. If it is a diffusion model, say so: load_pair((AR, DIFFUSION), paradigm='masked', "
+        "mask_id=…). If it is not, say paradigm='autoregressive', and two AR models are compared.",
+        TwoAutoregressiveWarning,
+        stacklevel=3,
+    )
 
 
 def _refuse_unlike(ar: Model, other: Model) -> None:

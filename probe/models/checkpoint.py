@@ -18,6 +18,7 @@ from probe.outside_files import FileKind, cut, is_file
 FILE = FileKind("file", CheckpointError, "Download it again.", most_keys=2_000_000)  # of a vocabulary, or an index
 CONFIG = "config.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_UNREAD = {".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".md", ".csv", ".png", ".svg", ".log"}
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # the names that transformers reads
 
 
@@ -40,6 +41,18 @@ class Checkpoint:
     @property
     def gguf(self) -> Path | None:
         return self.files[0] if self.files[0].suffix == ".gguf" else None
+
+    def identifying_files(self) -> list[Path]:
+        """Every file that tells this model from another: weights, configuration, tokenizer, declarations."""
+        beside = [
+            file
+            for folder in {self.folder, self.own}
+            for file in folder.iterdir()
+            if file.suffix not in _UNREAD and file.name[0] != "." and file.is_file()
+        ]
+        if self.gguf:
+            beside = [file for file in beside if file.suffix != ".gguf"]
+        return sorted({*beside, *self.files})
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -15,8 +15,10 @@ from probe.errors import ProbeError, nearest
 from probe.models.adapters import apply_adapters, note_stray
 from probe.models.backbone import load_backbone, usable_device, usable_dtype
 from probe.models.model import Model
-from probe.models.selftests import SelfTests, refuse_failures, run_selftests
+from probe.models.selftests import CHEAP, SelfTests, computes, refuse_failures, run_selftests
+from probe.models.selftests.remembered import remembered
 from probe.models.source import Declared, Source
+from probe.models.threads import fitting_threads
 from probe.paradigms import Paradigm
 from probe.paradigms.attachments import attached, load_attachments
 
@@ -65,7 +67,9 @@ def load(
     if source.entry is not None and source.entry.paradigm == how.name:
         for needed in how.needs:
             attached(model, needed)
-    return _tested(model, selftest)
+    model.selftests = _tests(model, source, selftest, known=tokenizer in (True, False) and device_map is None)
+    refuse_failures(model, model.selftests)
+    return model
 
 
 def _source(where: str | Path | Source, catalog: str | Path | None, declared: Declared) -> Source:
@@ -91,7 +95,12 @@ def _refuse_unknown_depth(selftest: str) -> None:
         )
 
 
-def _tested(model: Model, depth: str) -> Model:
-    model.selftests = SelfTests(()) if depth == "off" else run_selftests(model, full=depth == "full")
-    refuse_failures(model, model.selftests)
-    return model
+def _tests(model: Model, source: Source, depth: str, *, known: bool) -> SelfTests:
+    """What the self-tests find; where all of them run and all that they look at is `known`, they run once for good."""
+    if depth == "off":
+        return SelfTests(())
+    full = depth == "full"
+    if not known or not computes(model, full=full) or model.n_parameters > CHEAP:
+        return run_selftests(model, full=full)
+    with fitting_threads(model, slots=1):
+        return remembered(model, source, lambda: run_selftests(model, full=full))

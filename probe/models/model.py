@@ -23,6 +23,7 @@ from probe.models.layout import Layout, layout_of
 from probe.models.lengths import check_length
 from probe.models.scope import ContextValue, Listeners
 from probe.models.settings import steady_length
+from probe.models.threads import fitting_threads
 from probe.models.unknown_words import warn_of_unknown_words
 from probe.models.weights import device_of, refuse_absent, weight_of
 from probe.notebook import table
@@ -218,7 +219,7 @@ class Model:
     def run(self, canvas: Canvas, *, eager: bool = False, **inputs: Tensor) -> Tensor:
         """Logits for a canvas. `eager` computes attention patterns openly; SDPA is faster where nobody reads them."""
         called = self.wrapper if self.wrapper is not None and torch.is_grad_enabled() else self.backbone
-        with self.turn:
+        with self.turn, fitting_threads(self, canvas.tokens.numel()):
             return called(**self._inputs(canvas, eager, inputs)).logits
 
     def run_trunk(self, canvas: Canvas, *, eager: bool = False, cache: Cache | None = None, **inputs: Tensor) -> Tensor:
@@ -229,7 +230,7 @@ class Model:
         """
         trunk = self.layout.part(self.backbone, "trunk")
         kept = {} if cache is None else {"past_key_values": cache, "use_cache": True}
-        with self.turn:
+        with self.turn, fitting_threads(self, canvas.tokens.numel()):
             return trunk(**self._inputs(canvas, eager, inputs) | kept).last_hidden_state
 
     def unembed(self, hidden: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 from probe.errors import TraceError, nearest
 from probe.installed import optional
 from probe.paradigms.canvas import Canvas
+from probe.progress import progress
 from probe.tracing import fingerprint
 from probe.tracing.cost import Cost
 from probe.tracing.editing import announce, open_edits
@@ -258,7 +259,8 @@ def _stream(path: Path, regions: _Regions, cost: Cost, attributes: dict[str, Any
         cost.refuse_on_disk(path, written=run.examples - to_do)
         cost.announce(path, written=run.examples - to_do)
         began = time.perf_counter()
-        with _written_by(store) as writer, _progress(path, run.examples, run.examples - to_do) as advance:
+        counted = progress(f"recording to {path.name}", run.examples, "examples", done=run.examples - to_do)
+        with _written_by(store) as writer, counted as advance:
             for rows, made in regions.made(missing):
                 writer.put(rows, made)
                 advance(rows.stop - rows.start)
@@ -275,19 +277,6 @@ def _written_by(store: TraceStore) -> Iterator[Writer]:
         writer.close(failed=True)
         raise
     writer.close()
-
-
-@contextmanager
-def _progress(path: Path, total: int, done: int):
-    """A progress bar, where somebody is watching."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"recording to {escape(path.name)}", total=total, completed=done)
-        yield lambda count: bar.advance(task, count)
 
 
 def _batches(examples: int, batch: int) -> list[slice]:

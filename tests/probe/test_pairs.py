@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 import probe
 from probe.errors import CheckpointError, ProbeError
 from probe.models.model import Model
-from probe.pairs import Pair, load_pair
+from probe.pairs import Pair, TwoAutoregressiveWarning, load_pair
 from probe.paradigms import Autoregressive, Block, Masked
 from tests.probe import toy_language
 from tests.probe.tiny import MASK, VARIANTS, backbone_of, model_of, tokens_of, write_stock
@@ -166,3 +167,37 @@ def test_a_pair_that_speaks(folders, tmp_path, speakers):
     assert not any(model.selftests.failed for model in pair.models.values())
     tokens = pair.ar.encode("subject1 adverb2 verb1")
     assert pair.tokenizer.decode(pair.ar.logits(tokens)[0, -1].argmax()) in ("object2", "oh", "well")
+
+
+def test_pairs_share_their_ar_model_and_controls(places):
+    one, other = (load_pair(places["twin"], tokenizer=False) for _ in range(2))
+    assert one.ar is other.ar
+    assert one.controls["ar-cpt"] is other.controls["ar-cpt"]
+    assert one.diffusion is not other.diffusion
+
+
+def test_a_model_that_was_changed_is_not_shared(places):
+    one = load_pair(places["twin"], tokenizer=False)
+    with torch.no_grad():
+        next(one.ar.backbone.parameters()).mul_(2)
+    other = load_pair(places["twin"], tokenizer=False)
+    assert one.ar is not other.ar
+    assert one.controls["ar-cpt"] is other.controls["ar-cpt"]
+
+
+def test_other_files_or_another_mask_are_another_model(places):
+    one = load_pair(places["twin"], tokenizer=False)
+    other = load_pair(places["twin"], tokenizer=False, mask_id=MASK - 1)
+    assert one.ar is not other.ar
+    assert (one.ar.mask_id, other.ar.mask_id) == (MASK, MASK - 1)
+    write_stock(places["ar"], backbone_of("llama", seed=9))
+    assert load_pair(places["twin"], tokenizer=False).ar is not one.ar
+
+
+def test_two_ar_models_are_asked_about(places):
+    with pytest.warns(TwoAutoregressiveWarning, match="paradigm='masked'"):
+        load_pair((places["ar"], places["more"]), tokenizer=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TwoAutoregressiveWarning)
+        load_pair((places["ar"], places["more"]), tokenizer=False, paradigm="autoregressive")
+        load_pair((places["ar"], places["twin"]), tokenizer=False)

@@ -35,7 +35,9 @@ from analyses.circuits.attribution.prompts import PromptPairs
 from analyses.circuits.circuit import Circuit, Provenance
 from analyses.circuits.graph import Graph
 from probe.errors import ProbeError, nearest
+from probe.models.threads import fitting_threads
 from probe.pairs import from_nothing
+from probe.progress import progress
 from probe.readings import Reading, named
 from probe.tracing import fingerprint
 
@@ -124,8 +126,14 @@ def _attributed(
     )
     total = Accumulation(work.graph, prompts, by_example=options.example_edges)
     folder = Folder.open(options.folder, lambda: _fingerprint(work, about))
-    for contribution in _contributions(work, METHODS[method], folder):
-        total.add(*contribution)
+    slots = min(work.at_once, len(prompts)) * prompts.slots
+    with (
+        fitting_threads(work.model, slots),
+        progress(f"attributing {work.model.name}", len(prompts), "prompts") as advance,
+    ):
+        for rows, contribution in _contributions(work, METHODS[method], folder):
+            total.add(rows, contribution)
+            advance(rows.stop - rows.start)
     return total.circuit(about)
 
 

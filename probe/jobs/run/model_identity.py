@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 FILE = FileKind("file")
 RECIPE = "recipe.yaml"  # what a trained model's folder keeps of its making
-_UNREAD = {".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".md", ".csv", ".png", ".svg", ".log"}
 SETTLED = 2_000_000_000  # nanoseconds after which a file's times tell a change
 
 
@@ -146,7 +145,7 @@ def _declared_pairs(place: str, catalog: str | None) -> str:
 
 def _model_identity(role: str, source: Source, hashes: HashCache) -> ModelIdentity:
     checkpoint, entry, paradigm = source.checkpoint, source.entry, source.paradigm
-    files = {file.name: hashes.sha256(file) for file in _files(checkpoint)}
+    files = {file.name: hashes.sha256(file) for file in checkpoint.identifying_files()}
     declared = entry.model_dump(mode="json", exclude={"note"}) if entry else {}
     identity = hashlib.sha256(
         json.dumps([files, declared, code_of(type(paradigm))], sort_keys=True).encode()
@@ -176,18 +175,6 @@ def _made(checkpoint: Checkpoint, entry: Entry | None) -> dict[str, str]:
     facts = {"note": entry.note if entry else "", "made_from": (entry.ar if entry else None) or ""}
     facts["recipe"] = FILE.text(recipe) if is_file(recipe) else ""
     return {name: words for name, words in facts.items() if words}
-
-
-def _files(checkpoint: Checkpoint) -> list[Path]:
-    beside = [
-        file
-        for folder in {checkpoint.folder, checkpoint.own}
-        for file in folder.iterdir()
-        if file.suffix not in _UNREAD and file.name[0] != "." and file.is_file()
-    ]
-    if checkpoint.gguf:
-        beside = [file for file in beside if file.suffix != ".gguf"]
-    return sorted({*beside, *checkpoint.files})
 
 
 def _parameters(checkpoint: Checkpoint) -> int:

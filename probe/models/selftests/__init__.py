@@ -30,7 +30,7 @@ from probe.models.selftests.mechanics import attention_reach, kernels, wiring
 from probe.models.selftests.rotary import rotary
 from probe.models.selftests.streams import streams
 
-__all__ = ["FAIL", "NOT_RUN", "PASS", "Finding", "SelfTests", "refuse_failures", "run_selftests"]
+__all__ = ["CHEAP", "FAIL", "NOT_RUN", "PASS", "Finding", "SelfTests", "computes", "refuse_failures", "run_selftests"]
 
 LOOKED_UP: dict[str, Callable[[Model], Finding]] = {"mask token": mask_token, "rotary": rotary}
 COMPUTED = ("wiring", "attention reach", "attention on text", "shift", "kernels", "streams")
@@ -69,6 +69,11 @@ def _found(name: str, model: Model, test: Callable[[], Finding]) -> Finding:
         return test()
     except AttributeError as absent:
         return Finding(name, f"the parts that the layout of {model.layout.model_type!r} names", str(absent), FAIL)
+
+
+def computes(model: Model, *, full: bool) -> bool:
+    """Whether all tests would run, those that take forward passes among them."""
+    return _why_not_computed(model, full) is None
 
 
 def _why_not_computed(model: Model, full: bool) -> str | None:
