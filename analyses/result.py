@@ -100,14 +100,32 @@ class Result:
         """What a notebook shows: the title, how to read it, and the first rows. The figure is drawn when asked for."""
         more = len(self.table) - _SHOWN
         rest = f"<p>… and {more:,} more rows in <code>.table</code></p>" if more > 0 else ""
-        rows = self.table.head(_SHOWN).to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+        told, shown = _what_differs(self.table)
+        rows = shown.head(_SHOWN).to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+        alike = f"<p>In every row: {escape(told)}.</p>" if told else ""
         return (
-            f"<div><p><b>{escape(self.title)}</b></p><p>{escape(self.caption)}</p>{rows}{rest}"
+            f"<div><p><b>{escape(self.title)}</b></p><p>{escape(self.caption)}</p>{alike}{rows}{rest}"
             f"<p><code>.figure()</code> draws it ({escape(self.drawing)}).</p></div>"
         )
 
     def __repr__(self) -> str:
         return f"Result({self.name}: {len(self.table)} rows; {', '.join(map(str, self.table.columns))})"
+
+
+def _what_differs(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """What is the same in all rows, in words, and the columns that differ; columns that hold nothing are in neither."""
+    if len(table) < 2:
+        return "", table
+    filled = table.loc[:, [not (table[name].isna() | (table[name].astype(str) == "")).all() for name in table]]
+    alike = [name for name in filled if filled[name].astype(str).nunique(dropna=False) == 1]
+    kept = [name for name in ("estimate", "low", "high") if name in alike]  # they are what the table is about
+    said = [name for name in alike if name not in kept]
+    words = ", ".join(f"{name} {_said(filled[name].iloc[0])}" for name in said)
+    return words, filled.drop(columns=said)
+
+
+def _said(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _refuse_p_of_nothing(name: str, table: pd.DataFrame) -> None:

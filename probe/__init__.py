@@ -6,9 +6,13 @@ The names below are the whole of what scripts and notebooks need; each is import
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from probe.lazy import lazy
+
+# In a notebook, tqdm asks for widgets as soon as it is imported, which transformers does; a plain bar serves as well.
+warnings.filterwarnings("ignore", "IProgress not found", module="tqdm")
 
 if TYPE_CHECKING:
     from probe import paradigms, readings

@@ -144,4 +144,4 @@ def _shown(
 def highest(result: Result, measure: str, *, role: str | None = None) -> pd.Series:
     """The head that scores highest on a measure."""
     table = result.table if role is None else result.table[result.table["role"] == role]
-    return table.loc[np.nanargmax(table[measure])]
+    return table.iloc[int(np.nanargmax(table[measure]))]

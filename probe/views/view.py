@@ -16,7 +16,10 @@ from probe.errors import ProbeError
 KINDS = {"canvas": "tpCanvas", "lens_grid": "tpLensGrid", "circuit_graph": "tpCircuitGraph", "attention": "tpAttention"}
 _STATIC = Path(__file__).parent / "static"
 _FRAME_HEIGHT = 640  # pixels, of a view in a notebook, until it says how high it is
-_FIT = "if (frameElement) frameElement.style.height = document.documentElement.scrollHeight + 4 + 'px'"
+_FIT = (  # the frame is as high as what is drawn, now and whenever that grows or shrinks
+    "if (frameElement) new ResizeObserver(([drawn]) => "
+    "{ frameElement.style.height = drawn.target.scrollHeight + 8 + 'px'; }).observe(document.getElementById('view'))"
+)
 
 
 @dataclass(frozen=True)

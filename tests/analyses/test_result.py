@@ -109,11 +109,11 @@ def test_mistakes_are_named(tmp_path):
 
 
 def test_a_notebook_shows_the_words_and_the_first_rows_and_no_markup_of_theirs():
-    table = TABLE.assign(model="<script>")
+    table = TABLE.assign(model=["<script>", "<script>2"] * 4, other="<script>")  # in rows, and said once for all
     shown = Result("name", table, "A <b>title</b>", "<i>How</i> to read it.", "profile", {})._repr_html_()
     assert "&lt;b&gt;title" in shown
     assert "&lt;i&gt;How" in shown
-    assert shown.count("&lt;script&gt;") == 8
+    assert shown.count("&lt;script&gt;") == 8 + 1
     assert "<script>" not in shown
     assert "more rows" not in shown
     longer = Result("name", pd.concat([table] * 3), "Title", "", "profile", {})._repr_html_()
@@ -128,3 +128,12 @@ def test_a_file_whose_caption_has_its_older_name_opens(tmp_path):
     pq.write_table(table.replace_schema_metadata({b"twinprobe": json.dumps(words).encode()}), path)
     assert Result.open(path).caption == "How to read it."
     assert read_result(path).caption == "How to read it."
+
+
+def test_a_notebook_is_told_once_what_is_the_same_in_all_rows():
+    table = pd.DataFrame(
+        {"task": ["ioi"] * 2, "edit": [""] * 2, "layer": [0, 1], "estimate": [0.5, 0.5], "n": [64] * 2}
+    )
+    shown = Result("name", table, "Title", "", "profile", {})._repr_html_()
+    assert "In every row: task ioi, n 64." in shown
+    assert [column for column in table if f"<th>{column}</th>" in shown] == ["layer", "estimate"]

@@ -55,8 +55,8 @@ function tpCanvas(root, data, tell, dark) {
   const hint = TP.make("div.hint");
   over.style.position = "absolute"; over.style.top = 0; over.style.left = 0;
   const map = TP.make("div.map", {}, ground, over, hint);
-  const panel = TP.make("div.panel");
-  box.append(TP.make("div.side", {}, TP.make("div.wide", {}, TP.make("div.scroll", {}, map), legend()), TP.make("div.narrow", {}, panel)));
+  const panel = TP.make("div.panel"), scroll = TP.make("div.scroll", {}, map);
+  box.append(TP.make("div.side", {}, TP.make("div.wide", {}, scroll, legend()), TP.make("div.narrow", {}, panel)));
 
   function legend() {
     const item = (colour, text, style = "") => TP.make("span", {}, TP.make("span.key", { style: `background:${colour};${style}` }), text);
@@ -216,5 +216,7 @@ function tpCanvas(root, data, tell, dark) {
   });
   draw();
   show();
+  // Where the map is wider than its room, what was written comes first, and a little of what was given before it.
+  scroll.scrollLeft = left + (Math.max(0, data.writes.findIndex((by) => by.length)) - 2) * cell.wide;
   return box;
 }

@@ -114,5 +114,7 @@ function tpLensGrid(root, data, tell, dark) {
     if (by && steps > 1) { go(state.step + by); event.preventDefault(); }
   });
   show();
+  const asked = grids.querySelector("th.asked"); // where grids are wider than their room, the slot that answers is seen
+  if (asked) grids.parentElement.scrollLeft = asked.offsetLeft + asked.offsetWidth - grids.parentElement.clientWidth;
   return box;
 }

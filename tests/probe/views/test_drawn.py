@@ -175,3 +175,23 @@ def test_attention_says_where_a_slot_looks(page):
     assert "slot 2 ([M]) looks most at slot 1 (b): 80%, to its left" in page.locator(".tp").inner_text()
     page.locator(".text").nth(1).locator(".slot").first.click()
     assert "looks most at slot 2 ([M]): 80%, to its right" in page.locator(".tp").inner_text()
+
+
+def test_a_frame_in_a_notebook_is_as_high_as_its_view(page):
+    """Neither a blank below it, nor a scroll bar within it."""
+    page.set_content(canvas(6, 2)._repr_html_())
+    frame = page.locator("iframe")
+    frame.content_frame.locator(".text .slot").first.wait_for()
+    page.wait_for_function("document.querySelector('iframe').style.height !== '640px'")
+    drawn = frame.evaluate("frame => frame.contentDocument.getElementById('view').scrollHeight")
+    assert drawn <= frame.evaluate("frame => frame.clientHeight") <= drawn + 10
+
+
+def test_a_map_wider_than_its_room_begins_where_something_was_written(page):
+    given = canvas(30, 3)
+    writes = [[] if slot < 25 else [2] for slot in range(30)]
+    page.set_viewport_size({"width": 700, "height": 800})
+    shown(page, View("canvas", {**given.data, "writes": writes, "candidates": None}))
+    map_of = "document.querySelector('.map').parentElement"
+    assert page.evaluate(f"{map_of}.scrollWidth > {map_of}.clientWidth")
+    assert page.evaluate(f"{map_of}.scrollLeft") > 0

@@ -1,0 +1,94 @@
+"""One batch asked in several ways: under each reading, and with each of some edits in the model.
+
+    answers.asked(pair, batch, ["prefix", "one_mask"]).table
+    answers.asked(pair, batch, edits={"as it is": [], "without 1.2": [probe.zero("head_out", layer=1, head=2)]})
+
+What a model says depends on what it is shown, so a share of right answers means nothing without its reading; and what a
+component is for is seen in what is lost without it. Each row is one model under one reading and one set of edits, with
+three figures: the share `right`, the `margin` (the right answer's logit less the distractor's) and the `nats` that the
+right answer costs. A row costs one forward pass. AR models know one reading, `ar`, and are asked by it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from analyses.result import Result
+from analyses.statistics.per_example import PerExample
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings import Reading, answers, comparable, named
+from probe.readings.by_role import roles
+from probe.tasks import Batch
+from probe.tracing import edit
+from probe.tracing.edits import Edit, Skip
+
+MEASURES = ("right", "margin", "nats")
+_WHOLE: Mapping[str, Sequence[Edit | Skip]] = {"": ()}
+
+
+def asked(
+    models: Model | Pair,
+    batch: Batch,
+    readings: Iterable[str | Reading] = ("prefix",),
+    *,
+    edits: Mapping[str, Sequence[Edit | Skip]] | None = None,
+    controls: bool = False,
+    square: bool = False,
+) -> Result:
+    """What each model answers under each reading and each named set of edits, the same edits in every model.
+
+    controls   a pair's controls too
+    square     of a pair, the two other cells of the 2×2 of weights and attention too
+    """
+    vocabulary = models.vocabulary if isinstance(models, Pair) else None
+    left_out = set(models.controls) if isinstance(models, Pair) and not controls else set()
+    parts, seen = [], set()
+    for reading in map(named, readings):
+        for role, (model, how) in roles(models, reading, square=square).items():
+            called = _called(how)
+            if role in left_out or (role, called) in seen:
+                continue
+            seen.add((role, called))
+            for name, changes in (edits or _WHOLE).items():
+                with edit(model, changes):
+                    found = _figures(model, batch, how, vocabulary)
+                labels = {"model": model.name, "role": role, "task": batch.task, "reading": called, "edit": name}
+                parts.append(found.table(labels))
+    table = pd.concat(parts, ignore_index=True)
+    rows = [column for column in ("role", "reading", "edit") if table[column].nunique() > 1] or ["model"]
+    return Result(
+        "asked",
+        table,
+        f"What is answered, {batch.task}",
+        "Right: the share of questions whose likeliest answer is right. Margin: the logit of the right answer less the "
+        "distractor's. Nats: what the right answer costs, 0 being certain of it.",
+        "forest",
+        {"axes": {"rows": rows, "facet": "measure", "colour": "role", "x_title": "mean over questions"}},
+    )
+
+
+def _called(reading: Reading) -> str:
+    """A reading's name, with its knobs where any of them was turned."""
+    return reading.name if reading == named(reading.name) else str(reading)
+
+
+@torch.no_grad()
+def _figures(model: Model, batch: Batch, reading: Reading, vocabulary: int | None) -> PerExample:
+    """Each example's figures; over draws and steps their means."""
+    prompts = reading.ask(model, batch)
+    logits = answers(model, prompts, then=lambda found: comparable(found, model, vocabulary)).cpu()
+    of = prompts.view.example.cpu()
+    best = (logits.argmax(-1)[:, None] == batch.choices.cpu()) & batch.right.cpu()[of]
+    target, distractor = (_at(logits, which.cpu()[of]) for which in (batch.target, batch.distractor))
+    nats = -_at(logits.log_softmax(-1), batch.target.cpu()[of])
+    values = torch.stack([best.any(1).float(), target - distractor, nats], 1)
+    return PerExample.from_questions(values, of, len(batch), measure=MEASURES)
+
+
+def _at(values: Tensor, tokens: Tensor) -> Tensor:
+    return values.gather(1, tokens[:, None])[:, 0]
