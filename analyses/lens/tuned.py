@@ -89,6 +89,14 @@ class TunedLens:
             ) from None
         made = cls(weight, bias, about)
         made._refuse_other_weights(model, path)
+        layers, d = model.n_layers, model.d_model
+        if (tuple(weight.shape), tuple(bias.shape)) != ((layers, d, d), (layers, d)) or not _finite(weight, bias):
+            raise ProbeError(
+                f"tuned lens {path}",
+                expected=f"finite maps for {layers} layers of {d} features",
+                found=f"weight {tuple(weight.shape)}, bias {tuple(bias.shape)}",
+                remedy="Train it again.",
+            )
         return made
 
     def _refuse_other_weights(self, model: Model, path: Path) -> None:
@@ -99,3 +107,7 @@ class TunedLens:
                 found=f"one of {self.about.get('model')!r}, whose weights differ",
                 remedy="Train one for this model: the maps of another translate into another's basis.",
             )
+
+
+def _finite(*tensors: Tensor) -> bool:
+    return all(bool(one.isfinite().all()) for one in tensors)

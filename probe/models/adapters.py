@@ -24,6 +24,7 @@ from torch import Tensor
 
 from probe.errors import CheckpointError
 from probe.models.weights import refuse_absent
+from probe.outside_files import cut
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -84,7 +85,23 @@ def read_adapters(folder: Path) -> dict[str, Tensor]:
     """What `save_adapters` was given, as far as bytes hold it."""
     kept = _read(folder / ADAPTERS)
     scales = {name.removesuffix(SCALE): kept.pop(name) for name in list(kept) if name.endswith(SCALE)}
+    for name, value in kept.items():
+        _refuse_unreadable(folder / ADAPTERS, name, value, scales.get(name))
     return {name: value.float() * scales[name] if name in scales else value for name, value in kept.items()}
+
+
+def _refuse_unreadable(file: Path, name: str, value: Tensor, scale: Tensor | None) -> None:
+    """Refuse what is no matrix (the mask's row: no row), has no scale that fits, or holds no numbers."""
+    shape, axes = tuple(value.shape), 1 if name == MASK_ROW else 2
+    across = [1 if axis == _across(name) else size for axis, size in enumerate(shape)]
+    if len(shape) != axes or (scale is not None and list(scale.shape) != across):
+        expected, found = f"{name} of {axes} dimensions", f"shape {shape}"
+        found += f", scale {tuple(scale.shape)}" if scale is not None else ""
+    elif not all(bool(part.isfinite().all()) for part in (value, scale) if part is not None):
+        expected, found = f"numbers in {name}", "NaN or infinity"
+    else:
+        return
+    raise CheckpointError(f"adapters {file}", expected=cut(expected), found=found, remedy="Download them again.")
 
 
 @torch.no_grad()
@@ -93,6 +110,14 @@ def apply_adapters(backbone: PreTrainedModel, folder: Path, declared: AdaptersOf
     refuse_absent(backbone, f"folding in the adapters {folder / ADAPTERS}")
     state = read_adapters(folder)
     row = state.pop(MASK_ROW, None)
+    table: Tensor = backbone.get_input_embeddings().weight  # type: ignore[assignment]  # an Embedding's
+    if row is not None and row.shape != table.shape[1:]:
+        raise CheckpointError(
+            f"adapters {folder / ADAPTERS}",
+            expected=f"a mask's row of {table.shape[1]} numbers",
+            found=f"{row.shape[0]}",
+            remedy="Are they this very base's? Download them again.",
+        )
     matrices = {name.rpartition(".")[0] for name in state}
     for name in sorted(matrices):
         up, down = state.get(f"{name}.up"), state.get(f"{name}.down")
@@ -108,7 +133,6 @@ def apply_adapters(backbone: PreTrainedModel, folder: Path, declared: AdaptersOf
             )
         weight += declared.alpha / declared.rank * (up @ down).to(weight)
     if row is not None and mask_id is not None:
-        table: Tensor = backbone.get_input_embeddings().weight  # type: ignore[assignment]  # an Embedding's
         table[mask_id] = row.to(table)
 
 
@@ -119,7 +143,7 @@ def _weight(backbone: PreTrainedModel, name: str, folder: Path) -> Tensor:
         raise CheckpointError(
             f"adapters {folder / ADAPTERS}",
             expected="matrices of layers that its base has",
-            found=f"one for {name}",
+            found=f"one for {cut(name)}",
             remedy="Are they this very base's? See `base` in its twinprobe.json.",
         ) from None
 

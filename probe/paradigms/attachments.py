@@ -85,4 +85,12 @@ def _fill(module: nn.Module, file: Path) -> None:
             found=", ".join(f"{key} {found.get(key, 'absent')}" for key in differ),
             remedy="Is it this very model's? An attachment belongs to the weights that it was trained beside.",
         )
+    endless = [key for key, value in state.items() if not value.isfinite().all()]
+    if endless:
+        raise CheckpointError(
+            f"attachment {file}",
+            expected="finite numbers",
+            found=f"NaN or infinity in {', '.join(endless)}",
+            remedy="Download it again.",
+        )
     module.load_state_dict(state)

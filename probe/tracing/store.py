@@ -28,6 +28,7 @@ from probe.outside_files import is_there
 from probe.tracing.cost import log, readable
 from probe.tracing.selection import ABSENT
 from probe.tracing.sites import SITES
+from probe.tracing.store_metadata import WRITTEN, check_metadata
 from probe.tracing.trace import MASK_STATES, Region
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     import zarr
 
 CHUNK = 1 << 20  # bytes; what is read too much where one example is wanted
-WRITTEN = "written"
 
 
 class TraceStore:
@@ -54,6 +54,7 @@ class TraceStore:
 
         self.path, self.examples, self.batch, self.labels = path, examples, batch, labels
         if (path / "zarr.json").exists():
+            check_metadata(path)
             self.group = zarr.open_group(str(path), mode="r+")
             self._refuse_another(fingerprint)
             for leftover in path.rglob("*.partial"):  # what was being written when it was interrupted
@@ -256,6 +257,7 @@ def open_trace(path: str | Path, *, verify: bool = True) -> xarray.Dataset:
             found="none there",
             remedy="Record one with probe.record(…, store=…).",
         )
+    check_metadata(path)
     group = zarr.open_group(str(path), mode="r")
     if WRITTEN not in group:
         raise TraceError(
@@ -267,7 +269,9 @@ def open_trace(path: str | Path, *, verify: bool = True) -> xarray.Dataset:
     written = _written(path, group)
     if verify:
         _verify(path, group, written)
-    trace = xarray.open_zarr(str(path), consolidated=False, chunks=None).drop_vars(WRITTEN)
+    # Attributes say what numbers mean, never what to make of them: nothing is scaled, masked or taken for a time.
+    as_it_is = {"mask_and_scale": False, "decode_times": False}
+    trace = xarray.open_zarr(str(path), consolidated=False, chunks=None, **as_it_is).drop_vars(WRITTEN)
     if not (written > 0).all():
         trace = trace.isel(example=np.flatnonzero(written))
     if "step" in trace.dims:  # there is room for more steps than any example took
@@ -280,7 +284,11 @@ def open_trace(path: str | Path, *, verify: bool = True) -> xarray.Dataset:
 def _written(path: Path, group: zarr.Group) -> np.ndarray:
     """How many steps of each example are written."""
     array = _array(group, WRITTEN)
-    return np.concatenate([_read(path, array, corner) for corner in _corners(array)])
+    steps = np.zeros(array.shape, dtype=array.dtype)
+    for (start,) in _corners(array):
+        if (path / WRITTEN / "c" / str(start // array.chunks[0])).exists():
+            steps[start : start + array.chunks[0]] = _read(path, array, (start,))
+    return steps
 
 
 def _verify(path: Path, group: zarr.Group, written: np.ndarray) -> None:

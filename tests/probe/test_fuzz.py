@@ -10,14 +10,17 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 import probe
 from analyses.circuits.eap_ig_format import read_json, write_json
+from analyses.lens.tuned import TunedLens
 from analyses.measures.storage import CIRCUIT
 from analyses.result import Result
 from probe.errors import ProbeError
@@ -27,11 +30,16 @@ from probe.jobs.report.render import markdown
 from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.run_folder import open_run
 from probe.jobs.spec.file import parse_spec, read_spec
-from probe.models.catalog import entries
+from probe.models.adapters import apply_adapters, save_adapters
+from probe.models.catalog import AdaptersOf, entries
 from probe.models.checkpoint import open_checkpoint
 from probe.models.source import Source
 from probe.models.tokenizers import load_tokenizer
+from probe.paradigms import Fluid
+from probe.paradigms.attachments import load_attachments, save_attachments
+from probe.paradigms.horizon import new_horizon
 from probe.tasks import from_jsonl
+from probe.tracing import fingerprint, open_trace
 from probe.training.checkpoints import last_complete
 from probe.training.curve import read_curve
 from probe.training.recipe import read_recipe
@@ -42,7 +50,7 @@ from tests.probe.fuzz import Door, into, spoilt
 from tests.probe.jobs.asked import text_of
 from tests.probe.jobs.made_up import write_run
 from tests.probe.models.test_gguf import write_gguf
-from tests.probe.tiny import backbone_of, write_stock
+from tests.probe.tiny import MASK, backbone_of, model_of, write_stock
 
 FIRST = int(os.environ.get("TWINPROBE_FUZZ", "0"))
 SECONDS = 2.0  # of one case, on a processor of its own
@@ -57,7 +65,15 @@ def as_json(text: str | bytes) -> bytes:
 @pytest.fixture(scope="module")
 def doors(tmp_path_factory) -> dict[str, Door]:
     base = tmp_path_factory.mktemp("fuzz")
-    made = [*_specs(base), *_checkpoints(base), *_runs(base), *_others(base), *_commands(base)]
+    made = [
+        *_specs(base),
+        *_checkpoints(base),
+        *_besides(base),
+        *_traces(base),
+        *_runs(base),
+        *_others(base),
+        *_commands(base),
+    ]
     return {door.name: door for door in made}
 
 
@@ -115,6 +131,53 @@ def _checkpoints(base: Path) -> list[Door]:
         Door("tokenizer_config.json", (ZOO / "tokenizer_config.json").read_bytes(),
              into(words / "tokenizer_config.json", lambda: load_tokenizer(words, "")), 60),
         Door("a gguf", gguf.read_bytes(), into(gguf, lambda: open_checkpoint(gguf)), 120),
+    ]  # fmt: skip
+
+
+def _besides(base: Path) -> list[Door]:
+    """What lies beside a model's weights: adapters, an attachment, a tuned lens."""
+    folder = base / "beside"
+    folder.mkdir()
+    model = model_of("llama-gqa", Fluid(mask_id=MASK))
+    new_horizon(model, seed=0)
+    save_attachments(model, folder)
+    lens = TunedLens.identity(model)
+    replace(lens, about={"weights": fingerprint.of_weights(model)}).save(folder)
+    row = model.backbone.get_input_embeddings().weight[MASK]
+    up = model.backbone.get_submodule("model.layers.0.mlp.up_proj").weight
+    name = "model.layers.0.mlp.up_proj"
+    save_adapters({f"{name}.up": up[:, :2], f"{name}.down": up[:2], "mask": row}, folder)
+
+    base_model = model_of("llama-gqa").backbone
+
+    def folded() -> None:
+        apply_adapters(base_model, folder, AdaptersOf(rank=2, alpha=4.0), MASK)
+
+    files = {name: folder / f"{name}.safetensors" for name in ("adapters", "horizon", "tuned_lens")}
+    return [
+        Door("adapters", files["adapters"].read_bytes(), into(files["adapters"], folded), 60),
+        Door("an attachment", files["horizon"].read_bytes(),
+             into(files["horizon"], lambda: load_attachments(model, folder)), 60),
+        Door("a tuned lens", files["tuned_lens"].read_bytes(),
+             into(files["tuned_lens"], lambda: TunedLens.open(folder, model)), 60),
+    ]  # fmt: skip
+
+
+def _traces(base: Path) -> list[Door]:
+    trace = base / "trace.zarr"
+    probe.record(
+        model_of("llama-gqa"), torch.arange(12).view(2, 6), ["resid_post", "pattern"], store=trace, batch_size=1
+    )
+
+    def opened(*, verify: bool) -> Callable[[], Any]:
+        return lambda: open_trace(trace, verify=verify).isel(example=slice(0, 1)).resid_post.shape
+
+    files = {"a trace": trace, **{f"a trace's {name}": trace / name for name in ("resid_post", "example", "written")}}
+    chunk = trace / "resid_post" / "c" / "0" / "0" / "0" / "0"
+    return [
+        *(Door(name, (at / "zarr.json").read_bytes(), into(at / "zarr.json", opened(verify=name != "a trace")), 80)
+          for name, at in files.items()),
+        Door("a trace's chunk", chunk.read_bytes(), into(chunk, opened(verify=True)), 20),
     ]  # fmt: skip
 
 
@@ -215,7 +278,8 @@ NAMES = (
         "a manifest",
     ),
     *("a run's spec", "a figure", "a table", "runs side by side", "a unit's record", "a graph of EAP-IG", "a circuit"),
-    *("a stored circuit", "a trainer's state", "a curve"),
+    *("a stored circuit", "a trainer's state", "a curve", "adapters", "an attachment", "a tuned lens", "a trace"),
+    *("a trace's resid_post", "a trace's example", "a trace's written", "a trace's chunk"),
     *("run --dry-run", "report", "compare", "check", "task", "catalog", "adapt"),
 )
 
