@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0  # seconds before a bar appears
 EVERY = 10.0  # seconds between two lines in a pipe
+LONGEST = 60  # characters of what is being done, beside a bar
 
 _silent: ContextVar[bool] = ContextVar("silent", default=False)
 
@@ -44,10 +45,20 @@ def silenced() -> Iterator[None]:
 
 @contextmanager
 def progress(
-    what: str, total: int, unit: str = "", *, done: int = 0, lines: bool = False
+    what: str,
+    total: int,
+    unit: str = "",
+    *,
+    done: int = 0,
+    lines: bool = False,
+    left: Callable[[], float | None] | None = None,
 ) -> Iterator[Callable[..., None]]:
-    """A function that counts: `advance()`, `advance(count)`, `advance(count, "what comes next")`."""
+    """A function that counts: `advance()`, `advance(count)`, `advance(count, "what comes next")`.
+
+    `left` estimates the seconds that are left; without it, what is left takes as long for each as what is done.
+    """
     shown = _Shown(what, total, unit, done, lines)
+    shown.left = left or shown.left
     with silenced():
         try:
             yield shown.advance
@@ -62,6 +73,7 @@ class _Shown:
         self.what, self.total, self.unit, self.done = what, total, unit, done
         self.first = done
         self.began = self.told = time.monotonic()
+        self.left: Callable[[], float | None] = self._at_this_pace
         self.bar: Progress | None = None
         self.mode = "none"
         if not _silent.get():
@@ -78,11 +90,18 @@ class _Shown:
             print(self.line(), file=sys.stderr, flush=True)
 
     def line(self) -> str:
-        """How far it is, in a line: `zoo:ar: 3 of 5 models, 12 s, about 8 s left`."""
-        took = time.monotonic() - self.began
+        """How far it is, in a line: `loading zoo:ar: 3 of 5 models, 12 s, about 8 s left`."""
+        told = f"{self.what}: {self.done:,} of {self.total:,} {self.unit}".rstrip()
+        return ", ".join(filter(None, (told, duration(time.monotonic() - self.began), self._told_left())))
+
+    def _told_left(self) -> str:
+        seconds = self.left()
+        return "" if seconds is None else f"about {duration(seconds)} left"
+
+    def _at_this_pace(self) -> float | None:
         fresh = self.done - self.first
-        left = f", about {took / fresh * (self.total - self.done):.0f} s left" if 0 < fresh < self.total else ""
-        return f"{self.what}: {self.done:,} of {self.total:,} {self.unit}".rstrip() + f", {took:.0f} s{left}"
+        took = time.monotonic() - self.began
+        return took / fresh * (self.total - self.done) if 0 < fresh < self.total - self.first else None
 
     def _move(self) -> None:
         if self.bar is None:
@@ -90,18 +109,28 @@ class _Shown:
                 return
             self._open()
         assert self.bar is not None
-        self.bar.update(self.row, completed=self.done, description=self.what)
+        self.bar.update(self.row, completed=self.done, description=self.what[:LONGEST], left=self._told_left())
 
     def _open(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-        unit = TextColumn(self.unit, markup=False)
-        self.bar = Progress(*columns, unit, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
-        self.row = self.bar.add_task(self.what, total=self.total, completed=self.done)
+        described, unit = TextColumn("{task.description}", markup=False), TextColumn(self.unit, markup=False)
+        counted, left = MofNCompleteColumn(), TextColumn("{task.fields[left]}", markup=False)
+        console = Console(stderr=True)
+        self.bar = Progress(
+            described, BarColumn(), counted, unit, TimeElapsedColumn(), left, console=console, transient=True
+        )
+        self.row = self.bar.add_task(self.what[:LONGEST], total=self.total, completed=self.done, left="")
         self.bar.start()
 
     def end(self) -> None:
         if self.bar is not None:
             self.bar.stop()
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from probe.cli.run_progress import RunProgress
 from probe.cli.screen import FAILED, Json, app, out
 from probe.errors import ProbeError, nearest
 from probe.jobs.spec.shipped import shipped, text_of
+from probe.progress import duration
 
 if TYPE_CHECKING:
     from probe.jobs.run.cost import Cost
-    from probe.jobs.run.execute import Outcome
     from probe.jobs.run.plan import Plan
     from probe.jobs.run.runner import Summary
     from probe.jobs.run.unit import Unit
@@ -173,7 +173,7 @@ def _whisper(words: str, as_json: bool) -> None:
 def _run(spec: Any, command: str, as_json: bool, **how: Any) -> None:
     from probe.jobs.run.runner import run_job
 
-    summary = run_job(spec, command=command, watcher=_Progress(quiet=as_json), **how)
+    summary = run_job(spec, command=command, watcher=None if as_json else RunProgress(), **how)
     if as_json:
         print(json.dumps(_as_data(summary), indent=1, ensure_ascii=False))
     else:
@@ -198,42 +198,22 @@ def _print_summary(summary: Summary) -> None:
     if summary.why:
         out.print(Text(summary.why))
     if summary.report:
-        out.print(Text(str(summary.report)))
+        _print_answer(summary.answer, summary.report)
 
 
-class _Progress:
-    """A bar with the time left, on a terminal; nothing where nobody looks."""
-
-    def __init__(self, quiet: bool):
-        console = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=quiet or not console.is_terminal,
-            transient=True,
-        )
-        self.running: list[str] = []
-
-    def begin(self, plan: Plan, missing: list[Unit]) -> None:
-        self.row = self.bar.add_task("", total=len(missing))
-        self.bar.start()
-
-    def started(self, unit: Unit) -> None:
-        self.running.append(unit.id)
-        self.bar.update(self.row, description=self.running[-1][:60])
-
-    def finished(self, unit: Unit, outcome: Outcome) -> None:
-        if unit.id in self.running:
-            self.running.remove(unit.id)
-        self.bar.advance(self.row)
-
-    def end(self) -> None:
-        self.bar.stop()
+def _print_answer(answer: tuple[str, ...], report: Path) -> None:
+    """What came out, and where to look next; the path of the report is the last line."""
+    for sentence in answer:
+        out.print(Text(f"  {sentence}"))
+    folder = shlex.quote(str(report.parent))
+    nexts = Table.grid(padding=(0, 2))
+    for command, what in (
+        (f"streamlit run app/main.py -- {folder}", "look around in it (with the extra `app`, in a clone)"),
+        ("twinprobe init mine.yaml --like demo", "a job of your own"),
+    ):
+        nexts.add_row(Text(f"  {command}"), Text(what, style="dim"))
+    out.print(nexts)
+    out.print(Text(str(report)))
 
 
 # The plan
@@ -258,7 +238,8 @@ def _show_plan(spec: Any, as_json: bool) -> None:
     total = _total(left, costs)
     out.print(
         Text(
-            f"{len(left)} of {len(plan)} units to do in {spec.output}: about {_time(total['seconds'])} on one worker, "
+            f"{len(left)} of {len(plan)} units to do in {spec.output}: "
+            f"about {duration(total['seconds'])} on one worker, "
             f"{_bytes(total['memory'])} of memory a worker, {_bytes(total['disk'])} on disk"
         )
     )
@@ -273,7 +254,9 @@ def _plan_table(plan: Plan, left: list[Unit], costs: dict[str, Cost]) -> Table:
         mine = [unit for unit in plan if unit.label == label]
         undone = [unit for unit in left if unit.label == label]
         total = _total(undone, costs)
-        figures = (_time(total["seconds"]), _bytes(total["memory"]), _bytes(total["disk"])) if undone else ("", "", "")
+        figures = (
+            (duration(total["seconds"]), _bytes(total["memory"]), _bytes(total["disk"])) if undone else ("", "", "")
+        )
         table.add_row(*map(Text, (label, str(len(mine)), str(len(undone)), *figures)))
     return table
 
@@ -288,9 +271,3 @@ def _bytes(size: float) -> str:
     from probe.tracing.cost import readable
 
     return readable(size)
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -68,3 +68,9 @@ def test_silence(screen):
     with silenced():
         work(lines=True)
     assert shown.getvalue() == ""
+
+
+def test_an_estimate_of_one_s_own(screen):
+    shown = screen(terminal=False)
+    work(lines=True, left=lambda: 200.0)
+    assert shown.getvalue().splitlines()[0].endswith("about 3 min left")

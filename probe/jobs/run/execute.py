@@ -27,6 +27,7 @@ from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.run.value_identity import digest_of
 from probe.jobs.stages.registry import known_stage
 from probe.jobs.stages.stage import Stage
+from probe.progress import silenced
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -52,7 +53,8 @@ def execute(context: WorkerContext, digest: str) -> Outcome:
     began = time.perf_counter()
     notes: list[str] = []
     try:
-        facts = _done(context, unit, known_stage(unit.stage), notes)
+        with silenced():  # the run has the screen
+            facts = _done(context, unit, known_stage(unit.stage), notes)
     except Exception as problem:
         seconds = time.perf_counter() - began
         return Outcome(seconds, tuple(notes), error_facts(problem), disk_full(problem))

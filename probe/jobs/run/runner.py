@@ -15,7 +15,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from probe.errors import ProbeError
 from probe.jobs.atomic import write_atomically
 from probe.jobs.own_folder import claim
+from probe.jobs.report.answer import answer_in
 from probe.jobs.report.render import write_report
 from probe.jobs.run.execute import Outcome, error_facts
 from probe.jobs.run.executors import (
@@ -33,6 +34,7 @@ from probe.jobs.run.executors import (
     devices,
 )
 from probe.jobs.run.figures import draw
+from probe.jobs.run.finished import is_finished, note_finished
 from probe.jobs.run.lock import only_run
 from probe.jobs.run.manifest import Circumstances, State, shown_before, write_manifest
 from probe.jobs.run.model_identity import HashCache
@@ -55,6 +57,8 @@ class Watcher(Protocol):
 
     def finished(self, unit: Unit, outcome: Outcome) -> None: ...
 
+    def reporting(self) -> None: ...
+
     def end(self) -> None: ...
 
 
@@ -66,6 +70,8 @@ class Quiet:
     def started(self, unit: Unit) -> None: ...
 
     def finished(self, unit: Unit, outcome: Outcome) -> None: ...
+
+    def reporting(self) -> None: ...
 
     def end(self) -> None: ...
 
@@ -82,6 +88,7 @@ class Summary:
     failures: dict[str, dict[str, str]] = field(default_factory=dict)  # id → error
     report: Path | None = None
     why: str = ""
+    answer: tuple[str, ...] = ()  # what came out, in the sentences that the report begins with
 
     @property
     def exit_code(self) -> int:
@@ -193,7 +200,17 @@ class _Job:
 
     def run(self, make_executor: Callable[[], Executor], circumstances: Circumstances) -> Summary:
         """Compute what can be computed, then write manifest and report."""
-        why, began = "", time.monotonic()
+        began = time.monotonic()
+        if set(self.state.status.values()) == {"done"} and is_finished(self.store, self.plan):
+            self.state.run = "complete"
+            return self._summary(began, self.store.root / "report.html", "")
+        try:
+            return self._run(make_executor, circumstances, began)
+        finally:
+            self.watcher.end()
+
+    def _run(self, make_executor: Callable[[], Executor], circumstances: Circumstances, began: float) -> Summary:
+        why = ""
         try:
             self._carry_out(make_executor, circumstances, began)
             self.state.run = "failed" if self.state.counts()["failed"] else "complete"
@@ -204,6 +221,16 @@ class _Job:
         except StoppedError as reason:
             self.state.run, why = "stopped", str(reason)
         report, trouble = self._end(circumstances)
+        if self.state.run == "complete" and not self.state.figures and report is not None:
+            self._note_finished()
+        return self._summary(began, report, " ".join(filter(None, (why, trouble))))
+
+    def _note_finished(self) -> None:
+        if set(self.state.status.values()) == {"done"}:
+            with suppress(OSError):
+                note_finished(self.store, self.plan)
+
+    def _summary(self, began: float, report: Path | None, why: str) -> Summary:
         return Summary(
             self.store.root,
             self.state.run,
@@ -212,7 +239,8 @@ class _Job:
             time.monotonic() - began,
             {self.plan.units[digest].id: error for digest, error in self.state.errors.items()},
             report,
-            " ".join(filter(None, (why, trouble))),
+            why,
+            answer_in(report.with_suffix(".md")) if report is not None else (),
         )
 
     def _carry_out(self, make_executor: Callable[[], Executor], circumstances: Circumstances, began: float) -> None:
@@ -222,11 +250,8 @@ class _Job:
         self._tell(circumstances)
         self.watcher.begin(self.plan, self.missing)
         minutes = self.plan.spec.budget.minutes
-        try:
-            if self.missing:
-                self._do_all(make_executor(), began + 60 * minutes if minutes else float("inf"))
-        finally:
-            self.watcher.end()
+        if self.missing:
+            self._do_all(make_executor(), began + 60 * minutes if minutes else float("inf"))
 
     def _unlink_former(self) -> None:
         """Remove what an earlier spec asked for: what the manifest lists, and this plan does not."""
@@ -322,6 +347,7 @@ class _Job:
         """Write the manifest and the report; its path, or why there is none."""
         try:
             self._tell(circumstances)
+            self.watcher.reporting()
             return (None if self.state.run == "interrupted" else write_report(self.store.root)), ""
         except StoppedError as reason:
             self.state.run = "stopped"

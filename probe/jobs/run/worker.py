@@ -9,14 +9,19 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
 from multiprocessing import connection, parent_process
 from pathlib import Path
 
+from probe.errors import ProbeError
+from probe.jobs.own_folder import open_without_following
 from probe.jobs.run.execute import Outcome, execute
 from probe.jobs.run.plan import Plan
 from probe.jobs.run.stage_inputs import WorkerContext
 
 SLOW = ("torch", "transformers", "pandas", "pyarrow.parquet", "probe.models.loading", __name__)
+
+LOG = "workers.log"
 
 _context: WorkerContext | None = None
 
@@ -27,8 +32,18 @@ def begin(plan: Plan, root: Path, device: str, environment: dict[str, str]) -> N
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts a job means the one who runs it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _leave_the_screen(root)
     os.environ.update(environment)  # the server that this was forked from may be older than the job
     _context = WorkerContext(plan, root, device)
+
+
+def _leave_the_screen(root: Path) -> None:
+    """A terminal has the run's progress on it: what libraries print in this process goes into a file instead."""
+    if not os.isatty(2):
+        return
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    with suppress(OSError, ProbeError):
+        os.dup2(open_without_following(root / ".scratch" / LOG, flags), 2)
 
 
 def work(digest: str) -> Outcome:
