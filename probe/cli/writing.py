@@ -15,7 +15,7 @@ from rich.text import Text
 
 from probe.cli.screen import Json, Screen, Where, app, out
 from probe.cli.watching import Watch
-from probe.errors import ProbeError, nearest
+from probe.errors import ProbeError
 from probe.models.lengths import LongTextWarning
 from probe.models.unknown_words import UnknownWordWarning
 
@@ -33,7 +33,10 @@ _EXAMPLES = "\n\n".join(
         ("All that is surer than .9 at once", 'zoo:masked "When Luke" --threshold 0.9'),
         ("Draws from a nucleus", 'zoo:ar "When Luke" --temperature 0.8 --top-p 0.9'),
         ("Without a word", 'zoo:masked "When Luke" --suppress Luke'),
+        ("Until a word that ends the text", 'zoo:ar "When Luke" --length 40 --stop .'),
+        ("Blanks anywhere", 'zoo:masked "When ___ and Keith went to the ___ ," --fill'),
         ("As Dream does", 'zoo:masked "When Luke" --steps 4 --schedule dream --order-temperature 0.1'),
+        ("As LLaDA does", 'zoo:masked "When Luke" --steps 4 --block 4 --schedule llada --guidance 0.5'),
         ("FLUID in strides of six, drawn", 'zoo:fluid "When Luke" --stride 6 --temperature 1'),
         ("A flow in four steps", 'zoo:flow "When Luke" --steps 4'),
     )
@@ -56,13 +59,20 @@ def decode(
     top_p: Annotated[
         float | None, typer.Option(help="Draw from the fewest best tokens whose probabilities add up to so much.")
     ] = None,
-    schedule: Annotated[str | None, typer.Option(help="Places written a step: even (LLaDA's) or dream.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Places written a step: even, llada or dream.")] = None,
     order_temperature: Annotated[
         float | None, typer.Option(min=0.0, help="Draw the order of places, too (Dream's alg_temp).")
     ] = None,
     suppress: Annotated[
         list[str] | None, typer.Option(help="A token that is never written, as its vocabulary spells it; repeatable.")
     ] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="A token that ends the text, spelled so; repeatable.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(min=0.0, help="Away from what is written without the prompt (LLaDA's cfg_scale).")
+    ] = None,
+    fill: Annotated[
+        bool, typer.Option("--fill", help="Write where the text has blanks, each ___ one token, in place of behind it.")
+    ] = False,
     stride: Annotated[
         str | None, typer.Option(help="FLUID: masks appended at a time, or elastic; default: elastic if it has a head.")
     ] = None,
@@ -80,20 +90,24 @@ def decode(
     """Watch a model write: one line a forward pass, what it has just written marked; FLUID's strides as they end."""
     from probe.decoding import PassOptions, rule_for, writer_of
     from probe.decoding import decode as run
+    from probe.decoding import fill as fill_in
     from probe.models.loading import load
 
     model = load(where)
     asked = {"order": sampler, "steps": steps, "threshold": threshold, "block": block, "temperature": temperature}
-    asked |= {"suppress": _ids(model, suppress)}
+    asked |= {"suppress": suppress or None, "stop": stop or None, "guidance": guidance}
     asked |= {"top_k": top_k, "top_p": top_p, "schedule": schedule, "order_temperature": order_temperature}
     rule = _with(
         rule_for(model), model.name, **asked, length=_length(stride), verify=verify, overlap=overlap, least=least
     )
-    tokens = _encoded(model, prompt)
+    tokens = _with_blanks(model, prompt) if fill else _encoded(model, prompt)
     with _noted(), Watch(out, model, strides=writer_of(model).in_strides) as watch:
         passes = PassOptions() if as_json else PassOptions(on_step=watch.on_step, on_stride=watch.on_stride)
-        run_of = run(model, tokens, length, sampler=rule, seed=seed, passes=passes)
-    text = str(model.tokenizer.decode(run_of.tokens[len(tokens) :].tolist()))
+        if fill:
+            run_of = fill_in(model, tokens, sampler=rule, seed=seed, passes=passes)
+        else:
+            run_of = run(model, tokens, length, sampler=rule, seed=seed, passes=passes)
+    text = str(model.tokenizer.decode(run_of.tokens.tolist())) if fill else str(run_of.text)
     if as_json:
         print(json.dumps({"text": text, **_plain(run_of)}, ensure_ascii=False))
         return
@@ -119,20 +133,25 @@ def _noted() -> Iterator[None]:
         Screen(stderr=True).print(Text(f"note: {message}"), style="yellow")
 
 
-def _ids(model: Model, spelt: list[str] | None) -> tuple[int, ...] | None:
-    """Tokens by their spelling in the vocabulary, refused where it has none such."""
-    if not spelt:
-        return None
-    known = model.tokenizer.get_vocab()
-    for word in spelt:
-        if word not in known:
-            raise ProbeError(
-                f"--suppress {word} for {model.name}",
-                expected="a token of its vocabulary",
-                found=repr(word),
-                remedy=nearest(word, list(known)),
-            )
-    return tuple(known[word] for word in spelt)
+BLANK = "___"
+
+
+def _with_blanks(model: Model, text: str) -> Tensor:
+    """The tokens of a text, the mask at each blank."""
+    import torch
+
+    if BLANK not in text:
+        raise ProbeError(
+            "a text to fill", expected=f"blanks in it, each {BLANK} one token", found=repr(text[:80]),
+            remedy=f'For example "When {BLANK} went to the {BLANK}" --fill.',
+        )  # fmt: skip
+    mask = torch.tensor([model.paradigm.given_mask()], device=model.device)
+    before, *behind = text.split(BLANK)
+    found = [_encoded(model, before)]
+    for part in behind:
+        ids = model.tokenizer(part.strip(), add_special_tokens=False)["input_ids"]
+        found += [mask, torch.tensor(ids, dtype=torch.long, device=model.device)]
+    return torch.cat([part.to(model.device) for part in found])
 
 
 def _length(stride: str | None) -> int | str | None:
@@ -160,6 +179,7 @@ def _plain(run: Any) -> dict[str, Any]:
     """A run of one example in what JSON knows."""
     told = {name: getattr(run, name) for name in ("sampler", "seed", "forward_passes", "slots")}
     told["committed_at"] = run.committed_at.tolist()
+    told["revised"] = int(run.withdrawals.any(-2).sum())
     if run.strides is not None:
         names = ("start", "predicted", "proposed", "accepted", "rejected", "passes", "ended_at", "drafted")
         columns = [getattr(run.strides, name).tolist() for name in names]

@@ -8,12 +8,13 @@ from probe.decoding.flow import Flowing
 from probe.decoding.passes import PassOptions
 from probe.decoding.strides import ELASTIC, Strides
 from probe.decoding.trajectory import StridesTaken, Trajectory
-from probe.decoding.writer import Rule, Writer, writer_of, writes
+from probe.decoding.writer import Asked, Rule, Writer, writer_of, writes
 from probe.paradigms.sampler import ORDERS, Sampler
 
 __all__ = [
     "ELASTIC",
     "ORDERS",
+    "Asked",
     "BySampler",
     "Flowing",
     "PassOptions",

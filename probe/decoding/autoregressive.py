@@ -10,8 +10,9 @@ from torch import Tensor
 from probe.decoding.by_sampler import BySampler
 from probe.decoding.passes import Run
 from probe.decoding.places import UNWRITTEN
-from probe.decoding.trajectory import Log, Trajectory
+from probe.decoding.trajectory import Log, Trajectory, ends_of
 from probe.decoding.writer import writes
+from probe.errors import ProbeError
 from probe.paradigms import Autoregressive
 from probe.paradigms.sampler import Sampler, allowed, choose, trimmed
 
@@ -33,25 +34,44 @@ class LeftToRight(BySampler):
 
 
 def continue_text(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
-    """The best token behind the text, or a draw at the sampler's temperature, again and again."""
+    """The best token behind the text, or a draw at the sampler's temperature, again and again, until every text has
+    its length or has ended."""
+    _refuse_guidance(model, rule)
     generator = torch.Generator().manual_seed(run.seed)
     start, end = prompt.shape[1], prompt.shape[1] + length
     tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), UNWRITTEN)], 1)
     place = torch.arange(end, device=tokens.device).expand_as(tokens)
     log = Log(tokens, place >= start)
+    busy = torch.ones_like(place[:, 0], dtype=torch.bool)
     for at in range(start, end):
         last = tokens.new_full((len(tokens),), at - 1)
         logits = run.passes(tokens[:, :at], last, 1).logits[:, 0]
         if model.mask_id is not None:
             logits[:, model.mask_id] = -torch.inf  # a mask is never an answer
         logits = allowed(logits, rule)
-        written = place == at
+        written = (place == at) & busy[:, None]
         sure = torch.zeros_like(tokens, dtype=torch.float32).masked_fill(~written, torch.nan)
         sure[:, at] = logits.softmax(-1).amax(-1)
         state = tokens.clone()
-        tokens[:, at] = choose(trimmed(logits, rule), rule.temperature, generator)
+        token = choose(trimmed(logits, rule), rule.temperature, generator)
+        tokens[:, at] = token if at == start else token.where(busy, tokens[:, at - 1])
         log.step(state, sure, written)
         run.on_step(at - start, tokens, written)
-    heeded = {name: getattr(rule, name) for name in ("temperature", "top_k", "top_p", "suppress")}
+        if rule.stop:
+            busy = ends_of(tokens, place >= start, rule.stop) > at + 1
+            log.close(~busy[:, None] & (place > at))
+            if not busy.any():
+                break
+    heeded = {name: getattr(rule, name) for name in ("temperature", "top_k", "top_p", "suppress", "stop")}
     drawing = Sampler("left_to_right", **heeded)
-    return log.finish(tokens, str(drawing), run.seed, run.passes.slots)
+    return log.finish(tokens, str(drawing), run.seed, run.passes.slots, stop=rule.stop)
+
+
+def _refuse_guidance(model: Model, rule: Sampler) -> None:
+    if rule.guidance:
+        raise ProbeError(
+            f"guidance for model {model.name!r}",
+            expected="a model that can be asked with its prompt masked: a masked or a block one",
+            found=f"a {model.paradigm.name} one",
+            remedy="Leave it out.",
+        )

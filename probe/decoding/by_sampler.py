@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from probe.decoding.spelling import with_ids
 from probe.decoding.writer import Rule, Writer, refused
-from probe.errors import ProbeError
 from probe.paradigms.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class BySampler(Writer[Sampler]):
     """Writes by a `Sampler`, or the name of its order; by the one that the catalog declares for the model, or the
     default, where none is given."""
+
+    kind = Sampler
 
     def rule(self, model: Model, asked: str | Rule | None, steps: int | None) -> Sampler:
         if asked is not None and not isinstance(asked, str | Sampler):
@@ -26,8 +28,7 @@ class BySampler(Writer[Sampler]):
             )
         own = model.entry.sampler if model.entry is not None else None
         rule = Sampler(asked) if isinstance(asked, str) else asked or own or Sampler()
-        _refuse_no_tokens(model, rule)
-        return rule.with_steps(steps)
+        return with_ids(model, rule).with_steps(steps)
 
     def most_passes(self, rule: Sampler, length: int) -> int:
         """A pass writes a token at least, or there are the steps that are asked for."""
@@ -36,14 +37,3 @@ class BySampler(Writer[Sampler]):
     def in_steps(self, model: Model, steps: int, *, draws: bool = False) -> Sampler:
         return Sampler("random", steps=steps, temperature=1.0) if draws else Sampler("confidence", steps=steps)
 
-
-def _refuse_no_tokens(model: Model, rule: Sampler) -> None:
-    """Refuse to suppress what is no token of the model."""
-    wrong = [token for token in rule.suppress if not 0 <= token < model.vocabulary]
-    if wrong:
-        raise ProbeError(
-            f"sampler's suppress for model {model.name!r}",
-            expected=f"tokens from 0 to {model.vocabulary - 1}",
-            found=str(wrong[0]),
-            remedy="Encode them with this model's own tokenizer.",
-        )

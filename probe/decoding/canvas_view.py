@@ -3,8 +3,8 @@
     probe.decode(model, "When Luke and Keith went to the", 8).view()
 
 Rows are forward passes, columns slots. A slot's shade says how sure the model was while it was open; a frame marks the
-pass that wrote it. A slot that was written, taken back and written again has every one of those passes. With
-`candidates` (see `probe.decoding.candidates`) a click on a slot shows what else would have been written there.
+pass that wrote it, and a broken one the pass that took it back. A slot that was written, taken back and written again
+has every one of those passes. With `candidates` (see `probe.decoding.candidates`) a click on a slot shows what else would have been written there.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
 from torch import Tensor
 
-from probe.decoding.places import GIVEN, UNWRITTEN
+from probe.decoding.places import BEYOND, GIVEN, UNWRITTEN
 from probe.views import View
 from probe.views.words import MASK, Words
 
@@ -45,6 +44,10 @@ class Run(Protocol):
     @property
     def committed_at(self) -> Tensor: ...
     @property
+    def commits(self) -> Tensor: ...
+    @property
+    def withdrawals(self) -> Tensor: ...
+    @property
     def confidence(self) -> Tensor: ...
     @property
     def passes(self) -> Tensor: ...
@@ -67,15 +70,19 @@ def canvas(one: Run, example: int = 0, *, candidates: Best | None = None, title:
     words = Words(one.tokenizer)
     steps, slots = one.states.shape
     states = [[_code(one, words, step, slot) for slot in range(slots)] for step in range(steps)]
-    written = int((one.committed_at != GIVEN).sum())
+    written, settled = int((one.committed_at >= 0).sum()), one.committed_at.tolist()
     about = f"{one.sampler}, seed {one.seed}: {written} tokens in {int(one.passes)} passes, {_rate(one):.2f} a pass"
     data: dict[str, Any] = {
         "title": title or "How it was written",
         "about": about,
         "states": states,
-        "final": [words.code(token) for token in one.tokens.tolist()],
+        "final": [
+            NOTHING if at == BEYOND else words.code(token) for token, at in zip(one.tokens.tolist(), settled, strict=True)
+        ],
+        "given": [at == GIVEN for at in settled],
         "confidence": [[round(sure, 4) for sure in row] for row in one.confidence.tolist()],
         "writes": writes(one),
+        "withdrawn": withdrawn(one),
         "strides": _strides(one, example),
         "tau": None if one.tau is None else [round(float(time), 4) for time in one.tau],
     }
@@ -92,16 +99,20 @@ def writes(one: Run) -> list[list[int]]:
 
     A flow's states are its best guesses, which move at every step: there the pass that settled a slot counts alone.
     """
-    settled = one.committed_at.tolist()
-    if one.tau is not None or one.mask_id is None:
-        return [[] if step == GIVEN else [step] for step in settled]
-    seen = torch.cat([one.states, one.tokens[None]])
-    is_open = (seen == one.mask_id) | (seen == UNWRITTEN)
-    closed = (is_open[:-1] & ~is_open[1:]) | (~is_open[:-1] & ~is_open[1:] & (seen[:-1] != seen[1:]))
-    return [
-        [] if step == GIVEN else sorted({*closed[:, slot].nonzero()[:, 0].tolist(), step})
-        for slot, step in enumerate(settled)
-    ]
+    if one.tau is not None:
+        return [[step] if step >= 0 else [] for step in one.committed_at.tolist()]
+    return _steps_of(one.commits)
+
+
+def withdrawn(one: Run) -> list[list[int]]:
+    """Of each slot the passes that took its token back, or put another in its place; of a flow's none, for they all
+    may."""
+    return [[] for _ in one.tokens.tolist()] if one.tau is not None else _steps_of(one.withdrawals)
+
+
+def _steps_of(where: Tensor) -> list[list[int]]:
+    """Of each slot the steps at which it is so (step × slot)."""
+    return [slot.nonzero()[:, 0].tolist() for slot in where.T]
 
 
 def _code(one: Run, words: Words, step: int, slot: int) -> int:
@@ -118,7 +129,7 @@ def _filled(step: list[list[tuple[int, float]]], slots: int) -> list[list[tuple[
 
 
 def _rate(one: Run) -> float:
-    return int((one.committed_at != GIVEN).sum()) / max(1, int(one.passes))
+    return int((one.committed_at >= 0).sum()) / max(1, int(one.passes))
 
 
 def _strides(run: Run, example: int) -> list[dict[str, int]] | None:

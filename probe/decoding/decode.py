@@ -21,7 +21,7 @@ import probe.decoding.fluid
 import probe.decoding.masked  # noqa: F401
 from probe.decoding.passes import PassOptions, Run, passes_of
 from probe.decoding.trajectory import Trajectory
-from probe.decoding.writer import Rule, Writer, writer_of
+from probe.decoding.writer import Asked, Rule, Writer, writer_of
 from probe.errors import TokenError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def decode(
     prompt_tokens: Tensor | str | list[str],
     length: int,
     *,
-    sampler: str | Rule | None = None,
+    sampler: Asked = None,
     steps: int | None = None,
     seed: int = 0,
     passes: PassOptions = PassOptions(),  # noqa: B008  (frozen)
@@ -45,7 +45,7 @@ def decode(
     A prompt may be text (several texts, of one length in tokens): the model's tokenizer encodes it.
 
     A FLUID model writes by `Strides`, a flow by `Flowing` in `steps` steps, the others by a `Sampler` (or the name of
-    its order). `passes` holds what a run does around its forward passes: `PassOptions(on_step=show)` calls
+    its order); each can also be plain data, as in a spec: `{"order": "entropy", "stop": ["."]}`. `passes` holds what a run does around its forward passes: `PassOptions(on_step=show)` calls
     `show(step, state, written)` after each, `PassOptions(cache=False)` computes every state whole.
 
     >>> prompt = batch.clean[0, :8]
@@ -73,7 +73,7 @@ def fill(
     model: Model,
     tokens: Tensor,
     *,
-    sampler: str | Rule | None = None,
+    sampler: Asked = None,
     steps: int | None = None,
     seed: int = 0,
     passes: PassOptions = PassOptions(),  # noqa: B008  (frozen)
@@ -102,14 +102,14 @@ def fill(
 def _written(
     model: Model,
     length: int,
-    asked: tuple[str | Rule | None, int | None],
+    asked: tuple[Asked, int | None],
     seed: int,
     options: PassOptions,
     write: Callable[[Writer[Any], Any, Run], Trajectory],
 ) -> Trajectory:
     """What `write` makes of a run over texts of a length."""
     writer = writer_of(model)
-    rule = writer.rule(model, *asked)
+    rule = writer.settled(model, *asked)
     passes = passes_of(model, length, options, hidden=writer.reads_hidden(rule))
     run = Run(passes, seed, options.on_step or _unwatched, options.on_stride or _unwatched)
     with torch.no_grad():
@@ -122,6 +122,6 @@ def _unwatched(*_: object) -> None:
     pass
 
 
-def rule_for(model: Model, asked: str | Rule | None = None, steps: int | None = None) -> Rule:
+def rule_for(model: Model, asked: Asked = None, steps: int | None = None) -> Rule:
     """The rule by which a model writes: what is asked for, or its own; refused where it is another paradigm's."""
-    return writer_of(model).rule(model, asked, steps)
+    return writer_of(model).settled(model, asked, steps)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from probe.decoding.passes import Run
 from probe.decoding.places import GIVEN
+from probe.decoding.spelling import with_ids
 from probe.decoding.trajectory import Log, Trajectory
 from probe.decoding.writer import Rule, Writer, refused, writes
 from probe.errors import ProbeError
@@ -36,24 +37,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Flowing:
-    """`steps` from noise to text (None: the paradigm's usual number); `keep` holds every state z in the trajectory."""
+    """`steps` from noise to text (None: the paradigm's usual number); `keep` holds every state z in the trajectory. A
+    flow writes all places together, so that a token to `stop` at saves no step: it only ends the text."""
 
     steps: int | None = None
     keep: bool = False
+    stop: tuple[int | str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "stop", tuple(self.stop))  # a spec writes a list
         if self.steps is not None and (isinstance(self.steps, bool) or self.steps < 1):
             raise ProbeError(
                 "steps of a flow", expected="a whole number of at least 1", found=repr(self.steps), remedy="Take 1."
             )
 
     def __str__(self) -> str:
-        return f"{self.steps} {'step' if self.steps == 1 else 'steps'} of a flow"
+        ending = ", stop at " + " ".join(map(str, self.stop)) if self.stop else ""
+        return f"{self.steps} {'step' if self.steps == 1 else 'steps'} of a flow{ending}"
 
 
 @writes(Flow)
 class FromNoise(Writer[Flowing]):
     """All open places together, in any number of steps."""
+
+    kind = Flowing
 
     def rule(self, model: Model, asked: str | Rule | None, steps: int | None) -> Flowing:
         if asked is not None and not isinstance(asked, Flowing):
@@ -63,7 +70,7 @@ class FromNoise(Writer[Flowing]):
                 "Flowing: a flow carries all places together, in any number of steps",
                 "Pass steps=8, or sampler=probe.decoding.Flowing(steps=8).",
             )
-        rule = asked or Flowing()
+        rule = with_ids(model, asked or Flowing())
         return replace(rule, steps=steps or rule.steps or _flow_of(model).usual_steps)
 
     def write(self, model: Model, prompt: Tensor, length: int, rule: Flowing, run: Run) -> Trajectory:
@@ -94,7 +101,7 @@ def flow_to_text(model: Model, prompt: Tensor, length: int, rule: Flowing, run: 
     clock = flow.clock_of(model)
     draw = torch.randint(MOST, (len(tokens),), generator=torch.Generator().manual_seed(run.seed))
     z = noise(draw, tokens.shape[1], model.vocabulary, mask).to(tokens.device)
-    log, best, kept = Log(tokens, is_open), torch.full_like(tokens, -1), []
+    log, best, kept = Log(tokens, is_open, moving=True), torch.full_like(tokens, -1), []
     for step in range(steps):
         now, then = (grid[at].where(is_open, 1.0) for at in (step, step + 1))
         soft = Soft(now, then, draw, ~is_open, z)
@@ -107,10 +114,10 @@ def flow_to_text(model: Model, prompt: Tensor, length: int, rule: Flowing, run: 
         z = carried(z, clock.time_of(now), clock.time_of(then), denoised)
         before, best = best, denoised.argmax(-1)
         changed = is_open & (best != before)
-        log.step(state, denoised.amax(-1), changed, reopened=is_open, busy=is_open.any(1))
         tokens = tokens.where(~is_open, best)
+        log.step(state, denoised.amax(-1), changed, busy=is_open.any(1), after=tokens)
         run.on_step(step, tokens, changed)
-    told = log.finish(tokens, str(replace(rule, steps=steps)), run.seed, run.passes.slots)
+    told = log.finish(tokens, str(replace(rule, steps=steps)), run.seed, run.passes.slots, stop=rule.stop)
     return replace(told, tau=tau, t=t, z=torch.stack(kept, 1) if kept else None)
 
 

@@ -36,8 +36,9 @@ from torch import Tensor
 
 from probe.decoding.overlapped import Overlapped
 from probe.decoding.passes import OwnPasses, Run, Seen
+from probe.decoding.spelling import with_ids
 from probe.decoding.strides import ELASTIC, FLOOR, Strides
-from probe.decoding.trajectory import Log, StridesTaken, Trajectory, drafts_of
+from probe.decoding.trajectory import Log, StridesTaken, Trajectory, drafts_of, ends_of
 from probe.decoding.writer import Rule, Writer, writes
 from probe.errors import ProbeError
 from probe.paradigms import Fluid
@@ -53,6 +54,7 @@ class InStrides(Writer[Strides]):
     """Left to right, in strides: elastic ones, with the published floor, where the model has learnt its horizon, and
     else of eight tokens."""
 
+    kind = Strides
     free_steps = False
     in_strides = True
 
@@ -60,7 +62,7 @@ class InStrides(Writer[Strides]):
         if asked is None and steps is None:
             return Strides(ELASTIC, least=FLOOR) if "horizon" in model.attachments else Strides()
         if isinstance(asked, Strides) and steps is None:
-            return asked
+            return with_ids(model, asked)
         raise ProbeError(
             "sampler for a FLUID model",
             expected="Strides: it writes left to right, in strides, in as many passes as they take",
@@ -94,7 +96,7 @@ def stride(model: Model, prompt: Tensor, length: int, rule: Strides, run: Run) -
     strides = made(tokens, prompt.shape[1], mask, rule, head, run, log)
     while strides.busy.any():
         strides.step()
-    return log.finish(strides.tokens, str(rule), run.seed, run.passes.slots)
+    return log.finish(strides.tokens, str(rule), run.seed, run.passes.slots, stop=rule.stop)
 
 
 def _heard(rule: Strides, run: Run) -> Strides:
@@ -118,7 +120,8 @@ class _Strides:
     def __init__(self, tokens: Tensor, start: int, mask: int, rule: Strides, head: Horizon | None, run: Run, log: Log):
         self.tokens, self._mask, self._rule, self._head, self._run, self._log = tokens, mask, rule, head, run, log
         self._place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-        self._end = tokens.shape[1]
+        self._end, self._start = tokens.shape[1], start
+        self._ends = torch.full((len(tokens), 1), self._end, device=tokens.device)  # of each text, once it has stopped
         self._front = torch.full((len(tokens), 1), start, device=tokens.device)
         self._limit = self._front.clone()
         self._predicted = torch.zeros_like(self._front)
@@ -128,7 +131,7 @@ class _Strides:
     @property
     def busy(self) -> Tensor:
         """Which rows (batch × 1) have text to write or to check."""
-        return self._front < self._end
+        return self._front < self._ends
 
     def step(self) -> None:
         """One forward pass: rows without a stride begin one and draft, the others draft on, or are checked."""
@@ -197,17 +200,22 @@ class _Strides:
             return
         rows = ended[:, 0]
         right = first_wrong.minimum(self._limit)  # the drafts before it stand
+        front = torch.where(ended, (right + 1).minimum(self._limit), self._front)
+        if self._rule.stop:
+            for_good = (self._place >= self._start) & (self._place < front)
+            self._ends = ends_of(self.tokens, for_good, self._rule.stop)[:, None]
+            self._log.close(self._place >= self._ends)
         parts = {
             "example": rows.nonzero()[:, 0],
             "start": self._front[rows, 0],
             "predicted": self._predicted[rows, 0],
             "proposed": (self._limit - self._front)[rows, 0],
-            "accepted": (right - self._front)[rows, 0],
+            "accepted": (right.minimum(self._ends) - self._front)[rows, 0],
             "passes": (self._steps + 1 - self._began)[rows, 0],
         }
         drafted = drafts_of(drafts[rows], parts["start"], parts["proposed"], self._rule.longest)
         taken = StridesTaken(**parts, ended_at=torch.full_like(parts["example"], self._steps), drafted=drafted)
         self._log.stride(taken)
         self._run.on_stride(taken)
-        self._front = torch.where(ended, (right + 1).minimum(self._limit), self._front)
+        self._front = front.minimum(self._ends)
         self._limit = torch.where(ended, self._front, self._limit)

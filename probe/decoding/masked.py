@@ -2,10 +2,14 @@
 
 A block model is asked for its current block alone: nothing in it depends on the blocks behind. Any other model is asked
 for the whole answer. Rows of a batch may be in different blocks; each is asked for its own.
+
+A text that has ended (`Sampler.stop`) is asked for nothing behind its end. Until its last open place before that is
+written, what stands behind stays masked.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,8 +17,9 @@ from torch import Tensor
 
 from probe.decoding.by_sampler import BySampler
 from probe.decoding.passes import Run
-from probe.decoding.trajectory import Log, Trajectory
+from probe.decoding.trajectory import Log, Trajectory, ends_of
 from probe.decoding.writer import writes
+from probe.errors import ProbeError
 from probe.paradigms import Block, Masked
 from probe.paradigms.sampler import (
     Sampler,
@@ -47,39 +52,82 @@ class Unmasking(BySampler):
 
 def unmask(model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
     """From masks to text, wherever they stand, writing where the sampler says, until nothing is open."""
-    mask = model.paradigm.given_mask()
     generator = torch.Generator().manual_seed(run.seed)
-    still_open = tokens == mask
-    start, end = int(still_open.any(0).nonzero()[0, 0]), tokens.shape[1]
-    length = end - start
-    place = torch.arange(end, device=tokens.device).expand_as(tokens)
-    size = model.paradigm.block_size
-    stretch = place // size if size else torch.zeros_like(place)  # what is asked for together
-    width = min(size or length, length)
-    block = _blocks(size, rule, place, start)
-    steps = rule.steps or length
-    log = Log(tokens, still_open)
+    asked = Asked.of(model, tokens, rule)
+    still_open, place = asked.open, asked.place
+    counts = _Counts(rule, asked)
+    log = Log(tokens, asked.open)
     step = 0
     while still_open.any():
-        current = _first(stretch, still_open)
-        begin = (current * (size or 0)).clamp(min=start, max=end - width)
-        at = begin + torch.arange(width, device=tokens.device)  # the places that are asked for (batch × width)
-        logits = run.passes(tokens, (begin[:, 0] - int(model.shift)).clamp(min=0), width).logits
-        logits[..., mask] = -torch.inf  # a mask is never an answer
-        logits = allowed(logits, rule)
+        current = _first(asked.stretch, still_open)
+        at, logits = asked.logits(run, tokens, current)
         probabilities = logits.softmax(-1)
         chosen = choose(trimmed(logits, rule), rule.temperature, generator)
-        eligible = still_open & (block == _first(block, still_open))
+        eligible = still_open & (asked.block == _first(asked.block, still_open))
         drawn = probabilities.gather(-1, chosen[..., None])[..., 0]
-        now = _written(rule, probabilities, drawn, eligible.gather(1, at), still_open, (step, steps), generator)
+        counts.look(eligible, still_open, step)
+        now = _written(rule, probabilities, drawn, eligible.gather(1, at), counts, generator)
         state, written = tokens, torch.zeros_like(still_open).scatter(1, at, now)
         tokens = torch.where(written, tokens.scatter(1, at, chosen), tokens)
         sure = torch.full(place.shape, torch.nan, device=place.device).scatter(1, at, probabilities.amax(-1))
-        log.step(state, sure.masked_fill(stretch != current, torch.nan), written)
+        log.step(state, sure.masked_fill(asked.stretch != current, torch.nan), written)
         run.on_step(step, tokens, written)
         still_open = still_open & ~written
+        if rule.stop:
+            beyond = place >= ends_of(tokens, asked.open, rule.stop)[:, None]
+            log.close(beyond)
+            still_open = still_open & ~beyond
         step += 1
-    return log.finish(tokens, str(rule), run.seed, run.passes.slots)
+    return log.finish(tokens, str(rule), run.seed, run.passes.slots, stop=rule.stop)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run is asked for: where, and in which blocks. All are (batch × length)."""
+
+    model: Model
+    rule: Sampler
+    open: Tensor  # where a token is wanted, in the beginning
+    place: Tensor
+    stretch: Tensor  # the number of what is asked for together
+    block: Tensor  # the number of what is written together
+    start: int  # no open place stands before it
+    width: int  # places that a pass is asked for
+
+    @classmethod
+    def of(cls, model: Model, tokens: Tensor, rule: Sampler) -> Asked:
+        is_open = tokens == model.paradigm.given_mask()
+        start, end = int(is_open.any(0).nonzero()[0, 0]), tokens.shape[1]
+        place = torch.arange(end, device=tokens.device).expand_as(tokens)
+        size = model.paradigm.block_size
+        stretch = place // size if size else torch.zeros_like(place)
+        width = min(size or end - start, end - start)
+        return cls(model, rule, is_open, place, stretch, _blocks(size, rule, place, start), start, width)
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks that have an open place."""
+        return len(self.block[self.open].unique())
+
+    def logits(self, run: Run, tokens: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+        """The places (batch × width) that a pass is asked for in its current stretch (batch × 1), and their logits,
+        in which only what may be written has a chance."""
+        mask, end = self.model.paradigm.given_mask(), tokens.shape[1]
+        begin = (current * (self.model.paradigm.block_size or 0)).clamp(min=self.start, max=end - self.width)
+        at = begin + torch.arange(self.width, device=tokens.device)
+        from_slot = (begin[:, 0] - int(self.model.shift)).clamp(min=0)
+        if self.rule.guidance:
+            without = tokens.masked_fill(~self.open, mask)
+            logits = guided(*run.passes.beside(tokens, without, from_slot, self.width), self.rule.guidance)
+        else:
+            logits = run.passes(tokens, from_slot, self.width).logits
+        logits[..., mask] = -torch.inf  # a mask is never an answer
+        return at, allowed(logits, self.rule)
+
+
+def guided(logits: Tensor, without: Tensor, guidance: float) -> Tensor:
+    """Logits with the prompt, moved away from those without it."""
+    return without + (guidance + 1) * (logits - without)
 
 
 def _first(number: Tensor, still_open: Tensor) -> Tensor:
@@ -98,49 +146,87 @@ def _blocks(size: int | None, rule: Sampler, place: Tensor, start: int) -> Tenso
     return place // size * -(-size // part) + place % size // part
 
 
+class _Counts:
+    """How many places the sampler's schedule writes, step by step. A row's block is the one that it is in."""
+
+    def __init__(self, rule: Sampler, asked: Asked):
+        self._rule, self._block = rule, asked.block
+        self._steps = rule.steps or asked.place.shape[1] - asked.start
+        self._in_block = self._steps if rule.schedule != "llada" else _steps_of_each(self._steps, asked.blocks)
+        self._current = torch.full_like(asked.place[:, :1], -1)
+        self._total = self._passed = torch.zeros_like(asked.place[:, 0])
+        self._here = self._in_all = self._total
+        self._step = 0
+
+    def look(self, eligible: Tensor, still_open: Tensor, step: int) -> None:
+        """What is open at a step, in all and in each row's block, before it writes."""
+        self._here, self._in_all, self._step = eligible.sum(1), still_open.sum(1), step
+        current = _first(self._block, still_open)
+        entered = (current != self._current)[:, 0]
+        self._total = torch.where(entered, self._here, self._total)
+        self._passed = torch.where(entered, 0, self._passed + 1)
+        self._current = current
+
+    @property
+    def share(self) -> Tensor | None:
+        """The share (batch) of the places in its block that random order writes, each by itself; None where it is to
+        write exactly so many."""
+        if self._rule.schedule == "llada":
+            return None
+        if self._rule.schedule == "dream":
+            return torch.full(self._here.shape, share_at(self._step, self._steps), device=self._here.device)
+        return 1 / self._steps_here
+
+    @property
+    def count(self) -> Tensor:
+        """How many places (batch) are written."""
+        if self._rule.schedule == "dream":
+            return (self._here * share_at(self._step, self._steps)).floor().long()
+        if self._rule.schedule == "llada":
+            each, rest = self._total // self._in_block, self._total % self._in_block
+            return each + (self._passed < rest).long()
+        return (self._here / self._steps_here).ceil().long()
+
+    @property
+    def _steps_here(self) -> Tensor:
+        """The steps that the current block gets (batch) of those left: its share by open places, and at least one."""
+        steps_left, later = max(self._steps - self._step, 1), self._in_all - self._here
+        for_later = (steps_left * later / self._in_all.clamp(min=1)).round().long().maximum((later > 0).long())
+        return (steps_left - for_later).clamp(min=1)
+
+
+def _steps_of_each(steps: int, blocks: int) -> int:
+    """The steps of each block, which LLaDA's schedule gives them alike."""
+    if steps % blocks:
+        raise ProbeError(
+            f"{steps} steps by LLaDA's schedule",
+            expected=f"as many for each of the {blocks} blocks that are written",
+            found=f"{steps / blocks:.2f} for each",
+            remedy=f"Take a multiple of {blocks}, or schedule 'even', which shares what there is.",
+        )
+    return steps // blocks
+
+
 def _written(
     rule: Sampler,
     probabilities: Tensor,
     drawn: Tensor,
     eligible: Tensor,
-    still_open: Tensor,
-    when: tuple[int, int],
+    counts: _Counts,
     generator: torch.Generator,
 ) -> Tensor:
-    """Which of the places asked for are written now, among those that are eligible; `when` is the step, of how many.
+    """Which of the places asked for are written now, among those that are eligible.
 
     Confidence and threshold look at the probability of the token that was `drawn` (batch × places), as published
     samplers do. Without a temperature that is the best token's; with one, a place whose best token is sure may have
     drawn another, and would be written first with a token that the model holds for unlikely.
     """
-    here, in_all = eligible.sum(1), still_open.sum(1)
-    if rule.order == "random" and rule.threshold is None:
+    if rule.order == "random" and rule.threshold is None and (share := counts.share) is not None:
         reveal = torch.rand(eligible.shape, generator=generator).to(eligible.device)
-        return eligible & (reveal < _share(rule, here, in_all, when)[:, None])
+        return eligible & (reveal < share[:, None])
     scores = drawn if rule.order == "confidence" else order_scores(rule.order, probabilities, generator)
     scores = drawn_order(scores, rule.order_temperature, generator)
     if rule.threshold is None:
-        return first(scores, eligible, _count(rule, here, in_all, when))
+        return first(scores, eligible, counts.count)
     at_least = torch.ones_like(eligible[:, 0], dtype=torch.long)
     return first(scores, eligible, at_least) | (eligible & (drawn > rule.threshold))
-
-
-def _share(rule: Sampler, here: Tensor, in_all: Tensor, when: tuple[int, int]) -> Tensor:
-    """The share (batch) of the places `here` that a step writes in random order, each by itself."""
-    if rule.schedule == "dream":
-        return torch.full(here.shape, share_at(*when), device=here.device)
-    return 1 / _steps_here(here, in_all, when)
-
-
-def _count(rule: Sampler, here: Tensor, in_all: Tensor, when: tuple[int, int]) -> Tensor:
-    """How many (batch) of the places `here` a step writes."""
-    if rule.schedule == "dream":
-        return (here * share_at(*when)).floor().long()
-    return (here / _steps_here(here, in_all, when)).ceil().long()
-
-
-def _steps_here(here: Tensor, in_all: Tensor, when: tuple[int, int]) -> Tensor:
-    """The steps that the current block gets (batch) of those left: its share by open places, and at least one."""
-    steps_left, later = max(when[1] - when[0], 1), in_all - here
-    for_later = (steps_left * later / in_all.clamp(min=1)).round().long().maximum((later > 0).long())
-    return (steps_left - for_later).clamp(min=1)

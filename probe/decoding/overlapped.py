@@ -26,7 +26,7 @@ from torch import Tensor
 
 from probe.decoding.passes import OwnPasses, Run
 from probe.decoding.strides import Strides
-from probe.decoding.trajectory import Log, StridesTaken, drafts_of
+from probe.decoding.trajectory import Log, StridesTaken, drafts_of, ends_of
 
 if TYPE_CHECKING:
     from probe.decoding.branches import Branched
@@ -43,6 +43,7 @@ class Overlapped:
         self._passes = run.passes
         self._place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
         self._end, self._start = tokens.shape[1], start
+        self._ends = torch.full((len(tokens),), self._end, device=tokens.device)  # of each text, once it has stopped
         self._front = torch.full((len(tokens),), start, device=tokens.device)
         self._drafts = torch.zeros_like(self._front)
         self._predicted = torch.zeros_like(self._front)
@@ -52,7 +53,7 @@ class Overlapped:
     @property
     def busy(self) -> Tensor:
         """Which rows (batch) have text to write or to check."""
-        return self._front < self._end
+        return self._front < self._ends
 
     def step(self) -> None:
         """One forward pass: check the drafts there are, write the token behind the last right one, draft on from it."""
@@ -61,16 +62,27 @@ class Overlapped:
         checks = _without(seen.checks(), self._mask)
         right, token = self._draws.checked(self._standing(checks.shape[1] - 1), self._drafts, checks)
         at = self._front + right  # the place of the token that the pass itself writes
-        drafted, sure, count = self._next_stride(seen, right, self._end - at - 1)
-        self._front, self._drafts = (at + 1).clamp(max=self._end), count
+        self._end_texts(at, token, busy)
+        drafted, sure, count = self._next_stride(seen, right, self._ends - at - 1)
+        self._front, self._drafts = (at + 1).minimum(self._ends), count
         written = self._write(at, token, drafted)
         confidence = self._sure(old[0], checks, at, sure)
         # Drafts that were wrong, and are not written anew, are open again.
-        reopened = (self._place > at[:, None]) & ~written & (state != self._mask)
+        reopened = (self._place > at[:, None].minimum(self._ends[:, None] - 1)) & ~written & (state != self._mask)
         self._log.step(state, confidence, written, reopened=reopened, busy=busy)
         self._run.on_step(self._steps, self.tokens, written)
         self._end_strides(busy, state, old, right)
         self._steps += 1
+
+    def _end_texts(self, at: Tensor, token: Tensor, busy: Tensor) -> None:
+        """End the texts in which a token to stop at stands now for good: among the right drafts, or behind them."""
+        if not self._rule.stop:
+            return
+        place = self._place
+        written = torch.where(place == at[:, None], token[:, None], self.tokens)
+        for_good = (place >= self._start) & (place <= at[:, None])
+        self._ends = torch.where(busy, ends_of(written, for_good, self._rule.stop), self._ends)
+        self._log.close(place >= self._ends[:, None])
 
     def _standing(self, width: int) -> Tensor:
         """The drafts (batch × width) that stand behind the text; anything where there are fewer."""
@@ -91,10 +103,11 @@ class Overlapped:
     def _write(self, at: Tensor, token: Tensor, drafted: Tensor) -> Tensor:
         """Put the token and the drafts behind it where they belong; returns where that is (batch × length)."""
         offset = self._place - at[:, None]
-        written = (offset >= 0) & (offset <= self._drafts[:, None])
+        written = (offset >= 0) & (offset <= self._drafts[:, None]) & (self._place < self._ends[:, None])
         both = torch.cat([token[:, None], drafted], 1)
         new = both.gather(1, offset.clamp(min=0, max=both.shape[1] - 1))
-        self.tokens = torch.where(written, new, self.tokens.masked_fill(offset >= 0, self._mask))
+        open_again = (offset >= 0) | (self._place >= self._ends[:, None])
+        self.tokens = torch.where(written, new, self.tokens.masked_fill(open_again, self._mask))
         return written
 
     def _sure(self, front: Tensor, checks: Tensor, at: Tensor, sure: Tensor) -> Tensor:
@@ -108,11 +121,12 @@ class Overlapped:
     def _end_strides(self, busy: Tensor, state: Tensor, old: tuple[Tensor, Tensor, Tensor], right: Tensor) -> None:
         """Tell of the strides that were checked, and of those that need no check: one token, the last of all."""
         front, drafts, predicted = old
-        last = front + right >= self._end  # all drafts up to the text's end are right: the pass began no stride
+        last = front + right >= self._ends  # all drafts up to the text's end are right: the pass began no stride
         checked = busy & (front > self._start)
-        self._told(checked, state, (front - 1, predicted, drafts + 1, right + 1, 1 + last.long()))
+        kept = (right + 1).minimum(self._ends - front + 1)
+        self._told(checked, state, (front - 1, predicted, drafts + 1, kept, 1 + last.long()))
         ones = torch.ones_like(front)
-        alone = busy & ~last & (self._front >= self._end)
+        alone = busy & ~last & (self._front >= self._ends)
         self._told(alone, self.tokens, (self._front - 1, self._predicted, ones, ones, ones))
 
     def _told(self, rows: Tensor, tokens: Tensor, columns: tuple[Tensor, ...]) -> None:

@@ -90,6 +90,12 @@ class Passes(ABC):
         self.made += 1
         return self._see(tokens, first, width)
 
+    def beside(self, tokens: Tensor, other: Tensor, first: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """The logits of the same slots of two states, in one forward pass of twice as many rows."""
+        self.made += 1
+        both = self._see(torch.cat([tokens, other]), torch.cat([first, first]), width).logits
+        return both[: len(tokens)], both[len(tokens) :]
+
     @abstractmethod
     def _see(self, tokens: Tensor, first: Tensor, width: int) -> Seen: ...
 
@@ -202,6 +208,19 @@ class ForeignPasses(Passes):
             logits = self._forward(self._model.canvas(tokens))
         hidden = _window(heard[-1], first, width) if self._wants_hidden else None
         return Seen(_window(logits, first, width).float(), hidden)
+
+    def beside(self, tokens: Tensor, other: Tensor, first: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """The second state is none of the text's: nobody is to listen to it, or to edit it."""
+        if self._model.before_run or self._model.attention_override is not None:
+            raise ProbeError(
+                f"guidance while edits of model {self._model.name!r} are open",
+                expected="a pass of the text alone: edits do not say what they do to a text without its prompt",
+                found="open edits",
+                remedy="Close them, or write without guidance.",
+            )
+        seen = self(tokens, first, width).logits
+        self.slots += other.numel()
+        return seen, _window(self._model.run(self._model.canvas(other)), first, width).float()
 
     def _run(self, canvas: Canvas) -> Tensor:
         return self._forward(canvas)

@@ -19,7 +19,8 @@ class Strides:
     `verify` checks each against autoregression, and `overlap` does so in the pass that drafts the next. `threshold` is
     γ. Where strides overlap, a stride ends before the first draft that is no surer (None: none does); else a drafting
     pass leaves such drafts to the next (None: 0.9). With a `temperature` tokens are drawn, exactly as autoregression
-    draws them: a draft is accepted with the probability that keeps autoregression's distribution.
+    draws them: a draft is accepted with the probability that keeps autoregression's distribution. A text ends at the
+    first token of `stop` that stands for good.
     """
 
     length: int | str = 8
@@ -28,8 +29,10 @@ class Strides:
     least: int = 1
     overlap: bool = True
     temperature: float = 0.0
+    stop: tuple[int | str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "stop", tuple(self.stop))  # a spec writes a list
         fits = self.length == ELASTIC or (isinstance(self.length, int) and self.length >= 1)
         if not fits or not 0 <= self.gamma <= 1 or not 1 <= self.least <= LONGEST_BLOCK:
             raise ProbeError(
@@ -55,6 +58,8 @@ class Strides:
             parts.append(self.checked)
         if self.temperature:
             parts.append(f"T {self.temperature:g}")
+        if self.stop:
+            parts.append("stop at " + " ".join(map(str, self.stop)))
         return ", ".join(parts)
 
     @property

@@ -3,6 +3,14 @@
 `states[:, s]` is what the model saw at its s-th forward pass, so a trajectory can be replayed, recorded and asked
 questions without decoding again; `tokens` is what stood there in the end. A run in strides also tells of each stride
 how far it was meant to go and how much of it was kept.
+
+Some ways of writing take tokens back: FLUID where a draft was wrong, a masked model that remasks, a flow until its last
+step. `changes` holds all of it, pass by pass: which token was written where, and which was withdrawn. `committed_at` is
+the last time only.
+
+    run.commits.sum(-2)      # how often each place was written
+    run.withdrawals.any(-2)  # the places that were revised
+    run.written_by_step      # what stood there after each pass
 """
 
 from __future__ import annotations
@@ -15,7 +23,8 @@ import torch
 from torch import Tensor
 
 from probe.decoding.canvas_view import canvas
-from probe.decoding.places import GIVEN, UNWRITTEN
+from probe.decoding.places import BEYOND, GIVEN, KEPT, UNWRITTEN, WITHDRAWN
+from probe.errors import ProbeError
 from probe.notebook import table
 
 if TYPE_CHECKING:
@@ -82,11 +91,14 @@ class Trajectory:
 
     A batch shares its forward passes, and `passes` says how many of them each example needed. `confidence` is told for
     the open places of what is being written at the time: the stride, a block model's block, or the whole answer.
+
+    Where a rule has tokens to stop at, `ends` is the place behind the first of them, or the length of the text; the
+    places from there on hold that token again, and are no part of what was written.
     """
 
     tokens: Tensor  # (batch, position)
     states: Tensor  # (batch, step, position), token ids or UNWRITTEN
-    committed_at: Tensor  # (batch, position), the step that wrote it, or GIVEN
+    committed_at: Tensor  # (batch, position), the last step that wrote it, or GIVEN, or BEYOND the text's end
     confidence: Tensor  # (batch, step, position), probability of the best token where one was open, else NaN
     forward_passes: int
     passes: Tensor  # (batch)
@@ -101,11 +113,15 @@ class Trajectory:
     z: Tensor | None = None
     tokenizer: PreTrainedTokenizerBase | None = field(default=None, compare=False)
     mask_id: int | None = None  # what stands in `states` where a slot is open
+    changes: Tensor | None = None  # (batch, step, position), the token that a pass wrote there, WITHDRAWN, or KEPT
+    ends: Tensor | None = None  # (batch)
+    approximate: str = ""  # what was kept from pass to pass though it was no longer exact; nothing by default
 
     def __repr__(self) -> str:
-        rows, count = self._written_rows, int((self.committed_at != GIVEN).sum())
+        rows, count = self._written_rows, int((self.committed_at >= 0).sum())
         many = f"{len(rows)} texts, the first " if len(rows) > 1 else ""
         cost = f"{count} tokens in {self.forward_passes} passes, {self.tokens_per_forward:.2f} a pass"
+        cost += f", approximate ({self.approximate})" if self.approximate else ""
         return f"Trajectory({many}{rows[0]!r}: {cost}; {self.sampler}, seed {self.seed})"
 
     def _repr_html_(self) -> str:
@@ -134,7 +150,7 @@ class Trajectory:
         return self._rows_where(given=False)
 
     def _rows_where(self, *, given: bool) -> list[str]:
-        chosen = (self.committed_at == GIVEN) == given
+        chosen = self.committed_at == GIVEN if given else self.committed_at >= 0
         rows = zip(self.tokens.reshape(-1, self.tokens.shape[-1]), chosen.reshape(-1, chosen.shape[-1]), strict=True)
         return [self._spelt(tokens[there].tolist()) for tokens, there in rows]
 
@@ -150,7 +166,43 @@ class Trajectory:
     @property
     def tokens_per_forward(self) -> float:
         """Tokens written per forward pass that their example needed."""
-        return (self.committed_at != GIVEN).sum().item() / self.passes.sum().item()
+        return (self.committed_at >= 0).sum().item() / self.passes.sum().item()
+
+    @property
+    def commits(self) -> Tensor:
+        """Where each pass wrote (… × step × position, boolean)."""
+        return self._changes >= 0
+
+    @property
+    def withdrawals(self) -> Tensor:
+        """Where each pass took a token back that an earlier one had written, or put another in its place."""
+        held = self._held_before
+        return (held >= 0) & (self._changes != KEPT) & (self._changes != held)
+
+    @property
+    def written_by_step(self) -> Tensor:
+        """What stood at each place after each pass (… × step × position); UNWRITTEN where it was open or not reached.
+        A place that was given holds its token throughout."""
+        last = _latest(self._changes)
+        given = (self.committed_at == GIVEN)[..., None, :]
+        return torch.where(given, self.tokens[..., None, :], last.clamp(min=UNWRITTEN))
+
+    @property
+    def _held_before(self) -> Tensor:
+        """The token that each pass found, of those written on the way; UNWRITTEN where there was none."""
+        after = _latest(self._changes).clamp(min=UNWRITTEN)
+        return torch.cat([torch.full_like(after[..., :1, :], UNWRITTEN), after[..., :-1, :]], -2)
+
+    @property
+    def _changes(self) -> Tensor:
+        if self.changes is None:
+            raise ProbeError(
+                "a trajectory's changes",
+                expected="a run that kept what each pass wrote and took back",
+                found="one that was put together without them",
+                remedy="Decode again.",
+            )
+        return self.changes
 
     def without_batch(self) -> Trajectory:
         """The run of the one example, of the prompt's rank."""
@@ -160,17 +212,27 @@ class Trajectory:
         """The run of one example of a batch, without the batch axis; strides are told of all examples together."""
         if self.tokens.dim() == 1:
             return self
-        of_rows = ("tokens", "states", "committed_at", "confidence", "passes", "z")
+        of_rows = ("tokens", "states", "committed_at", "confidence", "passes", "z", "changes", "ends")
         return replace(self, **{name: part[number] for name in of_rows if (part := getattr(self, name)) is not None})
 
 
-class Log:
-    """Collects the steps of a run as they happen."""
+def _latest(changes: Tensor) -> Tensor:
+    """What the last change up to each step left at each place: a token, WITHDRAWN, or KEPT where there was none yet."""
+    steps = torch.arange(changes.shape[-2], device=changes.device)[:, None]
+    when = torch.where(changes == KEPT, -1, steps).cummax(-2).values
+    return changes.gather(-2, when.clamp(min=0)).masked_fill(when < 0, KEPT)
 
-    def __init__(self, tokens: Tensor, open_places: Tensor):
+
+class Log:
+    """Collects the steps of a run as they happen. With `moving` every open place stays open to the end, as in a flow."""
+
+    def __init__(self, tokens: Tensor, open_places: Tensor, *, moving: bool = False):
         self.committed_at = torch.full_like(tokens, GIVEN)
         self._passes = tokens.new_zeros(len(tokens))
-        self._open = open_places.clone()
+        self._asked, self._open, self._moving = open_places, open_places.clone(), moving
+        self._closed = torch.zeros_like(open_places)
+        self._changes: list[tuple[Tensor, Tensor]] = []
+        self._after: list[Tensor | None] = []
         self._states: list[Tensor] = []
         self._confidence: list[Tensor] = []
         self._strides: list[StridesTaken] = []
@@ -183,21 +245,40 @@ class Log:
         *,
         reopened: Tensor | None = None,
         busy: Tensor | None = None,
+        after: Tensor | None = None,
     ) -> None:
         """One forward pass: what was seen, how sure it was (NaN where it was not asked), where it wrote (boolean), what
-        it took back, and which examples (batch) needed it: those with open places, if nothing else is said."""
+        it took back, and which examples (batch) needed it: those with open places, if nothing else is said. `after` is
+        the text that the pass left, where the next pass does not see it."""
         self._states.append(state.clone())
+        self._after.append(after)
         self._passes += self._open.any(1) if busy is None else busy
         self._confidence.append(confidence.float().masked_fill(~self._open, torch.nan))
         self.committed_at[written] = len(self._states) - 1
-        self._open &= ~written
-        if reopened is not None:
-            self._open |= reopened
+        taken_back = torch.zeros_like(written) if reopened is None else reopened & ~written
+        self._changes.append((written, taken_back))
+        if not self._moving:
+            self._open = ((self._open & ~written) | taken_back) & ~self._closed
+
+    def close(self, places: Tensor) -> None:
+        """Places (boolean) that are asked for no more, though nothing was written there: those behind a text's end."""
+        self._closed = self._closed | places
+        self._open &= ~places
 
     def stride(self, taken: StridesTaken) -> None:
         self._strides.append(taken)
 
-    def finish(self, tokens: Tensor, sampler: str, seed: int, slots: int) -> Trajectory:
+    def finish(
+        self, tokens: Tensor, sampler: str, seed: int, slots: int, *, stop: Sequence[int | str] = ()
+    ) -> Trajectory:
+        """The run, whose text ends at the first token of `stop` that was written."""
+        changes, ends = self._all_changes(tokens), None
+        if stop:
+            ends = ends_of(tokens, self._asked, stop)
+            place = torch.arange(tokens.shape[1], device=tokens.device)
+            beyond = self._asked & (place >= ends[:, None])
+            tokens = torch.where(beyond, tokens.gather(1, ends[:, None] - 1), tokens)
+            self.committed_at.masked_fill_(beyond, BEYOND)
         return Trajectory(
             tokens=tokens,
             states=torch.stack(self._states, 1),
@@ -209,4 +290,22 @@ class Log:
             sampler=sampler,
             seed=seed,
             strides=StridesTaken.all_of(self._strides) if self._strides else None,
+            changes=changes,
+            ends=ends,
         )
+
+    def _all_changes(self, tokens: Tensor) -> Tensor:
+        seen_next = [*self._states[1:], tokens]
+        found = []
+        for (written, taken_back), after, then in zip(self._changes, self._after, seen_next, strict=True):
+            left = then if after is None else after
+            found.append(torch.where(written, left, KEPT).masked_fill(taken_back, WITHDRAWN))
+        return torch.stack(found, 1)
+
+
+def ends_of(tokens: Tensor, written: Tensor, stop: Sequence[int | str]) -> Tensor:
+    """The place (batch) behind the first token of `stop` that stands where something was `written` (boolean); the
+    length of the text where none does."""
+    ids = torch.tensor([token for token in stop if isinstance(token, int)], device=tokens.device)
+    place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+    return torch.where(written & torch.isin(tokens, ids), place + 1, tokens.shape[1]).amin(1)

@@ -17,12 +17,13 @@ flow's `Flowing`, or one of a package's own. Its `str` stands in the trajectory.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
 from probe.decoding.passes import Run
+from probe.decoding.plain_rule import made
 from probe.decoding.trajectory import Trajectory
 from probe.errors import ProbeError
 from probe.paradigms import Paradigm
@@ -38,11 +39,14 @@ class Rule(Protocol):
 
 
 R = TypeVar("R", bound=Rule)
+Asked = str | Rule | Mapping[str, Any] | None
+"""What a user can say of a rule: nothing, the name of an order, a rule, or one as plain data."""
 
 
 class Writer(ABC, Generic[R]):
     """How the models of a paradigm write."""
 
+    kind: ClassVar[type[Any] | None] = None  # of its rules: a dataclass, so that plain data can say one
     free_steps: ClassVar[bool] = True  # whether the number of forward passes is the user's to choose
     in_strides: ClassVar[bool] = False  # whether it drafts tokens and keeps some: its trajectory then holds `strides`
 
@@ -63,6 +67,14 @@ class Writer(ABC, Generic[R]):
             found=f"a {model.paradigm.name} one",
             remedy="Write behind a prompt: probe.decode(model, prompt, length).",
         )
+
+    def settled(self, model: Model, asked: Asked, steps: int | None) -> R:
+        """The same, where a rule may also be plain data (see `probe.decoding.rules`)."""
+        if isinstance(asked, Mapping):
+            if self.kind is None:
+                raise refused(model, str(dict(asked)), "a rule of its own class", "Pass one as sampler=.")
+            asked = made(self.kind, asked)
+        return self.rule(model, asked, steps)
 
     def most_passes(self, rule: R, length: int) -> int:
         """No run of so many tokens takes more forward passes than this."""
@@ -103,6 +115,11 @@ def writes(*kinds: type[Paradigm]) -> Callable[[type[W]], type[W]]:
         return writer
 
     return register
+
+
+def kinds() -> list[type[Any]]:
+    """The kinds of rules that the registered writers have, each once."""
+    return list(dict.fromkeys(writer.kind for writer in _WRITERS.values() if writer.kind is not None))
 
 
 def writer_of(model: Model) -> Writer[Any]:

@@ -5,15 +5,22 @@ Masked diffusion leaves the order free. The orders of the public families are `r
 `entropy` (the lowest first) and `left_to_right`. `threshold` writes every place surer than it, at least one a step;
 `block` keeps to one block of places until it is full.
 
-How many places a step writes is the `schedule`'s to say. "even" shares the open places among the steps that are left,
-as LLaDA does. "dream" follows Dream's times, from 1 down to a thousandth in even steps: the step from t to s writes a
-share 1 - s/t of what is open, rounded down, and the last step the rest. `order_temperature` (Dream's alg_temp) draws
-the order instead of taking the best: a place comes first with a probability that grows with its score.
+How many places a step writes is the `schedule`'s to say. "even" shares the open places among the steps that are left.
+"llada" does the same in numbers that are fixed beforehand: every block gets as many steps as the others, every step of
+a block as many places, and its first steps one more where that leaves a rest; random order, too, then writes exactly so
+many. "dream" follows Dream's times, from 1 down to a thousandth in even steps: the step from t to s writes a share
+1 - s/t of what is open, rounded down, and the last step the rest. `order_temperature` (Dream's alg_temp) draws the
+order instead of taking the best: a place comes first with a probability that grows with its score.
 
 At a temperature, `top_k` leaves the k best tokens of a place to be drawn, and `top_p` the fewest whose probabilities
 add up to it. How sure a place is remains the model's own probability, untempered and untrimmed, as in LLaDA. Tokens to
 `suppress` are never written (the end of a text, for one, where an answer is to fill its length): the probabilities are
-those of the others.
+those of the others. A token to `stop` at ends a text: nothing behind the first of them is asked for any more.
+
+`guidance` w asks twice, the second time with the prompt masked, and takes u + (w + 1)(c - u) for the logits: c those
+with the prompt, u those without (LLaDA's unsupervised classifier-free guidance). A pass then computes twice as much.
+
+    Sampler("confidence", steps=8, block=16, schedule="llada", guidance=1.5, stop=("</s>",))
 """
 
 from __future__ import annotations
@@ -26,14 +33,14 @@ from torch import Tensor
 from probe.errors import ProbeError, nearest
 
 ORDERS = ("confidence", "margin", "entropy", "random", "left_to_right")
-SCHEDULES = ("even", "dream")
+SCHEDULES = ("even", "dream", "llada")
 DREAM_END = 1e-3  # the time at which Dream's last step ends
 
 
 @dataclass(frozen=True)
 class Sampler:
     """`steps` is the number of forward passes (None: one a token; at least one a block); `temperature` 0 takes the
-    best token."""
+    best token. Tokens are ids, or words as the model's vocabulary spells them."""
 
     order: str = "confidence"
     steps: int | None = None
@@ -44,9 +51,13 @@ class Sampler:
     top_p: float | None = None
     schedule: str = "even"
     order_temperature: float = 0.0
-    suppress: tuple[int, ...] = ()
+    suppress: tuple[int | str, ...] = ()
+    stop: tuple[int | str, ...] = ()
+    guidance: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("suppress", "stop"):  # a spec writes lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for what, said, known in (("sampler", self.order, ORDERS), ("schedule", self.schedule, SCHEDULES)):
             if said not in known:
                 raise ProbeError(
@@ -56,7 +67,8 @@ class Sampler:
                     remedy=nearest(said, known),
                 )
         self._refuse_misfits()
-        lowest_of = {"steps": 1, "block": 1, "temperature": 0, "threshold": 0, "top_k": 1, "order_temperature": 0}
+        lowest_of = {"steps": 1, "block": 1, "temperature": 0, "threshold": 0, "top_k": 1, "order_temperature": 0,
+                     "guidance": 0}  # fmt: skip
         for name, lowest in lowest_of.items():
             value = getattr(self, name)
             if value is not None and value < lowest:
@@ -87,10 +99,16 @@ class Sampler:
                 found=self.order,
                 remedy="Leave it out.",
             )
-        if self.schedule != "even" and (self.threshold is not None or self.block is not None):
+        self._refuse_by_schedule()
+
+    def _refuse_by_schedule(self) -> None:
+        """Refuse a second word on how many places a step writes."""
+        without = {"even": (), "dream": ("threshold", "block"), "llada": ("threshold",)}[self.schedule]
+        if any(getattr(self, name) is not None for name in without):
             raise ProbeError(
                 f"schedule {self.schedule!r}",
-                expected="neither a threshold nor blocks: it says how many places of the whole answer a step writes",
+                expected=f"no {' and no '.join(without)}: it says how many places a step writes"
+                + (" of the whole answer" if self.schedule == "dream" else ""),
                 found=str(self),
                 remedy="Leave one of them out.",
             )
@@ -102,8 +120,12 @@ class Sampler:
             parts.append(f"{self.schedule}'s schedule")
         if self.order_temperature:
             parts.append(f"order T {self.order_temperature:g}")
+        if self.guidance:
+            parts.append(f"guidance {self.guidance:g}")
         if self.suppress:
             parts.append("without " + " ".join(map(str, self.suppress)))
+        if self.stop:
+            parts.append("stop at " + " ".join(map(str, self.stop)))
         if self.temperature:
             parts.append(f"T {self.temperature:g}")
         parts += [f"{name} {value:g}" for name in ("top_k", "top_p") if (value := getattr(self, name)) is not None]

@@ -9,6 +9,7 @@ flow's states are noise at a time τ, in which the answer is open to the end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor
 
 from probe.batch import Batch
-from probe.decoding import Rule, Trajectory, decode, writer_of
+from probe.decoding import Asked, Trajectory, decode, writer_of
 from probe.decoding.flow import state_at
 from probe.decoding.places import UNWRITTEN
+from probe.decoding.rules import refuse_misfit
 from probe.errors import ProbeError, TaskError, nearest
 from probe.models.model import Model
 from probe.paradigms.soft import Soft
@@ -33,19 +35,21 @@ class TrajectoryReading(Reading):
     """`aggregate` makes one figure of an example's steps: the last one, which "commit"s the answer (or drafts it for
     good, where drafts are verified), the "first", or the "mean" of them all.
 
-    The run is the model's own, under its own attention and by `sampler` (None: its own); `attention` is what it is
+    The run is the model's own, under its own attention and by `sampler` (None: its own; a spec says it as a mapping); `attention` is what it is
     asked under.
     """
 
     name: ClassVar[str] = "trajectory"
     of_runs: ClassVar[bool] = True
 
-    sampler: Rule | str | None = None
+    sampler: Asked = None
     seed: int = 0
     aggregate: str = "commit"
 
     def __post_init__(self) -> None:
         _refuse_unknown(self.aggregate)
+        if isinstance(self.sampler, Mapping):
+            refuse_misfit(self.sampler)
 
     @property
     def rule(self) -> str:
@@ -62,7 +66,7 @@ class TrajectoryReading(Reading):
                 remedy="Use the reading 'prefix' or 'one_mask'.",
             )
         writer = writer_of(model)
-        rule = writer.keeping_states(writer.rule(model, self.sampler, None))
+        rule = writer.keeping_states(writer.settled(model, self.sampler, None))
         return decode(model, batch.clean[:, :start], length, sampler=rule, seed=self.seed)
 
     def view(self, model: Model, batch: Batch) -> View:

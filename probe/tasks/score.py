@@ -14,7 +14,7 @@ from probe.accuracy import Accuracy
 from probe.decoding.decode import decode
 
 if TYPE_CHECKING:
-    from probe.decoding.decode import Rule
+    from probe.decoding.writer import Asked
     from probe.models.model import Model
     from probe.tasks.task import Task
 
@@ -28,7 +28,7 @@ def score(
     *,
     seed: int = 0,
     split: str = "test",
-    sampler: Rule | None = None,
+    sampler: Asked = None,
 ) -> Accuracy:
     """How many of `n` held-out questions (or all there are) the model answers right."""
     batch = task.examples(model, n, seed=seed, split=split, fewer=True)

@@ -165,7 +165,7 @@ class LiveRun(Run):
         from probe.decoding import writer_of
 
         writer = writer_of(model)
-        times = writer.times(model, writer.rule(model, self.options.get("sampler"), self.options.get("steps")))
+        times = writer.times(model, writer.settled(model, self.options.get("sampler"), self.options.get("steps")))
         return {} if times is None else {"tau": times[0][list(self.steps)], "t": times[1][list(self.steps)]}
 
     def play(self, model: Model, rows: slice, see: See) -> Trajectory:
@@ -220,7 +220,7 @@ def _most_passes(model: Model, length: int, options: dict[str, Any]) -> int:
     from probe.decoding import writer_of
 
     writer = writer_of(model)
-    return writer.most_passes(writer.rule(model, options.get("sampler"), options.get("steps")), length)
+    return writer.most_passes(writer.settled(model, options.get("sampler"), options.get("steps")), length)
 
 
 def _with_batch(trajectory: Trajectory) -> Trajectory:
@@ -232,6 +232,6 @@ def _rows(trajectory: Trajectory, rows: slice) -> Trajectory:
 
 
 def _map(trajectory: Trajectory, change: Callable[[Tensor], Tensor]) -> Trajectory:
-    names = ("tokens", "states", "committed_at", "confidence", "z")
+    names = ("tokens", "states", "committed_at", "confidence", "z", "changes", "ends")
     found = {name: part for name in names if (part := getattr(trajectory, name)) is not None}
     return replace(trajectory, **{name: change(torch.as_tensor(part)) for name, part in found.items()})

@@ -10,6 +10,7 @@ function tpCanvas(root, data, tell, dark) {
   const seen = (step, slot) => (step < steps ? data.states[step][slot] : data.final[slot]);
   const sure = (step, slot) => (step < steps ? data.confidence[step][slot] : null);
   const writes = (slot) => data.writes[slot]; // the steps that wrote a slot, in order; empty where it was given
+  const withdrawn = (slot) => data.withdrawn[slot]; // the steps that took its token back
   const fresh = (step, slot) => writes(slot).includes(step - 1);
   const shown = (step, slot) => {
     const id = seen(step, slot);
@@ -62,6 +63,7 @@ function tpCanvas(root, data, tell, dark) {
     const item = (colour, text, style = "") => TP.make("span", {}, TP.make("span.key", { style: `background:${colour};${style}` }), text);
     const items = [item("linear-gradient(90deg," + TP.shade(theme, 0).ground + "," + TP.shade(theme, 1).ground + ")", "how sure it was of an open slot (pale to dark)"),
       item("transparent", "written by this pass", `box-shadow: inset 0 0 0 2px ${theme.fresh}`)];
+    if (data.withdrawn.some((by) => by.length)) items.push(item("transparent", "taken back by this pass", `outline: 2px dashed ${theme.twin};outline-offset:-2px`));
     if (data.strides) items.push(item(theme.good, "stride kept"), item(theme.twin, "stride taken back"));
     return TP.make("div.bar.quiet", {}, items);
   }
@@ -88,8 +90,13 @@ function tpCanvas(root, data, tell, dark) {
           pen.strokeStyle = theme.fresh; pen.lineWidth = cell.high > 8 ? 2 : 1;
           pen.strokeRect(at + 1, top + 1, cell.wide - 3, cell.high - 3);
         }
+        if (step < steps && withdrawn(slot).includes(step)) {
+          pen.strokeStyle = theme.twin; pen.lineWidth = cell.high > 8 ? 2 : 1; pen.setLineDash([3, 3]);
+          pen.strokeRect(at + 1, top + 1, cell.wide - 3, cell.high - 3);
+          pen.setLineDash([]);
+        }
         if (words) {
-          pen.fillStyle = id === MASK ? theme.quiet : writes(slot).length ? tone.ink : theme.quiet;
+          pen.fillStyle = id === MASK || data.given[slot] ? theme.quiet : tone.ink;
           pen.textAlign = "center";
           pen.fillText(fit(shown(step, slot)), at + cell.wide / 2, top + cell.high / 2);
         }
@@ -124,7 +131,7 @@ function tpCanvas(root, data, tell, dark) {
     count.textContent = step < steps ? `pass ${step + 1} of ${steps}; ${written} of ${open} tokens written before it` : `written in ${steps} passes`;
     spans.forEach((span, slot) => {
       const id = seen(step, slot), confidence = sure(step, slot);
-      const kind = !writes(slot).length ? " given" : id === MASK ? " open" : id === NOTHING ? " gone" : "";
+      const kind = data.given[slot] ? " given" : id === MASK ? " open" : id === NOTHING ? " gone" : "";
       const name = `slot${kind}${fresh(step, slot) ? " fresh" : ""}${state.slot === slot ? " chosen" : ""}`;
       if (span.className !== name) span.className = name;
       const text = shown(step, slot);
@@ -146,7 +153,9 @@ function tpCanvas(root, data, tell, dark) {
       return;
     }
     const by = writes(slot), step = Math.min(state.step, steps - 1);
-    const history = by.length ? `written by pass ${by.map((one) => one + 1).join(", ")}` : "given";
+    const passes = (all) => all.map((one) => one + 1).join(", ");
+    const history = data.given[slot] ? "given" : (by.length ? `written by pass ${passes(by)}` : "behind the end of the text") +
+      (withdrawn(slot).length ? `; taken back by pass ${passes(withdrawn(slot))}` : "");
     panel.append(TP.make("h4", {}, `slot ${slot}: ${TP.word(word(data.final[slot]))}`), TP.make("div.quiet", {}, history));
     const confidence = sure(step, slot);
     if (confidence !== null && confidence !== undefined) panel.append(TP.make("div.quiet", {}, `${TP.percent(confidence)} sure at pass ${step + 1}`));

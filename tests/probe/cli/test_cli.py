@@ -71,6 +71,8 @@ def test_check_fails_with_1_on_a_wrong_declaration(model, declared, test):
         (("task", "countdown", "--knob", "numbrs=4"), "numbers"),
         (("task", "countdown", "--knob", "numbers"), "name=value"),
         (("decode", "zoo:masked", "The", "--sampler", "confidenc"), "confidence"),
+        (("decode", "zoo:masked", "The", "--stop", "musuem"), "museum"),
+        (("decode", "zoo:masked", "The", "--fill"), "___"),
         (("adapt", "no-recipe.yaml", "--out", "x"), "no such file"),
         (("catalog", "--catalog", "no-catalog.yaml"), "no such file"),
     ],
@@ -134,6 +136,17 @@ def test_decode_writes_and_counts_its_passes(model):
     told = json.loads(twinprobe("decode", f"zoo:{model}", prompt, "--length", "1", "--json").stdout)
     assert told["text"].strip() == "Luke"
     assert told["forward_passes"] in (1, 2)  # a FLUID stride is verified by a second pass
+
+
+def test_decode_fills_blanks_and_leaves_the_rest():
+    text = "When ___ and Keith went to the ___, Keith gave a flower to"
+    told = json.loads(twinprobe("decode", "zoo:masked", text, "--fill", "--json").stdout)
+    before, between, behind = text.split("___")
+    assert told["text"].startswith("[BOS] " + before.strip())
+    assert between.strip() in told["text"]
+    assert told["text"].endswith(behind)
+    assert [step >= 0 for step in told["committed_at"]].count(True) == 2
+    assert told["revised"] == 0
 
 
 def test_decode_refuses_text_that_holds_the_mask():

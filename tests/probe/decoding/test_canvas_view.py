@@ -9,7 +9,7 @@ import torch
 
 import probe
 from probe.decoding import Sampler, Strides
-from probe.decoding.canvas_view import NOTHING, writes
+from probe.decoding.canvas_view import NOTHING, withdrawn, writes
 from probe.decoding.places import GIVEN
 from probe.decoding.with_candidates import with_candidates
 from probe.views.words import MASK
@@ -46,8 +46,28 @@ def test_a_slot_that_was_taken_back_has_every_pass_that_wrote_it():
         changed = [step for step in range(len(run)) if int(seen[step, slot]) != int(seen[step + 1, slot])
                    and int(seen[step + 1, slot]) not in (model.mask_id, -1)]  # fmt: skip
         # A draft that did not stand may be drafted again in the same pass, alike: then only the run knows.
-        assert by == sorted({*changed, int(run.committed_at[slot])}) or run.committed_at[slot] == GIVEN
-        assert not by or by[-1] == int(run.committed_at[slot])
+        assert set(changed) <= set(by)
+        assert by == run.commits[:, slot].nonzero()[:, 0].tolist()
+        assert (by[-1] if by else GIVEN) == int(run.committed_at[slot])
+    back = withdrawn(run)
+    assert any(back)
+    for slot, steps in enumerate(back):
+        for step in steps:  # what the next pass sees there is not what this one saw
+            assert int(seen[step, slot]) != model.mask_id
+            assert int(seen[step, slot]) != int(seen[step + 1, slot])
+
+
+def test_what_is_behind_the_end_of_a_text_is_shown_as_no_part_of_it():
+    model = probe.load("zoo:masked", selftest="off")
+    free = probe.decode(model, PROMPT, 6)
+    stop = int(free.tokens[-4])
+    run = probe.decode(model, PROMPT, 6, sampler=Sampler("left_to_right", stop=(stop,)))
+    data = run.view().data
+    end = int(run.ends)
+    assert end < len(run.tokens)
+    assert [code == NOTHING for code in data["final"]] == [slot >= end for slot in range(len(run.tokens))]
+    assert data["given"] == [slot < len(run.tokens) - 6 for slot in range(len(run.tokens))]
+    assert f"{int((run.committed_at >= 0).sum())} tokens" in data["about"]
 
 
 @pytest.mark.parametrize("name", ["ar", "masked"])

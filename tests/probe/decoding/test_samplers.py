@@ -11,7 +11,7 @@ import torch
 import probe
 from probe.decoding import PassOptions, Sampler
 from probe.errors import ProbeError
-from probe.paradigms import Autoregressive, Masked
+from probe.paradigms import Autoregressive, Block, Masked
 from probe.paradigms.sampler import choose, drawn_order, share_at, trimmed
 from tests.probe.tiny import MASK, model_of, tokens_of
 
@@ -104,6 +104,82 @@ def test_each_step_writes_the_places_that_the_published_samplers_would(schedule,
             assert all(run.tokens[row, place] == int(logits[row, place].argmax()) for place in wanted)
 
 
+def as_llada_does(model, prompt, length, steps, block, guidance):
+    """LLaDA's generate, told apart from the original: block by block, a fixed number of transfers a step. Yields the
+    state that each pass sees, and what stands after it."""
+    x = torch.cat([prompt, torch.full((len(prompt), length), MASK)], 1)
+    start, given, blocks = prompt.shape[1], x != MASK, length // block
+    for number in range(blocks):
+        low, high = start + number * block, start + (number + 1) * block
+        counts = [lladas_steps(int((row[low:high] == MASK).sum()), steps // blocks) for row in x]
+        for step in range(steps // blocks):
+            before, logits = x.clone(), model.logits(x).float()
+            if guidance:
+                unconditional = model.logits(torch.where(given, MASK, x)).float()
+                logits = unconditional + (guidance + 1) * (logits - unconditional)
+            logits[..., MASK] = -torch.inf
+            best, shares = logits.argmax(-1), logits.softmax(-1)
+            for row in range(len(x)):
+                scores = shares[row, torch.arange(x.shape[1]), best[row]]
+                open_here = [place for place in range(low, high) if x[row, place] == MASK]
+                for place in sorted(open_here, key=lambda place: -float(scores[place]))[: counts[row][step]]:
+                    x[row, place] = best[row, place]
+            yield before, x.clone()
+
+
+@pytest.mark.parametrize(("steps", "block"), [(12, 12), (5, 12), (6, 4), (9, 4), (4, 6)])
+@pytest.mark.parametrize("guidance", [0.0, 1.5])
+def test_lladas_schedule_and_guidance_are_lladas(steps, block, guidance):
+    model, prompt = model_of("llama-gqa", Masked(mask_id=MASK, shift=False)), tokens_of(3, 4)
+    rule = Sampler("confidence", steps=steps, block=block, schedule="llada", guidance=guidance)
+    run = probe.decode(model, prompt, 12, sampler=rule)
+    wanted = list(as_llada_does(model, prompt, 12, steps, block, guidance))
+    assert len(run) == len(wanted) == steps
+    for step, (before, after) in enumerate(wanted):
+        assert torch.equal(run.states[:, step], before)
+        assert torch.equal(torch.where(run.written_by_step[:, step] < 0, MASK, run.written_by_step[:, step]), after)
+    assert run.slots == run.states.numel() * (2 if guidance else 1)
+    plain = probe.decode(model, prompt, 12, sampler=Sampler("confidence", steps=steps, block=block, schedule="llada"))
+    assert torch.equal(run.tokens, plain.tokens) == (guidance == 0)
+
+
+@pytest.mark.parametrize(("steps", "block"), [(5, 12), (6, 4)])
+def test_lladas_random_order_writes_exactly_so_many(steps, block):
+    model, prompt = model_of("llama-gqa", Masked(mask_id=MASK, shift=False)), tokens_of(40, 4)
+    run = probe.decode(model, prompt, 12, sampler=Sampler("random", steps=steps, block=block, schedule="llada"))
+    blocks = 12 // block
+    counts = lladas_steps(block, steps // blocks) * blocks
+    assert run.commits.sum(-1).tolist() == [counts] * 40
+    first = run.commits[:, 0, 4 : 4 + block].float().mean(0)
+    assert (first - counts[0] / block).abs().max() < 0.3  # no place is preferred
+    assert run.commits[:, 0].unique(dim=0).shape[0] > 5
+
+
+@pytest.mark.parametrize("paradigm", [Masked(mask_id=MASK), Block(mask_id=MASK, attention="block:4", shift=False)])
+def test_guidance_is_the_same_with_a_cache_and_beside_a_listener(paradigm):
+    model, prompt = model_of("llama-gqa", paradigm), tokens_of(3, 5)
+    model.backbone.double()
+    rule = Sampler("confidence", guidance=2.0, steps=5)
+    runs = [
+        probe.decode(model, prompt, 9, sampler=rule, passes=passes)
+        for passes in (PassOptions(), PassOptions(cache=False), PassOptions(forward=model.run))
+    ]
+    for run in runs[1:]:
+        assert torch.equal(run.states, runs[0].states)
+        assert torch.equal(run.tokens, runs[0].tokens)
+    assert "guidance 2" in runs[0].sampler
+    with probe.edit(model, [probe.zero("mlp_out", layer=0)]), pytest.raises(ProbeError, match="edits"):
+        probe.decode(model, prompt, 9, sampler=rule)
+
+
+def test_guidance_needs_a_prompt_that_can_be_masked():
+    with pytest.raises(ProbeError, match="guidance"):
+        probe.decode(model_of("llama-gqa", Autoregressive(mask_id=MASK)), tokens_of(1, 4), 3, sampler=Sampler(guidance=1))
+    with pytest.raises(ProbeError, match="multiple of 3"):
+        model = model_of("llama-gqa", Masked(mask_id=MASK))
+        probe.decode(model, tokens_of(1, 4), 12, sampler=Sampler(steps=4, block=4, schedule="llada"))
+
+
 def test_dreams_random_order_reveals_its_share():
     model = model_of("llama-gqa", Masked(mask_id=MASK, shift=False))
     run = probe.decode(model, tokens_of(40, 4), 24, sampler=Sampler("random", steps=4, schedule="dream"), seed=1)
@@ -140,6 +216,9 @@ def test_an_order_that_is_drawn_follows_the_scores():
         ({"top_k": 0, "temperature": 1.0}, "at least 1"),
         ({"schedule": "draem"}, "Did you mean 'dream'"),
         ({"schedule": "dream", "threshold": 0.9}, "threshold"),
+        ({"schedule": "dream", "block": 4}, "block"),
+        ({"schedule": "llada", "threshold": 0.9}, "no threshold"),
+        ({"guidance": -1.0}, "at least 0"),
         ({"order": "random", "order_temperature": 1.0}, "confidence"),
     ],
 )
