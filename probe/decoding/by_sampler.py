@@ -36,4 +36,3 @@ class BySampler(Writer[Sampler]):
 
     def in_steps(self, model: Model, steps: int, *, draws: bool = False) -> Sampler:
         return Sampler("random", steps=steps, temperature=1.0) if draws else Sampler("confidence", steps=steps)
-

@@ -4,7 +4,8 @@
 
 Rows are forward passes, columns slots. A slot's shade says how sure the model was while it was open; a frame marks the
 pass that wrote it, and a broken one the pass that took it back. A slot that was written, taken back and written again
-has every one of those passes. With `candidates` (see `probe.decoding.candidates`) a click on a slot shows what else would have been written there.
+has every one of those passes. With `candidates` (see `probe.decoding.candidates`) a click on a slot shows what else
+would have been written there.
 """
 
 from __future__ import annotations
@@ -76,9 +77,7 @@ def canvas(one: Run, example: int = 0, *, candidates: Best | None = None, title:
         "title": title or "How it was written",
         "about": about,
         "states": states,
-        "final": [
-            NOTHING if at == BEYOND else words.code(token) for token, at in zip(one.tokens.tolist(), settled, strict=True)
-        ],
+        "final": [NOTHING if at == BEYOND else words.code(int(one.tokens[slot])) for slot, at in enumerate(settled)],
         "given": [at == GIVEN for at in settled],
         "confidence": [[round(sure, 4) for sure in row] for row in one.confidence.tolist()],
         "writes": writes(one),

@@ -45,8 +45,9 @@ def decode(
     A prompt may be text (several texts, of one length in tokens): the model's tokenizer encodes it.
 
     A FLUID model writes by `Strides`, a flow by `Flowing` in `steps` steps, the others by a `Sampler` (or the name of
-    its order); each can also be plain data, as in a spec: `{"order": "entropy", "stop": ["."]}`. `passes` holds what a run does around its forward passes: `PassOptions(on_step=show)` calls
-    `show(step, state, written)` after each, `PassOptions(cache=False)` computes every state whole.
+    its order); each can also be plain data, as in a spec: `{"order": "entropy", "stop": ["."]}`. `passes` holds what a
+    run does around its forward passes: `PassOptions(on_step=show)` calls `show(step, state, written)` after each,
+    `PassOptions(cache=False)` computes every state whole.
 
     >>> prompt = batch.clean[0, :8]
     >>> run = probe.decode(pair.diffusion, prompt, 4, steps=2)

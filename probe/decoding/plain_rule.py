@@ -22,6 +22,8 @@ def made(kind: type[R], said: Mapping[str, Any]) -> R:
             )  # fmt: skip
     try:
         return kind(**said)
+    except ProbeError:
+        raise
     except (TypeError, ValueError) as problem:
         raise ProbeError(
             "a sampler", expected="numbers, words and lists where it has them", found=f"{dict(said)} ({problem})",

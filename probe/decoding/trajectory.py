@@ -224,7 +224,7 @@ def _latest(changes: Tensor) -> Tensor:
 
 
 class Log:
-    """Collects the steps of a run as they happen. With `moving` every open place stays open to the end, as in a flow."""
+    """Collects the steps of a run as they happen. With `moving` open places stay open to the end, as in a flow."""
 
     def __init__(self, tokens: Tensor, open_places: Tensor, *, moving: bool = False):
         self.committed_at = torch.full_like(tokens, GIVEN)

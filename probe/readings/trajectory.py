@@ -35,8 +35,8 @@ class TrajectoryReading(Reading):
     """`aggregate` makes one figure of an example's steps: the last one, which "commit"s the answer (or drafts it for
     good, where drafts are verified), the "first", or the "mean" of them all.
 
-    The run is the model's own, under its own attention and by `sampler` (None: its own; a spec says it as a mapping); `attention` is what it is
-    asked under.
+    The run is the model's own, under its own attention and by `sampler` (None: its own; a spec says it as a mapping);
+    `attention` is what it is asked under.
     """
 
     name: ClassVar[str] = "trajectory"

@@ -174,9 +174,9 @@ def test_guidance_is_the_same_with_a_cache_and_beside_a_listener(paradigm):
 
 def test_guidance_needs_a_prompt_that_can_be_masked():
     with pytest.raises(ProbeError, match="guidance"):
-        probe.decode(model_of("llama-gqa", Autoregressive(mask_id=MASK)), tokens_of(1, 4), 3, sampler=Sampler(guidance=1))
+        probe.decode(model_of(), tokens_of(1, 4), 3, sampler=Sampler(guidance=1))
+    model = model_of("llama-gqa", Masked(mask_id=MASK))
     with pytest.raises(ProbeError, match="multiple of 3"):
-        model = model_of("llama-gqa", Masked(mask_id=MASK))
         probe.decode(model, tokens_of(1, 4), 12, sampler=Sampler(steps=4, block=4, schedule="llada"))
 
 
