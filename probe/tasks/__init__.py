@@ -70,7 +70,7 @@ def task(name: str, **knobs: Any) -> Task:
     ('local', 'global')
     """
     if name.endswith(".jsonl"):
-        return from_jsonl(name, **_checked(name, knobs, ["name", "scope"]))
+        return from_jsonl(name, **_checked(name, knobs, ["name", "scope", "all_lines"]))
     if name not in INSTALLED:
         raise TaskError("the task", expected="a known name", found=repr(name), remedy=nearest(name, INSTALLED))
     kind: Any = INSTALLED[name]

@@ -166,9 +166,14 @@ def _positions(rows: Sequence[Row], words: Words) -> dict[str, Tensor]:
             raise words.refusal("the same named places in every example", f"one without {', '.join(missing)}")
     table: dict[str, Tensor] = {}
     for name in names:
-        width = max(len(row.positions[name]) for row in rows)
-        table[name] = _tensor([at + at[-1:] * (width - len(at)) for at in (row.positions[name] for row in rows)])
+        table[name] = padded([row.positions[name] for row in rows])
     return table
+
+
+def padded(places: Sequence[list[int]]) -> Tensor:
+    """Places of each example as a tensor, the last repeated where one has fewer."""
+    width = max(map(len, places))
+    return _tensor([at + at[-1:] * (width - len(at)) for at in places])
 
 
 def _tensor(values: Sequence) -> Tensor:

@@ -51,16 +51,28 @@ def pool(task: Source, models: Model | Pair, n: int, *, reading: Reading, seed: 
     accuracy = {name: Accuracy(int(of.sum()), len(of)) for name, of in solved.items()}
     chosen = both.nonzero()[:, 0][:n]
     if len(chosen) < n:
-        found = f"{len(chosen)} among {len(both)}; " + "; ".join(f"{name} {of}" for name, of in accuracy.items())
+        right_of = "; ".join(f"{name} {of}" for name, of in accuracy.items())
+        found = f"{len(chosen)} among {len(both)}{_all_there_are(task, split, len(batch) < tried)}; right: {right_of}"
         raise TaskError(
             f"a pool of {n} {split} examples of {task.name!r} for {models.name or models!r}",
             expected=f"examples that {' and '.join(asked)} answer right under {reading}",
             found=found,
-            remedy=f"Ask for {len(chosen)} or fewer, or choose an easier task or reading."
-            if len(chosen)
-            else "Choose a task that they have learnt, or examples without selection: task.examples(…).",
+            remedy=(
+                f"Ask for {len(chosen)} or fewer, or choose an easier task or reading"
+                if len(chosen)
+                else "Choose a task that they have learnt"
+            )
+            + ", or take examples unselected: task.batch(…, solved=False).",
         )
     return replace(batch[chosen], selection_rate=both.float().mean().item(), accuracy=accuracy, reading=str(reading))
+
+
+def _all_there_are(task: Source, split: str, exhausted: bool) -> str:
+    """That the examples which were tried are all of them, and why there are no more."""
+    if not exhausted:
+        return ""
+    why = getattr(task, "why_few", lambda split: "")(split)
+    return f" ({why or f'all there are in the split {split!r}'})"
 
 
 def _asked(models: Model | Pair, reading: Reading) -> dict[str, tuple[Model, Reading]]:

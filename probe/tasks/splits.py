@@ -14,6 +14,7 @@ import hashlib
 from probe.errors import TaskError, nearest
 
 SHARES = {"train": 0.60, "test": 0.25, "calibration": 0.15}
+ALL = "all"  # whoever trains nothing on a task may ask all of it
 Key = tuple["str | int | Key", ...]
 
 
@@ -29,6 +30,7 @@ def split_of(key: Key) -> str:
 
 
 def checked_split(split: str) -> str:
-    if split not in SHARES:
-        raise TaskError("the split", expected=" or ".join(SHARES), found=repr(split), remedy=nearest(split, SHARES))
+    known = (*SHARES, ALL)
+    if split not in known:
+        raise TaskError("the split", expected=" or ".join(known), found=repr(split), remedy=nearest(str(split), known))
     return split

@@ -43,7 +43,7 @@ from probe.tasks.assemble import Row, assemble, lay_out
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example
 from probe.tasks.show import Shown, show
-from probe.tasks.splits import checked_split, split_of
+from probe.tasks.splits import ALL, checked_split, split_of
 from probe.tasks.words import Words, read
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Task(ABC):
         _counted("seed", seed, least=0)
         words = Words(getattr(tokenizer, "tokenizer", tokenizer), self.name)
         mine = checked_split(split)
-        draw = Draw(seed, self.name, wanted=lambda key: split_of((self.name, *key)) == mine)
+        draw = Draw(seed, self.name, wanted=lambda key: mine in (ALL, split_of((self.name, *key))))
         rows = self._distinct(words, n, draw)
         if len(rows) < n and not (fewer and rows):
             raise self._too_few(words, n, split, len(rows))
@@ -108,14 +108,18 @@ class Task(ABC):
         *,
         reading: str | Reading = "prefix",
         split: str = "test",
+        solved: bool = True,
     ) -> Batch:
         """`n` examples that the model (or both twins of a pair) answers right under the reading, with the share that
-        was selected and each model's accuracy before selection."""
+        was selected and each model's accuracy before selection; with `solved=False`, as they come, right or wrong.
+
+        `split` is train, test, calibration, or all of them ("all")."""
         from probe.readings import named
         from probe.tasks.solved import pool
 
         _counted("n", n, least=1, most=MOST_EXAMPLES)
-
+        if not solved:
+            return self.examples(models, n, seed=seed, split=split)
         return pool(self, models, n, reading=named(reading), seed=seed, split=split)
 
     def check(self, batch: Batch, written: Tensor) -> Tensor:
@@ -160,11 +164,16 @@ class Task(ABC):
                 rows[row.clean], fruitless = row, 0
         return list(rows.values())
 
+    def why_few(self, split: str) -> str:
+        """Why a split has no more examples, where a task can say so."""
+        return ""
+
     def _too_few(self, words: Words, n: int, split: str, found: int) -> TaskError:
+        why = f", {self.why_few(split)}" if self.why_few(split) else ""
         return TaskError(
             f"{n:,} {split} examples of the task {self.name!r} for {words.described()}",
             expected=f"n of at most what exists with these knobs ({self._knobs()})",
-            found=f"{found:,} different ones",
+            found=f"{found:,} different ones{why}",
             remedy=(f"Ask for {found:,} or fewer, or turn" if found else "Turn") + " a knob that makes more of them.",
         )
 

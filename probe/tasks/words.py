@@ -114,6 +114,10 @@ class Words:
         ids = sorted({i for spelt in self._spelt.values() for i in spelt})
         return {i: self._text(token) for i, token in zip(ids, self._tokens(ids), strict=True)}
 
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The text that each token adds."""
+        return [self._text(token) for token in self._tokens(ids)]
+
     def described(self) -> str:
         tokenizer = self.tokenizer
         return getattr(tokenizer, "name_or_path", "") or f"a {type(tokenizer).__name__} of {len(tokenizer):,} tokens"

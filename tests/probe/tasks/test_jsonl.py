@@ -143,3 +143,71 @@ def test_what_is_no_file_of_text_is_told(tmp_path):
     (tmp_path / "latin.jsonl").write_bytes('{"clean": "é"}'.encode("latin-1"))
     with pytest.raises(TaskError, match="UTF-8"):
         from_jsonl(tmp_path / "latin.jsonl")
+
+
+RICH = {
+    "clean": "In France , the capital that France has is",
+    "corrupt": "In Spain , the capital that Spain has is",
+    "target": " Paris",
+    "distractor": " Madrid",
+    "right": [" Rome"],
+    "after": " of course",
+    "positions": {"verb": "has", "second": [29, 35], "comma": ","},
+}
+
+
+@pytest.mark.parametrize("vocabulary", ["gpt2", "qwen3"])
+def test_a_line_may_name_places_right_answers_and_what_stands_behind(tmp_path, vocabulary):
+    """Places are named by a text that stands there once, or by its characters."""
+    words = tokenizer(vocabulary)
+    made = from_jsonl(write(tmp_path, RICH)).examples(words, 1, split="all")
+    for name, text in (("verb", " has"), ("second", " France"), ("comma", " ,")):
+        assert words.decode(made.clean[0, made.positions[name][0]]) == text, name
+    assert made.positions["second"].item() > made.positions["comma"].item()
+    right = {words.decode([token]) for token in made.choices[made.right[0]].tolist()}
+    assert right == {" Paris", " Rome"}
+    assert words.decode(made.clean[0]).endswith(" Paris of course")
+    assert made.positions["completion"].item() == made.positions["answer"].item()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"positions": {"country": "France"}}, r"positions.country.*once.*stands there 2 times"),
+        ({"positions": {"country": "Peru"}}, r"positions.country.*stands there 0 times"),
+        ({"positions": {"country": [5, 500]}}, r"positions.country.*within the 42 characters"),
+        ({"positions": {"answer": "has"}}, "names other than answer"),
+        ({"positions": ["has"]}, "a mapping from names to texts"),
+        ({"right": " Paris"}, "a list of texts"),
+        ({"right": [" Madrid"]}, "answers other than the distractor"),
+        ({"after": ""}, "key 'after': expected some text"),
+    ],
+)
+def test_what_a_line_says_beyond_the_four_is_checked(tmp_path, change, told):
+    with pytest.raises(TaskError, match=told):
+        from_jsonl(write(tmp_path, {**RICH, **change}))
+
+
+def test_every_line_has_something_behind_the_answer_or_none(tmp_path):
+    bare = {key: value for key, value in RICH.items() if key != "after"}
+    for lines, told in (
+        ((RICH, bare), "some text, as in the first line"),
+        ((bare, RICH), "none, as in the first line"),
+    ):
+        with pytest.raises(TaskError, match=f"line 2 of .*, key 'after': expected {told}"):
+            from_jsonl(write(tmp_path, *lines)).examples(tokenizer("gpt2"), 1, split="all")
+
+
+def test_all_lines_are_asked_for_by_split_or_by_knob(tmp_path):
+    path, words = write(tmp_path, *GOOD), tokenizer("gpt2")
+    mine, whole = from_jsonl(path), from_jsonl(path, all_lines=True)
+    everything = mine.examples(words, 100, split="all", fewer=True)
+    assert len(everything) == len(COUNTRIES)  # a clean prompt that stands in several lines is one question
+    assert everything.clean.tolist() == whole.examples(words, 100, fewer=True).clean.tolist()
+
+
+def test_too_few_lines_are_explained(tmp_path):
+    with pytest.raises(
+        TaskError, match=r"its 20 lines \(5 clean prompts\) have for 'test'.*train 60%, test 25%.*split='all'"
+    ):
+        from_jsonl(write(tmp_path, *GOOD)).examples(tokenizer("gpt2"), 20)

@@ -114,7 +114,7 @@ def test_what_is_out_of_reach_is_said():
     assert "a pool of 5 test examples of 'echo' for 'echo twins'" in str(nothing.value)
     assert "answer right under prefix; found 0 among 100" in str(nothing.value)
     assert "diffusion 0.000 [0.000, 0.037] of 100" in str(nothing.value)
-    assert "without selection" in nothing.value.remedy
+    assert "unselected" in nothing.value.remedy
 
     every = Echo(enough=60).examples(vocabulary.shipped(), 60, fewer=True)
     both = sides(every).count(LEFT | RIGHT)
@@ -169,3 +169,12 @@ def test_the_mask_and_what_one_twin_alone_has_are_no_answers():
     only_last = replace(everything, right=torch.arange(471).expand(4, -1) == 470)
     assert right(last, only_last, OneMask()).all()
     assert not right(last, only_last, OneMask(), vocabulary=470).any()
+
+
+def test_unselected_examples_are_the_task_s_own():
+    mine, twins = Echo(), pair()
+    taken, drawn = mine.batch(twins, 8, 3, solved=False), mine.examples(twins, 8, seed=3)
+    assert torch.equal(taken.clean, drawn.clean)
+    assert (taken.selection_rate, dict(taken.accuracy)) == (1.0, {})
+    with pytest.raises(TaskError, match=r"all there are in the split 'test'.*solved=False"):
+        Echo(enough=40).batch(twins, 40)
