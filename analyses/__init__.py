@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         depth,
         front_loading,
         hypotheses,
+        interventions,
         lens,
         plots,
         replications,
@@ -53,6 +54,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a study comes to them)
     "components",  # heads and MLPs knocked out one by one and together
     "depth",  # layers left out: what is lost, and what later layers do about it
     "lens",  # what each layer or component would answer: logit_lens, tuned_lens, direct
+    "interventions",  # what a change at one place does, and what it can reach: effect, cone
     "attention",  # what each head looks at: heads, sinks
     "activations",  # the states where answers are read, and what each layer adds to them
     "representation",  # whether two models hold the same: cka, cosine, probes, weight_drift

@@ -1,4 +1,4 @@
-"""The folders that the app was started with, and the runs in them. Nothing else on the machine is opened."""
+"""The folders that the app was started with, and the runs and models in them. Nothing else on the machine is opened."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import os
 import sys
 from pathlib import Path
 
+from probe.errors import ProbeError
 from probe.jobs.run_folder import nearby
+from probe.models.catalog import OWN_ENTRY
+from probe.models.source import Source
 
 VARIABLE = "TWINPROBE_RUN"
+DEEPEST = 3  # folders below a root in which models are looked for
+MOST = 200  # folders that are looked into
 
 
 def given() -> list[Path]:
@@ -27,3 +32,37 @@ def runs() -> list[str]:
     """The runs in the roots; links that lead out of them are not followed."""
     found = ((path, place) for place in roots() for path in nearby(place))
     return list(dict.fromkeys(str(path) for path, place in found if path.resolve().is_relative_to(place.resolve())))
+
+
+def twins() -> list[str]:
+    """The diffusion models in the folders that were named, whose AR model is a shipped one or lies in them too."""
+    return [str(path) for root in given() for path in _models(root) if _is_twin(path)]
+
+
+def _models(root: Path) -> list[Path]:
+    """The folders below a root that say of themselves what model they hold."""
+    found: list[Path] = []
+    for number, (folder, below, files) in enumerate(os.walk(root)):  # which follows no links
+        if number >= MOST:
+            break
+        if len(Path(folder).relative_to(root).parts) >= DEEPEST:
+            below.clear()
+        below.sort()
+        if OWN_ENTRY in files:
+            found.append(Path(folder))
+    return found
+
+
+def _is_twin(folder: Path) -> bool:
+    try:
+        entry = Source(str(folder)).entry
+    except ProbeError:
+        return False
+    if entry is None or not entry.ar:
+        return False
+    places = [Path(entry.ar).expanduser(), *(Path(one).expanduser() for one in entry.controls.values())]
+    return all(str(place).startswith("zoo:") or _within(place) for place in places)
+
+
+def _within(place: Path) -> bool:
+    return any(place.resolve().is_relative_to(root.resolve()) for root in given())

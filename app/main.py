@@ -19,46 +19,51 @@ HERE = Path(__file__).parent
 if str(HERE.parent) not in sys.path:  # streamlit puts the script's own folder there, not the project's
     sys.path.insert(0, str(HERE.parent))
 
-PAGES = {
-    "": [("start", "Start", ":material/home:")],
-    "Live": [
-        ("write", "Write", ":material/edit:"),
-        ("lens", "Lens", ":material/grid_on:"),
-        ("attention", "Attention", ":material/visibility:"),
-        ("circuits", "Circuits", ":material/hub:"),
-        ("intervene", "Intervene", ":material/build:"),
-        ("depth", "Depth and front-loading", ":material/stacked_bar_chart:"),
-        ("specialisation", "Specialisation", ":material/scatter_plot:"),
-    ],
-    "Runs": [("jobs", "New job", ":material/play_arrow:"), ("runs", "Read a run", ":material/description:")],
-}
+PAGES = (
+    ("start", "Start", ":material/home:"),
+    ("write", "Write", ":material/edit:"),
+    ("lens", "Lens", ":material/grid_on:"),
+    ("attention", "Attention", ":material/visibility:"),
+    ("circuits", "Circuits", ":material/hub:"),
+    ("intervene", "Intervene", ":material/build:"),
+    ("depth", "Depth", ":material/stacked_bar_chart:"),
+    ("specialisation", "Specialisation", ":material/scatter_plot:"),
+    ("jobs", "Jobs", ":material/play_arrow:"),
+    ("runs", "Runs", ":material/description:"),
+)
+OPENED = "opened"
+STYLE = """<style>
+[data-testid="stMainBlockContainer"] { padding: 3.6rem 1.6rem 3rem; max-width: none; }
+[data-testid="stSidebarUserContent"] { padding-top: 0; }
+[data-testid="stMainBlockContainer"] h1 { padding: 0 0 .2rem; }
+</style>"""
 
 
 def main() -> None:
+    from app.folders import given
     from app.words import tell
     from probe.errors import ProbeError
 
-    st.set_page_config("Twinprobe", page_icon="◐", layout="wide")
-    first = default_page()
+    st.set_page_config("Twinprobe", page_icon="◐", layout="wide", initial_sidebar_state=250)
+    st.html(STYLE)
     pages = {
-        heading: [
-            st.Page(HERE / "screens" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == first)
-            for name, title, icon in listed
-        ]
-        for heading, listed in PAGES.items()
+        name: st.Page(HERE / "screens" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == "start")
+        for name, title, icon in PAGES
     }
-    chosen = st.navigation(pages)
+    chosen = st.navigation(list(pages.values()), position="top")
+    if first_look() and given() and chosen is pages["start"]:
+        st.switch_page(pages["runs"])  # the app was started to read a run
     try:
         chosen.run()
     except ProbeError as problem:  # a user's mistake is a sentence, on any page
         tell(problem)
 
 
-def default_page() -> str:
-    """Where the app opens: at the run that it was started with, else at the start."""
-    from app.folders import given
-
-    return "runs" if given() else "start"
+def first_look() -> bool:
+    """Whether this session has shown nothing yet."""
+    first = OPENED not in st.session_state
+    st.session_state[OPENED] = True
+    return first
 
 
 main()

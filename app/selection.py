@@ -7,7 +7,10 @@ from functools import cache
 
 import streamlit as st
 
+from app.folders import twins
 from probe import zoo
+from probe.errors import ProbeError
+from probe.models.catalog import entries
 from probe.models.source import Source
 
 EXAMPLES = 24  # prompts at hand, of each task
@@ -29,13 +32,39 @@ class Selection:
     example: int
 
 
-@cache
 def pairs() -> tuple[str, ...]:
-    """The shipped twins: diffusion models that were made from an AR model. Masked first, as the plainest."""
-    entries = {name: Source(name).entry for name in (f"zoo:{shipped}" for shipped in zoo.shipped())}
-    twins = {name: entry for name, entry in entries.items() if entry is not None and entry.ar}
-    controls = {where for entry in twins.values() for where in entry.controls.values()}
-    return tuple(sorted(twins.keys() - controls, key=lambda name: (name != "zoo:masked", name)))
+    """The twins that can be worked with: shipped, in the folders that the app was started with, in the catalog."""
+    return (*shipped(), *twins(), *cataloged())
+
+
+@cache
+def shipped() -> tuple[str, ...]:
+    """The shipped twins: diffusion models that were made from an AR model. Masked first, as the plainest; the real
+    ones, whose base is fetched, where it was."""
+    names = [f"zoo:{name}" for name in (*zoo.shipped(), *(zoo.adapted() if _fetched() else ()))]
+    entries = {name: Source(name).entry for name in names}
+    found = {name: entry for name, entry in entries.items() if entry is not None and entry.ar}
+    controls = {where for entry in found.values() for where in entry.controls.values()}
+    return tuple(sorted(found.keys() - controls, key=lambda name: (name != "zoo:masked", "smollm2" in name, name)))
+
+
+def _fetched() -> bool:
+    """Whether the real twins' base is here."""
+    try:
+        return all((zoo.zoo_folder(name) / "config.json").is_file() for name in zoo.FETCHED)
+    except ProbeError:
+        return False
+
+
+@cache
+def cataloged() -> tuple[str, ...]:
+    """The twins of the catalog of which both halves lie in the local cache of the Hub; nothing is downloaded."""
+    from huggingface_hub import try_to_load_from_cache
+
+    def here(name: str) -> bool:
+        return name.count("/") == 1 and isinstance(try_to_load_from_cache(name, "config.json"), str)
+
+    return tuple(row.name for row in entries() if row.ar and here(row.name) and here(row.ar))
 
 
 def chosen(*, reading: bool = True, example: bool = True) -> Selection:

@@ -2,6 +2,7 @@
 
     attention.patterns(pair, batch, example=0)                   # under the reading "prefix"
     attention.patterns(pair, batch, heads=[(1, 3), (2, 0)])      # of large models: these alone
+    attention.patterns(pair, batch, reading="trajectory")        # with a slider over the steps of their own decoding
 
 Heads can be sorted by what they look at (previous, next, induction, …), in one model or by the difference between two.
 The patterns of all heads are held, so of a model with many heads choose some; `attention.heads` finds them.
@@ -20,7 +21,7 @@ from analyses.attention.watching import MEASURES, scores
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.pairs import Pair
-from probe.readings import Reading, named
+from probe.readings import Prompts, Reading, named
 from probe.readings.by_role import roles
 from probe.tasks import Batch
 from probe.tracing import record
@@ -46,39 +47,42 @@ def patterns(
     asked = {role: found for role, found in roles(models, named(reading)).items() if role in SHOWN}
     first = next(iter(asked.values()))[0]
     chosen = list(heads or [(layer, head) for layer in range(first.n_layers) for head in range(first.n_heads)])
-    _refuse_too_many(len(chosen) * len(asked), one.clean.shape[1])
+    prompts = {role: how.ask(model, one) for role, (model, how) in asked.items()}
+    _refuse_too_many(len(chosen) * sum(len(of.slots) for of in prompts.values()), one.clean.shape[1])
     words = Spelt(first.tokenizer if first.has_tokenizer else None)
     data: dict[str, Any] = {
         "title": f"Attention on {batch.task}, example {example}",
         "about": f"reading {named(reading)}; click a token or a row to see where that slot looks",
         "heads": [f"L{layer}H{head}" for layer, head in chosen],
         "scores": list(SCORES),
-        "models": [_of_model(model, one, how, chosen, words) for model, how in asked.values()],
+        "models": [_of_model(model, prompts[role], chosen, words) for role, (model, _) in asked.items()],
     }
     return View("attention", {**data, "words": words.spelt})
 
 
 @torch.no_grad()
-def _of_model(
-    model: Model, one: Batch, reading: Reading, chosen: Sequence[tuple[int, int]], words: Spelt
-) -> dict[str, Any]:
-    prompts = reading.ask(model, one)
-    canvas = prompts.canvas[:1]
+def _of_model(model: Model, prompts: Prompts, chosen: Sequence[tuple[int, int]], words: Spelt) -> dict[str, Any]:
+    """A model's patterns and scores, step by step: one, unless the reading asks several times."""
+    canvas = prompts.canvas
     trace = record(model, canvas, ["pattern"])
     found = torch.from_numpy(trace["pattern"].transpose("example", "layer", "head", "query", "key").to_numpy())
     spelt = Words.of(model, canvas)
     layers = sorted({layer for layer, _ in chosen})
-    told = {layer: scores(found[:, layer], model.allowed(canvas, layer), spelt)[0] for layer in layers}
+    told = {layer: scores(found[:, layer], model.allowed(canvas, layer), spelt) for layer in layers}
     columns = [MEASURES.index(name) for name in SCORES]
-    return {
-        "name": model.name,
-        "tokens": [MASK if token == model.mask_id else words.code(token) for token in canvas.tokens[0].tolist()],
-        "read": int(prompts.slots[0, 0]),
-        "heads": [[_or_none(told[layer][head, column]) for column in columns] for layer, head in chosen],
-        "patterns": [
-            [[round(share, 3) for share in row] for row in found[0, layer, head].tolist()] for layer, head in chosen
-        ],
-    }
+    steps = [
+        {
+            "tokens": [MASK if token == model.mask_id else words.code(token) for token in canvas.tokens[step].tolist()],
+            "read": int(prompts.slots[step, 0]),
+            "heads": [[_or_none(told[layer][step, head, column]) for column in columns] for layer, head in chosen],
+            "patterns": [
+                [[round(share, 3) for share in row] for row in found[step, layer, head].tolist()]
+                for layer, head in chosen
+            ],
+        }
+        for step in range(len(found))
+    ]
+    return {"name": model.name, "steps": steps}
 
 
 def _or_none(value: torch.Tensor) -> float | None:

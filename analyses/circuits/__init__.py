@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from analyses.circuits.graph import Graph, Target
     from analyses.circuits.graph_view import graph_view
+    from analyses.circuits.node_changes import node_changes
     from analyses.circuits.pictures import importance, picture
     from analyses.circuits.selection import layer_matched, select, uniform
 
@@ -64,6 +65,7 @@ __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "mass",
     "picture",
     "graph_view",
+    "node_changes",
     "importance",
     "read_json",
     "write_json",
@@ -87,6 +89,7 @@ __getattr__, __dir__ = lazy(
         ),
         "graph": ("Graph", "Target"),
         "graph_view": ("graph_view",),
+        "node_changes": ("node_changes",),
         "pictures": ("importance", "picture"),
         "selection": ("layer_matched", "select", "uniform"),
     },

@@ -4,11 +4,14 @@
     circuits.graph_view(ar, diffusion, seed=ar_of_seed_2)    # each edge's score in a second seed stands beside it
 
 The strongest `k` edges of each are kept, with their rank in either, so that the number shown is a slider in the
-browser. Where circuits hold the scores of every prompt, an edge has the 95% interval of its mean over prompts.
+browser. A node has its own score in each model, and how much it differs between the two on the same prompts. Where
+circuits hold the scores of every prompt, an edge has the 95% interval of its mean over prompts; a node has it always.
+What a second seed of one of them says of the same edge or node is its seed null.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,7 @@ def graph_view(*circuits: Circuit, k: int = STRONGEST, seed: Circuit | None = No
     nodes = _Nodes(graph.n_layers)
     edges: list[dict[str, Any]] = []
     intervals = [_intervals(one, chosen) for one in circuits]
+    seed_ranks = _ranks(circuits[0] if seed is None else seed)
     for row, (source, target) in enumerate(chosen):
         read = graph.target_values[target]
         facts = {
@@ -43,6 +47,7 @@ def graph_view(*circuits: Circuit, k: int = STRONGEST, seed: Circuit | None = No
             "low": [None if low is None else _short(low[row]) for low, _ in intervals],
             "high": [None if high is None else _short(high[row]) for _, high in intervals],
             "seed": None if seed is None else _short(seed.scores[source, target]),
+            "seed_rank": None if seed is None else int(seed_ranks[source, target]),
         }
         # A key or a value of grouped heads is read by each of them: one edge, drawn to all.
         edges += [{**facts, "target": nodes.at(reader)} for reader in graph.nodes_of(read) or ["logits"]]
@@ -52,8 +57,10 @@ def graph_view(*circuits: Circuit, k: int = STRONGEST, seed: Circuit | None = No
         "title": f"The circuit{'s' * (len(names) > 1)} of {' and '.join(names)} on {about.task}",
         "about": f"{about.method}, {about.steps} steps, {about.n} prompts; the strongest {k} edges of each are at hand",
         "models": names,
+        "seed": None if seed is None else seed.about.model,
+        "n_edges": graph.n_edges,
         "n_layers": graph.n_layers,
-        "nodes": nodes.known,
+        "nodes": _with_scores(nodes, circuits, seed),
         "edges": edges,
     }
     return View("circuit_graph", data)
@@ -67,11 +74,42 @@ class _Nodes:
         self.known: list[dict[str, Any]] = []
         self._at: dict[str, int] = {}
 
+    def numbers(self) -> dict[str, int]:
+        """Each node's place by its name."""
+        return dict(self._at)
+
     def at(self, name: str) -> int:
         if name not in self._at:
             self._at[name] = len(self.known)
             self.known.append(_node(name, self._n_layers))
         return self._at[name]
+
+
+def _with_scores(nodes: _Nodes, circuits: Sequence[Circuit], seed: Circuit | None) -> list[dict[str, Any]]:
+    """The nodes with their own scores: of each model, of the second less the first, and of the seed."""
+    row_of = {name: row for row, name in enumerate((*circuits[0].graph.sources, "logits"))}
+    of_models = [_means(one.per_example) for one in circuits]
+    paired = len(circuits) == 2 and circuits[0].n == circuits[1].n
+    change = _means(circuits[1].per_example - circuits[0].per_example) if paired else None
+    for name, at in nodes.numbers().items():
+        row = row_of.get(name)
+        if row is None or name in ("input", "logits"):
+            continue
+        nodes.known[at] |= {
+            "scores": [figures[row] for figures in of_models],
+            "change": None if change is None else change[row],
+            "seed": None if seed is None else _short(seed.per_example[:, row].mean()),
+        }
+    return nodes.known
+
+
+def _means(values: NDArray) -> list[list[float | None]]:
+    """The mean over prompts of each column, with its 95% interval."""
+    if len(values) < 2:
+        return [[_short(value), None, None] for value in values.mean(0)]
+    found = statistics.mean(values)
+    figures = zip(*(np.asarray(getattr(found, name)) for name in ("estimate", "low", "high")), strict=True)
+    return [[_short(one) for one in row] for row in figures]
 
 
 def _short(value: NDArray | float) -> float:

@@ -16,12 +16,13 @@ from __future__ import annotations
 from analyses.lens.attribution import direct
 from analyses.lens.components import component_lens
 from analyses.lens.curves import Curves, curves
-from analyses.lens.grid import before_and_after, grid
+from analyses.lens.grid import Beside, before_and_after, grid
 from analyses.lens.results import beliefs, depth, logit_lens, tuned_lens
 from analyses.lens.training import train
 from analyses.lens.tuned import TunedLens
 
 __all__ = [
+    "Beside",
     "Curves",
     "TunedLens",
     "before_and_after",

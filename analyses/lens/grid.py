@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from analyses.interventions import cone
 from analyses.lens.tuned import TunedLens
 from analyses.lens.unembedding import Unembedding
 from probe.models.model import Model
@@ -57,6 +58,17 @@ def grid(
     return _view(shown, batch[example : example + 1], (title, about), vocabulary, pins)
 
 
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What a change is taken from: a model, on the clean prompt or the corrupt one."""
+
+    model: Model
+    which: str = "clean"
+
+    def __str__(self) -> str:
+        return f"{self.model.name} on the {self.which} prompt"
+
+
 def before_and_after(
     model: Model,
     batch: Batch,
@@ -64,20 +76,39 @@ def before_and_after(
     edits: Sequence[Edit | Skip],
     *,
     reading: str | Reading = "prefix",
-    pins: Iterable[int] = (),
+    beside: Beside | None = None,
+    cell: tuple[int, int | None] | None = None,
 ) -> View:
     """One model on one example, as it is and with edits, and what they changed in every cell.
 
-    The edits hold values for one example, or for all alike.
+    The edits hold values for one example, or for all alike. `cell`, the (row, slot) of the grid that they change (a
+    slot of None is every one), draws which cells attention lets the change reach; `beside` puts the grid of what the
+    change is taken from in front.
     """
     how = reading_for(model, reading)
-    shown = [
-        _Shown(model.name, "model", model, how),
-        _Shown(f"{model.name}, changed", "changed", model, how, edits=tuple(edits)),
-    ]
+    one = batch[example : example + 1]
+    before = _Shown(model.name, "model", model, how)
+    after = _Shown(f"{model.name}, changed", "changed", model, how, edits=tuple(edits))
+    shown = [before, after]
+    if beside is not None:
+        own = reading_for(beside.model, reading)
+        shown.insert(0, _Shown(str(beside), "beside", beside.model, own, which=beside.which))
     title = f"What the change does: {batch.task}, example {example}"
-    about = f"logit lens, reading {how}: " + "; ".join(map(str, edits))
-    return _view(shown, batch[example : example + 1], (title, about), None, pins)
+    vocabulary = None if beside is None else min(model.vocabulary, beside.model.vocabulary)
+    view = _view(shown, one, (title, f"logit lens, reading {how}"), vocabulary, ())
+    last = len(shown) - 1
+    more: dict[str, Any] = {
+        "drawn": list(range(last)),
+        "difference": [last - 1, last],
+        "difference_name": f"what moved in {model.name}",
+        "swap": last,
+    }
+    if cell is not None:
+        row, slot = cell
+        canvas = how.ask(model, one).canvas
+        reached = cone(model, canvas, row=row, slots=None if slot is None else [slot])
+        more |= {"changed": [[row, slot]], "cone": [[[int(felt) for felt in layer] for layer in reached]]}
+    return View("lens_grid", {**view.data, **more})
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +121,7 @@ class _Shown:
     reading: Reading
     tuned: TunedLens | None = None
     edits: tuple[Edit | Skip, ...] = ()
+    which: str = "clean"
 
 
 def _view(
@@ -103,7 +135,7 @@ def _view(
     for each in shown:
         cells = _Cells(Unembedding(each.model, vocabulary), each.tuned, words, pinned)
         with edit(each.model, each.edits):
-            steps, shares = cells.of(one, each.reading)
+            steps, shares = cells.of(one, each.reading, each.which)
         made.append({"name": each.name, "role": each.role, "steps": steps})
         kept.append(shares)
     title, about = words_above
@@ -127,12 +159,12 @@ class _Cells:
         self._unembedding, self._tuned, self._words, self._pinned = unembedding, tuned, words, pinned
 
     @torch.no_grad()
-    def of(self, one: Batch, reading: Reading) -> tuple[list[dict[str, Any]], list[Any]]:
+    def of(self, one: Batch, reading: Reading, which: str = "clean") -> tuple[list[dict[str, Any]], list[Any]]:
         """Its steps (one, unless the reading asks several times), and the pinned tokens' shares: step → layer → slot →
         pin."""
         model = self._unembedding.model
         view = reading.view(model, one)
-        prompts = reading.ask(model, one, view=view)
+        prompts = reading.ask(model, one, which, view=view)
         trace = record(model, prompts.canvas, ["resid_pre", "final_norm"])
         enters = torch.from_numpy(trace["resid_pre"].transpose("example", "layer", "position", ...).to_numpy())
         leaves = torch.from_numpy(trace["final_norm"].transpose("example", "position", ...).to_numpy())

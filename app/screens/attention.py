@@ -13,7 +13,7 @@ from probe.views import View
 def main() -> None:
     selection = chosen()
     st.title("Attention")
-    component.show(patterns(selection), key="attention")
+    component.show(patterns(selection), key="attention", kept=("head", "by", "step"))
     st.caption(
         "Sort heads by what they look at, in one model or by the difference between the two. Scores are of this one "
         "prompt; `analyses.attention.heads` makes them over many, with intervals."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -12,18 +14,32 @@ import streamlit as st
 from analyses import circuits, statistics
 from analyses.circuits import Circuit
 from analyses.result import Result
-from app import component, live
+from app import component, live, tries
 from app.selection import Selection, chosen
+from app.tries import Try
 from app.words import plain
 from probe.readings import reading_for
 from probe.views import View
+
+SURE = 0.05  # of q: a change is told of where it is below
+KEPT = ("k", "show", "node", "pinned", "groups")
 
 
 def main() -> None:
     selection = chosen(example=False)
     st.title("Circuits")
-    said = component.show(graph(selection), key="circuits", live=True)
+    told = took_over(selection)
+    st.markdown(f"#### {plain(told.sentence)}")
+    st.write(plain(without(selection, told.heads[0])))
+    st.caption(plain(told.detail))
+    for column, node in zip(st.columns([1, 1, 3]), told.heads, strict=False):
+        what = f"Take {node} out of the twin"
+        if column.button(what, key=f"out {node}", icon=":material/build:", help="opens Intervene with it set to zero"):
+            take_out(selection, node)
+    said = component.show(graph(selection), key="circuits", kept=KEPT, live=True)
     act = said.get("act")
+    if act and act.get("act") == "ablate":
+        take_out(selection, str(act["node"]))
     if act and act.get("act") == "faithfulness":
         st.session_state["pinned"] = (selection, tuple(act["pinned"]))
     asked = st.session_state.get("pinned")
@@ -34,16 +50,97 @@ def main() -> None:
         found = common(selection)
         st.plotly_chart(found.figure(), config={"displaylogo": False})
         st.caption(plain(found.caption))
+    with st.expander("Every head and MLP, with its interval"):
+        st.dataframe(changes(selection).table, hide_index=True)
+        st.caption(plain(changes(selection).caption))
     st.caption(
-        f"EAP-IG, {live.STEPS} steps, {ar.n} prompts as they come. An edge's score is how much the answer would lose "
-        f"if the edge carried what the corrupt prompt sends through it. {plain(ar.about.model)}: "
-        f"{ar.graph.n_edges:,} edges; {plain(twin.about.model)}: the same."
+        f"EAP-IG, {live.STEPS} steps, {ar.n} prompts as they come. An edge's score is how much the answer would change "
+        f"if the edge carried what the corrupt prompt sends through it: below 0, the answer needs it. "
+        f"{plain(ar.about.model)}: {ar.graph.n_edges:,} edges; {plain(twin.about.model)}: the same. The seed null is "
+        "the same number in a model that differs in its seed alone."
     )
+
+
+@dataclass(frozen=True)
+class Told:
+    """What changed between the twins, in a sentence, and the heads that it names (as the view spells them)."""
+
+    sentence: str
+    detail: str
+    heads: tuple[str, ...]
+
+
+def take_out(selection: Selection, node: str) -> NoReturn:
+    """Go to Intervene with a head's output set to zero in the twin."""
+    head = re.fullmatch(r"L(\d+)H(\d+)", node)
+    place = {"layer": head[1], "head": head[2]} if head else {"layer": "0", "head": "0"}
+    shared = {"twins": selection.pair, "on": selection.task}
+    st.switch_page(
+        "screens/intervene.py",
+        query_params={**shared, "in": "diffusion", "site": "z", **place, "slot": "every slot", "instead": "zero"},
+    )
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def took_over(selection: Selection) -> Told:
+    """Which heads the twin leans on more than its AR model does, and which less."""
+    names = [circuit.about.model for circuit in live.circuits(selection.pair, selection.task, selection.reading)]
+    table = changes(selection).table
+    shown = table[(table["kind"] == "head") & (table["q"] < SURE)]
+    more, less = shown[shown["estimate"] < 0], shown[shown["estimate"] > 0]
+    more, less = more[more["diffusion"] < 0], less[less["ar"] < 0]
+    heads = tuple(f"L{row.layer}H{row.head}" for row in [*more.head(1).itertuples(), *less.head(1).itertuples()])
+    if not heads:
+        strongest = table[table["kind"] == "head"].sort_values("diffusion").iloc[0]
+        heads = (f"L{strongest['layer']}H{strongest['head']}",)
+        sentence = (
+            f"No head of {names[1]} is shown to have taken over from one of {names[0]}; it leans most on {heads[0]}"
+        )
+    elif len(more) and len(less):
+        took, gave = -float(more["estimate"].iloc[0]), float(less["estimate"].iloc[0])
+        share = "" if took > gave / 2 else ", but little of it"
+        sentence = (
+            f"In {names[1]}, {heads[0]} took over from {heads[1]} of {names[0]}{share}: "
+            f"it gained {took:.2f} of the {gave:.2f} that {heads[1]} gave up"
+        )
+    elif len(more):
+        sentence = f"{names[1]} leans more on {heads[0]} than {names[0]} does, and on no head less"
+    else:
+        sentence = f"{names[1]} leans less on {heads[0]} than {names[0]} does, and on no head more"
+    return Told(sentence, _ranked(shown if len(shown) else table, names), heads)
+
+
+def without(selection: Selection, node: str) -> str:
+    """What is left of the twin's answer when a head writes nothing."""
+    layer, head = (int(number) for number in re.findall(r"\d+", node))
+    taken = Try("diffusion", "z", layer, head, None, "zero")
+    model = live.pair(selection.pair).diffusion.name
+    return f"Without {node}, {tries.sentence(model, tries.effect(selection, taken))}."
+
+
+def _ranked(table: pd.DataFrame, names: list[str]) -> str:
+    """The heads with the largest changes, each with both scores and the change's interval."""
+    heads = table[table["kind"] == "head"].head(4)
+    each = [
+        f"L{row['layer']}H{row['head']} {row['ar']:+.2f} → {row['diffusion']:+.2f} (change {row['estimate']:+.2f} "
+        f"[{row['low']:+.2f}, {row['high']:+.2f}])"
+        for _, row in heads.iterrows()
+    ]
+    told = f"Heads by how much their score changed, {names[0]} → {names[1]} (below 0, the answer needs the head): "
+    return (told + "; ".join(each)).replace("-", "−")
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def changes(selection: Selection) -> Result:
+    return circuits.node_changes(*live.circuits(selection.pair, selection.task, selection.reading))
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def graph(selection: Selection) -> View:
-    return circuits.graph_view(*live.circuits(selection.pair, selection.task, selection.reading))
+    where = (selection.pair, selection.task, selection.reading)
+    other = live.other_seed(selection.pair)
+    seed = live.circuit(*where, other) if other else None
+    return circuits.graph_view(*live.circuits(*where), seed=seed)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

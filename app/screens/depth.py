@@ -1,4 +1,4 @@
-"""Depth and front-loading: how early the work is done, on one task and between tasks."""
+"""Depth and front-loading: whether the twin computes earlier than its AR model, and what makes the difference."""
 
 from __future__ import annotations
 
@@ -6,28 +6,21 @@ import streamlit as st
 
 from analyses import front_loading, lens
 from analyses.result import Result
-from app import live
+from app import contrast, live
+from app.contrast import draw
 from app.selection import Selection, chosen
-from app.words import plain
+
+FRONT_LOADING = contrast.Words("FLI", "computes earlier", "computes later")
 
 
 def main() -> None:
     selection = chosen(example=False)
     st.title("Depth and front-loading")
-    left, right = st.columns(2)
-    with left:
-        draw(index(selection), "front-loading")
-    with right:
-        draw(profile(selection), "profile")
+    contrast.show(selection, FRONT_LOADING, "depth")
+    draw(profile(selection), "profile")
     draw(beliefs(selection), "beliefs")
-
-
-def draw(result: Result, key: str) -> None:
-    st.subheader(plain(result.title))
-    st.plotly_chart(result.figure().update_layout(title=None), key=key, config={"displaylogo": False})
-    st.caption(plain(result.caption))
-    with st.expander("Numbers"):
-        st.dataframe(result.table, hide_index=True, key=f"table {key}")
+    with st.expander("All figures of front-loading, attention and MLPs apart"):
+        draw(index(selection), "front-loading")
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

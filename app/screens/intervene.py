@@ -1,97 +1,106 @@
 """Intervene: put something else at a place of one twin, and see what moves.
 
-What stands there instead is what the corrupt prompt puts there, what the other twin does, the mean over prompts, or
-nothing. The grids show the model as it is, changed, and the difference; tries are listed with their effect on all
-prompts.
+A cell of the grid in front is dragged onto a cell of the grid behind it: what the one model has there then stands in
+the other. Or a cell of the second grid is clicked and zeroed, meaned, scaled or steered. The third grid shows what
+moved, with the cells that attention lets the change reach; tries are listed with their effect on all prompts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
-import probe
-from analyses import lens, statistics
-from app import component, live
+from analyses import lens
+from app import component, live, tries
 from app.selection import Selection, chosen
+from app.tries import DEEDS, EMBEDDING, SITES, SOURCES, Try
+from app.words import plain
 from probe.models.model import Model
-from probe.readings import Reading, reading_for
 from probe.tasks import Batch
-from probe.tracing.edits import Edit
 from probe.views import View
 
-SITES = {
-    "z": "one head's output",
-    "mlp_out": "an MLP's output",
-    "attn_out": "an attention layer's output",
-    "resid_post": "the residual stream behind a layer",
-}
-INSTEAD = {
-    "corrupt": "what the corrupt prompt puts there",
-    "other": "what the other twin puts there",
-    "mean": "the mean over prompts",
-    "zero": "nothing (zero)",
-}
-
-
-@dataclass(frozen=True)
-class Try:
-    """One change: where, and what stands there instead. `slot` None is every slot."""
-
-    role: str
-    site: str
-    layer: int
-    head: int | None
-    slot: int | None
-    instead: str
-
-    def __str__(self) -> str:
-        head = "" if self.head is None else f" head {self.head}"
-        slot = "every slot" if self.slot is None else f"slot {self.slot}"
-        return f"{self.role}: {self.site} layer {self.layer}{head}, {slot} ← {self.instead}"
+EVERY, SAME = "every slot", "the same"
+BUTTONS = [["zero", "zero it"], ["mean", "mean over prompts"], ["patch", "what the first grid has here"],
+           ["scale", "scale it"], ["steer", "steer it"]]  # fmt: skip
+HINT = (
+    "Drag a cell of the first grid onto a cell of the second: what stands there is put here. Or click a cell of the "
+    "second grid and choose what is done with it."
+)
+Tries = dict[tuple[Selection, Try], dict[str, Any]]
 
 
 def main() -> None:
     selection = chosen()
     st.title("Intervene")
     twins, prompts, _ = live.of(selection)
+    settle()
     wanted = asked(twins.ar, prompts)
-    view = changed(selection, wanted)
-    component.show(view, key="intervene")
-    tries: dict[tuple[Selection, Try], dict[str, Any]] = st.session_state.setdefault("tries", {})
-    if (selection, wanted) not in tries:
-        tries[selection, wanted] = effect(selection, wanted)
-    st.subheader("Tries")
-    st.dataframe(pd.DataFrame(list(reversed(tries.values()))), hide_index=True)
-    st.caption(
-        f"The logit of the answer less the distractor's where the answer is read: mean over {len(prompts)} prompts "
-        "with its 95% interval, before and after. In higher layers a change can reach the slots that attention lets "
-        "see it: those to the right in a causal model, all of them in an open one."
-    )
-    if st.button("Forget them"):
-        tries.clear()
+    table = tries.effect(selection, wanted)
+    model = twins.models[wanted.role]
+    st.markdown(f"#### {plain(f'{wanted.place()} ← {wanted.what()}: {tries.sentence(model.name, table)}')}")
+    said = component.show(changed(selection, wanted), key="intervene", drag=True, deeds=BUTTONS, hint=HINT)
+    if act := said.get("act"):
+        follow(act, wanted)
         st.rerun()
+    remember(selection, wanted, table)
+    history()
+
+
+def settle() -> None:
+    """Give the widgets the values that were asked for by a drag or a click, before they are drawn."""
+    for key, value in st.session_state.pop("wanted", {}).items():
+        st.session_state[key] = value
+
+
+def follow(act: dict[str, Any], now: Try) -> None:
+    """Turn what was done in the view into values of the widgets. Row r of a grid is the stream behind r layers."""
+    to = act["to"]
+    residual = now.site == "resid_post"
+    layer = int(to["layer"]) - 1
+    values: dict[str, Any] = {"layer": layer if residual else max(0, layer), "slot": str(int(to["slot"]))}
+    if act["act"] == "patch":
+        start = act["from"]
+        taken = int(start["layer"]) - 1
+        values |= {"instead": "patch", "from_layer": str(taken if residual else max(0, taken)),
+                   "from_slot": str(int(start["slot"]))}  # fmt: skip
+    elif act["deed"] in DEEDS:
+        values |= {"instead": act["deed"], "from_layer": SAME, "from_slot": SAME}
+    st.session_state["wanted"] = values
 
 
 def asked(model: Model, prompts: Batch) -> Try:
     """The change that the widgets say."""
-    columns = st.columns(6)
-    role = columns[0].selectbox("In", ["diffusion", "ar"], key="in", bind="query-params")
-    site = columns[1].selectbox("Site", list(SITES), format_func=SITES.__getitem__, key="site", bind="query-params")
-    layer = columns[2].number_input("Layer", 0, model.n_layers - 1, 1, key="layer", bind="query-params")
+    first = st.columns([1, 1.6, 1.8, 2.2])
+    bound: Any = {"bind": "query-params"}
+    role = str(first[0].selectbox("In the", ["diffusion", "ar"], key="in", **bound))
+    site = str(first[1].selectbox("Site", list(SITES), format_func=SITES.__getitem__, key="site", **bound))
+    deed = str(first[2].selectbox("Put there", list(DEEDS), format_func=DEEDS.__getitem__, key="instead", **bound))
+    source = str(first[3].selectbox("Patch from (first grid)", list(SOURCES), format_func=SOURCES.__getitem__,
+                                    key="source", **bound))  # fmt: skip
+    lowest = EMBEDDING if site == "resid_post" else 0
+    layers = [str(layer) for layer in range(lowest, model.n_layers)]
+    slots = [str(slot) for slot in range(prompts.clean.shape[1])]
+    second = st.columns(6)
+    layer = int(second[0].number_input("Layer", lowest, model.n_layers - 1, 0, key="layer", **bound))
     head = None
     if site == "z":
-        head = int(columns[3].number_input("Head", 0, model.n_heads - 1, 0, key="head", bind="query-params"))
-    slots = ["every slot", *(str(slot) for slot in range(prompts.clean.shape[1]))]
-    slot = columns[4].selectbox("Slot", slots, key="slot", bind="query-params")
-    instead = columns[5].selectbox(
-        "Instead", list(INSTEAD), format_func=INSTEAD.__getitem__, key="instead", bind="query-params"
-    )
-    return Try(str(role), str(site), int(layer), head, None if slot == "every slot" else int(str(slot)), str(instead))
+        head = int(second[1].number_input("Head", 0, model.n_heads - 1, 0, key="head", **bound))
+    start = 1 + int(prompts.positions["corrupted"][0, 0])  # where the corrupt prompt first differs
+    slot = str(second[2].selectbox("Slot", [EVERY, *slots], start, key="slot", **bound))
+    from_layer = from_slot = SAME
+    amount = 1.0
+    if deed == "patch":
+        from_layer = str(second[3].selectbox("From layer", [SAME, *layers], key="from_layer", **bound))
+        from_slot = str(second[4].selectbox("From slot", [SAME, *slots], key="from_slot", **bound))
+    if deed in ("scale", "steer"):
+        amount = float(second[5].number_input("How much", -20.0, 20.0, 2.0, step=0.5, key="amount", **bound))
+    return Try(
+        role, site, layer, head, None if slot == EVERY else int(slot), deed, source,
+        None if from_layer == SAME else int(from_layer),
+        None if from_slot == SAME or slot == EVERY else int(from_slot), amount,
+    )  # fmt: skip
 
 
 @st.cache_data(max_entries=32, show_spinner="Running it changed …")
@@ -99,63 +108,65 @@ def changed(selection: Selection, wanted: Try) -> View:
     twins, prompts, example = live.of(selection)
     one = prompts[example : example + 1]
     model = twins.models[wanted.role]
-    edits = [edit_of(selection, wanted, one)]
-    return lens.before_and_after(model, prompts, example, edits, reading=selection.reading)
+    role, which = wanted.taken_from
+    return lens.before_and_after(
+        model,
+        prompts,
+        example,
+        [tries.edit_of(selection, wanted, one)],
+        reading=tries.still(model, selection),
+        beside=lens.Beside(twins.models[role], which),
+        cell=(wanted.row, wanted.slot),
+    )
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
-def effect(selection: Selection, wanted: Try) -> dict[str, Any]:
-    """The change's effect over all prompts."""
-    twins, prompts, _ = live.of(selection)
-    model = twins.models[wanted.role]
-    reading = still(model, selection)
-    before = margins(model, prompts, reading)
-    with probe.edit(model, [edit_of(selection, wanted, prompts)]):
-        after = margins(model, prompts, reading)
-    return {
-        "change": str(wanted),
-        "before": spoken(before),
-        "after": spoken(after),
-        "difference": spoken(after - before),
-    }
+def remember(selection: Selection, wanted: Try, table: pd.DataFrame) -> None:
+    known: Tries = st.session_state.setdefault("tries", {})
+    if (selection, wanted) in known:
+        return
+    known[selection, wanted] = {
+        "model": live.pair(selection.pair).models[wanted.role].name, "task": selection.task,
+        "where": wanted.place(), "put there": wanted.what(),
+        "margin": tries.told(table, "margin", "before"), "after": tries.told(table, "margin", "after"),
+        "difference": tries.told(table, "margin", "after − before"),
+        "right": " → ".join(f"{share:.0%}" for share in table[table["measure"] == "answered right"]["estimate"][:2]),
+    }  # fmt: skip
 
 
-def edit_of(selection: Selection, wanted: Try, prompts: Batch) -> Edit:
-    """The edit for some prompts."""
-    twins = live.pair(selection.pair)
-    where: dict[str, Any] = {"layer": wanted.layer, "position": None if wanted.slot is None else [wanted.slot]}
-    if wanted.head is not None:
-        where["head"] = wanted.head
-    if wanted.instead == "zero":
-        return probe.zero(wanted.site, **where)
-    other = "ar" if wanted.role == "diffusion" else "diffusion"
-    model = twins.models[other if wanted.instead == "other" else wanted.role]
-    if wanted.instead == "mean":
-        prompts = live.of(selection)[1]
-    canvas = still(model, selection).canvas(model, prompts, "corrupt" if wanted.instead == "corrupt" else "clean")
-    trace = probe.record(model, canvas, [wanted.site], layers=[wanted.layer])
-    if wanted.instead == "mean":
-        return probe.mean(wanted.site, trace, **where)
-    return probe.patch(wanted.site, trace, **where)
+def history() -> None:
+    """All tries of this session, the last first; a row that is chosen is tried again."""
+    known: Tries = st.session_state["tries"]
+    st.subheader("Tries")
+    picked = st.dataframe(pd.DataFrame(list(reversed(known.values()))), hide_index=True, key="history",
+                          on_select="rerun", selection_mode="single-row")  # fmt: skip
+    st.caption(
+        "Margin: the answer's logit less the distractor's where the answer is read. In the third grid, hatched cells "
+        "are those that the change cannot reach: in a causal model all slots to its left, in an open one none above "
+        "its layer. Choose a row to go back to that try."
+    )
+    rows = list(picked.get("selection", {}).get("rows", [])) if isinstance(picked, dict) else []
+    again = (len(known), *rows)
+    if rows and rows[0] < len(known) and st.session_state.get("again") != again:
+        st.session_state["again"] = again
+        go_back(list(known)[len(known) - 1 - rows[0]][1])
+    if st.button("Forget them"):
+        known.clear()
+        st.rerun()
 
 
-def still(model: Model, selection: Selection) -> Reading:
-    """A reading of one state: what is changed at a slot is not followed through a whole run here."""
-    return reading_for(model, "prefix" if selection.reading == "trajectory" else selection.reading)
-
-
-def margins(model: Model, prompts: Batch, reading: Reading) -> np.ndarray:
-    """The answer's logit less the distractor's, by prompt."""
-    logits = reading.logits(model, prompts)
-    rows = np.arange(len(prompts))
-    return (logits[rows, prompts.target] - logits[rows, prompts.distractor]).cpu().numpy()
-
-
-def spoken(values: np.ndarray) -> str:
-    """A mean with its 95% interval."""
-    found = statistics.mean(values[:, None]).columns()
-    mean, low, high = (float(np.ravel(found[name])[0]) for name in ("estimate", "low", "high"))
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+def go_back(to: Try) -> None:
+    values: dict[str, Any] = {"in": to.role, "site": to.site, "layer": to.layer, "instead": to.deed,
+                              "source": to.source,
+                              "slot": EVERY if to.slot is None else str(to.slot)}  # fmt: skip
+    if to.head is not None:
+        values["head"] = to.head
+    if to.deed == "patch":
+        values |= {"from_layer": SAME if to.from_layer is None else str(to.from_layer),
+                   "from_slot": SAME if to.from_slot is None else str(to.from_slot)}  # fmt: skip
+    if to.deed in ("scale", "steer"):
+        values["amount"] = to.amount
+    st.session_state["wanted"] = values
+    st.rerun()
 
 
 main()

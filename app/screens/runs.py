@@ -106,8 +106,11 @@ def show_summary(report: Contents) -> None:
         if block.finding:
             st.write(f"- {plain(block.finding)} ({plain(block.place)})")
     if report.grid:
-        st.dataframe(grid_table(report), hide_index=True, height="content", key="grid")
-        st.caption("▲ above its null · ▼ below it · ◆ some of each · ○ no difference shown · = shown to be the same")
+        with st.expander("Every measure, pair and task at one glance"):
+            st.dataframe(grid_table(report), hide_index=True, height="content", key="grid")
+            st.caption(
+                "▲ above its null · ▼ below it · ◆ some of each · ○ no difference shown · = shown to be the same"
+            )
 
 
 def verdict_table(report: Contents) -> pd.DataFrame:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analyses import specialization
+from analyses import circuits, specialization
 from analyses.result import Result
-from app import live
+from app import contrast, live
+from app.contrast import draw
 from app.selection import Selection, chosen
-from app.words import plain
+
+SPREAD = contrast.Words("PR/n", "spreads the work over more components", "keeps the work in fewer components")
 
 
 def main() -> None:
     selection = chosen(example=False)
     st.title("Specialisation")
-    result = spread(selection)
-    st.plotly_chart(result.figure().update_layout(title=None), config={"displaylogo": False})
-    st.caption(plain(result.caption))
-    with st.expander("Numbers"):
-        st.dataframe(result.table, hide_index=True)
+    contrast.show(selection, SPREAD, "spread")
+    draw(importance(selection), "importance")
+    with st.expander("All figures of spread: PR, entropy, Gini, largest share, n for half and nine tenths"):
+        draw(spread(selection), "spread")
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def importance(selection: Selection) -> Result:
+    return circuits.importance(*live.circuits(selection.pair, selection.task, selection.reading))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -36,8 +36,9 @@ def main() -> None:
     prompt = st.text_input("Prompt", PROMPT, key="prompt", bind="query-params", persist_state="session", max_chars=2000)
     if not names:
         st.info("Choose a model on the left.")
-    for name in names:
-        with st.container(border=True):
+    columns = st.columns(min(2, max(1, len(names))))
+    for turn, name in enumerate(names):
+        with columns[turn % len(columns)].container(border=True):
             try:
                 one(name, prompt, int(length), int(seed))
             except ProbeError as problem:

@@ -71,7 +71,8 @@ def scripts(*kinds: str) -> str:
 
 def component(kind: str) -> str:
     """The view as an ES module for `st.components.v2`: it is drawn again only when its data changed, and says what was
-    chosen as the state `chosen` (and what is to be done as the trigger `act`)."""
+    chosen as the state `chosen` (and what is to be done as the trigger `act`). Of what was chosen, the parts named in
+    the data's `keep` outlive a drawing."""
     return (
         scripts(kind)
         + """
@@ -86,7 +87,10 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
     parentElement.append(root);
   }
   let last = null, waiting = 0;
+  const kept = {}, before = parentElement.twinprobeSaid || {};
+  for (const name of data.keep || []) if ((before[name] ?? null) !== null) kept[name] = before[name];
   const tell = (said) => {
+    if (!said.act) parentElement.twinprobeSaid = said;
     if (said.act) {
       clearTimeout(waiting);  // a state that is told now would interrupt what is asked for
       setTriggerValue("act", said);
@@ -99,7 +103,7 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
     waiting = setTimeout(() => setStateValue("chosen", said), 250);  // while one steps on, the server hears nothing
   };
   """
-        + f"{KINDS[kind]}(root, data, tell, data.dark);\n}}\n"
+        + f"{KINDS[kind]}(root, {{ ...data, ...kept }}, tell, data.dark);\n}}\n"
     )
 
 

@@ -17,11 +17,13 @@ def app(tmp_path, monkeypatch) -> AppTest:
     return opened(tmp_path, monkeypatch)
 
 
-def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, **address: str) -> AppTest:
     monkeypatch.setattr("sys.argv", ["main.py"])
     monkeypatch.delenv("TWINPROBE_RUN", raising=False)
     monkeypatch.chdir(folder)
-    return AppTest.from_file(str(APP), default_timeout=600).run()
+    app = AppTest.from_file(str(APP), default_timeout=600)
+    app.query_params.update(address)
+    return app.run()
 
 
 def words(app: AppTest) -> str:
@@ -50,8 +52,7 @@ def test_one_selection_serves_all_pages(app):
 
 
 def test_a_page_opens_from_its_address(tmp_path, monkeypatch):
-    app = opened(tmp_path, monkeypatch)
-    app.query_params.update({"twins": "zoo:fluid", "on": "induction", "example": "3"})
+    app = opened(tmp_path, monkeypatch, twins="zoo:fluid", on="induction", example="3")
     app.switch_page("screens/lens.py").run()
     assert (app.selectbox(key="twins").value, app.selectbox(key="on").value) == ("zoo:fluid", "induction")
     assert app.number_input(key="example").value == 3
@@ -76,11 +77,11 @@ def test_an_empty_prompt_or_no_model_is_a_sentence(app):
 def test_a_try_is_listed_with_its_effect_and_zeroing_nothing_that_matters_moves_nothing(app):
     app.switch_page("screens/intervene.py").run()
     app.selectbox(key="instead").set_value("zero").run()
-    app.selectbox(key="site").set_value("resid_post").run()
+    app.selectbox(key="slot").set_value("every slot").run()
     (tries,) = [table.value for table in app.dataframe]
-    assert "resid_post" in tries["change"].iloc[0]
-    before, after = (tries[column].iloc[0] for column in ("before", "after"))
-    assert before != after  # a stream that is set to nothing behind layer 1 loses the answer
+    assert tries["where"].iloc[0] == "stream after L0, every slot"
+    assert tries["margin"].iloc[0] != tries["after"].iloc[0]
+    assert "the answer breaks" in words(app)  # a stream that is set to nothing knows nothing
 
 
 def test_two_sessions_on_the_same_models_do_not_disturb_each_other(tmp_path, monkeypatch):
@@ -88,13 +89,14 @@ def test_two_sessions_on_the_same_models_do_not_disturb_each_other(tmp_path, mon
     first, second = opened(tmp_path, monkeypatch), opened(tmp_path, monkeypatch)
     for app in (first, second):
         app.switch_page("screens/intervene.py").run()
-    alone = second.dataframe[0].value["before"].iloc[-1]
+        app.selectbox(key="site").set_value("z").run()
+    alone = second.dataframe[0].value["margin"].iloc[-1]
     for number in range(4):  # taking turns: streamlit's test tool runs one script at a time
         first.number_input(key="layer").set_value(number).run()
         second.number_input(key="head").set_value(number).run()
         assert not first.exception
         assert not second.exception
-    assert set(second.dataframe[0].value["before"]) == {alone}
+    assert set(second.dataframe[0].value["margin"]) == {alone}
 
 
 def test_a_job_s_form_takes_no_path_and_one_that_asks_nothing_starts_nothing(app, tmp_path):

@@ -112,3 +112,41 @@ def test_pinned_nodes_are_run_alone(page, address):
         graph.get_by_role("button", name="pin", exact=True).click()
     graph.get_by_role("button", name="how faithful is it?").click()
     expect(page.get_by_role("heading", name="The pinned nodes alone")).to_be_visible(timeout=120_000)
+
+
+def test_a_guided_view_opens_what_it_says_whatever_was_chosen_before(page, address):
+    page.goto(f"{address}/?twins=zoo:fluid", timeout=120_000)
+    page.get_by_role("link", name="Open").nth(1).click(timeout=120_000)
+    expect(page.get_by_role("heading", name="In zoo:masked, L2H3 took over from L0H0")).to_be_visible(timeout=180_000)
+    expect(page.get_by_text("Without L2H3, the answer holds")).to_be_visible()
+
+
+def test_a_cell_that_is_dragged_is_patched_and_what_cannot_move_is_hatched(page, address):
+    page.goto(f"{address}/intervene?twins=zoo:masked&on=ioi&in=ar&source=corrupt", timeout=120_000)
+    grids = view(page, "lens_grid").locator("table.grid")
+    wide = grids.nth(0).locator("thead th").count() - 1
+    row = 4  # from the top: L5, …, L1
+    grids.nth(0).locator("td").nth(row * wide + 10).drag_to(grids.nth(1).locator("td").nth(row * wide + 12))
+    expect(page.get_by_role("heading", name="stream after L1, slot 12")).to_be_visible(timeout=120_000)
+    expect(page).to_have_url(re.compile("from_slot=10"), timeout=60_000)
+    found = view(page, "lens_grid").locator("table.grid").nth(2).locator("td")
+    beyond, put = (found.evaluate_all(f"all => all.map((td, at) => td.className === '{kind}' ? at : -1)") for kind in
+                   ("beyond", "put"))  # fmt: skip
+    assert [at for at in put if at >= 0] == [row * wide + 12]
+    assert set(range(12)) <= set(beyond)  # the AR model's last layer, left of the change
+    view(page, "lens_grid").locator("table.grid").nth(1).locator("td").nth(row * wide + 3).click()
+    page.get_by_role("button", name="zero it").click()
+    expect(page.get_by_role("heading", name="stream after L1, slot 3 ← zero")).to_be_visible(timeout=120_000)
+
+
+def test_nodes_are_grouped_under_a_name_and_the_link_says_so(page, address):
+    page.goto(f"{address}/circuits?twins=zoo:masked&on=ioi", timeout=120_000)
+    graph = view(page, "circuit_graph")
+    for node in (0, 1):
+        graph.locator("circle.node").nth(node).click(modifiers=["Control"])
+    graph.get_by_label("name of the group").fill("copiers")
+    graph.get_by_role("button", name="group", exact=True).click()
+    expect(graph.locator("svg text", has_text="copiers").first).to_be_visible()
+    expect(page).to_have_url(re.compile("circuits_groups=copiers"), timeout=60_000)
+    page.reload(timeout=120_000)
+    expect(view(page, "circuit_graph").locator("svg text", has_text="copiers").first).to_be_visible(timeout=120_000)

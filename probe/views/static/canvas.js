@@ -38,11 +38,14 @@ function tpCanvas(root, data, tell, dark) {
   });
   box.append(line);
 
-  // The map: drawn once, and a line over it for the step that is shown.
+  // The map: drawn once, and a line over it for the step that is shown. What is given before the first slot that is
+  // written, and after the last, stands in the line of text alone.
+  const open = data.given.map((given, slot) => (given ? -1 : slot)).filter((slot) => slot >= 0);
+  const from = open.length ? open[0] : 0, until = open.length ? open[open.length - 1] + 1 : slots, across = until - from;
   const left = data.tau ? 76 : 36, room = Math.max(240, box.clientWidth - left - (box.clientWidth > 760 ? 310 : 30));
-  const cell = { wide: Math.max(slots <= 40 ? 46 : 5, Math.min(72, Math.floor(room / slots))), high: Math.max(4, Math.min(20, Math.floor(420 / (steps + 1)))) };
+  const cell = { wide: Math.max(across <= 40 ? 40 : 5, Math.min(76, Math.floor(room / across))), high: Math.max(4, Math.min(20, Math.floor(420 / (steps + 1)))) };
   const words = cell.wide >= 26 && cell.high >= 12;
-  const width = left + cell.wide * slots + 2, height = cell.high * (steps + 1) + 18;
+  const width = left + cell.wide * across + 2, height = cell.high * (steps + 1) + 18;
   const sheet = (label) => {
     const sheet = TP.make("canvas", label ? { role: "img", "aria-label": "steps from top to bottom, slots from left to right" } : {});
     const scale = window.devicePixelRatio || 1;
@@ -56,13 +59,13 @@ function tpCanvas(root, data, tell, dark) {
   const hint = TP.make("div.hint");
   over.style.position = "absolute"; over.style.top = 0; over.style.left = 0;
   const map = TP.make("div.map", {}, ground, over, hint);
-  const panel = TP.make("div.panel"), scroll = TP.make("div.scroll", {}, map);
-  box.append(TP.make("div.side", {}, TP.make("div.wide", {}, scroll, legend()), TP.make("div.narrow", {}, panel)));
+  const panel = TP.make("div.panel");
+  box.append(TP.make("div.side", {}, TP.make("div.wide", {}, TP.make("div.scroll", {}, map), legend()), TP.make("div.narrow", {}, panel)));
 
   function legend() {
     const item = (colour, text, style = "") => TP.make("span", {}, TP.make("span.key", { style: `background:${colour};${style}` }), text);
-    const items = [item("linear-gradient(90deg," + TP.shade(theme, 0).ground + "," + TP.shade(theme, 1).ground + ")", "how sure it was of an open slot (pale to dark)"),
-      item("transparent", "written by this pass", `box-shadow: inset 0 0 0 2px ${theme.fresh}`)];
+    const items = [item("linear-gradient(90deg," + TP.shade(theme, 0).ground + "," + TP.shade(theme, 1).ground + ")", "how sure it was of an open slot"),
+      item("transparent", "what the pass wrote", `box-shadow: inset 0 0 0 2px ${theme.fresh}`)];
     if (data.withdrawn.some((by) => by.length)) items.push(item("transparent", "taken back by this pass", `outline: 2px dashed ${theme.twin};outline-offset:-2px`));
     if (data.strides) items.push(item(theme.good, "stride kept"), item(theme.twin, "stride taken back"));
     return TP.make("div.bar.quiet", {}, items);
@@ -79,14 +82,15 @@ function tpCanvas(root, data, tell, dark) {
         const tau = data.tau && step < steps ? `  τ ${data.tau[step].toFixed(2)}` : "";
         pen.fillText(step < steps ? `${step + 1}${tau}` : "end", left - 6, top + cell.high / 2);
       }
-      for (let slot = 0; slot < slots; slot++) {
-        const id = seen(step, slot), at = left + slot * cell.wide, confidence = sure(step, slot);
-        if (id === NOTHING) continue;
+      for (let slot = from; slot < until; slot++) {
+        const id = seen(step, slot), at = left + (slot - from) * cell.wide, confidence = sure(step, slot);
+        const written = step < steps && writes(slot).includes(step);
+        if (id === NOTHING && !written) continue;
         const asked = confidence !== null && confidence !== undefined;
         const tone = asked ? TP.shade(theme, confidence) : { ground: theme.soft, ink: theme.ink };
         pen.fillStyle = tone.ground;
         pen.fillRect(at, top, cell.wide - 1, cell.high - 1);
-        if (step < steps && writes(slot).includes(step)) {
+        if (written) {
           pen.strokeStyle = theme.fresh; pen.lineWidth = cell.high > 8 ? 2 : 1;
           pen.strokeRect(at + 1, top + 1, cell.wide - 3, cell.high - 3);
         }
@@ -95,31 +99,31 @@ function tpCanvas(root, data, tell, dark) {
           pen.strokeRect(at + 1, top + 1, cell.wide - 3, cell.high - 3);
           pen.setLineDash([]);
         }
-        if (words) {
-          pen.fillStyle = id === MASK || data.given[slot] ? theme.quiet : tone.ink;
+        if (words) { // a pass that writes a slot shows what it wrote there
+          pen.fillStyle = data.given[slot] ? theme.quiet : tone.ink;
           pen.textAlign = "center";
-          pen.fillText(fit(shown(step, slot)), at + cell.wide / 2, top + cell.high / 2);
+          pen.fillText(fit(written ? shown(step + 1, slot) : id === MASK ? "" : shown(step, slot)), at + cell.wide / 2, top + cell.high / 2);
         }
       }
     }
     for (const stride of data.strides || []) {
-      const top = stride.ended_at * cell.high, at = left + stride.start * cell.wide;
+      const top = stride.ended_at * cell.high, at = left + (stride.start - from) * cell.wide;
       const bar = (from, count, colour) => { pen.fillStyle = colour; pen.fillRect(at + from * cell.wide, top + cell.high - 3, Math.max(0, count) * cell.wide - 1, 2.5); };
       bar(0, stride.accepted, theme.good);
       bar(stride.accepted, stride.proposed - stride.accepted, theme.twin);
     }
     pen.fillStyle = theme.quiet; pen.textAlign = "left";
-    pen.fillText("slots →", left, height - 8);
+    pen.fillText(from ? `slots ${from} to ${until - 1} →   (${from} given before them)` : "slots →", left, height - 8);
   }
   function fit(text) { const most = Math.floor((cell.wide - 4) / 6.7); return text.length > most ? text.slice(0, Math.max(1, most - 1)) + "…" : text; }
 
   function mark() {
     marker.clearRect(0, 0, width, height);
     marker.strokeStyle = theme.focus; marker.lineWidth = 2;
-    marker.strokeRect(left - 1, state.step * cell.high - 1, cell.wide * slots + 1, cell.high + 1);
-    if (state.slot !== null) {
+    marker.strokeRect(left - 1, state.step * cell.high - 1, cell.wide * across + 1, cell.high + 1);
+    if (state.slot !== null && state.slot >= from && state.slot < until) {
       marker.fillStyle = theme.focus; marker.globalAlpha = 0.14;
-      marker.fillRect(left + state.slot * cell.wide, 0, cell.wide - 1, cell.high * (steps + 1));
+      marker.fillRect(left + (state.slot - from) * cell.wide, 0, cell.wide - 1, cell.high * (steps + 1));
       marker.globalAlpha = 1;
     }
   }
@@ -203,8 +207,8 @@ function tpCanvas(root, data, tell, dark) {
 
   const place = (event) => {
     const area = over.getBoundingClientRect();
-    const slot = Math.floor((event.clientX - area.left - left) / cell.wide), step = Math.floor((event.clientY - area.top) / cell.high);
-    return slot >= 0 && slot < slots && step >= 0 && step <= steps ? { slot, step, x: event.clientX - area.left, y: event.clientY - area.top } : null;
+    const slot = from + Math.floor((event.clientX - area.left - left) / cell.wide), step = Math.floor((event.clientY - area.top) / cell.high);
+    return slot >= from && slot < until && step >= 0 && step <= steps ? { slot, step, x: event.clientX - area.left, y: event.clientY - area.top } : null;
   };
   over.addEventListener("click", (event) => { const at = place(event); if (at) choose(at.step, at.slot); });
   over.addEventListener("mousemove", (event) => {
@@ -225,7 +229,5 @@ function tpCanvas(root, data, tell, dark) {
   });
   draw();
   show();
-  // Where the map is wider than its room, what was written comes first, and a little of what was given before it.
-  scroll.scrollLeft = left + (Math.max(0, data.writes.findIndex((by) => by.length)) - 2) * cell.wide;
   return box;
 }

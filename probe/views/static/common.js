@@ -26,6 +26,7 @@ const TP = {
     return `${(100 * share).toFixed(share >= 0.0995 ? 0 : 1)}%`;
   },
   signed(value) { return (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toPrecision(2); },
+  fixed(value) { return (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(2); },
   // A token as it stands in text: spaces and line ends are shown where they would be lost.
   word(text) { return text.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replace(/^ | $/g, "·"); },
   blend(one, two, share) {

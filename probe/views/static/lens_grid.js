@@ -1,12 +1,19 @@
-// The lens grid: what each layer would answer at each slot, both twins side by side, and how they differ on one token.
+// The lens grid: what each layer would answer at each slot, models side by side, and how two of them differ on one token.
+// Where something was changed (`data.cone`), the cells that attention lets the change reach are drawn as they are, and
+// all others are struck through. Where `data.drag` is set, a cell can be dragged onto a cell of the last grid drawn.
 function tpLensGrid(root, data, tell, dark) {
   const MASK = -1;
   const box = TP.frame(root, "lens_grid", data, dark), state = box.twinprobe.state, theme = TP.theme(box);
   const steps = Math.max(...data.models.map((model) => model.steps.length));
   const pins = Object.keys(data.pins).map(Number);
-  Object.assign(state, { step: Math.min(data.step ?? 0, steps - 1), pin: data.pin ?? null, model: null, layer: null, slot: null });
+  const drawn = data.drawn || data.models.map((_, at) => at), pairOf = data.difference || (data.models.length > 1 ? [0, 1] : null);
+  const onto = drawn[drawn.length - 1];
+  Object.assign(state, { step: Math.min(data.step ?? 0, steps - 1), pin: null, model: null, layer: null, slot: null, swapped: false });
+  if (data.pin !== undefined && data.ids.includes(data.pin)) state.pin = data.ids.indexOf(data.pin);
+  if (data.models.some((model) => model.name === data.model)) Object.assign(state, { model: data.model, layer: data.layer, slot: data.slot });
   const of = (model) => model.steps[Math.min(state.step, model.steps.length - 1)];
   const spelt = (code) => (code === MASK ? "[M]" : TP.word(data.words[code]));
+  const rowName = (layer) => (layer === 0 ? "embed" : `L${layer - 1}`);
 
   // The probability of a token in a cell: exact where it was asked for, else from the ten best, else unknown (null).
   function share(model, layer, slot, code) {
@@ -20,35 +27,69 @@ function tpLensGrid(root, data, tell, dark) {
   const chips = TP.make("div.bar", { role: "group", "aria-label": "which token is shaded" });
   const slider = TP.make("input", { type: "range", min: 0, max: steps - 1, value: state.step, "aria-label": "step", input: () => go(Number(slider.value)) });
   const count = TP.make("output.quiet");
-  const panel = TP.make("div.panel"), grids = TP.make("div.grids");
+  const panel = TP.make("div.panel.strip"), grids = TP.make("div.grids");
   box.append(TP.make("h3", {}, data.title), TP.make("div.quiet", {}, data.about), chips);
   if (steps > 1) box.append(TP.make("div.bar", {}, "step", slider, count));
-  box.append(TP.make("div.side", {}, TP.make("div.wide.scroll", {}, grids), TP.make("div.narrow", {}, panel)));
+  box.append(panel, grids);
+
+  // Columns are alike in all grids, so that a slot stands in one line; two grids stand side by side where they fit.
+  const slots = Math.max(...data.models.flatMap((model) => model.steps.map((step) => step.tokens.length)));
+  const room = Math.max(320, box.clientWidth - 26), width = (space) => Math.floor((space - 56) / slots) - 1;
+  const cell = Math.min(72, width(room / 2 - 12) >= 44 ? width(room / 2 - 12) : Math.max(40, width(room)));
+  box.style.setProperty("--cell", `${cell}px`);
 
   // One table a model, made once; what changes with step and pin is only written into its cells.
-  const tables = data.models.map((model) => build(model.name, model, false));
-  const differs = data.models.length > 1 ? build(`${data.models[1].name} less ${data.models[0].name}`, data.models[1], true) : null;
+  const tables = drawn.map((at) => build(data.models[at].name, data.models[at], false, at));
+  const differs = pairOf ? build(data.difference_name || `${data.models[pairOf[1]].name} less ${data.models[pairOf[0]].name}`, data.models[pairOf[1]], true, pairOf[1]) : null;
 
-  function build(name, model, difference) {
-    const slots = Math.max(...model.steps.map((step) => step.tokens.length)), layers = model.steps[0].cells.length;
+  function build(name, model, difference, which) {
+    const layers = model.steps[0].cells.length;
     const head = [], cells = [], top = TP.make("tr", {}, TP.make("th", {}, "")), body = TP.make("tbody");
     for (let slot = 0; slot < slots; slot++) { const th = TP.make("th"); head.push(th); top.append(th); }
     for (let layer = layers - 1; layer >= 0; layer--) {
-      const row = TP.make("tr", {}, TP.make("th", {}, layer === 0 ? "embed" : `L${layer - 1}`));
+      const row = TP.make("tr", {}, TP.make("th", {}, rowName(layer)));
       cells[layer] = [];
       for (let slot = 0; slot < slots; slot++) {
         const td = TP.make("td", { click: () => choose(model, layer, slot) });
+        if (data.drag && !difference) drags(td, which, layer, slot);
         cells[layer][slot] = td;
         row.append(td);
       }
       body.append(row);
     }
-    grids.append(TP.make("div", {}, TP.make("div.quiet", {}, name), TP.make("table.grid", {}, TP.make("thead", {}, top), body)));
-    return { model, head, cells, difference };
+    const note = TP.make("span.quiet"), table = TP.make("div.scroll", {}, TP.make("table.grid", {}, TP.make("thead", {}, top), body));
+    grids.append(TP.make("div.one", {}, TP.make("div", {}, TP.make("b", {}, name), " ", note), table));
+    return { model, head, cells, difference, note, table, which };
   }
 
+  // A cell is taken from any grid and put into a cell of the last one.
+  function drags(td, which, layer, slot) {
+    td.draggable = true;
+    td.addEventListener("dragstart", (event) => {
+      state.dragged = { model: which, layer, slot };
+      event.dataTransfer.setData("text/plain", `${which} ${layer} ${slot}`);
+      event.dataTransfer.effectAllowed = "copy";
+      box.classList.add("dragging");
+    });
+    td.addEventListener("dragend", () => { state.dragged = null; box.classList.remove("dragging"); });
+    if (which !== onto) return;
+    td.addEventListener("dragover", (event) => { if (state.dragged) { event.preventDefault(); td.classList.add("over"); } });
+    td.addEventListener("dragleave", () => td.classList.remove("over"));
+    td.addEventListener("drop", (event) => {
+      event.preventDefault();
+      td.classList.remove("over");
+      if (state.dragged) tell({ act: "patch", from: state.dragged, to: { model: which, layer, slot } });
+    });
+  }
+
+  const reached = (layer, slot) => {
+    if (!data.cone) return true;
+    return Boolean(data.cone[Math.min(state.step, data.cone.length - 1)][layer][slot]);
+  };
+  const changedHere = (layer, slot) => (data.changed || []).some(([row, at]) => row === layer && (at === null || at === slot));
+
   function write(table) {
-    const { model, head, cells, difference } = table, now = of(model), pin = difference ? state.pin ?? pins[0] : state.pin;
+    const { head, cells, difference } = table, model = state.swapped && !difference && table.which === onto ? data.models[data.swap] : table.model, now = of(model), pin = difference ? state.pin ?? pins[0] : state.pin;
     head.forEach((th, slot) => {
       const text = slot < now.tokens.length ? spelt(now.tokens[slot]) : "";
       th.textContent = text; th.title = `slot ${slot}: ${text}`;
@@ -56,22 +97,38 @@ function tpLensGrid(root, data, tell, dark) {
     });
     cells.forEach((row, layer) => row.forEach((td, slot) => {
       const best = now.cells[layer][slot];
-      let text = "", ground = "", ink = "", title = "";
+      let text = "", ground = "", ink = "", title = "", kind = "";
       if (best && difference) {
-        const [one, two] = data.models.slice(0, 2).map((each) => (of(each).cells[layer][slot] ? share(each, layer, slot, pin) : null));
+        const [one, two] = pairOf.map((at) => data.models[at]).map((each) => (of(each).cells[layer][slot] ? share(each, layer, slot, pin) : null));
         const known = one !== null && two !== null;
-        text = known ? (Math.abs(two - one) < 0.005 ? "" : TP.signed(two - one)) : "?";
+        text = known ? (Math.abs(two - one) < 0.005 ? "" : TP.fixed(two - one)) : "?";
         ground = known ? TP.between(theme, two - one) : ""; ink = known && Math.abs(two - one) > 0.6 ? "#ffffff" : theme.ink;
         title = known ? `${spelt(pin)}: ${TP.percent(one)} → ${TP.percent(two)}` : `${spelt(pin)} is not among the ten best of both`;
+        if (data.cone) {
+          kind = changedHere(layer, slot) ? "put" : reached(layer, slot) ? "within" : "beyond";
+          title += { put: "; changed here", within: "; attention lets the change reach it", beyond: "; attention keeps the change from it" }[kind];
+        }
       } else if (best) {
         const shown = pin === null ? best[0][1] : share(model, layer, slot, pin), tone = TP.shade(theme, shown ?? 0);
         text = spelt(best[0][0]); ground = shown === null ? "" : tone.ground; ink = shown === null ? theme.quiet : tone.ink;
         title = `${spelt(best[0][0])} ${TP.percent(best[0][1])}` + (pin === null ? "" : `; ${spelt(pin)} ${shown === null ? "below the tenth" : TP.percent(shown)}`);
+        if (data.cone && table.which === onto && changedHere(layer, slot)) kind = "put";
       }
       if (td.textContent !== text) td.textContent = text;
-      td.style.background = ground; td.style.color = ink; td.title = title;
-      td.className = state.model === model.name && state.layer === layer && state.slot === slot && !difference ? "chosen" : "";
+      td.style.backgroundColor = ground; td.style.color = ink; td.title = title;
+      if (!difference && state.model === model.name && state.layer === layer && state.slot === slot) kind += " chosen";
+      td.className = kind;
     }));
+    if (difference) table.note.textContent = `probability of ${spelt(pin)}: blue is less, orange is more` + (data.cone ? "; hatched: out of the change's reach" : "");
+    else table.note.textContent = settled(model, now);
+  }
+
+  // From which layer on the best token at the slot that answers is what it is at the end.
+  function settled(model, now) {
+    const column = now.cells.map((row) => row[now.read][0]), last = column[column.length - 1];
+    let from = column.length - 1;
+    while (from > 0 && column[from - 1][0] === last[0]) from -= 1;
+    return `answers ${spelt(last[0])} (${TP.percent(last[1])}), from ${rowName(from)} on`;
   }
 
   function show() {
@@ -80,6 +137,8 @@ function tpLensGrid(root, data, tell, dark) {
       ...pins.map((code) => TP.make("button", { type: "button", "aria-pressed": String(state.pin === code), click: () => pinned(code) },
         `${data.names[code] ? data.names[code] + ": " : ""}${spelt(code)}`)),
       ...(state.pin !== null && !pins.includes(state.pin) ? [TP.make("button", { type: "button", "aria-pressed": "true", click: () => pinned(null) }, spelt(state.pin))] : []));
+    if (data.swap !== undefined) chips.append(TP.make("span.quiet", {}, "the last model"), TP.make("button", { type: "button", "aria-pressed": String(state.swapped),
+      click: () => { state.swapped = !state.swapped; show(); } }, "as it is after the change"));
     slider.value = state.step;
     count.textContent = `${state.step + 1} of ${steps}`;
     tables.forEach(write);
@@ -90,13 +149,15 @@ function tpLensGrid(root, data, tell, dark) {
   function detail() {
     TP.clear(panel);
     if (state.model === null) {
-      panel.append(TP.make("h4", {}, "A cell"), TP.make("div.quiet", {}, "Click a cell for its ten best tokens; click a token to shade every cell by it. The underlined slot is where the answer is read."));
+      panel.append(TP.make("div.quiet", {}, data.hint || "Click a cell for its ten best tokens; click a token to shade every cell by it. The underlined slot is where the answer is read."));
       return;
     }
-    const model = data.models.find((one) => one.name === state.model), best = of(model).cells[state.layer][state.slot];
+    const model = data.models.find((one) => one.name === state.model), best = of(model).cells[state.layer]?.[state.slot] || [];
     const where = state.layer === 0 ? "the embedding" : `layer ${state.layer - 1}`;
-    panel.append(TP.make("h4", {}, `${model.name}, after ${where}, slot ${state.slot}`),
-      ...TP.choices(theme, best.map(([code, of]) => [data.words[code], of, code]), (code) => pinned(state.pin === code ? null : code)));
+    panel.append(TP.make("h4", {}, `${model.name}, after ${where}, slot ${state.slot} (${spelt(of(model).tokens[state.slot])})`),
+      TP.make("div.five", {}, TP.choices(theme, best.map(([code, of]) => [data.words[code], of, code]), (code) => pinned(state.pin === code ? null : code))));
+    if (data.deeds && data.models.indexOf(model) === onto) panel.append(TP.make("div.bar", {}, TP.make("span.quiet", {}, "here"),
+      ...data.deeds.map(([deed, text]) => TP.make("button", { type: "button", click: () => tell({ act: "do", deed, to: { layer: state.layer, slot: state.slot } }) }, text))));
   }
 
   function pinned(code) {
@@ -114,7 +175,6 @@ function tpLensGrid(root, data, tell, dark) {
     if (by && steps > 1) { go(state.step + by); event.preventDefault(); }
   });
   show();
-  const asked = grids.querySelector("th.asked"); // where grids are wider than their room, the slot that answers is seen
-  if (asked) grids.parentElement.scrollLeft = asked.offsetLeft + asked.offsetWidth - grids.parentElement.clientWidth;
+  for (const { table, model } of [...tables, ...(differs ? [differs] : [])]) table.scrollLeft = (of(model).read + 2) * (cell + 1) + 56 - table.clientWidth;
   return box;
 }

@@ -23,6 +23,7 @@ def test_patterns_and_scores_are_those_of_the_example(pair):
         reading = probe.readings.reading_for(model, "prefix")
         trace = probe.record(model, batch[1:2], ["pattern"], reading=reading)
         table = attention.heads(model, batch[1:2], reading=reading).table.set_index(["layer", "head"])
+        (shown,) = shown["steps"]
         for at, name in enumerate(view["heads"]):
             layer, head = int(name[1]), int(name[3])
             kept = trace["pattern"].sel(layer=layer, head=head).isel(example=0).to_numpy()

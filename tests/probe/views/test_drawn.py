@@ -42,6 +42,7 @@ def canvas(slots: int, steps: int) -> View:
     writes = [[min(slot, steps - 1)] for slot in range(slots)]
     candidates = [[[[0, 0.6], [1, 0.3]] for _ in range(slots)] for _ in range(steps)]
     data = {"title": NASTY, "about": NASTY, "words": [NASTY, "b"], "ids": [7, 8], "states": row, "final": [0] * slots}
+    data |= {"given": [False] * slots, "withdrawn": [[] for _ in range(slots)]}
     return View("canvas", {**data, "confidence": sure, "writes": writes, "strides": None, "tau": None,
                            "candidates": candidates if slots < 20 else None, "step": 0})  # fmt: skip
 
@@ -139,7 +140,7 @@ def test_a_circuit_graph_follows_its_controls(page):
     assert "10: 20 shown, 0 in both" in page.locator("output").inner_text()
     page.get_by_role("button", name="ar", exact=True).click()
     assert "10: 10 shown" in page.locator("output").inner_text()
-    page.get_by_label("sign").select_option("hurts")
+    page.get_by_label("sign").select_option("helps")  # what would cost the answer has a score below 0
     assert "10: 0 shown" in page.locator("output").inner_text()
     page.get_by_label("sign").select_option("all")
     page.locator("rect.node").first.click()  # the input
@@ -167,14 +168,23 @@ def test_a_thousand_edges_follow_the_slider_within_a_frame(page):
 def test_attention_says_where_a_slot_looks(page):
     pattern = [[1, 0, 0], [0.3, 0.7, 0], [0.1, 0.8, 0.1]]
     mirrored = [[0.1, 0.1, 0.8], [0, 0.7, 0.3], [0, 0, 1]]
-    models = [{"name": name, "tokens": [0, 1, -1], "read": 2, "heads": [[0.1, None], [0.9, 0.5]], "patterns": patterns}
-              for name, patterns in (("ar", [pattern, pattern]), (NASTY, [mirrored, mirrored]))]  # fmt: skip
+
+    def model(name: str, patterns: list) -> dict:
+        step = {"tokens": [0, 1, -1], "read": 2, "heads": [[0.1, None], [0.9, 0.5]]}
+        return {"name": name, "steps": [{**step, "patterns": [one, one]} for one in patterns]}
+
+    models = [model("ar", [pattern]), model(NASTY, [mirrored, pattern])]
     data = {"title": NASTY, "about": "", "heads": ["L0H0", "L0H1"], "scores": ["previous", "sink"], "models": models}
     shown(page, View("attention", {**data, "words": [NASTY, "b"]}))
+    page.get_by_label("of which model").select_option("ar")
     assert page.locator(".choice .word").all_inner_texts() == ["L0H1", "L0H0"]  # sorted
-    assert "slot 2 ([M]) looks most at slot 1 (b): 80%, to its left" in page.locator(".tp").inner_text()
+    assert "[M] (slot 2) looks most at b (slot 1, to its left): 80%" in page.locator(".tp").inner_text()
     page.locator(".text").nth(1).locator(".slot").first.click()
-    assert "looks most at slot 2 ([M]): 80%, to its right" in page.locator(".tp").inner_text()
+    assert "looks most at [M] (slot 2, to its right): 80%" in page.locator(".tp").inner_text()
+    page.locator(".tp").focus()
+    page.keyboard.press("ArrowRight")  # the second step, in which the twin looks as the AR model does
+    assert state(page)["step"] == 1
+    assert "looks most at [M]" not in page.locator(".tp").inner_text()
 
 
 def test_a_frame_in_a_notebook_is_as_high_as_its_view(page):
@@ -187,11 +197,15 @@ def test_a_frame_in_a_notebook_is_as_high_as_its_view(page):
     assert drawn <= frame.evaluate("frame => frame.clientHeight") <= drawn + 10
 
 
-def test_a_map_wider_than_its_room_begins_where_something_was_written(page):
+def test_the_map_begins_with_the_first_slot_that_is_written(page):
+    """What was given before it stands in the line of text: a long prompt would push the map out of sight."""
     given = canvas(30, 3)
     writes = [[] if slot < 25 else [2] for slot in range(30)]
+    states = [[0 if slot < 25 else -1 for slot in range(30)] for _ in range(3)]
     page.set_viewport_size({"width": 700, "height": 800})
-    shown(page, View("canvas", {**given.data, "writes": writes, "candidates": None}))
+    at_first = {"given": [slot < 25 for slot in range(30)], "writes": writes, "states": states}
+    shown(page, View("canvas", {**given.data, **at_first, "candidates": None}))
     map_of = "document.querySelector('.map').parentElement"
-    assert page.evaluate(f"{map_of}.scrollWidth > {map_of}.clientWidth")
-    assert page.evaluate(f"{map_of}.scrollLeft") > 0
+    assert page.evaluate(f"{map_of}.scrollWidth <= {map_of}.clientWidth")
+    page.locator(".map canvas").nth(1).click(position={"x": 36 + 5, "y": 5})
+    assert (state(page)["step"], state(page)["slot"]) == (0, 25)

@@ -1,0 +1,89 @@
+"""Interventions: what a change at one place does to the answer, and which places it can reach at all.
+
+    zeroed = probe.zero("z", layer=2, head=3)
+    interventions.effect(model, batch, [zeroed]).table     # margin and share answered right, before, after, difference
+    interventions.cone(model, canvas, row=3, slots=[7])    # layer × slot: where attention lets the change be felt
+
+A change at layer l and slot s reaches the slots that may look at s in the layers above it, then those that may look at
+these, and so on: under causal attention a cone that opens to the right, under open attention everything one layer up.
+A cell outside the cone cannot move, whatever the weights; one inside it may. `effect` costs two forward passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from analyses import statistics
+from analyses.result import Result
+from probe.batch import Batch
+from probe.models.model import Model
+from probe.paradigms.canvas import Canvas
+from probe.readings import Reading
+from probe.readings.by_role import reading_for
+from probe.tracing import edit
+from probe.tracing.edits import Edit, Skip
+
+WHEN = ("before", "after", "after − before")
+
+
+def effect(model: Model, batch: Batch, edits: Sequence[Edit | Skip], *, reading: str | Reading = "prefix") -> Result:
+    """The margin (the answer's logit less the distractor's) and the share answered right, with and without edits."""
+    how = reading_for(model, reading)
+    before = _answers(model, batch, how)
+    with edit(model, edits):
+        after = _answers(model, batch, how)
+    rows = [
+        {"measure": measure, "when": when, "model": model.name, "task": batch.task, **_mean(values)}
+        for measure, one, two in zip(("margin", "answered right"), before, after, strict=True)
+        for when, values in zip(WHEN, (one, two, two - one), strict=True)
+    ]
+    return Result(
+        name="intervention",
+        table=pd.DataFrame(rows),
+        title=f"What the change does to {model.name} on {batch.task}",
+        caption="The margin is the answer's logit less the distractor's; answered right is the share of prompts whose "
+        "best token is a right one. The difference is paired over the same prompts.",
+        drawing="forest",
+        about={"axes": {"rows": ["when"], "facet": "measure"}, "edits": [str(one) for one in edits]},
+    )
+
+
+def _answers(model: Model, batch: Batch, reading: Reading) -> tuple[NDArray, NDArray]:
+    """By prompt: the margin, and whether the best token can be continued to a right answer."""
+    logits = reading.logits(model, batch).cpu()
+    rows = torch.arange(len(batch))
+    margin = logits[rows, batch.target.cpu()] - logits[rows, batch.distractor.cpu()]
+    best = logits.argmax(-1)
+    right = (batch.right.cpu() & (batch.choices.cpu()[None] == best[:, None])).any(1)
+    return margin.double().numpy(), right.double().numpy()
+
+
+def _mean(values: NDArray) -> dict[str, Any]:
+    """A mean with its 95% interval; where all prompts say the same, the interval is that number."""
+    if len(values) < 2 or np.ptp(values) == 0:
+        only = float(values.mean())
+        return {"estimate": only, "low": only, "high": only, "n": len(values)}
+    found = statistics.mean(values[:, None]).columns()
+    return {name: float(np.ravel(found[name])[0]) for name in ("estimate", "low", "high")} | {"n": len(values)}
+
+
+@torch.no_grad()
+def cone(model: Model, canvas: Canvas, *, row: int, slots: Iterable[int] | None = None) -> NDArray[np.bool_]:
+    """Which cells (rows of the lens grid × slots) a change can reach: `row` 0 is the embedding, row r the stream behind
+    r layers. `slots` None is every slot."""
+    length = canvas.tokens.shape[1]
+    felt = torch.zeros(length, dtype=torch.bool)
+    felt[list(range(length) if slots is None else slots)] = True
+    reached = np.zeros((model.n_layers + 1, length), dtype=bool)
+    reached[row] = felt.numpy()
+    for layer in range(row, model.n_layers):
+        allowed = model.allowed(canvas, layer)[0].cpu().bool()
+        felt = felt | (allowed & felt[None]).any(1)
+        reached[layer + 1] = felt.numpy()
+    return reached

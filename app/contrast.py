@@ -1,0 +1,118 @@
+"""A difference between twins on a page: its sentence first, then what it is made of, switched on one by one.
+
+    contrast.show(selection, "FLI", sentence)
+
+The parts are those of `analyses.hypotheses`: the 2×2 of weights and attention mask, the controls (more training, a
+second seed), and the same difference on other tasks. Each switch costs the circuits that it needs, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import streamlit as st
+
+from analyses import hypotheses
+from analyses.result import Result
+from app import live
+from app.selection import TASKS, Selection
+from app.words import plain
+
+SQUARE, CONTROLS, COMPARED = "Weights or mask? (2×2)", "Controls", "Other tasks"
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a difference is told: the measure's name, and what a difference above and below 0 says."""
+
+    measure: str
+    above: str
+    below: str
+
+
+def show(selection: Selection, words: Words, key: str) -> None:
+    """The difference in a sentence, and its parts on demand."""
+    total = row_of(square(selection), words.measure, "total")
+    st.markdown(f"#### {plain(sentence(selection.pair, words, total))}")
+    asked = st.pills("Switch on", [SQUARE, CONTROLS, COMPARED], selection_mode="multi", key=f"parts of {key}",
+                     label_visibility="collapsed")  # fmt: skip
+    if SQUARE in asked:
+        draw(only(square(selection), words.measure), f"{key} square", parts_told(square(selection), words.measure))
+    if CONTROLS in asked:
+        if live.controls(selection.pair):
+            draw(only(controlled(selection), words.measure), f"{key} controls")
+        else:
+            st.info("No controls are declared for these twins.")
+    if COMPARED in asked:
+        tasks = st.multiselect("Tasks", TASKS, list(TASKS[:4]), key=f"tasks of {key}")
+        if tasks:
+            draw(only(compared(selection, tuple(tasks)), words.measure), f"{key} tasks")
+
+
+def sentence(pair: str, words: Words, found: pd.Series) -> str:
+    """The difference, and whether its interval leaves 0 out."""
+    low, high = found["low"], found["high"]
+    what = words.above if low > 0 else words.below if high < 0 else None
+    told = f"{pair} {what} than its AR twin" if what else f"No difference of {pair} from its AR twin is shown here"
+    return f"{told}: Δ{words.measure} {interval(found)}"
+
+
+def interval(found: pd.Series) -> str:
+    """An estimate with its 95% interval."""
+    return f"{found['estimate']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]".replace("-", "−")
+
+
+def row_of(result: Result, measure: str, part: str) -> pd.Series:
+    table = result.table
+    return table[(table["measure"] == measure) & (table["part"] == part)].iloc[0]
+
+
+def parts_told(result: Result, measure: str) -> str:
+    weights, mask = (interval(row_of(result, measure, part)) for part in ("weights", "mask"))
+    return f"Of the difference, the weights make {weights} and the attention mask {mask}."
+
+
+def only(result: Result, measure: str) -> Result:
+    """The rows of one measure."""
+    return replace(result, table=result.table[result.table["measure"] == measure].reset_index(drop=True))
+
+
+def draw(result: Result, key: str, told: str = "") -> None:
+    """A figure with what it says, and its numbers on demand."""
+    st.subheader(plain(result.title))
+    if told:
+        st.write(plain(told))
+    st.plotly_chart(result.figure().update_layout(title=None, margin_t=40), key=key, config={"displaylogo": False})
+    st.caption(plain(result.caption))
+    with st.expander("Numbers"):
+        st.dataframe(result.table, hide_index=True, key=f"table {key}")
+
+
+@st.cache_resource(max_entries=32, show_spinner="Both weights under both masks …")
+def square(selection: Selection) -> Result:
+    """The four cells of the 2×2."""
+    where = (selection.pair, selection.task, selection.reading)
+    native = live.pair(selection.pair).diffusion.paradigm.attention
+    cells = {("ar", "causal"): live.circuit(*where, "ar"), ("diffusion", "native"): live.circuit(*where, "diffusion")}
+    cells["ar", "native"] = live.circuit(*where, "ar", native)
+    cells["diffusion", "causal"] = live.circuit(*where, "diffusion", "causal")
+    return hypotheses.two_by_two(cells)
+
+
+@st.cache_resource(max_entries=32, show_spinner="The controls …")
+def controlled(selection: Selection) -> Result:
+    where = (selection.pair, selection.task, selection.reading)
+    others = {name: live.circuit(*where, name) for name in live.controls(selection.pair)}
+    return hypotheses.decomposition(*live.circuits(*where), others)
+
+
+@st.cache_resource(max_entries=32, show_spinner="The other tasks …")
+def compared(selection: Selection, tasks: tuple[str, ...]) -> Result:
+    """The difference on several tasks, a row each."""
+    found = [hypotheses.decomposition(*live.circuits(selection.pair, task, selection.reading), {}) for task in tasks]
+    tables = [one.table[one.table["part"] == "total"] for one in found]
+    axes = {"rows": ["task"], "facet": "measure"}
+    return replace(found[0], title="The same difference on other tasks", table=pd.concat(tables, ignore_index=True),
+                   caption="The diffusion model less its AR twin, with 95% intervals over prompts; local tasks can be "
+                   "answered from the left, global ones cannot.", about={"axes": axes})  # fmt: skip

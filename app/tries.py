@@ -1,0 +1,169 @@
+"""Tries: one change at one place of one twin, the edit that makes it, and its effect over all prompts.
+
+A try says into which model, at which site, layer, head and slot, and what is done there: something is put there that
+another prompt or the other twin has there (`patch`), the mean over prompts, nothing, its own value scaled, or its own
+value with the difference between clean and corrupt prompts added (`steer`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+import probe
+from analyses import interventions
+from app import live
+from app.selection import Selection
+from probe.models.model import Model
+from probe.readings import Reading, reading_for
+from probe.tasks import Batch
+from probe.tracing.edits import Edit
+
+SITES = {
+    "resid_post": "the residual stream",
+    "z": "a head's output",
+    "attn_out": "the attention layer's output",
+    "mlp_out": "the MLP's output",
+}
+DEEDS = {
+    "patch": "patch from the first grid",
+    "zero": "zero",
+    "mean": "mean over prompts",
+    "scale": "its own, scaled",
+    "steer": "steer: add clean − corrupt",
+}
+SOURCES = {
+    "corrupt": "the same model, corrupt prompt",
+    "other": "the other twin, same prompt",
+    "other corrupt": "the other twin, corrupt prompt",
+}
+EMBEDDING = -1  # as a layer: the stream that enters the first one
+
+
+@dataclass(frozen=True)
+class Try:
+    """One change. `slot` None is every slot; `layer` EMBEDDING is the stream that enters the first layer. A patch is
+    taken from `source`, at `from_layer` and `from_slot` (None: the same)."""
+
+    role: str
+    site: str
+    layer: int
+    head: int | None = None
+    slot: int | None = None
+    deed: str = "patch"
+    source: str = "corrupt"
+    from_layer: int | None = None
+    from_slot: int | None = None
+    amount: float = 1.0
+
+    @property
+    def other(self) -> str:
+        return "ar" if self.role == "diffusion" else "diffusion"
+
+    @property
+    def taken_from(self) -> tuple[str, str]:
+        """The role of the model, and the side of the prompt, that a patch is taken from."""
+        role = self.other if self.source.startswith("other") else self.role
+        return role, "corrupt" if self.source.endswith("corrupt") else "clean"
+
+    @property
+    def row(self) -> int:
+        """The row of the lens grid that changes: the stream behind the layer."""
+        return self.layer + 1
+
+    def place(self) -> str:
+        if self.site == "z":
+            where = f"L{self.layer}H{self.head}"
+        elif self.site == "resid_post":
+            where = "embedding" if self.layer == EMBEDDING else f"stream after L{self.layer}"
+        else:
+            where = f"{'attention' if self.site == 'attn_out' else 'MLP'} of L{self.layer}"
+        return f"{where}, {'every slot' if self.slot is None else f'slot {self.slot}'}"
+
+    def what(self) -> str:
+        """What is done there, in words."""
+        if self.deed == "scale":
+            return f"× {self.amount:g}"
+        if self.deed == "steer":
+            return f"{self.amount:+g} × (clean − corrupt)"
+        if self.deed != "patch":
+            return DEEDS[self.deed]
+        role, which = self.taken_from
+        layer = "" if self.from_layer in (None, self.layer) else f" L{self.from_layer}"
+        slot = "" if self.from_slot is None else f" slot {self.from_slot}"
+        return f"{role}, {which} prompt{layer}{slot}"
+
+
+def still(model: Model, selection: Selection) -> Reading:
+    """A reading of one state: what is changed at a slot is not followed through a whole run here."""
+    return reading_for(model, "prefix" if selection.reading == "trajectory" else selection.reading)
+
+
+def edit_of(selection: Selection, wanted: Try, prompts: Batch) -> Edit:
+    """The edit for some prompts."""
+    twins = live.pair(selection.pair)
+    model = twins.models[wanted.role]
+    site, layer = ("resid_pre", 0) if wanted.layer == EMBEDDING else (wanted.site, wanted.layer)
+    where: dict[str, Any] = {"layer": layer, "position": None if wanted.slot is None else [wanted.slot]}
+    if wanted.head is not None:
+        where["head"] = wanted.head
+    if wanted.deed == "zero":
+        return probe.zero(site, **where)
+    if wanted.deed == "mean":
+        everyone = live.batch(selection.pair, selection.task)
+        return probe.patch(site, _values(model, selection, everyone, wanted).mean(0, keepdims=True), **where)
+    if wanted.deed == "scale":
+        return probe.patch(site, wanted.amount * _values(model, selection, prompts, wanted), **where)
+    if wanted.deed == "steer":
+        everyone = live.batch(selection.pair, selection.task)
+        clean, corrupt = (_values(model, selection, everyone, wanted, which) for which in ("clean", "corrupt"))
+        return probe.add(site, (clean - corrupt).mean(0, keepdims=True), **where, scale=wanted.amount)
+    role, which = wanted.taken_from
+    return probe.patch(site, _values(twins.models[role], selection, prompts, wanted, which, moved=True), **where)
+
+
+def _values(
+    model: Model, selection: Selection, prompts: Batch, wanted: Try, which: str = "clean", *, moved: bool = False
+) -> np.ndarray:
+    """What a model has at the place of a try (or, `moved`, where its patch is taken from): the axes of the site."""
+    layer = wanted.from_layer if moved and wanted.from_layer is not None else wanted.layer
+    slot = wanted.from_slot if moved and wanted.from_slot is not None else wanted.slot
+    site, layer = ("resid_pre", 0) if layer == EMBEDDING else (wanted.site, layer)
+    trace = probe.record(model, still(model, selection).canvas(model, prompts, which), [site], layers=[layer])
+    values = trace[site].isel(layer=0).transpose("example", *(["head"] if "head" in trace[site].dims else []),
+                                                 "position", ...).to_numpy()  # fmt: skip
+    if wanted.head is not None:
+        values = values[:, [wanted.head]]
+    return values if slot is None else values[..., [slot], :]
+
+
+@st.cache_data(max_entries=256, show_spinner="Over all prompts …")
+def effect(selection: Selection, wanted: Try) -> pd.DataFrame:
+    """The change's effect over all prompts: see `analyses.interventions.effect`."""
+    twins, prompts, _ = live.of(selection)
+    model = twins.models[wanted.role]
+    edits = [edit_of(selection, wanted, prompts)]
+    return interventions.effect(model, prompts, edits, reading=still(model, selection)).table
+
+
+def told(table: pd.DataFrame, measure: str, when: str, digits: int = 2) -> str:
+    """An estimate of an effect, with its interval."""
+    row = table[(table["measure"] == measure) & (table["when"] == when)].iloc[0]
+    sign = "+" if when.startswith("after −") else ""
+    one, low, high = (f"{row[name]:{sign}.{digits}f}" for name in ("estimate", "low", "high"))
+    return f"{one} [{low}, {high}]".replace("-", "−")
+
+
+def sentence(model: str, table: pd.DataFrame) -> str:
+    """Whether the answer breaks, after words that say of what change."""
+    find = table.set_index(["measure", "when"])
+    before, after = (find.loc[("answered right", when), "estimate"] for when in ("before", "after"))
+    moved = find.loc[("margin", "after − before")]
+    went = "falls" if moved["high"] < 0 else "rises" if moved["low"] > 0 else "is not shown to move"
+    breaks = "breaks" if after < before / 2 else "suffers" if after < before else "holds"
+    share = f"still answers {after:.0%} right" if after == before else f"answers {after:.0%} right, not {before:.0%}"
+    return f"the answer {breaks}: {model} {share}, and the margin {went} ({told(table, 'margin', 'after − before')})"
