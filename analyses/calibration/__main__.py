@@ -12,8 +12,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m analyses.calibration", description="Do tests reject at 5%?")
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"how many to simulate of each (default {PAIRS})")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--figures", nargs="+", metavar="NAME", help="of the table, these alone")
     given = parser.parse_args()
-    found = table(pairs=given.pairs, seed=given.seed)
+    found = table(pairs=given.pairs, seed=given.seed, figures=given.figures)
     print(f"{found.title}\n{found.caption}\n")
     print(as_markdown(found.table))
 

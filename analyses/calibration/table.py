@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from analyses.calibration.found import Found, Simulate, of_estimate
+from analyses.calibration.instruments import INSTRUMENTS
 from analyses.calibration.populations import REGIMES, Population, hardness
 from analyses.components.scores import (
     Measure,
@@ -28,7 +29,6 @@ from analyses.result import Result
 from analyses.specialization.curves import area, grid, normalised
 from analyses.specialization.spread import figure_of, participation, participation_ratio
 from analyses.statistics import (
-    Estimate,
     bootstrap,
     combination,
     equivalence,
@@ -41,21 +41,6 @@ from analyses.statistics import (
 PAIRS, PROMPTS = 200, 256
 _TILT, _POWER = 0.8, 1.15
 _RESAMPLES = 1_000
-
-
-@dataclass(frozen=True)
-class Found:
-    """One simulated pair: whether the test rejects, and whether the interval covers the truth."""
-
-    rejects: bool
-    covers: bool
-
-
-Simulate = Callable[[np.random.Generator, str, bool], Found]
-
-
-def _of(found: Estimate, truth: float) -> Found:
-    return Found(bool(found.p < 0.05), bool(found.low <= truth <= found.high))
 
 
 def _twins(generator: np.random.Generator, regime: str, differ: bool) -> tuple[Population, Population]:
@@ -71,7 +56,7 @@ def paired_difference(make: Measure) -> Simulate:
         twins = _twins(generator, regime, differ)
         prompts = hardness(generator, PROMPTS)
         drawn = [one.scores(prompts, generator) for one in twins]
-        return _of(change(make, *drawn, count=_RESAMPLES), _truth(make, *twins))
+        return of_estimate(change(make, *drawn, count=_RESAMPLES), _truth(make, *twins))
 
     return simulate
 
@@ -82,7 +67,7 @@ def of_one_model(make: Measure) -> Simulate:
     def simulate(generator: np.random.Generator, regime: str, differ: bool) -> Found:
         population = Population.drawn(generator, regime)
         drawn = population.scores(hardness(generator, PROMPTS), generator)
-        return _of(measured(make, drawn, count=_RESAMPLES), float(make(population.truth)(uniform(2))[0]))
+        return of_estimate(measured(make, drawn, count=_RESAMPLES), float(make(population.truth)(uniform(2))[0]))
 
     return simulate
 
@@ -99,7 +84,7 @@ def did(generator: np.random.Generator, regime: str, differ: bool) -> Found:
         prompts = hardness(generator, PROMPTS)
         found.append(change(index_of, *(one.scores(prompts, generator) for one in twins), count=_RESAMPLES))
         truths.append(_truth(index_of, *twins))
-    return _of(combination(found, (-1, 1)), truths[1] - truths[0])
+    return of_estimate(combination(found, (-1, 1)), truths[1] - truths[0])
 
 
 def naive(figure: Callable[[NDArray], NDArray]) -> Simulate:
@@ -113,7 +98,7 @@ def naive(figure: Callable[[NDArray], NDArray]) -> Simulate:
         change = bootstrap(
             lambda w: figure(np.abs(w @ b)) - figure(np.abs(w @ a)), PROMPTS, count=_RESAMPLES, kind="percentile"
         )
-        return _of(change, float(truth))
+        return of_estimate(change, float(truth))
 
     return simulate
 
@@ -125,7 +110,7 @@ def naive_of_one(figure: Callable[[NDArray], NDArray]) -> Simulate:
         population = Population.drawn(generator, regime)
         a = population.scores(hardness(generator, PROMPTS), generator).values
         found = bootstrap(lambda w: figure(np.abs(w @ a)), PROMPTS, count=_RESAMPLES, kind="percentile")
-        return _of(found, float(figure(np.abs(population.means))))
+        return of_estimate(found, float(figure(np.abs(population.means))))
 
     return simulate
 
@@ -151,7 +136,8 @@ def knockout_area(generator: np.random.Generator, regime: str, differ: bool) -> 
     drawn = [prompts * curve[:, None] * 3 + 0.5 * generator.normal(size=(len(gone), PROMPTS)) for curve in expected]
     first, second = (normalised(one) for one in drawn)
     truth = np.diff([area(curve / curve[0], gone) for curve in expected])[0]
-    return _of(bootstrap(lambda w: area(second(w), gone) - area(first(w), gone), PROMPTS, count=_RESAMPLES), truth)
+    found = bootstrap(lambda w: area(second(w), gone) - area(first(w), gone), PROMPTS, count=_RESAMPLES)
+    return of_estimate(found, truth)
 
 
 def _skewed(generator: np.random.Generator, differ: bool) -> tuple[NDArray, float]:
@@ -162,7 +148,7 @@ def _skewed(generator: np.random.Generator, differ: bool) -> tuple[NDArray, floa
 
 def mean_difference(generator: np.random.Generator, regime: str, differ: bool) -> Found:
     values, truth = _skewed(generator, differ)
-    return _of(mean(values, count=_RESAMPLES), truth)
+    return of_estimate(mean(values, count=_RESAMPLES), truth)
 
 
 def exchange(generator: np.random.Generator, regime: str, differ: bool) -> Found:
@@ -175,7 +161,7 @@ def share_of_metric(generator: np.random.Generator, regime: str, differ: bool) -
     """A drop as a share of the metric: a ratio of means over the same prompts."""
     whole = 3 * hardness(generator, PROMPTS)
     truth = 0.1 * differ
-    return _of(ratio(truth * whole + 0.5 * generator.normal(size=PROMPTS), whole, count=_RESAMPLES), truth)
+    return of_estimate(ratio(truth * whole + 0.5 * generator.normal(size=PROMPTS), whole, count=_RESAMPLES), truth)
 
 
 def at_the_margin(generator: np.random.Generator, regime: str, differ: bool) -> Found:
@@ -215,7 +201,11 @@ def table(
 ) -> Result:
     """Rejections of null pairs and coverage of known differences, each with its Wilson interval."""
     rows, regimes = [], tuple(regimes)
-    groups = (("yes", USED | SINGLE, regimes), ("yes", PLAIN | TESTS, ("any",)), ("no", NOT_USED, regimes))
+    groups = (
+        ("yes", USED | SINGLE, regimes),
+        ("yes", PLAIN | TESTS | INSTRUMENTS, ("any",)),
+        ("no", NOT_USED, regimes),
+    )
     for used, group, among in groups:
         for name, simulate in group.items():
             if figures is not None and name not in figures:

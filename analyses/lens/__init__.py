@@ -3,6 +3,7 @@
     lens.logit_lens(pair, batch)                    beliefs after each layer: KL, entropy, rank of the target
     lens.train(model, batches) -> TunedLens         one affine map a layer, so that models can be compared
     lens.tuned_lens(pair, batch, {"ar": …, …})      the same through both lenses
+    lens.jacobian(pair, batch)                      through what later layers do on average; from which side it comes
     lens.depth(pair, batch, tuned)                  prediction depth, KL-half-depth, and their differences
     lens.component_lens(pair, batch)                what each head and MLP says by itself
     lens.direct(pair, batch)                        what each adds to the margin: direct logit attribution
@@ -17,6 +18,7 @@ from analyses.lens.attribution import direct
 from analyses.lens.components import component_lens
 from analyses.lens.curves import Curves, curves
 from analyses.lens.grid import Beside, before_and_after, grid
+from analyses.lens.jacobian import jacobian
 from analyses.lens.results import beliefs, depth, logit_lens, tuned_lens
 from analyses.lens.training import train
 from analyses.lens.tuned import TunedLens
@@ -32,6 +34,7 @@ __all__ = [
     "depth",
     "direct",
     "grid",
+    "jacobian",
     "logit_lens",
     "train",
     "tuned_lens",

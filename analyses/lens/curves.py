@@ -17,6 +17,7 @@ and of each question, on the normalised depth that counts layers passed out of L
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -68,14 +69,19 @@ def crossing(falling: Tensor, level: Tensor) -> Tensor:
     return torch.where(above.any(1), depth, 0.0)
 
 
-@torch.no_grad()
 def curves(states: AnswerStates, tuned: TunedLens | None = None) -> Curves:
     """The beliefs about every answer after every layer, through the logit lens or a tuned one."""
+    return beliefs_of(states, lambda entering, rows: entering if tuned is None else tuned(entering))
+
+
+@torch.no_grad()
+def beliefs_of(states: AnswerStates, translate: Callable[[Tensor, slice], Tensor]) -> Curves:
+    """The same through any lens: `translate` takes some questions' states that enter the layers, and which they are."""
     unembedding = Unembedding.of(states)
     entering, normed, target = states.at("resid_pre"), states.at("final_norm"), states.target
     parts = []
     for rows in states.chunks(unembedding.at_once(entering.shape[1])):
-        hidden = entering[rows] if tuned is None else tuned(entering[rows])
+        hidden = translate(entering[rows], rows)
         final = unembedding.logits(normed[rows]).log_softmax(-1)[:, None]
         believed = torch.cat([unembedding.log_probabilities(hidden), final], 1)
         parts.append(_compared(believed, final, target[rows]))

@@ -37,6 +37,12 @@ def _beliefs(given: Inputs) -> Result:
     return results.beliefs(given.pair, given.batch, _lens_by_role(given), reading=given.reading, states=_states(given))
 
 
+def _jacobian_lens(given: Inputs) -> Result:
+    from analyses import lens
+
+    return lens.jacobian(given.pair, given.batch, reading=given.reading, **given.knobs)
+
+
 def _prediction_depth(given: Inputs) -> Result:
     from analyses.lens import results
 
@@ -170,6 +176,14 @@ _FAITHFULNESS: dict[str, Any] = {"knobs": {"draws": 3}, "passes": 70.0}
 MEASURES = [
     measure("answers", "how often each model answers right, and one prompt", _answers, "pool", passes=2.0),
     measure("beliefs", "what each layer would answer, by two lenses", _beliefs, "pool", "trace", "lens"),
+    measure(
+        "jacobian_lens",
+        "where what arrives comes from, and what each layer will become",
+        _jacobian_lens,
+        "pool",
+        knobs={"examples": 32},
+        passes=100.0,  # a backward pass a feature, of 32 examples
+    ),
     measure("prediction_depth", "from which layer the answer stays", _prediction_depth, "pool", "trace", "lens"),
     measure("direct_attribution", "what components write of the answer", _direct_attribution, "pool", "trace"),
     measure("component_lens", "what components write, as words", _component_lens, "pool", "trace"),

@@ -71,6 +71,11 @@ HEADLINES: dict[str, Headline] = {
     "output_diffuseness": Headline(
         "Δ entropy of components' own outputs, in nats", {"measure": "Δ entropy (nats)"}, by="part", zero=0,
     ),
+    "jacobian_lens": Headline(
+        "share of what arrives at the answer's slot that comes from the right of it",
+        {"measure": "arrives from the right"}, by="role", kind="line", x="depth", x_of=_DEPTH, zero=0,
+        terms=("Jacobian lens",),
+    ),
     "contributions": Headline(
         "size of the MLP's write beside what is there already, ‖m‖/‖h+a‖", {"measure": "‖m‖/‖h+a‖"}, by="role",
         kind="line", x="depth", x_of=_DEPTH, zero=0,

@@ -99,10 +99,12 @@ def relay(
     paradigm: Paradigm | None = None,
     n: int = 16,
     seed: int = 0,
+    wait: int = 0,
 ) -> Planted:
     """The token at `source`, brought to `via` by layer `first` and to the answer at `at` by the next.
 
-    Each of `heads` does its share of both steps, and as many neurons a word as there are heads share the last.
+    Each of `heads` does its share of both steps, and as many neurons a word as there are heads share the last, which
+    is in the layer of the second step, or `wait` layers later.
     """
     paradigm = paradigm or Autoregressive(mask_id=MASK)
     space = _Space(places, n_heads)
@@ -115,10 +117,10 @@ def relay(
             _carry(backbone, space, first, head, space.token, space.relayed, share)
             _look(backbone, space, first + 1, head, {at - paradigm.shift: via})
             _carry(backbone, space, first + 1, head, space.relayed, space.found, share)
-        _conclude(backbone, space, first + 1, copies=len(heads))
+        _conclude(backbone, space, first + 1 + wait, copies=len(heads))
         balance(backbone)
     one, two = ([f"a{layer}.h{head}" for head in heads] for layer in (first, first + 1))
-    mlp = f"m{first + 1}"
+    mlp = f"m{first + 1 + wait}"
     edges = {
         *(("input", f"{a}<v>") for a in one),
         *((a, f"{b}<v>") for a in one for b in two),

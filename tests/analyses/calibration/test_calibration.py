@@ -6,6 +6,7 @@ import pytest
 
 from analyses.calibration import table
 from analyses.calibration.__main__ import as_markdown
+from analyses.calibration.instruments import INSTRUMENTS
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +26,13 @@ def test_intervals_cover_ninety_five_percent_give_or_take_four(found):
     rows = found.table.query("what == 'covers'")
     assert len(rows) == 2
     assert rows["estimate"].between(0.91, 0.99).all(), rows
+
+
+@pytest.mark.parametrize("figure", INSTRUMENTS)
+def test_the_instruments_for_diffusion_are_calibrated_too(figure):
+    rows = table(figures=(figure,)).table.set_index("what")["estimate"]
+    assert 0.02 <= rows["rejects"] <= 0.08
+    assert 0.91 <= rows["covers"] <= 0.99
 
 
 def test_where_nearly_all_is_noise_the_plain_bootstrap_is_wrong_and_ours_is_not():

@@ -1,0 +1,35 @@
+"""Simulated pairs for the instruments that ask of diffusion: each through the very statistic that its measure uses.
+
+A twin that does not differ must be found to differ in 5% of pairs, whatever the examples are like; one that differs by
+a known amount must have it in its interval.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analyses.calibration.found import Found, Simulate
+from analyses.statistics.contrasts import compared
+from analyses.statistics.per_example import PerExample
+
+_EXAMPLES = 64
+_SHARES = np.array([3.0, 8.0, 1.0])  # from the left, itself, from the right
+
+
+def jacobian_share(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """What arrives from the right, as a share: examples differ far more than twins do."""
+    other = _SHARES + np.array([0.0, 0.0, 1.0]) * differ
+    shares = [generator.dirichlet(of, _EXAMPLES)[:, 2] for of in (_SHARES, other)]
+    truth = other[2] / other.sum() - _SHARES[2] / _SHARES.sum()
+    return difference(shares[0], shares[1], truth)
+
+
+def difference(ar: np.ndarray, diffusion: np.ndarray, truth: float) -> Found:
+    """`diffusion − ar` of one figure an example, as every measure that compares roles makes it."""
+    figures = {"ar": ar, "diffusion": diffusion}
+    made = {role: PerExample.of(values[:, None], measure=["simulated"]) for role, values in figures.items()}
+    row = compared(made, {role: role for role in made}, "simulated").iloc[-1]
+    return Found(bool(row["p"] < 0.05), bool(row["low"] <= truth <= row["high"]))
+
+
+INSTRUMENTS: dict[str, Simulate] = {"Δ share of the Jacobian from the right": jacobian_share}
