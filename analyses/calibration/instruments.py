@@ -12,7 +12,7 @@ from analyses.calibration.found import Found, Simulate
 from analyses.statistics.contrasts import compared
 from analyses.statistics.per_example import PerExample
 
-_EXAMPLES = 64
+_EXAMPLES = 128
 _SHARES = np.array([3.0, 8.0, 1.0])  # from the left, itself, from the right
 
 
