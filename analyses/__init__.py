@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         plots,
         replications,
         representation,
+        revision,
         specialization,
         statistics,
     )
@@ -58,6 +59,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a study comes to them)
     "attention",  # what each head looks at: heads, sinks
     "activations",  # the states where answers are read, and what each layer adds to them
     "representation",  # whether two models hold the same: cka, cosine, probes, weight_drift
+    "revision",  # what becomes of answers while they are written: by_step
     "hypotheses",  # what the results say, taken together: verdict, two_by_two, decomposition
     "replications",  # what the systems' papers say of themselves, tried on the twins at hand
     "statistics",  # intervals, tests, corrections

@@ -37,6 +37,7 @@ from analyses.statistics import (
     sign_flip,
     uniform,
 )
+from analyses.statistics.per_example import PerExample
 
 PAIRS, PROMPTS = 200, 256
 _TILT, _POWER = 0.8, 1.15
@@ -170,6 +171,15 @@ def at_the_margin(generator: np.random.Generator, regime: str, differ: bool) -> 
     return Found(bool(equivalence(values, 0.3).holds()), True)
 
 
+def revised_share(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """The share of an answer's eight places that are written more than once: few in most examples, many in some."""
+    often, seldom = 0.2, 1.8
+    shares = generator.binomial(8, generator.beta(often, seldom, PROMPTS)) / 8
+    (row,) = PerExample.of(shares[:, None], measure=["slots revised"]).table(resamples=_RESAMPLES).to_dict("records")
+    truth = often / (often + seldom)
+    return Found(False, bool(row["low"] <= truth <= row["high"]))
+
+
 USED: dict[str, Simulate] = {
     "ΔFLI": paired_difference(index_of),
     "Δ early mass": paired_difference(early_of),
@@ -187,6 +197,7 @@ SINGLE: dict[str, Simulate] = {
 PLAIN: dict[str, Simulate] = {
     "mean difference (BCa)": mean_difference,
     "ratio of means (BCa)": share_of_metric,
+    "slots revised of one model": revised_share,
 }
 TESTS: dict[str, Simulate] = {"sign flip": exchange, "equivalence at its margin": at_the_margin}
 NOT_USED: dict[str, Simulate] = {

@@ -110,6 +110,13 @@ def _outliers(given: Inputs) -> Result:
     return outliers(given.pair, given.batch, reading=given.reading)
 
 
+def _revision(given: Inputs) -> Result:
+    from analyses import revision
+
+    sampler = given.knobs["sampler"] or None
+    return revision.by_step(given.pair, given.task, given.batch, sampler=sampler, seed=given.seed)
+
+
 def _weight_drift(given: Inputs) -> Result:
     from analyses.representation.drift import weight_drift
 
@@ -195,6 +202,14 @@ MEASURES = [
     measure("cosine", "representations kept: cosine by token", _cosine, "pool", passes=1.0, refuses=needs_twins),
     measure("outliers", "dimensions that drown the others", _outliers, "pool", passes=1.0),
     measure("weight_drift", "how far the weights went", _weight_drift, axes=("pair",), refuses=needs_twins),
+    measure(
+        "revision",
+        "what becomes of answers while they are written",
+        _revision,
+        "pool",
+        knobs={"sampler": {}},
+        passes=16.0,
+    ),
     measure("selectivity", "neurons that tell cases apart", _selectivity, "pool", passes=1.0),
     measure(
         "overlap",

@@ -92,6 +92,10 @@ HEADLINES: dict[str, Headline] = {
         "likeness of each layer to the same layer of the AR model", {"beside": "ar", "tokens": "clean"}, by="role",
         kind="line", x="layer", x_of="layer", same=("layer", "beside_layer"), bounds=(0, 1), terms=("CKA",),
     ),
+    "revision": Headline(
+        "share of an answer's places that were written more than once", {"measure": "slots revised"}, by="role",
+        bounds=(0, 1),
+    ),
     "weight_drift": Headline(
         "how far each module's weights moved, ‖ΔW‖/‖W‖; a dot a layer", {"role": "diffusion"}, by="module",
         kind="dots", zero=0, terms=("Drift",),

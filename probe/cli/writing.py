@@ -37,6 +37,7 @@ _EXAMPLES = "\n\n".join(
         ("Blanks anywhere", 'zoo:masked "When ___ and Keith went to the ___ ," --fill'),
         ("As Dream does", 'zoo:masked "When Luke" --steps 4 --schedule dream --order-temperature 0.1'),
         ("As LLaDA does", 'zoo:masked "When Luke" --steps 4 --block 4 --schedule llada --guidance 0.5'),
+        ("Revised on the way", 'zoo:masked "When" --sampler random --steps 16 --temperature 1 --remask cap --eta 0.2'),
         ("FLUID in strides of six, drawn", 'zoo:fluid "When Luke" --stride 6 --temperature 1'),
         ("A flow in four steps", 'zoo:flow "When Luke" --steps 4'),
     )
@@ -70,6 +71,10 @@ def decode(
     guidance: Annotated[
         float | None, typer.Option(min=0.0, help="Away from what is written without the prompt (LLaDA's cfg_scale).")
     ] = None,
+    remask: Annotated[
+        str | None, typer.Option(help="Take tokens back while writing (ReMDM): cap, rescale, conf or loop.")
+    ] = None,
+    eta: Annotated[float | None, typer.Option(help="How much is taken back: ReMDM's η; default: as published.")] = None,
     fill: Annotated[
         bool, typer.Option("--fill", help="Write where the text has blanks, each ___ one token, in place of behind it.")
     ] = False,
@@ -96,6 +101,7 @@ def decode(
     model = load(where)
     asked = {"order": sampler, "steps": steps, "threshold": threshold, "block": block, "temperature": temperature}
     asked |= {"suppress": suppress or None, "stop": stop or None, "guidance": guidance}
+    asked["remask"] = _remasking(remask, eta)
     asked |= {"top_k": top_k, "top_p": top_p, "schedule": schedule, "order_temperature": order_temperature}
     rule = _with(
         rule_for(model), model.name, **asked, length=_length(stride), verify=verify, overlap=overlap, least=least
@@ -131,6 +137,14 @@ def _noted() -> Iterator[None]:
         yield
     for message in dict.fromkeys(str(one.message) for one in found):
         Screen(stderr=True).print(Text(f"note: {message}"), style="yellow")
+
+
+def _remasking(kind: str | None, eta: float | None) -> Any:
+    from probe.decoding import Remasking
+
+    if kind is None and eta is not None:
+        raise ProbeError("--eta", expected="--remask beside it", found="none", remedy="Say which: --remask cap.")
+    return None if kind is None else Remasking(kind, eta)
 
 
 BLANK = "___"

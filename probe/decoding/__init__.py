@@ -9,6 +9,7 @@ from probe.decoding.passes import PassOptions
 from probe.decoding.strides import ELASTIC, Strides
 from probe.decoding.trajectory import StridesTaken, Trajectory
 from probe.decoding.writer import Asked, Rule, Writer, writer_of, writes
+from probe.paradigms.remasking import Remasking
 from probe.paradigms.sampler import ORDERS, Sampler
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "BySampler",
     "Flowing",
     "PassOptions",
+    "Remasking",
     "Rule",
     "Sampler",
     "Strides",

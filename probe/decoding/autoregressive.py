@@ -36,7 +36,7 @@ class LeftToRight(BySampler):
 def continue_text(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
     """The best token behind the text, or a draw at the sampler's temperature, again and again, until every text has
     its length or has ended."""
-    _refuse_guidance(model, rule)
+    _refuse_masks(model, rule)
     generator = torch.Generator().manual_seed(run.seed)
     start, end = prompt.shape[1], prompt.shape[1] + length
     tokens = torch.cat([prompt, prompt.new_full((len(prompt), length), UNWRITTEN)], 1)
@@ -67,11 +67,11 @@ def continue_text(model: Model, prompt: Tensor, length: int, rule: Sampler, run:
     return log.finish(tokens, str(drawing), run.seed, run.passes.slots, stop=rule.stop)
 
 
-def _refuse_guidance(model: Model, rule: Sampler) -> None:
-    if rule.guidance:
+def _refuse_masks(model: Model, rule: Sampler) -> None:
+    if rule.guidance or rule.remask is not None:
         raise ProbeError(
-            f"guidance for model {model.name!r}",
-            expected="a model that can be asked with its prompt masked: a masked or a block one",
+            f"{'guidance' if rule.guidance else 'remasking'} for model {model.name!r}",
+            expected="a model that reads masks: a masked or a block one",
             found=f"a {model.paradigm.name} one",
             remedy="Leave it out.",
         )

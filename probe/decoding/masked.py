@@ -17,6 +17,7 @@ from torch import Tensor
 
 from probe.decoding.by_sampler import BySampler
 from probe.decoding.passes import Run
+from probe.decoding.remasked import revise
 from probe.decoding.trajectory import Log, Trajectory, ends_of
 from probe.decoding.writer import writes
 from probe.errors import ProbeError
@@ -54,6 +55,8 @@ def unmask(model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
     """From masks to text, wherever they stand, writing where the sampler says, until nothing is open."""
     generator = torch.Generator().manual_seed(run.seed)
     asked = Asked.of(model, tokens, rule)
+    if rule.remask is not None:
+        return revise(model, tokens, rule, run, asked)
     still_open, place = asked.open, asked.place
     counts = _Counts(rule, asked)
     log = Log(tokens, asked.open)

@@ -20,17 +20,23 @@ those of the others. A token to `stop` at ends a text: nothing behind the first 
 `guidance` w asks twice, the second time with the prompt masked, and takes u + (w + 1)(c - u) for the logits: c those
 with the prompt, u those without (LLaDA's unsupervised classifier-free guidance). A pass then computes twice as much.
 
+`remask` takes tokens back while others are written (ReMDM, see `probe.paradigms.remasking`): its schedule then says how
+many places a step writes and withdraws, each by itself.
+
+    Sampler("random", steps=32, temperature=1.0, top_p=0.9, remask=Remasking("cap", eta=0.05))
     Sampler("confidence", steps=8, block=16, schedule="llada", guidance=1.5, stop=("</s>",))
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from probe.errors import ProbeError, nearest
+from probe.paradigms.remasking import Remasking
 
 ORDERS = ("confidence", "margin", "entropy", "random", "left_to_right")
 SCHEDULES = ("even", "dream", "llada")
@@ -54,8 +60,10 @@ class Sampler:
     suppress: tuple[int | str, ...] = ()
     stop: tuple[int | str, ...] = ()
     guidance: float = 0.0
+    remask: Remasking | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "remask", _remasking(self.remask))
         for name in ("suppress", "stop"):  # a spec writes lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for what, said, known in (("sampler", self.order, ORDERS), ("schedule", self.schedule, SCHEDULES)):
@@ -99,7 +107,18 @@ class Sampler:
                 found=self.order,
                 remedy="Leave it out.",
             )
+        if self.remask is not None:
+            self._refuse_beside_remasking()
         self._refuse_by_schedule()
+
+    def _refuse_beside_remasking(self) -> None:
+        if self.order != "random" or self.schedule != "even" or self.threshold is not None or self.block is not None:
+            raise ProbeError(
+                "a sampler that remasks",
+                expected="random order, the schedule 'even', no threshold and no blocks: every place decides by itself",
+                found=str(self),
+                remedy="For example Sampler('random', steps=32, temperature=1.0, remask='cap').",
+            )
 
     def _refuse_by_schedule(self) -> None:
         """Refuse a second word on how many places a step writes."""
@@ -120,6 +139,8 @@ class Sampler:
             parts.append(f"{self.schedule}'s schedule")
         if self.order_temperature:
             parts.append(f"order T {self.order_temperature:g}")
+        if self.remask is not None:
+            parts.append(f"remask {self.remask}")
         if self.guidance:
             parts.append(f"guidance {self.guidance:g}")
         if self.suppress:
@@ -133,6 +154,17 @@ class Sampler:
 
     def with_steps(self, steps: int | None) -> Sampler:
         return self if steps is None else replace(self, steps=steps)
+
+
+def _remasking(said: object) -> Remasking | None:
+    """A schedule, or its kind alone, or its fields as plain data."""
+    if said is None or isinstance(said, Remasking):
+        return said
+    if isinstance(said, str):
+        return Remasking(said)
+    if isinstance(said, Mapping):
+        return Remasking(**said)
+    raise ProbeError("sampler's remask", expected="a Remasking, or its kind", found=repr(said), remedy="Such as 'cap'.")
 
 
 def allowed(logits: Tensor, rule: Sampler) -> Tensor:

@@ -1,0 +1,11 @@
+"""What revision does: answers that change while a text is written, and places that are written more than once.
+
+revision.by_step(pair, task, batch, sampler=Sampler("random", steps=32, temperature=1.0, remask="cap"))
+revision.figures(run, task, batch)          # of a run that was made, an example a row
+"""
+
+from __future__ import annotations
+
+from analyses.revision.answers_by_step import FIGURES, by_step, figures
+
+__all__ = ["FIGURES", "by_step", "figures"]
