@@ -87,8 +87,8 @@ def _runs(model: Model, batch: Batch, sampler: Asked, seed: int) -> list[tuple[s
 
 
 def figures(run: Trajectory, task: Task, batch: Batch) -> tuple[NDArray, NDArray]:
-    """Of each example of a run over a batch: whether its answer is right at each of POINTS (n × 1 × points), and FIGURES
-    (n × figures × 1)."""
+    """Of each example of a run over a batch: whether its answer is right at each of POINTS (n × 1 × points), and
+    FIGURES (n × figures × 1)."""
     places = batch.positions["completion"].cpu()
     answers = _answers(run, places)
     whole = (answers >= 0).all(-1)

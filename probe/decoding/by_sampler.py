@@ -31,7 +31,7 @@ class BySampler(Writer[Sampler]):
         return with_ids(model, rule).with_steps(steps)
 
     def most_passes(self, rule: Sampler, length: int) -> int:
-        """A pass writes a token at least, or there are the steps that are asked for; one that remasks may need one more."""
+        """A pass writes a token at least, or there are the steps that are asked for; remasking may take one more."""
         return max(length, rule.steps or 0) + (rule.remask is not None)
 
     def in_steps(self, model: Model, steps: int, *, draws: bool = False) -> Sampler:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -75,7 +77,7 @@ def test_a_real_run_is_counted_as_slowly_as_one_can():
         assert at_points[row, 0].tolist() == [right[-(-len(answers) * tenth // 10) - 1] for tenth in range(1, 11)]
         stays = next(k for k in range(len(answers)) if all(answer == answers[-1] for answer in answers[k:]))
         wholes = [answer for answer in answers if mask not in answer]
-        given_way = sum(one != other for one, other in zip(wholes, wholes[1:], strict=False))
+        given_way = sum(one != other for one, other in pairwise(wholes))
         assert single[row, :, 0].tolist() == pytest.approx(
             [len(written_again) / len(answers[0]), (stays + 1) / len(answers), given_way,
              float(any(right) and not right[-1])]
