@@ -1,15 +1,11 @@
 """Masked and block diffusion: open places are predicted together, and the sampler says which are written.
 
-A block model is asked for its current block alone: nothing in it depends on the blocks behind. Any other model is asked
-for the whole answer. Rows of a batch may be in different blocks; each is asked for its own.
-
 A text that has ended (`Sampler.stop`) is asked for nothing behind its end. Until its last open place before that is
 written, what stands behind stays masked.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +13,7 @@ from torch import Tensor
 
 from probe.decoding.by_sampler import BySampler
 from probe.decoding.passes import Run
+from probe.decoding.question import Question, first_of
 from probe.decoding.remasked import revise
 from probe.decoding.trajectory import Log, Trajectory, ends_of
 from probe.decoding.writer import writes
@@ -24,7 +21,6 @@ from probe.errors import ProbeError
 from probe.paradigms import Block, Masked
 from probe.paradigms.sampler import (
     Sampler,
-    allowed,
     choose,
     drawn_order,
     first,
@@ -54,7 +50,7 @@ class Unmasking(BySampler):
 def unmask(model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
     """From masks to text, wherever they stand, writing where the sampler says, until nothing is open."""
     generator = torch.Generator().manual_seed(run.seed)
-    asked = Asked.of(model, tokens, rule)
+    asked = Question.of(model, tokens, rule)
     if rule.remask is not None:
         return revise(model, tokens, rule, run, asked)
     still_open, place = asked.open, asked.place
@@ -62,11 +58,11 @@ def unmask(model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
     log = Log(tokens, asked.open)
     step = 0
     while still_open.any():
-        current = _first(asked.stretch, still_open)
+        current = first_of(asked.stretch, still_open)
         at, logits = asked.logits(run, tokens, current)
         probabilities = logits.softmax(-1)
         chosen = choose(trimmed(logits, rule), rule.temperature, generator)
-        eligible = still_open & (asked.block == _first(asked.block, still_open))
+        eligible = still_open & (asked.block == first_of(asked.block, still_open))
         drawn = probabilities.gather(-1, chosen[..., None])[..., 0]
         counts.look(eligible, still_open, step)
         now = _written(rule, probabilities, drawn, eligible.gather(1, at), counts, generator)
@@ -84,75 +80,10 @@ def unmask(model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
     return log.finish(tokens, str(rule), run.seed, run.passes.slots, stop=rule.stop)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a run is asked for: where, and in which blocks. All are (batch × length)."""
-
-    model: Model
-    rule: Sampler
-    open: Tensor  # where a token is wanted, in the beginning
-    place: Tensor
-    stretch: Tensor  # the number of what is asked for together
-    block: Tensor  # the number of what is written together
-    start: int  # no open place stands before it
-    width: int  # places that a pass is asked for
-
-    @classmethod
-    def of(cls, model: Model, tokens: Tensor, rule: Sampler) -> Asked:
-        is_open = tokens == model.paradigm.given_mask()
-        start, end = int(is_open.any(0).nonzero()[0, 0]), tokens.shape[1]
-        place = torch.arange(end, device=tokens.device).expand_as(tokens)
-        size = model.paradigm.block_size
-        stretch = place // size if size else torch.zeros_like(place)
-        width = min(size or end - start, end - start)
-        return cls(model, rule, is_open, place, stretch, _blocks(size, rule, place, start), start, width)
-
-    @property
-    def blocks(self) -> int:
-        """The number of blocks that have an open place."""
-        return len(self.block[self.open].unique())
-
-    def logits(self, run: Run, tokens: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
-        """The places (batch × width) that a pass is asked for in its current stretch (batch × 1), and their logits,
-        in which only what may be written has a chance."""
-        mask, end = self.model.paradigm.given_mask(), tokens.shape[1]
-        begin = (current * (self.model.paradigm.block_size or 0)).clamp(min=self.start, max=end - self.width)
-        at = begin + torch.arange(self.width, device=tokens.device)
-        from_slot = (begin[:, 0] - int(self.model.shift)).clamp(min=0)
-        if self.rule.guidance:
-            without = tokens.masked_fill(~self.open, mask)
-            logits = guided(*run.passes.beside(tokens, without, from_slot, self.width), self.rule.guidance)
-        else:
-            logits = run.passes(tokens, from_slot, self.width).logits
-        logits[..., mask] = -torch.inf  # a mask is never an answer
-        return at, allowed(logits, self.rule)
-
-
-def guided(logits: Tensor, without: Tensor, guidance: float) -> Tensor:
-    """Logits with the prompt, moved away from those without it."""
-    return without + (guidance + 1) * (logits - without)
-
-
-def _first(number: Tensor, still_open: Tensor) -> Tensor:
-    """The number (batch × 1) of the first stretch or block that has an open place; of none, the last."""
-    return number.masked_fill(~still_open, number.max()).amin(1, keepdim=True)
-
-
-def _blocks(size: int | None, rule: Sampler, place: Tensor, start: int) -> Tensor:
-    """The number of the block that each place is written in; blocks are written in order.
-
-    A sampler's blocks are parts of the model's own blocks, where it has them, and else of the answer.
-    """
-    if size is None:
-        return (place - start).clamp(min=0) // rule.block if rule.block else torch.zeros_like(place)
-    part = min(rule.block or size, size)
-    return place // size * -(-size // part) + place % size // part
-
-
 class _Counts:
     """How many places the sampler's schedule writes, step by step. A row's block is the one that it is in."""
 
-    def __init__(self, rule: Sampler, asked: Asked):
+    def __init__(self, rule: Sampler, asked: Question):
         self._rule, self._block = rule, asked.block
         self._steps = rule.steps or asked.place.shape[1] - asked.start
         self._in_block = self._steps if rule.schedule != "llada" else _steps_of_each(self._steps, asked.blocks)
@@ -164,7 +95,7 @@ class _Counts:
     def look(self, eligible: Tensor, still_open: Tensor, step: int) -> None:
         """What is open at a step, in all and in each row's block, before it writes."""
         self._here, self._in_all, self._step = eligible.sum(1), still_open.sum(1), step
-        current = _first(self._block, still_open)
+        current = first_of(self._block, still_open)
         entered = (current != self._current)[:, 0]
         self._total = torch.where(entered, self._here, self._total)
         self._passed = torch.where(entered, 0, self._passed + 1)

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 
 from probe.decoding.passes import Run
+from probe.decoding.question import Question
 from probe.decoding.trajectory import Log, Trajectory
 from probe.errors import ProbeError
 from probe.paradigms.remasking import Remasking
 from probe.paradigms.sampler import Sampler, choose, trimmed
 
 if TYPE_CHECKING:
-    from probe.decoding.masked import Asked
     from probe.models.model import Model
 
 
-def revise(model: Model, tokens: Tensor, rule: Sampler, run: Run, asked: Asked) -> Trajectory:
+def revise(model: Model, tokens: Tensor, rule: Sampler, run: Run, asked: Question) -> Trajectory:
     """From masks to text and back and forth, in the sampler's steps."""
     assert rule.remask is not None
     _refuse_blocks(model)
@@ -49,7 +49,7 @@ def revise(model: Model, tokens: Tensor, rule: Sampler, run: Run, asked: Asked) 
 class _Draws:
     """What happens at each step, over the places (batch × width) that a pass is asked for."""
 
-    def __init__(self, rule: Sampler, remask: Remasking, seed: int, asked: Asked):
+    def __init__(self, rule: Sampler, remask: Remasking, seed: int, asked: Question):
         self._rule, self._remask = rule, remask
         self._generator = torch.Generator().manual_seed(seed)
         self._mine = asked.open[:, asked.start :]
