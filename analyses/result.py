@@ -11,7 +11,8 @@ app and a notebook all open the same file and show the same numbers.
 
 Columns that mean the same are called the same everywhere: `model`, `task`, `layer`, `head`, …, then `estimate`, `low`,
 `high` (a 95% interval unless `about` says otherwise), `n`, `unit`; `null`, `null_low`, `null_high` where chance or
-noise gives a figure too; `p`, and `q`, which is `p` after Benjamini-Hochberg over the table.
+noise gives a figure too; `p`, and `q`, which is `p` after Benjamini-Hochberg over the table. A table with a column a
+measure (`attention.heads`: `previous`, `previous_low`, …) has the same form as `result.long`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from probe.errors import ProbeError
+from probe.jobs.run_folder import one_row_an_estimate
 from probe.outside_files import FileKind, cut
 
 if TYPE_CHECKING:
@@ -54,6 +56,11 @@ class Result:
 
     def __post_init__(self) -> None:
         _refuse_p_of_nothing(self.name, self.table)
+
+    @property
+    def long(self) -> pd.DataFrame:
+        """The table with one row an estimate: `measure`, `estimate`, `low`, `high`, where it has a column a measure."""
+        return one_row_an_estimate(self.table)
 
     def figure(self) -> Figure:
         from analyses import plots

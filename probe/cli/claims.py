@@ -7,6 +7,7 @@ of claims); here they are named, handed the models they ask for, and shown.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from probe.cli.screen import Json, app, out
 from probe.errors import ProbeError, nearest
 from probe.installed import entries
 from probe.outside_files import TABLE as TABLE_FILE
+from probe.progress import progress
 
 GROUP = "twinprobe.claims"
 _SHOWN = ("model", "manner", "way", "task", "stride", "verified", "steps", "measure", "loss", "passes",
@@ -44,7 +46,7 @@ def claims(
             )
     zoo, told = Zoo(), []
     show = _print_markdown if as_markdown else _print
-    for claim in (known[name] for name in names or known):
+    for claim in _counted([known[name] for name in names or known]):
         missing = _missing(claim)
         if as_markdown:
             print(f"## {claim.name}\n\n*{claim.says}* `twinprobe claims {claim.name} -n {n}`\n")
@@ -65,6 +67,15 @@ def claims(
                 show(result)
     if as_json:
         print(json.dumps(told, indent=1, ensure_ascii=False))
+
+
+def _counted(claims: list[Any]) -> Iterator[Any]:
+    """Each claim; how many are asked is on the screen for errors."""
+    with progress("claims", len(claims), "claims", lines=True) as advance:
+        for claim in claims:
+            advance(0, f"asking {claim.name}")
+            yield claim
+            advance()
 
 
 def _known() -> dict[str, Any]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _EXAMPLES = "\n\n".join(
     f"{what}: [cyan]twinprobe decode {how}[/]"
     for what, how in (
-        ("Example", 'zoo:masked "When Luke and Keith went to the" --length 8'),
+        ("Example", 'zoo:fluid "When Luke and Keith went to the museum, Keith gave a" --length 3'),
         ("In three passes, the surest places first", 'zoo:masked "When Luke" --sampler confidence --steps 3'),
         ("All that is surer than .9 at once", 'zoo:masked "When Luke" --threshold 0.9'),
         ("Draws from a nucleus", 'zoo:ar "When Luke" --temperature 0.8 --top-p 0.9'),

@@ -51,8 +51,8 @@ def pool(task: Source, models: Model | Pair, n: int, *, reading: Reading, seed: 
     accuracy = {name: Accuracy(int(of.sum()), len(of)) for name, of in solved.items()}
     chosen = both.nonzero()[:, 0][:n]
     if len(chosen) < n:
-        right_of = "; ".join(f"{name} {of}" for name, of in accuracy.items())
-        found = f"{len(chosen)} among {len(both)}{_all_there_are(task, split, len(batch) < tried)}; right: {right_of}"
+        found = f"{len(chosen)} among {len(both)}; " + "; ".join(f"{name} {of}" for name, of in accuracy.items())
+        found += _all_there_are(task, split, len(batch) < tried)
         raise TaskError(
             f"a pool of {n} {split} examples of {task.name!r} for {models.name or models!r}",
             expected=f"examples that {' and '.join(asked)} answer right under {reading}",
@@ -72,7 +72,7 @@ def _all_there_are(task: Source, split: str, exhausted: bool) -> str:
     if not exhausted:
         return ""
     why = getattr(task, "why_few", lambda split: "")(split)
-    return f" ({why or f'all there are in the split {split!r}'})"
+    return f"; these are {why or f'all of the split {split!r}'}"
 
 
 def _asked(models: Model | Pair, reading: Reading) -> dict[str, tuple[Model, Reading]]:

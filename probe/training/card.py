@@ -28,6 +28,7 @@ from probe.models.loading import load
 from probe.models.model import Model
 from probe.models.source import resolve
 from probe.pairs import Pair
+from probe.progress import progress
 from probe.readings import AR, OneMask, Prefix, Reading, reading_for, surprise
 from probe.tasks import TASKS, Task, task
 from probe.tasks.score import score
@@ -72,7 +73,12 @@ def _head(where: str, model: Model) -> str:
 def _answers(where: str, model: Model, n: int) -> str:
     ar = model.entry.ar if model.entry and model.paradigm.diffuses else None
     pair = Pair(load(ar), model, name=where) if ar else None
-    rows = [_row(model, pair, task(name), n) for name in TASKS]
+    rows = []
+    with progress(f"the card of {where}", len(TASKS), "tasks", lines=True) as advance:
+        for name in TASKS:
+            advance(0, f"the card of {where}: {name}")
+            rows.append(_row(model, pair, task(name), n))
+            advance()
     heads = ["task", "the whole answer right", "the asked token right", "a guess"]
     heads += [f"both twins, for a pool of {POOL}"] if pair else []
     lines = [

@@ -176,5 +176,5 @@ def test_unselected_examples_are_the_task_s_own():
     taken, drawn = mine.batch(twins, 8, 3, solved=False), mine.examples(twins, 8, seed=3)
     assert torch.equal(taken.clean, drawn.clean)
     assert (taken.selection_rate, dict(taken.accuracy)) == (1.0, {})
-    with pytest.raises(TaskError, match=r"all there are in the split 'test'.*solved=False"):
+    with pytest.raises(TaskError, match=r"these are all of the split 'test'.*solved=False"):
         Echo(enough=40).batch(twins, 40)
