@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from probe.models.model import Model
     from probe.pairs import Pair, load_pair
     from probe.tasks import Batch, task
-    from probe.tracing import add, edit, freeze, mean, open_trace, patch, record, resample, skip, zero
+    from probe.tracing import add, edit, freeze, mean, only, open_trace, patch, record, resample, skip, zero
 
 __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "load",
@@ -42,6 +42,7 @@ __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "skip",
     "add",
     "freeze",
+    "only",
     "decode",
     "Sampler",
     "PassOptions",
@@ -57,7 +58,19 @@ __getattr__, __dir__ = lazy(
         "models.model": ("Model",),
         "pairs": ("Pair", "load_pair"),
         "tasks": ("Batch", "task"),
-        "tracing": ("add", "edit", "freeze", "mean", "open_trace", "patch", "record", "resample", "skip", "zero"),
+        "tracing": (
+            "add",
+            "edit",
+            "freeze",
+            "mean",
+            "only",
+            "open_trace",
+            "patch",
+            "record",
+            "resample",
+            "skip",
+            "zero",
+        ),
         "decoding": ("PassOptions", "Sampler", "Trajectory", "decode"),
         "errors": ("ProbeError",),
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probe.tracing.editing import edit
-from probe.tracing.edits import Edit, Skip, add, freeze, mean, patch, resample, skip, zero
+from probe.tracing.edits import Edit, Skip, add, freeze, mean, only, patch, resample, skip, zero
 from probe.tracing.record import record
 from probe.tracing.sites import SITES
 from probe.tracing.store import open_trace
@@ -18,6 +18,7 @@ __all__ = [
     "freeze",
     "from_activation_cache",
     "mean",
+    "only",
     "open_trace",
     "patch",
     "record",

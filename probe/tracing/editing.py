@@ -29,6 +29,7 @@ from probe.tracing import pattern_editing
 from probe.tracing.edits import Edit, Moment, Skip, fitted
 from probe.tracing.selection import ABSENT, as_index, checked_indices, pick, slots_at
 from probe.tracing.sites import Site, output_weight, rank, site
+from probe.tracing.slot_states import SlotStates
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -106,6 +107,7 @@ class Editing(Scope):
         self.rows: slice | None = None
         self.step = -1
         self.next_step: int | None = None
+        self.slot_states = SlotStates()
         self._resid_pre: dict[int, Tensor] = {}
         self._attention_before: str | None = None
 
@@ -129,6 +131,8 @@ class Editing(Scope):
         """Called before every forward pass of the model."""
         self.canvas = canvas
         self.step = self.step + 1 if self.next_step is None else self.next_step
+        if any(part.state is not None for part in self.parts):
+            self.slot_states.see(canvas.tokens, self.model.mask_id, self.rows)
 
     def install(self, part: Edit, layer: int) -> Callable[[], None]:
         """Put an edit to work in one layer; the answer takes it out again."""
@@ -153,11 +157,21 @@ class Editing(Scope):
         heads, slots = as_index(part.heads), self._slots(part)
         old = pick(view, one, heads, slots)
         new = self._new(part, one, layer, old)
-        return new if heads is None and slots is None else _put(view, one, heads, slots, new)
+        whole = new if heads is None and slots is None else _put(view, one, heads, slots, new)
+        return self._in_state(part, whole, view, one.position_axis)
+
+    def _in_state(self, part: Edit, new: Tensor, old: Tensor, axis: int) -> Tensor:
+        """`new` at the slots that are in the state which the edit names, `old` at the others."""
+        if part.state is None:
+            return new
+        there = self.slot_states.of(part.state).to(new.device)
+        shape = [1] * new.dim()
+        shape[0], shape[axis] = there.shape
+        return torch.where(there.view(shape), new, old)
 
     def _concerned(self, part: Edit) -> bool:
         """Whether this forward pass is of this thread, and of a step that the edit names."""
-        return self.here and (part.steps is None or self.step in part.steps)
+        return self.here and part.at_step(self.step)
 
     def _new(self, part: Edit, one: Site, layer: int, old: Tensor) -> Tensor:
         turn = None if part.one_layer or part.layers is None else part.layers.index(layer)
@@ -199,8 +213,9 @@ class Editing(Scope):
             difference = (self._new(part, one, layer, old) - old).sum(dim=1)
             attn_out = site("attn_out")
             if slots is None:
-                return given + difference
-            return _put(given, attn_out, None, slots, pick(given, attn_out, None, slots) + difference)
+                return self._in_state(part, given + difference, given, 1)
+            put = _put(given, attn_out, None, slots, pick(given, attn_out, None, slots) + difference)
+            return self._in_state(part, put, given, 1)
 
         return hook
 

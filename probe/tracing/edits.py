@@ -11,8 +11,9 @@ variable of it) is matched by its labels instead: an edit takes the layer, head,
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.errors import TraceError
+from probe.errors import TraceError, nearest
 from probe.tracing.selection import Positions
 from probe.tracing.sites import Site, site
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     import xarray
 
 Numbers = int | Iterable[int] | None
+Steps = frozenset[int] | slice | None
+STATES = ("masked", "just written", "written", "given")
+"""What a slot can be in a forward pass: open; written by the pass before; written by any pass; there from the first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +72,29 @@ class Edit:
     one_layer: bool = False
     heads: tuple[int, ...] | None = None
     positions: Tensor | None = None
-    steps: frozenset[int] | None = None
+    steps: Steps = None
+    state: str | None = None  # of STATES, in which a slot has to be
 
     def parts(self) -> tuple[Edit, ...]:
         return (self,)
 
+    def at_step(self, step: int) -> bool:
+        """Whether a forward pass of this number is edited."""
+        if isinstance(self.steps, slice):
+            start, stop = self.steps.start or 0, self.steps.stop
+            return step >= start and (stop is None or step < stop) and (step - start) % (self.steps.step or 1) == 0
+        return self.steps is None or step in self.steps
+
     def __str__(self) -> str:
-        where = {"layer": self.layers, "head": self.heads, "step": self.steps and tuple(sorted(self.steps))}
+        where = {"layer": self.layers, "head": self.heads, "step": _listed(self.steps)}
         named = [f"{axis} {list(numbers)}" for axis, numbers in where.items() if numbers is not None]
         if self.positions is not None:
             named.append(f"position {self.positions.tolist()}")
+        if isinstance(self.steps, slice):
+            end = "" if self.steps.stop is None else f" to {self.steps.stop - 1}"
+            named.append(f"step {self.steps.start or 0}{end or ' on'}")
+        if self.state is not None:
+            named.append(f"slots {self.state}")
         return " ".join([str(self.change), self.site, *named])
 
 
@@ -86,9 +103,12 @@ class Skip:
     """Layers that write nothing: both their writes are zero, so the residual stream passes through unchanged."""
 
     layers: tuple[int, ...]
+    steps: Steps = None
+    state: str | None = None
 
     def parts(self) -> tuple[Edit, ...]:
-        return tuple(Edit(name, _Zero(), self.layers) for name in ("attn_out", "mlp_out"))
+        how: dict[str, Any] = {"steps": self.steps, "state": self.state}
+        return tuple(Edit(name, _Zero(), self.layers, **how) for name in ("attn_out", "mlp_out"))
 
 
 def patch(
@@ -159,12 +179,21 @@ def add(
     head: Numbers = None,
     position: Positions | None = None,
     step: Numbers = None,
-    scale: float = 1.0,
+    scale: float | Sequence[float] = 1.0,
 ) -> Edit:
     """Add `scale` times `vector` to what is there. The vector has one number a feature, or any of the axes of a trace.
 
-    `add("resid_post", direction, layer=3, scale=4)` moves the stream behind layer 3 at every position.
+    `add("resid_post", direction, layer=3, scale=4)` moves the stream behind layer 3 at every position. A list of scales
+    is a schedule along a decoding run: one a step, the last of them from then on.
     """
+    by_step = [float(scale)] if isinstance(scale, int | float) else [float(one) for one in scale]
+    if not by_step or not all(math.isfinite(one) for one in by_step):
+        raise TraceError(
+            f"the scale of what is added to {site!r}",
+            expected="a finite number, or one for each step",
+            found=str(scale),
+            remedy="For example scale=2, or scale=[0, 1, 2].",
+        )
     put = patch(site, vector, layer=layer, head=head, position=position, step=step)
     for values in put.change.values():
         if not torch.isfinite(values).all():
@@ -174,7 +203,39 @@ def add(
                 found="NaN or infinity among them",
                 remedy="Look at how it was made: one NaN makes every logit NaN.",
             )
-    return replace(put, change=_Add(put.change, float(scale)))
+    return replace(put, change=_Add(put.change, tuple(by_step)))
+
+
+def only(
+    edit: Edit | Skip, *, step: int | Iterable[int] | slice | None = None, state: str | None = None
+) -> Edit | Skip:
+    """An edit, confined to some steps of a decoding run and to slots in one state of it.
+
+    step   a number, numbers, or a window: `slice(2, None)` is from the third forward pass on
+    state  of the slot: "masked", "just written" (by the pass before), "written" (by any), or "given". What is given is
+           what the first pass inside `probe.edit` saw, so open it anew for each run
+
+    >>> push = probe.only(probe.add("resid_post", torch.ones(128), layer=3), step=slice(0, 2), state="masked")
+    >>> with probe.edit(pair.diffusion, push):
+    ...     run = probe.decode(pair.diffusion, batch.clean[:, :-1], 1)
+    """
+    if state is not None and state not in STATES:
+        raise TraceError(
+            f"state {state!r}", expected="one of " + ", ".join(STATES), found=repr(state), remedy=nearest(state, STATES)
+        )
+    steps: Steps = step if isinstance(step, slice) else None if step is None else frozenset(_numbers(step) or ())
+    if isinstance(steps, slice) and (min(steps.start or 0, steps.stop or 0) < 0 or (steps.step or 1) < 1):
+        raise TraceError("step", expected="steps counted from 0, forwards", found=str(steps),
+                         remedy="A run's length is not known beforehand: count from its beginning.")  # fmt: skip
+    for what, known, asked in (("steps", edit.steps, steps), ("state", edit.state, state)):
+        if known is not None and asked is not None:
+            raise TraceError(f"the edit '{edit}'", expected=f"its {what} named once", found="twice",
+                             remedy="Leave one of them out.")  # fmt: skip
+    return replace(edit, steps=edit.steps if steps is None else steps, state=edit.state if state is None else state)
+
+
+def _listed(steps: Steps) -> tuple[int, ...] | None:
+    return tuple(sorted(steps)) if isinstance(steps, frozenset) else None
 
 
 def skip(layer: int | Iterable[int]) -> Skip:
@@ -209,16 +270,17 @@ class _Add(Change):
     """What was there, and `scale` times what another change would have put there."""
 
     what: Change
-    scale: float
+    scales: tuple[float, ...]  # by step; the last one goes on
 
     def values(self) -> list[Tensor]:
-        return [*self.what.values(), torch.tensor(self.scale)]
+        return [*self.what.values(), torch.tensor(self.scales)]
 
     def __str__(self) -> str:
-        return "add" if self.scale == 1 else f"add ({self.scale:g} times)"
+        return "add" if self.scales == (1,) else f"add ({', '.join(f'{scale:g}' for scale in self.scales)} times)"
 
     def __call__(self, old: Tensor, moment: Moment) -> Tensor:
-        return old + self.scale * fitted(self.what(old, moment), old, moment.site, str(self))
+        scale = self.scales[min(max(moment.step, 0), len(self.scales) - 1)]
+        return old + scale * fitted(self.what(old, moment), old, moment.site, str(self))
 
 
 @dataclass(frozen=True, eq=False)
