@@ -53,7 +53,7 @@ def write_json(circuit: Circuit, path: str | Path, mask: NDArray | None = None) 
         "cfg": {
             "n_layers": graph.n_layers,
             "n_heads": graph.n_heads,
-            "parallel_attn_mlp": False,
+            "parallel_attn_mlp": graph.parallel,
             "d_model": circuit.about.d_model,
             "n_kv_heads": graph.n_kv_heads,
         },
@@ -70,7 +70,7 @@ def read_json(path: str | Path) -> tuple[Circuit, NDArray]:
     """A circuit of mean scores and the mask of the edges that are in it, from a file of EAP-IG's or of ours."""
     read = _opened(Path(path))
     try:
-        graph = _graph(read["cfg"], path)
+        graph = _graph(read["cfg"])
         if graph.n_sources > 2 + max(len(read["nodes"]), len(read["edges"])):
             found = f"a shape of {graph.n_sources:,} nodes, with {len(read['edges']):,} edges"
             raise _unreadable(path, "the nodes or edges of its shape", found)
@@ -87,11 +87,10 @@ def read_json(path: str | Path) -> tuple[Circuit, NDArray]:
     return Circuit(graph, scores, np.zeros((0, len(graph.sources) + 1)), _provenance(read)), mask
 
 
-def _graph(cfg: dict[str, Any], path: str | Path) -> Graph:
-    if cfg.get("parallel_attn_mlp"):
-        raise _unreadable(path, "attention before the MLP, one after the other", "a model that runs them in parallel")
+def _graph(cfg: dict[str, Any]) -> Graph:
     return Graph.from_fields({**{name: cfg[name] for name in ("n_layers", "n_heads")},
-                              "n_kv_heads": cfg.get("n_kv_heads", cfg["n_heads"])})  # fmt: skip
+                              "n_kv_heads": cfg.get("n_kv_heads", cfg["n_heads"]),
+                              "parallel": bool(cfg.get("parallel_attn_mlp"))})  # fmt: skip
 
 
 def _nodes(graph: Graph, kept: NDArray) -> dict[str, bool]:

@@ -14,7 +14,8 @@ target belongs to; in a model without grouped queries it is the head of the same
 Two options make finer graphs. With `position_roles` a target is split by the position at which it reads, named as the
 task names its positions: `a3.h1<q>@answer`. An edge stays at its position, so its score is the sum over its roles. With
 `directions` keys and values are split by the query that looks at them: one at the same place or after it (`a3.h1<k>`),
-or one before it (`a3.h1<k>@from_right`), which no causal model has.
+or one before it (`a3.h1<k>@from_right`), which no causal model has. In a `parallel` model (GPT-NeoX) an MLP does not
+read the heads of its own layer.
 """
 
 from __future__ import annotations
@@ -67,10 +68,11 @@ class Graph:
     n_kv_heads: int
     position_roles: tuple[str, ...] = ()
     directions: bool = False
+    parallel: bool = False
 
     @classmethod
     def of(cls, model: Model, *, position_roles: tuple[str, ...] = (), directions: bool = False) -> Graph:
-        return cls(model.n_layers, model.n_heads, model.n_kv_heads, position_roles, directions)
+        return cls(model.n_layers, model.n_heads, model.n_kv_heads, position_roles, directions, model.parallel)
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Graph:
@@ -86,7 +88,7 @@ class Graph:
                 found=str({**sizes, "position_roles": roles})[:200],
                 remedy="Attribute again, and save the circuit anew.",
             )
-        return cls(*sizes.values(), tuple(roles), bool(directions))  # type: ignore[arg-type]  # whole, as was checked
+        return cls(*sizes.values(), tuple(roles), bool(directions), bool(known.get("parallel")))  # type: ignore[arg-type]  # whole, as was checked
 
     @property
     def n_sources(self) -> int:
@@ -174,7 +176,7 @@ class Graph:
             len(self.sources)
             if one.kind == "logits"
             else self.head_sources(one.layer).stop
-            if one.kind == "mlp"
+            if one.kind == "mlp" and not self.parallel
             else self.head_sources(one.layer).start
             for one in self.target_values
         ]
@@ -201,7 +203,7 @@ class Graph:
     @property
     def plain(self) -> Graph:
         """The same graph without position roles and directions."""
-        return Graph(self.n_layers, self.n_heads, self.n_kv_heads)
+        return Graph(self.n_layers, self.n_heads, self.n_kv_heads, parallel=self.parallel)
 
     @cached_property
     def joins(self) -> NDArray:

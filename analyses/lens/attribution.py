@@ -2,8 +2,8 @@
 
 The residual stream is a sum. With its scale held fixed the final norm is linear, so the margin, the logit of the target
 less that of the distractor, is a sum too: one part for the embedding, each head, each MLP, and one for the biases. The
-parts add up to the margin exactly. A part is what a component writes *towards the unembedding*; what it does by way of
-later components is not in it.
+parts add up to the margin exactly; where a model caps its logits (Gemma 2), to the margin before the cap. A part is
+what a component writes *towards the unembedding*; what it does by way of later components is not in it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from analyses.lens.unembedding import Unembedding
 from analyses.result import Result
 from analyses.statistics.per_example import PerExample
 from probe.models.model import Model
-from probe.models.weights import bias_of
 from probe.pairs import Pair
 from probe.readings import Reading
 from probe.tasks import Batch
@@ -64,15 +63,10 @@ def margin_by_node(states: AnswerStates) -> PerExample:
     if centred:  # taking off a write's mean and then looking along `onto` is looking along `onto` less its own mean
         onto = onto - onto.mean(-1, keepdim=True)
     nodes, parts = [INPUT], [(embedded.to(onto) * onto).sum(-1, keepdim=True)]
-    for names, written in component_outputs(states):
+    headless = torch.zeros_like(onto)  # what attention writes that is no head's: biases
+    for layer, (names, written) in enumerate(component_outputs(states)):
         nodes += names
         parts.append(torch.einsum("qnf,qf->qn", written.float(), onto))
-    parts.append((onto @ _attention_biases(states.model).to(onto) + towards @ added)[:, None])
+        headless += states.at("attn_out")[:, layer].to(onto) - written[:, :-1].sum(1).to(onto)
+    parts.append(((onto * headless).sum(-1) + towards @ added)[:, None])
     return states.per_example(torch.cat(parts, 1).cpu(), node=[*nodes, BIAS])
-
-
-def _attention_biases(model: Model) -> Tensor:
-    """What the output projections write whatever the heads do, all layers together."""
-    outputs = [model.layout.of_block(block, "output") for block in model.blocks]
-    biases = [bias.to(model.device) for output in outputs if (bias := bias_of(output)) is not None]
-    return sum(biases, torch.zeros(model.d_model, device=model.device))

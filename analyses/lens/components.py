@@ -21,7 +21,7 @@ from probe.models.model import Model
 from probe.pairs import Pair
 from probe.readings import Reading
 from probe.tasks import Batch
-from probe.tracing.sites import output_weight
+from probe.tracing.sites import output_weight, scaled_heads
 
 SITES = ("z", "mlp_out")
 MEASURES = ("rank of the target", "mass of the 10 best", "entropy (nats)")
@@ -35,6 +35,7 @@ def component_outputs(states: AnswerStates) -> Iterator[tuple[list[str], Tensor]
     for layer in range(z.shape[1]):
         weight = output_weight(states.model, layer)
         mixed = z[:, layer].to(weight.device, weight.dtype)
+        mixed = scaled_heads(states.model, layer, mixed[:, :, None])[:, :, 0]
         by_head = torch.einsum("qhk,hkf->qhf", mixed, weight)
         names = [*(f"a{layer}.h{head}" for head in range(z.shape[2])), f"m{layer}"]
         yield names, torch.cat([by_head, mlp_out[:, layer, None].to(by_head)], 1)

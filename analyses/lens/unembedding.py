@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from analyses.activations.answer_states import AnswerStates
 from probe.models.model import Model
+from probe.models.norms import Norm
 from probe.models.weights import device_of, weight_of
 from probe.readings import comparable
 
@@ -54,7 +55,7 @@ class Unembedding:
 
     def logits(self, normed: Tensor) -> Tensor:
         """Of what the final norm has given (… × feature)."""
-        return comparable(self.unembed(self._moved(normed)).float(), self.model, self.vocabulary)
+        return comparable(self.model.unembed(self._moved(normed)).float(), self.model, self.vocabulary)
 
     def log_probabilities(self, states: Tensor) -> Tensor:
         """Of states as they stand in the residual stream (… × feature)."""
@@ -75,14 +76,10 @@ class Unembedding:
         The scale by which each feature is multiplied (questions × feature), what is added afterwards, and whether the
         mean is taken off before: the norms of the GPT-2 and of the LLaMA families.
         """
-        norm, states = self.norm, self._moved(states).float()
-        weight = weight_of(norm).float()
-        if isinstance(norm, nn.LayerNorm):
-            spread = (states.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
-            return weight / spread, weight_of(norm, "bias").float(), True
-        epsilon = float(norm.variance_epsilon)  # type: ignore[arg-type]  # a number on every RMS norm
-        spread = (states.square().mean(-1, keepdim=True) + epsilon).sqrt()
-        return weight / spread, torch.zeros_like(weight), False
+        norm, states = Norm.of(self.norm), self._moved(states).float()
+        gain = torch.ones_like(states[..., :1]) if norm.gain is None else norm.gain.float()
+        added = torch.zeros_like(states[0]) if norm.offset is None else norm.offset.float()
+        return gain * norm.scale(states)[..., None], added, norm.centred
 
     def _moved(self, states: Tensor) -> Tensor:
         return states.to(device_of(self.unembed), self.model.dtype)

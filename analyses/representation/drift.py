@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from analyses.result import Result
+from probe.models.layout import Columns
 from probe.models.model import Model
 from probe.models.weights import weights_of
 from probe.pairs import Pair
@@ -66,14 +67,21 @@ def modules(model: Model) -> Iterator[tuple[int, str, list[Tensor]]]:
         for name in PARTS:
             if getattr(model.layout, name) is None:
                 continue
-            parameters = _values(new(model.layout.of_block(block, name)))
-            if model.layout.fused and name == "query":  # GPT-2's one projection is three
-                thirds = [parameter.chunk(3, dim=-1) for parameter in parameters]
-                yield from ((layer, part, [third[turn] for third in thirds]) for turn, part in enumerate(PARTS[1:4]))
+            module = model.layout.of_block(block, name)
+            parameters = _values(new(module))
+            if model.layout.fused and name == "query":  # one projection is three
+                on_its_side = not isinstance(module, nn.Linear)
+                for part, columns in zip(PARTS[1:4], model.qkv_columns.values(), strict=True):
+                    yield layer, part, [_columns(parameter, columns, on_its_side) for parameter in parameters]
             else:
                 yield from _named(layer, name, parameters)
         for name, parameter in new(block):  # what only one family has: Qwen3's norms of q and k
             yield layer, name.rpartition(".")[0].rpartition(".")[2], [parameter]
+
+
+def _columns(parameter: Tensor, columns: Columns, on_its_side: bool) -> Tensor:
+    """The part of a projection's parameter that makes some columns of its output; GPT-2's weights lie on their side."""
+    return parameter[..., columns] if on_its_side else parameter[columns]
 
 
 def _values(named: list[tuple[str, Tensor]]) -> list[Tensor]:

@@ -18,7 +18,7 @@ import torch
 from probe.errors import CheckpointError, ProbeError, nearest
 from probe.models.checkpoint import Checkpoint
 from probe.models.formats import Format
-from probe.models.layout import layout_of, stock_class
+from probe.models.layout import INSTALLED, layout_of, stock_class
 from probe.models.settings import refuse_not_understood
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def stock_config(checkpoint: Checkpoint, published: Format) -> PretrainedConfig:
 
     fields = published.stock_fields(checkpoint.config)
     stock = CONFIG_MAPPING[fields.pop("model_type")]
-    refuse_not_understood(fields, stock)
+    refuse_not_understood(fields, stock, INSTALLED[stock.model_type])
     config = stock(**fields)
     embedding = layout_of(config).embed.rpartition(".")[2] + ".weight"
     rows = [shape[0] for key, shape in checkpoint.shapes.items() if published.stock_key(key).endswith(embedding)]

@@ -103,7 +103,8 @@ class _Held:
 
     def part(self, name: str) -> tuple[int, int] | None:
         """(out, in) of a projection of a layer."""
-        shape = self.first.get(f"{getattr(self.layout, name)}.weight")
+        path = getattr(self.layout, name)
+        shape = self.first.get(f"{path}.weight") if path else None
         if shape is None or len(shape) != 2:
             return None
         return (shape[1], shape[0]) if self.transposed else (shape[0], shape[1])
@@ -139,7 +140,7 @@ def _contradictions(said: _Said, held: _Held) -> Iterator[tuple[str, str]]:
         "num_hidden_layers": held.layers,
         "hidden_size": embedding[1] if embedding and len(embedding) == 2 else None,
         "max_position_embeddings": positions[0] if positions else None,
-        "intermediate_size": up[0] if up else None,
+        "intermediate_size": up[0] // (2 if held.layout.mlp_gate == held.layout.mlp_up else 1) if up else None,
     }
     for size, there in exact.items():
         told = said[size]
@@ -148,12 +149,14 @@ def _contradictions(said: _Said, held: _Held) -> Iterator[tuple[str, str]]:
     heads, kv_heads = said["num_attention_heads"], said["num_key_value_heads"]
     if not _whole(heads) or query is None:
         return
-    wide = query[0] // 3 if held.layout.fused else query[0]
-    each = said["head_dim"] if _whole(said["head_dim"]) else wide // heads
-    if heads * each != wide:
+    shared = kv_heads if _whole(kv_heads) else heads
+    in_all = heads + 2 * shared if held.layout.fused else heads
+    each = said["head_dim"] if _whole(said["head_dim"]) else query[0] // in_all
+    if in_all * each != query[0]:
         yield (
-            f"heads whose widths add up to {wide:,}",
-            f"{said.name('num_attention_heads')} {heads:,} of width {each:,}",
+            f"{'queries, keys and values' if held.layout.fused else 'heads'} whose widths add up to {query[0]:,}",
+            f"{said.name('num_attention_heads')} {heads:,} of width {each:,}"
+            + (f" and num_key_value_heads {shared:,}" if held.layout.fused and shared != heads else ""),
         )
     if key is not None and not held.layout.fused and _whole(kv_heads) and kv_heads * each != key[0]:
         yield f"heads of keys whose widths add up to {key[0]:,}", f"num_key_value_heads {kv_heads:,} of width {each:,}"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from probe.errors import TokenError
 from probe.models import windows
-from probe.models.layout import Layout, layout_of
+from probe.models.layout import Columns, Layout, layout_of
 from probe.models.lengths import check_length
 from probe.models.scope import ContextValue, Listeners
 from probe.models.settings import steady_length
@@ -159,7 +159,7 @@ class Model:
 
     @property
     def n_kv_heads(self) -> int:
-        return getattr(self.config, "num_key_value_heads", None) or self.n_heads
+        return self._declared("num_key_value_heads") or self.n_heads
 
     @property
     def d_model(self) -> int:
@@ -167,7 +167,26 @@ class Model:
 
     @property
     def d_head(self) -> int:
-        return getattr(self.config, "head_dim", None) or self.d_model // self.n_heads
+        return self._declared("head_dim") or self.d_model // self.n_heads
+
+    def _declared(self, name: str) -> int | None:
+        """A setting, where the class has it: a configuration keeps every field that it is given."""
+        return getattr(self.config, name, None) if hasattr(type(self.config), name) else None
+
+    @cached_property
+    def parallel(self) -> bool:
+        """Whether a layer's MLP reads what its attention reads, instead of what its attention has written."""
+        return self.layout.runs_parallel(self.config)
+
+    @cached_property
+    def qkv_columns(self) -> dict[str, Columns]:
+        """Which columns of their projections' outputs queries ("q"), keys and values are."""
+        return self.layout.columns(self.n_heads, self.n_kv_heads, self.d_head)
+
+    @property
+    def logit_cap(self) -> float | None:
+        """What logits are held below, by c · tanh(logit / c); None where nothing holds them."""
+        return None if self.layout.logit_cap is None else getattr(self.config, self.layout.logit_cap)
 
     @property
     def vocabulary(self) -> int:
@@ -180,8 +199,9 @@ class Model:
 
     @property
     def embedding_table(self) -> Tensor:
-        """The embedding's rows (token, feature), be they in memory or offloaded."""
-        return weight_of(self.embedding)
+        """What tokens are embedded as (token, feature), be the rows in memory or offloaded; Gemma's are scaled."""
+        rows, scale = weight_of(self.embedding), getattr(self.embedding, "embed_scale", None)
+        return rows if scale is None else rows * torch.as_tensor(scale).to(rows)
 
     @property
     def device(self) -> torch.device:
@@ -235,11 +255,21 @@ class Model:
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits of what `run_trunk` returned, or of a part of it."""
-        return self.layout.part(self.backbone, "unembed")(hidden)
+        return self.capped(self.layout.part(self.backbone, "unembed")(hidden))
+
+    def capped(self, raw: Tensor) -> Tensor:
+        """Logits of the unembedding's own output."""
+        cap = self.logit_cap
+        return raw if cap is None else (raw / cap).tanh() * cap
+
+    def kernel(self, eager: bool) -> str:
+        """The attention that transformers is to use: SDPA knows no cap, and would leave it out without a word."""
+        cap = self.layout.attention_cap and getattr(self.config, self.layout.attention_cap)
+        return "eager" if eager or cap is not None else "sdpa"
 
     def _inputs(self, canvas: Canvas, eager: bool, inputs: dict[str, Tensor]) -> dict[str, Any]:
         # transformers looks the attention up at every call, so the choice costs nothing and needs no second model.
-        self.config._attn_implementation = self.attention_override or ("eager" if eager else "sdpa")
+        self.config._attn_implementation = self.attention_override or self.kernel(eager)
         canvas = canvas.to(self.device)
         self._refuse_unlearned(canvas)
         for tell in self.before_run:
@@ -278,10 +308,10 @@ class Model:
             )
 
     def _refuse_unsteady(self, canvas: Canvas) -> None:
-        steady = steady_length(self.config)
-        if steady is None or int(canvas.places.max()) < steady:
+        unsteady = steady_length(self.config)
+        if unsteady is None or int(canvas.places.max()) < unsteady[1]:
             return
-        kind = self.config.rope_parameters["rope_type"]
+        kind, steady = unsteady
         raise TokenError(
             f"tokens for model {self.name!r}",
             expected=f"at most {steady} places, within which its rotary positions of type {kind!r} stand still",

@@ -10,7 +10,9 @@ with any other value, is refused by its name:
     {"model_type": "llama", "logit_scale": 1.0}                   # loads
 
 What a class does declare it also applies, which a property test asks of every known class
-(tests/probe/models/test_settings.py); layers of several kinds are in `probe.models.windows`.
+(tests/probe/models/test_settings.py). Where a class is an exception, its `Layout` says so: `takes` names settings that
+it applies and does not declare, `only` values that a declared one may have. Layers of several kinds are in
+`probe.models.windows`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from probe.errors import CheckpointError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
+
+    from probe.models.layout import Layout
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     # caps and scales
@@ -47,28 +51,37 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("sliding_window_size", "attention_window_size", "local_attention", "window_size"), ()),
     **dict.fromkeys(("sliding_window_pattern", "attention_chunk_size", "num_sink_tokens", "attention_types"), ()),
     "use_sliding_window": (False,),
-    "sliding_window": (),
+    **dict.fromkeys(("sliding_window", "layer_types"), ()),
 }
 """Fields that change a forward pass, and the values (beside None) under which they do not."""
 
+_NARROW = ("sliding_attention", "chunked_attention", "linear_attention")  # layers of a kind that sees less
 IN_ROPE = ("partial_rotary_factor",)  # those that may also stand within the rotary settings
 
 
-def refuse_not_understood(published: Mapping[str, Any], stock: type[PretrainedConfig]) -> None:
+def refuse_not_understood(published: Mapping[str, Any], stock: type[PretrainedConfig], layout: Layout) -> None:
     """Refuse a field that changes the forward pass and that the stock class would ignore."""
     switched_off = published.get("use_sliding_window") is False
     for name, value in published.items():
-        if name not in NEUTRAL or _declares(stock, name) or (name == "sliding_window" and switched_off):
+        if name in layout.only and not _among(value, layout.only[name]):
+            raise _refused(name, value, layout.only[name], f"as {layout.causal_lm} applies nothing else")
+        if name not in NEUTRAL or _declares(stock, name) or name in layout.takes:
             continue
-        if not _neutral(name, value):
-            raise _refused(name, value, stock)
+        if not _neutral(name, value) and not (name == "sliding_window" and switched_off):
+            raise _refused(name, value, NEUTRAL[name], f"as {stock.__name__} has no such setting")
     for place in ("rope_parameters", "rope_scaling"):
-        inside = published.get(place)
-        if not isinstance(inside, Mapping):
-            continue
-        for name in IN_ROPE:
-            if not _neutral(name, inside.get(name)):
-                raise _refused(f"{place}.{name}", inside[name], stock)
+        for inside in _each(published.get(place)):
+            for name in (name for name in IN_ROPE if name not in layout.takes):
+                if not _neutral(name, inside.get(name)):
+                    why = f"as {stock.__name__} has no such setting"
+                    raise _refused(f"{place}.{name}", inside[name], NEUTRAL[name], why)
+
+
+def _each(rope: Any) -> list[Mapping[str, Any]]:
+    """Rotary settings: one set of them, or one for each kind of layer."""
+    if not isinstance(rope, Mapping):
+        return []
+    return [rope, *(inner for inner in rope.values() if isinstance(inner, Mapping))]
 
 
 def _declares(stock: type[PretrainedConfig], name: str) -> bool:
@@ -76,14 +89,20 @@ def _declares(stock: type[PretrainedConfig], name: str) -> bool:
 
 
 def _neutral(name: str, value: Any) -> bool:
-    return value is None or any(value == harmless and type(value) is not str for harmless in NEUTRAL[name])
+    if name == "layer_types":  # what is no list of known kinds, the stock class refuses by itself
+        return not isinstance(value, list | tuple) or not any(kind in _NARROW for kind in value)
+    return _among(value, (None, *NEUTRAL[name]))
 
 
-def _refused(name: str, value: Any, stock: type[PretrainedConfig]) -> CheckpointError:
-    neutral = NEUTRAL[name.rpartition(".")[2]]
+def _among(value: Any, harmless: tuple[Any, ...]) -> bool:
+    return value is None or any(value == one and type(value) is not str for one in harmless)
+
+
+def _refused(name: str, value: Any, harmless: tuple[Any, ...], why: str) -> CheckpointError:
+    wanted = " or ".join(dict.fromkeys(map(repr, (*harmless, None))))
     return CheckpointError(
         f"config field {name!r}",
-        expected=" or ".join(map(repr, (*neutral, None))) + f", as {stock.__name__} has no such setting",
+        expected=f"{wanted}, {why}",
         found=repr(value)[:60],
         remedy="The stock class would leave it out and compute something else. Where the checkpoint's own code leaves "
         "it out too, take the field out of config.json; a class that has it needs a Layout "
@@ -91,17 +110,27 @@ def _refused(name: str, value: Any, stock: type[PretrainedConfig]) -> Checkpoint
     )
 
 
-def steady_length(config: PretrainedConfig) -> int | None:
-    """How many places have rotary frequencies that do not depend on a text's length; None where all have.
+def rotary_settings(config: PretrainedConfig) -> dict[str, dict[str, Any]]:
+    """Rotary settings by the kind of layer that they are for; those of all layers stand under ""."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    if any(isinstance(inner, Mapping) for inner in rope.values()):
+        kinds = set(getattr(config, "layer_types", ()))
+        return {kind: inner for kind, inner in rope.items() if kind in kinds and inner is not None}
+    return {"": rope} if rope else {}
+
+
+def steady_length(config: PretrainedConfig) -> tuple[str, int] | None:
+    """How many places have rotary frequencies that do not depend on a text's length, and the kind of rotary positions
+    that is so; None where all places have.
 
     Two kinds of rotary positions change all frequencies once a text grows beyond a length. "dynamic" then keeps those
     of the longest text seen, so that logits depend on what ran before; with either, what a cache holds of the first
     part of a text is not what the whole text has there.
     """
-    rope = getattr(config, "rope_parameters", None) or {}
-    kind = rope.get("rope_type", "default")
-    if kind == "dynamic":
-        return config.max_position_embeddings
-    if kind == "longrope":
-        return rope.get("original_max_position_embeddings") or config.max_position_embeddings
+    for rope in rotary_settings(config).values():
+        kind = rope.get("rope_type", "default")
+        if kind == "dynamic":
+            return kind, config.max_position_embeddings
+        if kind == "longrope":
+            return kind, rope.get("original_max_position_embeddings") or config.max_position_embeddings
     return None

@@ -42,7 +42,7 @@ def windows_of(config: PretrainedConfig) -> Windows:
     width = getattr(config, "sliding_window", None) if hasattr(type(config), "sliding_window") else None
     if width is not None and width < 1:
         raise _refused("sliding_window", "a whole number of at least 1", repr(width))
-    kinds = getattr(config, "layer_types", None)
+    kinds = getattr(config, "layer_types", None) if hasattr(type(config), "layer_types") else None
     if kinds is None:
         return (width,) * config.num_hidden_layers
     unknown = sorted(set(kinds) - {FULL, SLIDING})

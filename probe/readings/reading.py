@@ -133,13 +133,12 @@ def answers(
     Only those slots are unembedded, and `then` can keep all but a chunk out of memory: a vocabulary is wide, a canvas
     long, and draws and steps are many.
     """
-    unembed = model.layout.part(model.backbone, "unembed")
     read = []
     for start in range(0, len(asked.slots), rows):
         chunk = slice(start, start + rows)
         hidden = model.run_trunk(asked.canvas[chunk])
         slots = asked.slots[chunk].to(hidden.device)[..., None].expand(-1, -1, hidden.shape[-1])
-        read.append(then(unembed(hidden.gather(1, slots))[:, 0].float()))
+        read.append(then(model.unembed(hidden.gather(1, slots))[:, 0].float()))
     return torch.cat(read)
 
 

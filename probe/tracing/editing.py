@@ -28,7 +28,7 @@ from probe.paradigms.canvas import Canvas
 from probe.tracing import pattern_editing
 from probe.tracing.edits import Edit, Moment, Skip, fitted
 from probe.tracing.selection import ABSENT, as_index, checked_indices, pick, slots_at
-from probe.tracing.sites import Site, output_weight, rank, site
+from probe.tracing.sites import Site, head_writes, output_weight, rank, scaled_heads, site
 from probe.tracing.slot_states import SlotStates
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def edited_head_writes(model: Model, layer: int, z: Tensor) -> Tensor | None:
     ]
     if not at_work:
         return None
-    writes = z @ output_weight(model, layer)
+    writes = head_writes(model, layer, z)
     for editing, part in at_work:
         writes = editing.changed(part, site("head_out"), layer, writes)
     return writes
@@ -143,7 +143,7 @@ class Editing(Scope):
         if one.name == "pattern":
             return pattern_editing.add(module, lambda pattern: self.changed(part, one, layer, pattern))
         if one.name == "head_out":
-            return module.register_forward_hook(self._head_out(part, one, layer)).remove
+            return self._install_head_out(part, one, layer)
         if one.name == "resid_mid":
             return self._install_resid_mid(part, one, layer)
         if one.side == "in":
@@ -202,13 +202,17 @@ class Editing(Scope):
 
         return hook
 
-    def _head_out(self, part: Edit, one: Site, layer: int):
-        def hook(module: nn.Module, taken: tuple, given: Tensor) -> Tensor:
+    def _install_head_out(self, part: Edit, one: Site, layer: int) -> Callable[[], None]:
+        mixed: list[Tensor] = []  # z of the pass at hand
+
+        def before(module: nn.Module, taken: tuple) -> None:
+            mixed[:] = [taken[0]]
+
+        def after(module: nn.Module, taken: tuple, given: Tensor) -> Tensor:
             if not self._concerned(part):
                 return given
-            heads, slots = as_index(part.heads), self._slots(part)
-            weight = output_weight(self.model, layer)
-            z = pick(one.view(self.model, taken[0]), one, heads, slots)
+            heads, slots, weight = as_index(part.heads), self._slots(part), output_weight(self.model, layer)
+            z = pick(scaled_heads(self.model, layer, one.view(self.model, mixed.pop())), one, heads, slots)
             old = z @ (weight if heads is None else weight[heads])
             difference = (self._new(part, one, layer, old) - old).sum(dim=1)
             attn_out = site("attn_out")
@@ -217,7 +221,7 @@ class Editing(Scope):
             put = _put(given, attn_out, None, slots, pick(given, attn_out, None, slots) + difference)
             return self._in_state(part, put, given, 1)
 
-        return hook
+        return self._around(one.module(self.model, layer), before, site("attn_out").module(self.model, layer), after)
 
     def _install_resid_mid(self, part: Edit, one: Site, layer: int) -> Callable[[], None]:
         def before(module: nn.Module, taken: tuple) -> None:
@@ -227,11 +231,13 @@ class Editing(Scope):
             middle = self._resid_pre.pop(layer) + given
             return given + (self.changed(part, one, layer, middle) - middle)
 
-        block = self.model.blocks[layer]
-        output = self.model.layout.of_block(block, "output")
+        return self._around(self.model.blocks[layer], before, site("attn_out").module(self.model, layer), after)
+
+    def _around(self, first: nn.Module, before, last: nn.Module, after) -> Callable[[], None]:
+        """A hook before one module and one behind another; the answer takes both out again."""
         handles = (
-            block.register_forward_pre_hook(self.owned(before)),
-            output.register_forward_hook(self.owned(after)),
+            first.register_forward_pre_hook(self.owned(before)),
+            last.register_forward_hook(self.owned(after)),
         )
 
         def remove() -> None:
@@ -245,6 +251,14 @@ def _checked(model: Model, part: Edit) -> Edit:
     """The edit with its layers spelled out, refused where the model has no such layer or head."""
     one = site(part.site)
     heads = part.heads
+    one.refuse_absent(model)
+    if one.name == "logits" and model.logit_cap is not None:
+        raise TraceError(
+            f"an edit of the logits of {model.name!r}",
+            expected="logits that are the unembedding's own output",
+            found=f"logits capped at {model.logit_cap:g}",
+            remedy="Edit final_norm or resid_post instead.",
+        )
     if heads is not None:
         if one.heads is None:
             raise TraceError(

@@ -37,12 +37,15 @@ def attend(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    softcap: float | None = None,
     **_: object,
 ) -> tuple[Tensor, Tensor]:
     """Attention as the eager functions of transformers compute it, with the layer's edits."""
     group = query.shape[1] // key.shape[1]
     key, value = (states.repeat_interleave(group, dim=1) for states in (key, value))
     scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = (scores / softcap).tanh() * softcap
     if attention_mask is not None:
         scores = scores + attention_mask
     pattern = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)

@@ -17,7 +17,7 @@ from probe.errors import TraceError
 from probe.paradigms.canvas import Canvas
 from probe.tracing.editing import announce, edited_head_writes
 from probe.tracing.selection import ABSENT, Selection, as_index, pick, slots_at
-from probe.tracing.sites import SITES, Site, output_weight, rank
+from probe.tracing.sites import SITES, Site, output_weight, rank, scaled_heads
 from probe.tracing.tracers.tracer import Forward
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Recorder:
         if edited is not None:
             return pick(edited, head_out, heads, self._slots)
         weight = output_weight(self.model, layer)
-        return pick(z, head_out, heads, self._slots) @ (weight if heads is None else weight[heads])
+        scaled = scaled_heads(self.model, layer, z)
+        return pick(scaled, head_out, heads, self._slots) @ (weight if heads is None else weight[heads])
 
     def _buffer(self, frame: Frame, one: Site, chosen: Tensor) -> Tensor:
         if one.name not in frame.arrays:

@@ -12,15 +12,17 @@ What each holds, in the order in which a forward pass reaches them:
                  as TransformerLens's hook_q has them. With grouped queries k and v have fewer heads, on an axis of
                  their own, kv_head
     z            each head's mix of values, what enters the output projection
-    head_out     each head's own write to the residual stream, z_h W_O[h]; the projection's bias belongs to no head
-    attn_out     the output projection's output, bias included
+    head_out     each head's own write to the residual stream, z_h W_O[h], and what a norm behind the projection makes
+                 of it (see `probe.models.writes`); the projection's bias belongs to no head
+    attn_out     what attention adds to the stream: the output projection's output, bias included, behind its norm
+                 where it has one (Gemma, OLMo 2)
     pattern      attention after the softmax (computed openly, so only where it is asked for)
-    resid_mid    resid_pre + attn_out, what enters the MLP's norm
-    mlp_hidden   the MLP's neurons, what enters its down projection
-    mlp_out      the MLP's output
+    resid_mid    resid_pre + attn_out, what the MLP reads; not there where the two run side by side (GPT-NeoX)
+    mlp_hidden   the MLP's neurons, what enters its down projection; not there in a mixture of experts
+    mlp_out      what the MLP adds to the stream, behind its norm where it has one
     resid_post   what leaves a layer
     final_norm   the final norm's output
-    logits       the unembedding's output
+    logits       the unembedding's output, capped where the model caps it (Gemma 2)
 
 A *view* is a site's tensor with the axes of a trace: (example, [head,] position, feature), or (example, head, query,
 key). Every tracer delivers views and every edit changes one.
@@ -35,7 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import TraceError, nearest
-from probe.models.weights import weight_of
+from probe.models.writes import Writes
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -63,6 +65,7 @@ class Site:
 
     def module(self, model: Model, layer: int) -> nn.Module:
         """The module at which the site is found."""
+        self.refuse_absent(model)
         if not self.layered and self.part != "block":
             return model.layout.part(model.backbone, self.part)
         block = model.blocks[layer]
@@ -70,6 +73,7 @@ class Site:
 
     def path(self, model: Model, layer: int) -> str:
         """The same module's dotted path in the backbone."""
+        self.refuse_absent(model)
         if not self.layered and self.part != "block":
             return getattr(model.layout, self.part)
         block = f"{model.layout.layers}.{layer}"
@@ -80,8 +84,10 @@ class Site:
         if self.name == "pattern":
             return found[1]
         raw = found[0] if isinstance(found, tuple) else found
-        if model.layout.fused and self.name in _THIRD:
-            raw = raw.chunk(3, dim=-1)[_THIRD[self.name]]
+        if self.name == "logits":
+            return model.capped(raw)
+        if model.layout.fused and self.name in "qkv":
+            raw = raw[..., model.qkv_columns[self.name]]
         return raw.unflatten(-1, (-1, model.d_head)).transpose(1, 2) if self.heads else raw
 
     def put_back(self, model: Model, found: Tensor | tuple, view: Tensor) -> Tensor | tuple:
@@ -90,15 +96,29 @@ class Site:
             return (found[0], view, *found[2:])
         raw = found[0] if isinstance(found, tuple) else found
         changed = view.transpose(1, 2).flatten(2) if self.heads else view
-        if model.layout.fused and self.name in _THIRD:
-            thirds = list(raw.chunk(3, dim=-1))
-            thirds[_THIRD[self.name]] = changed
-            changed = torch.cat(thirds, dim=-1)
+        if model.layout.fused and self.name in "qkv":
+            whole = raw.clone()
+            whole[..., model.qkv_columns[self.name]] = changed
+            changed = whole
         changed = changed.contiguous()  # GPT-2's Conv1D takes a view of its input
         return (changed, *found[1:]) if isinstance(found, tuple) else changed
 
+    def refuse_absent(self, model: Model) -> None:
+        """Refuse a site that this architecture has not."""
+        if self.name == "resid_mid" and model.parallel:
+            raise _absent(self, model, "attention and MLP one after the other", "both side by side", "resid_pre")
+        if self.part == "mlp_down" and model.layout.mlp_down is None:
+            raise _absent(self, model, "an MLP with one layer of neurons", "a mixture of experts", "mlp_out")
 
-_THIRD = {"q": 0, "k": 1, "v": 2}  # where GPT-2's one projection holds each
+
+def _absent(one: Site, model: Model, expected: str, found: str, instead: str) -> TraceError:
+    return TraceError(
+        f"site {one.name!r} of {model.layout.model_type}",
+        expected=expected,
+        found=found,
+        remedy=f"Leave it out, or take {instead}.",
+    )
+
 
 SITES = {
     site.name: site
@@ -110,11 +130,11 @@ SITES = {
         Site("v", "value", "out", ("kv_head", "position", "head_feature")),
         Site("z", "output", "in", ("head", "position", "head_feature")),
         Site("head_out", "output", "in", ("head", "position", "feature")),
-        Site("attn_out", "output", "out", ("position", "feature")),
+        Site("attn_out", "attention_write", "out", ("position", "feature")),
         Site("pattern", "attention", "out", ("head", "query", "key")),
-        Site("resid_mid", "mlp_norm", "in", ("position", "feature")),
+        Site("resid_mid", "mlp_read", "in", ("position", "feature")),
         Site("mlp_hidden", "mlp_down", "in", ("position", "neuron")),
-        Site("mlp_out", "mlp_down", "out", ("position", "feature")),
+        Site("mlp_out", "mlp_write", "out", ("position", "feature")),
         Site("resid_post", "block", "out", ("position", "feature")),
         Site("final_norm", "final_norm", "out", ("position", "feature"), layered=False),
         Site("logits", "unembed", "out", ("position", "token"), layered=False),
@@ -144,17 +164,27 @@ def rank(name: str) -> int:
 
 
 def output_weight(model: Model, layer: int) -> Tensor:
-    """W_O of a layer, (head, head_feature, feature). GPT-2's Conv1D keeps its weight the other way round."""
-    projection = model.layout.of_block(model.blocks[layer], "output")
-    weight = weight_of(projection)
-    inward = weight.T if isinstance(projection, nn.Linear) else weight
-    return inward.unflatten(0, (model.n_heads, model.d_head))
+    """W_O of a layer, (head, head_feature, feature), with the fixed part of a norm behind it."""
+    return Writes.of_heads(model, layer).weight.unflatten(0, (model.n_heads, model.d_head))
+
+
+def scaled_heads(model: Model, layer: int, z: Tensor) -> Tensor:
+    """The view of z (example, head, position, head_feature), times what a norm behind W_O scales each position by."""
+    writes = Writes.of_heads(model, layer)
+    if not writes.norm.present:
+        return z
+    return writes.scaled(z.transpose(1, 2).flatten(2)).unflatten(-1, (model.n_heads, -1)).transpose(1, 2)
+
+
+def head_writes(model: Model, layer: int, z: Tensor) -> Tensor:
+    """What each head adds to the stream (example, head, position, feature), from the view of z."""
+    return scaled_heads(model, layer, z) @ output_weight(model, layer)
 
 
 def size_of(model: Model, dim: str) -> int:
     """The length of an axis that the model alone decides."""
     if dim == "neuron":
-        down = model.layout.of_block(model.blocks[0], "mlp_down")
+        down = SITES["mlp_hidden"].module(model, 0)
         shape: torch.Size = down.weight.shape  # type: ignore[union-attr,assignment]  # a Linear or a Conv1D
         return shape[1 if isinstance(down, nn.Linear) else 0]  # GPT-2's Conv1D keeps it the other way round
     if dim == "token":

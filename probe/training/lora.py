@@ -50,7 +50,8 @@ class Adapters:
             lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
             target_modules="all-linear",
-            fan_in_fan_out=model.layout.fused,  # GPT-2's matrices lie on their side
+            # GPT-2's matrices lie on their side.
+            fan_in_fan_out=not isinstance(model.layout.of_block(model.blocks[0], "output"), nn.Linear),
             **learnt,
         )
         self.wrapped = get_peft_model(model.backbone, config)

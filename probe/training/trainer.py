@@ -59,7 +59,7 @@ def training_arguments(recipe: Recipe, checkpoints: Path, quiet: bool) -> Traini
 def arithmetic(model: Model, recipe: Recipe) -> Iterator[None]:
     """How the passes are computed. On a CPU the open form of attention is far quicker on short texts than SDPA."""
     backbone, precision = model.backbone, torch.get_float32_matmul_precision()
-    backbone.config._attn_implementation = "sdpa" if torch.cuda.is_available() else "eager"
+    backbone.config._attn_implementation = model.kernel(not torch.cuda.is_available())
     model.attention_override = backbone.config._attn_implementation
     if recipe.compile and recipe.int8:
         for block in model.blocks:  # alike, so that compiling one compiles all; the whole would take half an hour

@@ -17,7 +17,8 @@ from probe.paradigms import Autoregressive, Paradigm
 
 VOCABULARY, MASK = 48, 47
 
-# Every way in which the architectures differ: heads that share keys, tied embeddings, biases.
+# Every way in which the architectures differ: heads that share keys, tied embeddings, biases; norms behind parts, parts
+# side by side, joint projections, caps, several rotaries, layers without positions, experts.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", {}),
     "llama-mha": ("llama", {"num_key_value_heads": 4}),
@@ -29,6 +30,17 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2-tied": ("qwen2", {"tie_word_embeddings": True}),
     "qwen3": ("qwen3", {"head_dim": 8}),
     "qwen3-wide-heads-tied": ("qwen3", {"head_dim": 16, "tie_word_embeddings": True}),
+    "mistral": ("mistral", {"sliding_window": 64}),
+    "smollm3": ("smollm3", {"no_rope_layers": [1, 0]}),
+    "olmo2": ("olmo2", {}),
+    "phi3": ("phi3", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}),
+    "gemma2": ("gemma2", {"head_dim": 8, "query_pre_attn_scalar": 12, "final_logit_softcapping": 9.0}),
+    "gemma3": ("gemma3_text", {"head_dim": 16, "query_pre_attn_scalar": 12, "tie_word_embeddings": True}),
+    "gpt-neox": ("gpt_neox", {}),
+    "gpt-neox-serial": ("gpt_neox", {"use_parallel_residual": False, "attention_bias": False}),
+    "mixtral": ("mixtral", {"num_local_experts": 4}),
+    "qwen3-moe": ("qwen3_moe", {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "head_dim": 8}),
+    "qwen3-moe-mixed": ("qwen3_moe", {"num_experts": 3, "num_experts_per_tok": 1, "mlp_only_layers": [0]}),
 }
 
 
@@ -38,17 +50,19 @@ def config_of(architecture: str, **other: Any) -> PretrainedConfig:
         shape = {"vocab_size": VOCABULARY, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4}
         unused = {"bos_token_id": None, "eos_token_id": None}
         return CONFIG_MAPPING["gpt2"](**{**shape, **unused, **other})
+    own = {"gpt_neox": {}}.get(architecture, {"num_key_value_heads": 2})
     shape = {
+        **own,
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
         "intermediate_size": 48,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
-        "num_key_value_heads": 2,
         "max_position_embeddings": 128,
         "tie_word_embeddings": False,
         "bos_token_id": None,
         "eos_token_id": None,
+        "pad_token_id": None,
     }
     return CONFIG_MAPPING[architecture](**{**shape, **other})
 
@@ -77,7 +91,7 @@ def tokens_of(rows: int, length: int, *, seed: int = 0, masked: float = 0.0, voc
 
 def stock_logits(backbone: PreTrainedModel, tokens: Tensor, allowed: Tensor | None = None, **how: Any) -> Tensor:
     """What the stock class says, asked as transformers asks it: an additive 4D float mask, or none at all."""
-    kernel = how.pop("kernel", "eager")
+    kernel = how.pop("kernel", "eager") if backbone._supports_sdpa else "eager"
     backbone.set_attn_implementation(kernel)
     mask = None
     if allowed is not None:

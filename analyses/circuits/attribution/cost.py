@@ -211,7 +211,7 @@ def _thin(config, depth: int, place, dtype: torch.dtype) -> Model:
     from probe.paradigms import Masked
 
     fields: dict[str, Any] = copy.deepcopy(config.to_dict())
-    for name in ("layer_types", "quantization_config", "torch_dtype", "dtype"):
+    for name in ("layer_types", "no_rope_layers", "quantization_config", "torch_dtype", "dtype"):
         fields.pop(name, None)
     layers = "n_layer" if "n_layer" in fields else "num_hidden_layers"
     special = {name: None for name in fields if name.endswith("_token_id")}

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analyses.circuits.attribution.input_gradients import InputGradients
-from analyses.circuits.attribution.norms import Norm
 from analyses.circuits.graph import Graph
+from probe.models.norms import Norm
 
 if TYPE_CHECKING:
     from probe.models.model import Model

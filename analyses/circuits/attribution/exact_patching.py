@@ -22,10 +22,12 @@ from analyses.circuits.attribution.accumulation import Contribution
 from analyses.circuits.attribution.node_outputs import NodeOutputs
 from analyses.circuits.attribution.patching import isolated_run
 from probe.models.scope import Scope
+from probe.models.writes import Writes
 from probe.tracing.sites import site
 
 if TYPE_CHECKING:
     from analyses.circuits.attribution.gradients import Attribution, Compared
+    from probe.models.model import Model
 
 
 @torch.no_grad()
@@ -82,9 +84,9 @@ def _replaced(work: Attribution, instead: NodeOutputs, sources: list[int]) -> It
     """In copy i of the rows, the write of source i is replaced."""
     graph, model = work.graph, work.model
 
-    def put(found: Tensor, copies: list[int], value: Tensor, columns: slice = slice(None)) -> Tensor:
+    def put(found: Tensor, copies: list[int], value: Tensor) -> Tensor:
         changed = found.clone().unflatten(0, (len(sources), -1))
-        changed[copies, ..., columns] = value[..., columns].to(found)
+        changed[copies] = value.to(found)
         return changed.flatten(0, 1)
 
     with Scope() as scope, ExitStack() as hooks:
@@ -92,9 +94,7 @@ def _replaced(work: Attribution, instead: NodeOutputs, sources: list[int]) -> It
             kind, layer = graph.source_kinds[source], int(graph.source_layers[source])
             if kind == "head":
                 head = source - graph.head_sources(layer).start
-                columns = slice(head * model.d_head, (head + 1) * model.d_head)
-                hook = _taken(partial(put, copies=[copy], value=instead.heads[layer], columns=columns))
-                hooks.callback(site("z").module(model, layer).register_forward_pre_hook(scope.owned(hook)).remove)
+                hooks.enter_context(_other_head(model, layer, head, instead.heads[layer], (copy, len(sources)), scope))
                 continue
             module = model.embedding if kind == "input" else site("mlp_out").module(model, layer)
             value = instead.embed if kind == "input" else instead.mlps[layer]
@@ -103,8 +103,35 @@ def _replaced(work: Attribution, instead: NodeOutputs, sources: list[int]) -> It
         yield
 
 
-def _taken(change: Callable[[Tensor], Tensor]):
-    return lambda _module, taken: (change(taken[0]), *taken[1:])
+@contextmanager
+def _other_head(
+    model: Model, layer: int, head: int, instead: Tensor, which: tuple[int, int], scope: Scope
+) -> Iterator[None]:
+    """In one copy of the rows (its number, and how many there are), another write of a head; no other head's changes,
+    be there a norm behind them all."""
+    writes, own = Writes.of_heads(model, layer), slice(head * model.d_head, (head + 1) * model.d_head)
+    copy, copies = which
+    mixed: list[Tensor] = []
+
+    def before(_module, taken: tuple) -> None:
+        mixed[:] = [writes.scaled(taken[0])]
+
+    def after(_module, _taken, given: Tensor) -> Tensor:
+        changed = given.clone().unflatten(0, (copies, -1))
+        here = mixed.pop().unflatten(0, (copies, -1))[copy]
+        more = (instead.to(here) - here)[..., own] @ writes.weight[own]
+        changed[copy] = changed[copy] + more.to(given)
+        return changed.flatten(0, 1)
+
+    handles = (
+        writes.projection.register_forward_pre_hook(scope.owned(before)),
+        site("attn_out").module(model, layer).register_forward_hook(scope.owned(after)),
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _given(change: Callable[[Tensor], Tensor]):

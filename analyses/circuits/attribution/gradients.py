@@ -140,21 +140,19 @@ def along_activations(work: Attribution, rows: slice) -> Contribution:
         whole[:, sources] += scoring.scores
         total.nodes[:, sources] += gradients.nodes[:, sources]
         total.nodes[:, -1] += gradients.nodes[:, -1]
-        if total.neurons is not None and gradients.neurons is not None and name == "mlp_hidden":
+        if total.neurons is not None and gradients.neurons is not None and name == "mlp_out":
             total.neurons[:, layer] = gradients.neurons[:, layer]
     return _part(found, whole, total, work.steps)
 
 
 def _groups(work: Attribution) -> Iterator[tuple[str, int, slice]]:
-    """What is moved together: a site, its layer, and the sources that write through it.
-
-    An MLP's output is linear in its neurons, so moving them moves it alike; that is done where they want scores.
-    """
+    """What is moved together: a site, its layer, and the sources that write through it. What an MLP writes is linear in
+    its neurons, so moving it moves them alike."""
     yield "embed", -1, slice(0, 1)
     for layer in range(work.model.n_layers):
         heads = work.graph.head_sources(layer)
-        yield "z", layer, heads
-        yield "mlp_hidden" if work.neurons else "mlp_out", layer, slice(heads.stop, heads.stop + 1)
+        yield "attn_out", layer, heads
+        yield "mlp_out", layer, slice(heads.stop, heads.stop + 1)
 
 
 @contextmanager
@@ -164,23 +162,15 @@ def _in_between(model: Model, found: Compared, name: str, layer: int, share: flo
     Gradients begin there; the tensor at which they do is put into the list.
     """
     point: list[Tensor] = []
+    change = share * found.other.in_stream(model, name, layer)
 
-    def moved(clean: Tensor) -> Tensor:
-        change = found.other.at(name, layer)
-        point[:] = [(clean.detach() + share * change.to(clean)).requires_grad_()]
+    def moved(_module, _taken, clean: Tensor) -> Tensor:
+        point[:] = [(clean.detach() + change.to(clean)).requires_grad_()]
         return point[0]
 
-    def given(_module, _taken, found: Tensor) -> Tensor:
-        return moved(found)
-
-    def taken(_module, found: tuple) -> tuple:
-        return (moved(found[0]), *found[1:])
-
     module = model.embedding if name == "embed" else site(name).module(model, layer)
-    inside = name in ("z", "mlp_hidden")
     with Scope() as scope:
-        register = module.register_forward_pre_hook if inside else module.register_forward_hook
-        handle = register(scope.owned(taken if inside else given))
+        handle = module.register_forward_hook(scope.owned(moved))
         try:
             yield point
         finally:

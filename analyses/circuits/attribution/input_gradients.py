@@ -29,6 +29,8 @@ from analyses.circuits.attribution import key_directions
 from analyses.circuits.attribution.node_outputs import NodeOutputs
 from analyses.circuits.attribution.qkv_projections import Piece, QKVProjections
 from probe.models.scope import Scope
+from probe.models.writes import Writes
+from probe.tracing.sites import output_weight
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -73,14 +75,14 @@ class InputGradients:
                     hooks.callback(module.register_forward_hook(scope.owned(after)).remove)
 
             for layer, (block, projections) in enumerate(zip(model.blocks, self.projections, strict=True)):
-                at(layout.of_block(block, "attention_norm"), before=self._stream(layer))
+                at(layout.of_block(block, "attention_read"), before=self._stream(layer))
                 for module in projections.modules:
                     at(module, after=self._projected(layer, projections.of_module(module)))
                 if sides is not None and sides[layer].split is not None:
                     sides[layer].split = partial(self._split, layer)
-                at(layout.of_block(block, "mlp_norm"), before=self._alias(self.mlps[layer]))
-                at(layout.of_block(block, "output"), before=self._head_writes(layer))
-                at(layout.of_block(block, "mlp_down"), self._neuron_writes(layer), self._mlp_writes(layer))
+                at(layout.of_block(block, "mlp_read"), before=self._alias(self.mlps[layer]))
+                at(layout.of_block(block, "attention_write"), after=self._head_writes(layer))
+                at(layout.of_block(block, "mlp_write"), after=self._mlp_writes(layer))
             at(model.embedding, after=_on_output(self._input_write))
             at(layout.part(model.backbone, "final_norm"), before=self._alias(self.logits))
             self.held.append({})
@@ -105,14 +107,8 @@ class InputGradients:
             if not found.requires_grad:
                 return None
             put_out = found.detach()
-            if len(pieces) == 1:
-                found.register_hook(self._caught(layer, pieces[0].part, put_out))
-                return None
-            if self.model.layout.fused:
-                queries = slice(0, self.model.n_heads * self.model.d_head)
-                caught = self._caught(layer, queries, put_out[..., queries])
-                found.register_hook(lambda gradient: caught(gradient[..., queries]))
-                self.put_out[layer] = put_out
+            if len(pieces) == 1 or self.model.layout.fused:
+                self._listen(layer, found, pieces[0], put_out)
                 return None
             copies = [found.view_as(found) for _ in pieces]
             for copy, piece in zip(copies, pieces, strict=True):
@@ -120,6 +116,15 @@ class InputGradients:
             return torch.cat(copies, dim=-1)
 
         return hook
+
+    def _listen(self, layer: int, found: Tensor, piece: Piece, put_out: Tensor) -> None:
+        """Catch the gradient at a projection's output; of a joint one with directions, at its queries alone."""
+        columns, part = piece.columns, piece.part
+        if self.parted is not None and self.model.layout.fused:
+            columns, part = self.model.qkv_columns["q"], slice(0, self.model.n_heads * self.model.d_head)
+            self.put_out[layer] = put_out
+        caught = self._caught(layer, part, put_out[..., columns])
+        found.register_hook(lambda gradient: caught(gradient[..., columns]))
 
     def _split(self, layer: int, key: Tensor, value: Tensor) -> tuple[key_directions.Copies, key_directions.Copies]:
         """Two copies of GPT-2's keys and values (rows, head, slot, head_feature), each to be caught."""
@@ -174,41 +179,24 @@ class InputGradients:
 
     def _head_writes(self, layer: int):
         columns = slice(1 + layer * (self.model.n_heads + 1), (layer + 1) * (self.model.n_heads + 1))
+        weight = output_weight(self.model, layer).flatten(0, 1).float()
 
         def caught(gradient: Tensor) -> None:
-            product = (gradient * self.delta.heads[layer]).unflatten(-1, (self.model.n_heads, -1))
+            product = (gradient.float() @ weight.T * self.delta.heads[layer]).unflatten(-1, (self.model.n_heads, -1))
             self.nodes[:, columns] += product.sum((1, 3))
-
-        return _on_input(caught)
-
-    def _mlp_writes(self, layer: int):
-        column = (layer + 1) * (self.model.n_heads + 1)
-
-        def caught(gradient: Tensor) -> None:
-            self.nodes[:, column] += (gradient * self.delta.mlps[layer]).sum((1, 2))
 
         return _on_output(caught)
 
-    def _neuron_writes(self, layer: int):
-        if self.neurons is None:
-            return None
-        assert self.delta.neurons is not None
-        into, change = self.neurons, self.delta.neurons[layer]
+    def _mlp_writes(self, layer: int):
+        column = (layer + 1) * (self.model.n_heads + 1)
+        weight = None if self.neurons is None else Writes.of_neurons(self.model, layer).weight.float()
 
         def caught(gradient: Tensor) -> None:
-            into[:, layer] += (gradient * change).sum(1)
+            self.nodes[:, column] += (gradient * self.delta.mlps[layer]).sum((1, 2))
+            if weight is not None and self.neurons is not None and self.delta.neurons is not None:
+                self.neurons[:, layer] += (gradient.float() @ weight.T * self.delta.neurons[layer]).sum(1)
 
-        return _on_input(caught)
-
-
-def _on_input(caught):
-    """A hook that hands on the gradient at what a module takes."""
-
-    def hook(_module, taken):
-        if taken[0].requires_grad:
-            taken[0].register_hook(caught)
-
-    return hook
+        return _on_output(caught)
 
 
 def _on_output(caught):

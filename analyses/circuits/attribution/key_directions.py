@@ -7,7 +7,9 @@ by itself.
 
 Where keys have a projection of their own, the copies are made at its output, one behind the other, as if the layer had
 twice as many key-value heads: norms and rotary positions then go over both. GPT-2, which has neither, has one
-projection for all three; there the copies are made within the attention function.
+projection for all three; there the copies are made within the attention function. Keys that are turned after a joint
+projection (GPT-NeoX, Phi-3), or normed over all heads together (OLMo 2), can be had twice in neither place: such a
+model is refused by name.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ def parted(model: Model, canvas: Canvas, copies: int = 1) -> Iterator[list[Sides
     from transformers import AttentionInterface
 
     _refuse_edited(model)
+    _refuse_inseparable(model)
     AttentionInterface.register(NAME, attend)
     places = canvas.places.to(model.device)
     from_right = (places[:, None, None, :] > places[:, None, :, None]).repeat(copies if len(places) > 1 else 1, 1, 1, 1)
@@ -80,6 +83,7 @@ def attend(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    softcap: float | None = None,
     **_: object,
 ) -> tuple[Tensor, Tensor]:
     """Attention as transformers computes it, from keys and values in two copies."""
@@ -92,6 +96,8 @@ def attend(
     at = sides.from_right
     scores = torch.where(at, query @ key_right.transpose(-1, -2), query @ key.transpose(-1, -2))
     scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = (scores / softcap).tanh() * softcap
     if attention_mask is not None:
         scores = scores + attention_mask
     pattern = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
@@ -110,4 +116,18 @@ def _refuse_edited(model: Model) -> None:
             expected="a model whose attention patterns are not edited at the same time",
             found=f"the attention function {model.attention_override!r} in use",
             remedy="Leave the edit's context first, or attribute with directions=False.",
+        )
+
+
+def _refuse_inseparable(model: Model) -> None:
+    layout = model.layout
+    joint = layout.fused and layout.rotary is not None
+    if joint or layout.joint_query_norm:
+        raise ProbeError(
+            f"attribution of {model.name!r} ({layout.model_type}) with directions",
+            expected="keys that can be had twice, one head at a time, before they are normed and turned",
+            found="keys from one projection with queries and values, then turned"
+            if joint
+            else "keys that are normed over all heads together",
+            remedy="Attribute with directions=False.",
         )

@@ -2,7 +2,9 @@
 
 A head's write is z_h W_O[h], as wide as the stream, and there are hundreds of heads: held for all of them it would be
 hundreds of residual streams. What is kept is z, which for all heads of a layer is about one. `spread` makes the writes
-of a few positions at a time, where something is multiplied by them.
+of a few positions at a time, where something is multiplied by them. Where a norm stands behind the output projection, z
+is kept times the norm's scale, and W_O has the rest of it (see `probe.models.writes`): what is compared is always what
+is added to the stream.
 
 The input's write is the token embedding. A learned position embedding and an output projection's bias belong to no
 node: they are the same in every run that is compared here. An MLP's bias is part of what it writes.
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor
 
 from probe.models.scope import Scope
+from probe.models.writes import Writes
 from probe.tracing.sites import output_weight, site
 
 if TYPE_CHECKING:
@@ -31,9 +34,9 @@ class NodeOutputs:
     """The sources' writes on some rows (or the differences between two runs' writes), in float32."""
 
     embed: Tensor  # (rows, slots, feature)
-    heads: list[Tensor]  # per layer (rows, slots, heads · head_feature): z
+    heads: list[Tensor]  # per layer (rows, slots, heads · head_feature): z, scaled
     mlps: list[Tensor]  # per layer (rows, slots, feature)
-    neurons: list[Tensor] | None = None  # per layer (rows, slots, neuron)
+    neurons: list[Tensor] | None = None  # per layer (rows, slots, neuron), scaled
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -57,17 +60,9 @@ class NodeOutputs:
         neurons = None if self.neurons is None else [change(part) for part in self.neurons]
         return NodeOutputs(change(self.embed), [change(z) for z in self.heads], [change(m) for m in self.mlps], neurons)
 
-    def at(self, site: str, layer: int) -> Tensor:
-        """The part at a site: "embed", "z", "mlp_out" or "mlp_hidden"."""
-        if site == "embed":
-            return self.embed
-        parts = {"z": self.heads, "mlp_out": self.mlps, "mlp_hidden": self.neurons}[site]
-        assert parts is not None
-        return parts[layer]
-
     def in_stream(self, model: Model, site: str, layer: int) -> Tensor:
-        """The same as it comes into the residual stream."""
-        if site == "z":
+        """What comes into the residual stream at a site: "embed", "attn_out" or "mlp_out"."""
+        if site == "attn_out":
             return self.heads[layer] @ output_weight(model, layer).flatten(0, 1).float()
         return self.embed if site == "embed" else self.mlps[layer]
 
@@ -75,7 +70,7 @@ class NodeOutputs:
         """The sum of all sources' writes in the residual stream."""
         total = self.embed.clone()
         for layer in range(model.n_layers):
-            total += self.in_stream(model, "z", layer)
+            total += self.in_stream(model, "attn_out", layer)
             total += self.mlps[layer]
         return total
 
@@ -107,20 +102,24 @@ def recording(model: Model, *, neurons: bool = False) -> Iterator[NodeOutputs]:
     if filled.neurons is not None:
         filled.neurons = [empty] * model.n_layers
 
-    def keep(into: list[Tensor], layer: int):
+    def keep(into: list[Tensor], layer: int, writes: Writes | None = None):
         def hook(_module, taken, given=None):
-            found = taken[0] if given is None else given
+            found = given if writes is None else writes.scaled(taken[0])
             into[layer] = found.detach().float()
 
         return hook
 
     with Scope() as scope, ExitStack() as hooks:
         for layer in range(model.n_layers):
-            z, mlp = site("z").module(model, layer), site("mlp_out").module(model, layer)
-            hooks.callback(z.register_forward_pre_hook(scope.owned(keep(filled.heads, layer))).remove)
+            heads, mlp = Writes.of_heads(model, layer), site("mlp_out").module(model, layer)
+            hooks.callback(
+                heads.projection.register_forward_pre_hook(scope.owned(keep(filled.heads, layer, heads))).remove
+            )
             hooks.callback(mlp.register_forward_hook(scope.owned(keep(filled.mlps, layer))).remove)
             if filled.neurons is not None:
-                hooks.callback(mlp.register_forward_pre_hook(scope.owned(keep(filled.neurons, layer))).remove)
+                neurons_ = Writes.of_neurons(model, layer)
+                own = scope.owned(keep(filled.neurons, layer, neurons_))
+                hooks.callback(neurons_.projection.register_forward_pre_hook(own).remove)
         yield filled
 
 

@@ -29,6 +29,7 @@ from analyses.circuits.attribution.qkv_projections import Piece, QKVProjections
 from analyses.circuits.graph import Graph
 from probe.models.scope import Scope
 from probe.models.weights import bias_of
+from probe.models.writes import Writes
 from probe.paradigms.canvas import Canvas
 from probe.tracing.sites import output_weight, site
 
@@ -89,11 +90,11 @@ class _Run:
             for layer, block in enumerate(model.blocks):
                 if self.patched_targets[self.graph.qkv_targets(layer)].any():
                     projections = self.projections[layer]
-                    before(layout.of_block(block, "attention_norm"), self._project(layer, projections))
+                    before(layout.of_block(block, "attention_read"), self._project(layer, projections))
                     for module in projections.modules:
                         after(module, self._hand_out(layer, projections.of_module(module)))
                 before(site("z").module(model, layer), self._heads_written(layer))
-                before(layout.of_block(block, "mlp_norm"), self._shift(self.graph.mlp_target(layer)))
+                before(layout.of_block(block, "mlp_read"), self._shift(self.graph.mlp_target(layer)))
                 after(site("mlp_out").module(model, layer), self._mlp_written(layer))
             before(layout.part(model.backbone, "final_norm"), self._shift(len(self.patched_targets) - 1))
             yield
@@ -117,11 +118,13 @@ class _Run:
     def _project(self, layer: int, projections: QKVProjections):
         """Queries, keys and values, each from what its own target reads."""
 
-        def hook(norm: nn.Module, taken: tuple) -> None:
+        def hook(_module, taken: tuple) -> None:
             stream = taken[0]
             missing = self._missing(self.graph.qkv_targets(layer))
             read = stream.view(len(missing), 1, self.tokens, -1).to(missing) - missing
-            seen = norm.forward(read.to(stream.dtype)).transpose(0, 1).flatten(1, 2)  # target, circuits · tokens, …
+            seen = (
+                projections.normed(read.to(stream.dtype)).transpose(0, 1).flatten(1, 2)
+            )  # target, circuits · tokens, …
             columns = []
             for piece in projections.pieces:
                 weight = piece.weight.unflatten(1, (-1, projections.d_head)).transpose(0, 1)
@@ -133,11 +136,16 @@ class _Run:
         return hook
 
     def _hand_out(self, layer: int, pieces: list[Piece]):
-        """What a projection is made to put out; of GPT-2's, the copies go straight to the attention."""
-        handed = [piece.part for piece in pieces if not (piece.copy and self.model.layout.fused)]
+        """What a projection is made to put out; of a joint one's, the copies go straight to the attention."""
+        handed = [piece for piece in pieces if not (piece.copy and self.model.layout.fused)]
 
-        def hook(_module, _taken, _found) -> Tensor:
-            return torch.cat([self.projected[layer][..., part] for part in handed], dim=-1)
+        def hook(_module, _taken, found: Tensor) -> Tensor:
+            parts = [self.projected[layer][..., piece.part] for piece in handed]
+            if not self.model.layout.fused:
+                return torch.cat(parts, dim=-1)
+            put_out = torch.empty_like(found)
+            put_out[..., handed[0].columns] = parts[0].to(found)
+            return put_out
 
         return hook
 
@@ -198,7 +206,8 @@ class _Run:
             self.projected.pop(layer, None)
             if not heads:
                 return
-            change = self._difference(taken[0], self.instead.heads[layer]).unflatten(-1, (self.model.n_heads, -1))
+            z = Writes.of_heads(self.model, layer).scaled(taken[0])
+            change = self._difference(z, self.instead.heads[layer]).unflatten(-1, (self.model.n_heads, -1))
             weight = output_weight(self.model, layer)[heads].to(change)
             first = self.place[at.start + heads[0]]
             into = self.differences[:, first : first + len(heads)]

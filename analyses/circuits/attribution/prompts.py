@@ -119,9 +119,8 @@ class PromptPairs:
         `hidden` may hold the rows several times over.
         """
         slots = self.clean.slots.to(hidden.device).repeat(len(hidden) // len(self), 1)
-        unembed = self.model.layout.part(self.model.backbone, "unembed")
         read = hidden.gather(1, slots[..., None].expand(-1, -1, hidden.shape[-1]))[:, 0]
-        return comparable(unembed(read).float(), self.model)
+        return comparable(self.model.unembed(read).float(), self.model)
 
     def with_clean_logits(self, clean: Tensor) -> PromptPairs:
         """The same rows, with the model's logits on the clean prompts."""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from analyses.circuits.attribution.norms import Norm
-from probe.models.weights import weight_of
+from probe.models.layout import Columns
+from probe.models.norms import Norm
+from probe.models.writes import inward
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -25,7 +26,7 @@ class Piece:
     """Some columns of a module's output, and where they stand among all."""
 
     module: nn.Module
-    columns: slice
+    columns: Columns
     part: slice
     copy: bool = False  # of keys or values, for queries that look from the left
 
@@ -40,30 +41,31 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class QKVProjections:
-    """One layer's norm and projections."""
+    """One layer's norm (None where attention reads the stream as it is) and projections."""
 
+    norm_module: nn.Module | None
     norm: Norm
     pieces: tuple[Piece, ...]
     d_head: int
 
     @classmethod
     def of(cls, model: Model, layer: int, *, directions: bool = False) -> QKVProjections:
-        layout, block = model.layout, model.blocks[layer]
+        layout, block, columns = model.layout, model.blocks[layer], model.qkv_columns
         queries, others = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+        modules = [layout.of_block(block, name) for name in ("query", "key", "value")]
+        widths = (queries, others, others)
+        sources: list[tuple[nn.Module, Columns, int]] = list(zip(modules, columns.values(), widths, strict=True))
+        copies = sources[1:]
         if layout.fused:
-            sources = [(layout.of_block(block, "query"), slice(0, queries + 2 * others))]
-            copies = [(sources[0][0], slice(queries, queries + 2 * others))]
-        else:
-            widths = {"query": queries, "key": others, "value": others}
-            sources = [(layout.of_block(block, name), slice(0, width)) for name, width in widths.items()]
-            copies = sources[1:]
+            sources = [(modules[0], _together(list(columns.values())), queries + 2 * others)]
+            copies = [(modules[0], _together([columns["k"], columns["v"]]), 2 * others)]
         pieces, at = [], 0
         for copy, found in ((False, sources), *([(True, copies)] if directions else [])):
-            for module, columns in found:
-                width = columns.stop - columns.start
-                pieces.append(Piece(module, columns, slice(at, at + width), copy))
+            for module, which, width in found:
+                pieces.append(Piece(module, which, slice(at, at + width), copy))
                 at += width
-        return cls(Norm.of(layout.of_block(block, "attention_norm")), tuple(pieces), model.d_head)
+        norm = None if layout.attention_norm is None else layout.of_block(block, "attention_norm")
+        return cls(norm, Norm.of(norm), tuple(pieces), model.d_head)
 
     @property
     def width(self) -> int:
@@ -90,6 +92,10 @@ class QKVProjections:
             heads = narrow[:, piece.part].unflatten(-1, (-1, self.d_head)).transpose(0, 1)
             torch.bmm(heads, back, out=wide[piece.heads(self.d_head)])
 
+    def normed(self, stream: Tensor) -> Tensor:
+        """What the projections take of a stream."""
+        return stream if self.norm_module is None else self.norm_module.forward(stream)
+
     @torch.no_grad()
     def at_rest(self) -> Tensor:
         """q_0: what the projections put out where the norm puts out its bias alone."""
@@ -98,7 +104,8 @@ class QKVProjections:
         return torch.cat([piece.module.forward(still[None])[0, piece.columns] for piece in self.pieces]).float()
 
 
-def inward(projection: nn.Module) -> Tensor:
-    """A projection's weight, (in, out). GPT-2's Conv1D keeps it so; a Linear the other way round."""
-    weight = weight_of(projection)
-    return weight.T if isinstance(projection, nn.Linear) else weight
+def _together(columns: list[Columns]) -> Columns:
+    """Queries', keys' and values' columns one after the other: neighbours where they are neighbours."""
+    if all(isinstance(one, slice) for one in columns):
+        return slice(columns[0].start, columns[-1].stop)  # type: ignore[union-attr]  # slices, as was asked
+    return torch.cat(columns)  # type: ignore[arg-type]  # numbers: a projection's columns are all of one kind

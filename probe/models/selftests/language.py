@@ -113,7 +113,7 @@ def _nll(model: Model, text: HiddenText, attention: str, slots: Tensor) -> Tenso
     them take a gigabyte with the vocabularies of today."""
     trunk = text.trunk(model, attention)
     rows = torch.arange(len(slots), device=trunk.device)  # a spread model ends on another device than it begins
-    logits = model.layout.part(model.backbone, "unembed")(trunk[rows, slots.to(trunk.device)]).float()
+    logits = model.unembed(trunk[rows, slots.to(trunk.device)]).float()
     truth = text.tokens.gather(1, text.places[:, None])[:, 0].to(logits.device)
     return torch.nn.functional.cross_entropy(logits, truth, reduction="none")
 

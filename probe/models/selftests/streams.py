@@ -10,6 +10,7 @@ touched, and a circuit comes out that is about something else. So in every layer
     Σ head_out + bias    = attn_out      each head's own write, and what belongs to no head
     pattern · v          = z             what a head mixes is its values
 
+Where attention and MLP run side by side (GPT-NeoX) the first two are one, resid_pre + attn_out + mlp_out = resid_post.
 It costs one forward pass over a few tokens, and holds for any weights.
 """
 
@@ -26,19 +27,21 @@ from probe.models.model import Model
 from probe.models.scope import Scope
 from probe.models.selftests.finding import FAIL, PASS, Finding, tolerance
 from probe.models.selftests.tokens import some_tokens
-from probe.models.weights import bias_of, weight_of
+from probe.models.writes import Writes
 
 EXPECTED = (
     "in every layer resid_pre + attn_out = resid_mid, resid_mid + mlp_out = resid_post, the heads' writes = attn_out"
 )
+SIDE_BY_SIDE = "in every layer resid_pre + attn_out + mlp_out = resid_post, the heads' writes = attn_out"
 SIDES = (
     ("resid_pre", "", "in"),
+    ("attention_in", "attention_read", "in"),
     ("value", "value", "out"),
     ("z", "output", "in"),
-    ("attn_out", "output", "out"),
+    ("attn_out", "attention_write", "out"),
     ("pattern", "attention", "out"),
-    ("resid_mid", "mlp_norm", "in"),
-    ("mlp_out", "mlp_down", "out"),
+    ("mlp_in", "mlp_read", "in"),
+    ("mlp_out", "mlp_write", "out"),
     ("resid_post", "", "out"),
 )
 
@@ -67,20 +70,18 @@ def streams(model: Model) -> Finding:
                 module = model.layout.of_block(layer.block, part) if part else layer.block
                 hooks.callback(_hear(scope, module, side, layer.found, name).remove)
         model.run(model.canvas(tokens), eager=True)
-    worst = 0.0
+    worst, expected = 0.0, SIDE_BY_SIDE if model.parallel else EXPECTED
     for layer in layers:
         unheard = [name for name, _, _ in SIDES if name not in layer.found]
         if unheard:
-            return Finding(
-                "streams", EXPECTED, f"layer {layer.number} does not run what is said to be its {unheard[0]}", FAIL
-            )
+            told = f"layer {layer.number} does not run what is said to be its {unheard[0]}"
+            return Finding("streams", expected, told, FAIL)
         for sum_, off in _sums(model, layer):
             if not off <= tolerance(model.dtype):  # so that NaN fails
-                return Finding(
-                    "streams", EXPECTED, f"{sum_} is missed by {off:.1g} of its parts in layer {layer.number}", FAIL
-                )
+                told = f"{sum_} is missed by {off:.1g} of its parts in layer {layer.number}"
+                return Finding("streams", expected, told, FAIL)
             worst = max(worst, off)
-    return Finding("streams", EXPECTED, f"they are missed by at most {worst:.0e} of their parts", PASS)
+    return Finding("streams", expected, f"they are missed by at most {worst:.0e} of their parts", PASS)
 
 
 def _hear(scope: Scope, module: nn.Module, side: str, found: dict[str, Tensor], name: str):
@@ -95,29 +96,35 @@ def _hear(scope: Scope, module: nn.Module, side: str, found: dict[str, Tensor], 
 
 def _sums(model: Model, layer: _Layer) -> Iterator[tuple[str, float]]:
     """What must add up, and by how much it does not."""
-    yield "resid_pre + attn_out = resid_mid", _off(layer["resid_mid"], layer["resid_pre"], layer["attn_out"])
-    yield "resid_mid + mlp_out = resid_post", _off(layer["resid_post"], layer["resid_mid"], layer["mlp_out"])
+    pre, post, attn_out, mlp_out = (layer[name] for name in ("resid_pre", "resid_post", "attn_out", "mlp_out"))
+    if model.parallel:
+        yield "resid_pre + attn_out + mlp_out = resid_post", _off(post, pre, attn_out, mlp_out)
+        yield "resid_pre = what the MLP reads", _off(layer["mlp_in"], pre)
+    else:
+        yield "resid_pre + attn_out = resid_mid", _off(layer["mlp_in"], pre, attn_out)
+        yield "resid_mid + mlp_out = resid_post", _off(post, layer["mlp_in"], mlp_out)
+    yield "resid_pre = what attention reads", _off(layer["attention_in"], pre)
     yield "Σ head_out = attn_out", _of_heads(model, layer)
     yield "pattern · v = z", _of_values(model, layer)
 
 
 def _of_heads(model: Model, layer: _Layer) -> float:
-    projection = model.layout.of_block(layer.block, "output")
-    weight = weight_of(projection).float()
-    inward = weight.T if isinstance(projection, nn.Linear) else weight
+    writes = Writes.of_heads(model, layer.number)
+    weight = writes.weight.float()
     z = layer["z"].to(weight.device)
-    if tuple(inward.shape) != (model.n_heads * model.d_head, layer["attn_out"].shape[-1]) or z.shape[-1] != len(inward):
+    if tuple(weight.shape) != (model.n_heads * model.d_head, layer["attn_out"].shape[-1]) or z.shape[-1] != len(weight):
         return float("nan")
-    writes = [part @ rows for part, rows in zip(z.split(model.d_head, -1), inward.split(model.d_head), strict=True)]
-    bias = bias_of(projection)
-    return _off(layer["attn_out"], *writes, *([] if bias is None else [bias.float().expand_as(writes[0])]))
+    scaled = writes.scaled(z.to(model.dtype)).float()
+    parts = [part @ rows for part, rows in zip(scaled.split(model.d_head, -1), weight.split(model.d_head), strict=True)]
+    rest = writes.rest(z.to(model.dtype))
+    return _off(layer["attn_out"], *parts, *([] if rest is None else [rest.float().expand_as(parts[0])]))
 
 
 def _of_values(model: Model, layer: _Layer) -> float:
     def heads(raw: Tensor) -> Tensor:
         return raw.unflatten(-1, (-1, model.d_head)).transpose(1, 2)
 
-    value = layer["value"].chunk(3, -1)[2] if model.layout.fused else layer["value"]
+    value = layer["value"][..., model.qkv_columns["v"]]
     if value.shape[-1] != model.n_kv_heads * model.d_head:
         return float("nan")
     value = heads(value).repeat_interleave(model.n_heads // model.n_kv_heads, dim=1)

@@ -38,7 +38,7 @@ def attached(model: Model, selection: Selection, take: Take, *, remote: bool | s
         found = _body(wrapped, wanted, _inputs(model, canvas), options)
         for path, side, one, layer in read:
             take(one, layer, one.view(model, found[path, side]))
-        return found.get(unembed)
+        return model.capped(found[unembed]) if unembed in found else None
 
     yield forward
 
@@ -82,7 +82,7 @@ def _local(model: Model, selection: Selection) -> Any:
     from nnsight import NNsight
 
     backbone = module_view(model, "nnsight")
-    backbone.config._attn_implementation = "eager" if selection.has("pattern") else "sdpa"
+    backbone.config._attn_implementation = model.kernel(selection.has("pattern"))
     return NNsight(backbone)
 
 

@@ -1,11 +1,14 @@
-"""Norms, as far as pulling a gradient back through one needs to know them.
+"""Norms, as far as a sum of parts or a gradient that passes one needs to know them.
 
 A norm makes y = γ ∘ P x · r + β of x, where r is one number a position and P takes the mean out (LayerNorm) or nothing
-(RMSNorm). Pulled back, a gradient g at y becomes
+(RMSNorm). Once r is held it is linear, so what it makes of a sum is a sum. Pulled back, a gradient g at y becomes
 
     r · P (γ ∘ g) - r² · (Px) · ⟨r Px, γ ∘ g⟩ / d
 
 The first term is linear in g with fixed weights. The second needs of g only its product with what the norm put out.
+
+What γ is, an RMSNorm is asked: LLaMA's multiplies by its weight, Gemma's by 1 plus its weight, and a class of one's own
+may do otherwise. Of x = 1 everywhere it makes γ, but for r, which is known.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import ProbeError
-from probe.models.weights import bias_of, weight_of
+from probe.models.weights import bias_of, device_of, weight_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +33,20 @@ class Norm:
     present: bool = True
 
     @classmethod
-    def of(cls, module: nn.Module) -> Norm:
+    def of(cls, module: nn.Module | None) -> Norm:
+        if module is None or isinstance(module, nn.Identity):
+            return cls(None, None, 0.0, centred=False, present=False)
         if isinstance(module, nn.LayerNorm):
             return cls(weight_of(module), bias_of(module), module.eps, centred=True)
-        if isinstance(module, nn.Identity):
-            return cls(None, None, 0.0, centred=False, present=False)
         epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
         if "RMSNorm" not in type(module).__name__ or epsilon is None:
             raise ProbeError(
                 f"the norm {type(module).__name__}",
                 expected="a LayerNorm, an RMSNorm or an Identity, whose gradient is known in closed form",
                 found=type(module).__name__,
-                remedy="Add what it computes to analyses/circuits/attribution/norms.py.",
+                remedy="Add what it computes to probe/models/norms.py.",
             )
-        return cls(weight_of(module), None, float(epsilon), centred=False)
+        return cls(_gain(module, float(epsilon)), None, float(epsilon), centred=False)
 
     def scale(self, x: Tensor) -> Tensor:
         """r of each position, in float32."""
@@ -56,3 +59,17 @@ class Norm:
     def centre_(self, found: Tensor, *, dim: int) -> Tensor:
         """P along an axis, in place."""
         return found.sub_(found.mean(dim, keepdim=True)) if self.centred else found
+
+    def after(self, weight: Tensor) -> Tensor:
+        """A projection's weight (…, feature) with what the norm behind it does, but for r: W P γ."""
+        if not self.present:
+            return weight
+        weight = self.centre_(weight.clone(), dim=-1)
+        return weight if self.gain is None else weight * self.gain.to(weight)
+
+
+@torch.no_grad()
+def _gain(module: nn.Module, epsilon: float) -> Tensor:
+    width = weight_of(module).shape[-1]
+    ones = torch.ones(1, width, device=device_of(module))
+    return module.forward(ones)[0] * (1 + epsilon) ** 0.5

@@ -1,0 +1,117 @@
+"""What has to be said of an architecture: where its parts are, and how they are put together.
+
+A decoder here is an embedding, layers that each add attention's and an MLP's output to the residual stream, a final
+norm and an unembedding. Architectures differ in what their modules are called, and in a handful of ways of putting them
+together, each of which is a field of `Layout`:
+
+    attention_norm, mlp_norm             a norm before a part reads the stream; None where it reads it as it is (OLMo2)
+    attention_post_norm, mlp_post_norm   a norm between what a part computes and what is added to the stream (Gemma)
+    parallel                             the MLP reads what attention reads, not what attention has written (GPT-NeoX)
+    packed                               how one joint projection holds q, k and v: side by side, or head by head
+    logit_cap, attention_cap             the settings that cap logits and attention scores (Gemma 2)
+    mlp_down                             None where no single projection writes: a mixture of experts
+
+The rest of Twinprobe asks for *parts* by what they do. `attention_write` and `mlp_write` are the modules whose output
+is added to the stream, `attention_read` and `mlp_read` those that take it in, whatever an architecture has there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+Columns = slice | Tensor
+"""Which columns of a projection's output: neighbours, or numbers."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names of one architecture's parts. Paths of layer parts are relative to the layer."""
+
+    model_type: str  # as in config.json
+    causal_lm: str  # the stock transformers class that carries the weights
+    trunk: str  # everything but the unembedding
+    embed: str
+    layers: str
+    final_norm: str
+    unembed: str
+    attention: str
+    query: str
+    key: str
+    value: str
+    output: str
+    mlp: str
+    mlp_up: str | None = None
+    mlp_down: str | None = None
+    mlp_gate: str | None = None
+    attention_norm: str | None = None
+    attention_post_norm: str | None = None
+    mlp_norm: str | None = None
+    mlp_post_norm: str | None = None
+    experts: str | None = None  # of a mixture, the module that runs them
+    place_embed: str | None = None  # a learned position table; None where positions are rotary
+    rotary: str | None = None
+    packed: Literal["side by side", "by head"] = "side by side"  # where q, k and v are one projection
+    joint_query_norm: bool = False  # q and k are normed over all heads together, not head by head
+    parallel: str | None = None  # the setting that says that attention and MLP read the same
+    logit_cap: str | None = None  # the setting that caps logits
+    attention_cap: str | None = None  # the setting that caps attention scores, which SDPA cannot do
+    takes: tuple[str, ...] = ()  # settings that the class applies although its configuration does not declare them
+    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # values that a declared setting may have
+    obsolete: str = r"$^"  # a pattern of keys that old checkpoints have for what the class now computes
+
+    @property
+    def fused(self) -> bool:
+        """Whether q, k and v are one projection's output."""
+        return self.query == self.key
+
+    @property
+    def attention_read(self) -> str:
+        """What takes the stream in for attention."""
+        return self.attention_norm or self.query
+
+    @property
+    def attention_write(self) -> str:
+        """Whose output is added to the stream for attention."""
+        return self.attention_post_norm or self.output
+
+    @property
+    def mlp_read(self) -> str:
+        return self.mlp_norm or self.mlp
+
+    @property
+    def mlp_write(self) -> str:
+        return self.mlp_post_norm or self.mlp_down or self.mlp
+
+    def part(self, backbone: nn.Module, name: str) -> nn.Module:
+        """A part of the model itself: trunk, embed, final_norm, unembed, place_embed, rotary."""
+        return backbone.get_submodule(getattr(self, name))
+
+    def blocks(self, backbone: nn.Module) -> list[nn.Module]:
+        return list(backbone.get_submodule(self.layers).children())
+
+    def of_block(self, block: nn.Module, name: str) -> nn.Module:
+        """A part of one layer: attention_norm, attention, query, key, value, output, mlp_norm, mlp, mlp_write, …"""
+        return block.get_submodule(getattr(self, name))
+
+    def columns(self, n_heads: int, n_kv_heads: int, d_head: int) -> dict[str, Columns]:
+        """Which columns of their projections' outputs queries ("q"), keys and values are, head after head."""
+        if not self.fused:
+            return dict.fromkeys("qkv", slice(None))
+        if self.packed == "by head":
+            numbers = torch.arange(3 * n_heads * d_head).view(n_heads, 3, d_head)
+            return {kind: numbers[:, turn].flatten() for turn, kind in enumerate("qkv")}
+        queries, others = n_heads * d_head, n_kv_heads * d_head
+        starts = {"q": (0, queries), "k": (queries, others), "v": (queries + others, others)}
+        return {kind: slice(start, start + width) for kind, (start, width) in starts.items()}
+
+    def runs_parallel(self, config: PretrainedConfig) -> bool:
+        """Whether a model of this configuration lets its MLPs read what attention reads."""
+        return self.parallel is not None and bool(getattr(config, self.parallel))
