@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields as dataclass_fields
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
@@ -92,12 +93,18 @@ def stock_config(checkpoint: Checkpoint, published: Format) -> PretrainedConfig:
     fields = published.stock_fields(checkpoint.config)
     stock = CONFIG_MAPPING[fields.pop("model_type")]
     refuse_not_understood(fields, stock, INSTALLED[stock.model_type])
-    config = stock(**fields)
+    config = stock(**{**_nothing_said(checkpoint.config, stock), **fields})
     embedding = layout_of(config).embed.rpartition(".")[2] + ".weight"
     rows = [shape[0] for key, shape in checkpoint.shapes.items() if published.stock_key(key).endswith(embedding)]
     if rows:
         config.vocab_size = rows[0]
     return config
+
+
+def _nothing_said(published: Mapping[str, Any], stock: type[PretrainedConfig]) -> dict[str, None]:
+    """Fields that are null, and may be: a Mistral whose sliding_window is null has none, whatever its class's default."""
+    may_be = {field.name for field in dataclass_fields(stock) if type(None) in get_args(field.type)}
+    return {name: None for name, value in published.items() if value is None and name in may_be}
 
 
 @contextmanager

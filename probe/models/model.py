@@ -25,7 +25,7 @@ from probe.models.scope import ContextValue, Listeners
 from probe.models.settings import steady_length
 from probe.models.threads import fitting_threads
 from probe.models.unknown_words import warn_of_unknown_words
-from probe.models.weights import device_of, refuse_absent, weight_of
+from probe.models.weights import device_of, refuse_absent, weight_of, widths_of
 from probe.notebook import table
 from probe.paradigms.canvas import Canvas
 from probe.paradigms.paradigm import Paradigm
@@ -157,21 +157,22 @@ class Model:
     def n_heads(self) -> int:
         return self.config.num_attention_heads
 
-    @property
+    @cached_property
     def n_kv_heads(self) -> int:
-        return self._declared("num_key_value_heads") or self.n_heads
+        """Heads of keys and values. Like `d_head` it is counted in the weights: a configuration may hold a field that
+        its class does not read, and a class read one that its configuration does not declare."""
+        if self.layout.fused and self.layout.packed == "by head":
+            return self.n_heads
+        wide = widths_of(self.layout.of_block(self.blocks[0], "key"))[1]
+        return (wide // self.d_head - self.n_heads) // 2 if self.layout.fused else wide // self.d_head
 
     @property
     def d_model(self) -> int:
         return self.config.hidden_size
 
-    @property
+    @cached_property
     def d_head(self) -> int:
-        return self._declared("head_dim") or self.d_model // self.n_heads
-
-    def _declared(self, name: str) -> int | None:
-        """A setting, where the class has it: a configuration keeps every field that it is given."""
-        return getattr(self.config, name, None) if hasattr(type(self.config), name) else None
+        return widths_of(self.layout.of_block(self.blocks[0], "output"))[0] // self.n_heads
 
     @cached_property
     def parallel(self) -> bool:

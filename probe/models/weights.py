@@ -37,6 +37,18 @@ def bias_of(module: nn.Module) -> Tensor | None:
     return None if getattr(module, "bias", None) is None else weight_of(module, "bias")
 
 
+def inward(projection: nn.Module) -> Tensor:
+    """A projection's weight, (in, out). GPT-2's Conv1D keeps it so; a Linear the other way round."""
+    weight = weight_of(projection)
+    return weight.T if isinstance(projection, nn.Linear) else weight
+
+
+def widths_of(projection: nn.Module) -> tuple[int, int]:
+    """How wide a projection is, (in, out), be its weight in memory or not."""
+    shape: Any = projection.weight.shape
+    return (shape[1], shape[0]) if isinstance(projection, nn.Linear) else (shape[0], shape[1])
+
+
 def weights_of(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
     """Every parameter within a module, as torch lists them: its name, itself, and its numbers."""
     for name, parameter in module.named_parameters():

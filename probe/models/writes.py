@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from probe.models.norms import Norm
-from probe.models.weights import bias_of, weight_of
+from probe.models.weights import bias_of, inward
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -68,9 +68,3 @@ class Writes:
         scale = self.norm.scale(self.projection.forward(narrow))[..., None]
         written = self.norm.after(bias).to(scale) * scale
         return written if self.norm.offset is None else written + self.norm.offset
-
-
-def inward(projection: nn.Module) -> Tensor:
-    """A projection's weight, (in, out). GPT-2's Conv1D keeps it so; a Linear the other way round."""
-    weight = weight_of(projection)
-    return weight.T if isinstance(projection, nn.Linear) else weight

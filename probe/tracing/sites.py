@@ -33,10 +33,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from torch import Tensor, nn
 
 from probe.errors import TraceError, nearest
+from probe.models.weights import widths_of
 from probe.models.writes import Writes
 
 if TYPE_CHECKING:
@@ -184,9 +184,7 @@ def head_writes(model: Model, layer: int, z: Tensor) -> Tensor:
 def size_of(model: Model, dim: str) -> int:
     """The length of an axis that the model alone decides."""
     if dim == "neuron":
-        down = SITES["mlp_hidden"].module(model, 0)
-        shape: torch.Size = down.weight.shape  # type: ignore[union-attr,assignment]  # a Linear or a Conv1D
-        return shape[1 if isinstance(down, nn.Linear) else 0]  # GPT-2's Conv1D keeps it the other way round
+        return widths_of(SITES["mlp_hidden"].module(model, 0))[0]
     if dim == "token":
         unembed = model.layout.part(model.backbone, "unembed")
         return unembed.weight.shape[0]  # type: ignore[index,union-attr,return-value]  # a Linear

@@ -39,7 +39,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt-neox": ("gpt_neox", {}),
     "gpt-neox-serial": ("gpt_neox", {"use_parallel_residual": False, "attention_bias": False}),
     "mixtral": ("mixtral", {"num_local_experts": 4}),
-    "qwen3-moe": ("qwen3_moe", {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "head_dim": 8}),
+    "qwen3-moe": (
+        "qwen3_moe",
+        {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "head_dim": 8},
+    ),
     "qwen3-moe-mixed": ("qwen3_moe", {"num_experts": 3, "num_experts_per_tok": 1, "mlp_only_layers": [0]}),
 }
 

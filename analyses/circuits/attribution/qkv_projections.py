@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from probe.models.layout import Columns
 from probe.models.norms import Norm
-from probe.models.writes import inward
+from probe.models.weights import inward
 
 if TYPE_CHECKING:
     from probe.models.model import Model

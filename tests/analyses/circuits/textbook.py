@@ -42,9 +42,10 @@ def forward(
     With `apart`, queries that stand before a key's place read keys and values of their own.
     """
     config, run = backbone.config, Run()
-    is_gpt2 = config.model_type == "gpt2"
-    trunk = backbone.transformer if is_gpt2 else backbone.model
-    rest = trunk.wpe(places).expand_as(embeds) if is_gpt2 else torch.zeros_like(embeds)
+    kind = config.model_type
+    trunk = {"gpt2": "transformer", "gpt_neox": "gpt_neox"}.get(kind, "model")
+    trunk = getattr(backbone, trunk)
+    rest = trunk.wpe(places).expand_as(embeds) if kind == "gpt2" else torch.zeros_like(embeds)
     run.writes["input"] = (put or {}).get("input", embeds)
 
     def read(target: str) -> Tensor:
@@ -57,63 +58,124 @@ def forward(
     def write(source: str, value: Tensor) -> None:
         run.writes[source] = (put or {}).get(source, value)
 
-    for layer, block in enumerate(trunk.h if is_gpt2 else trunk.layers):
-        attention, per_head = block.attn if is_gpt2 else block.self_attn, _gpt2_head if is_gpt2 else _llama_head
-        norm, mlp_norm = (
-            (block.ln_1, block.ln_2) if is_gpt2 else (block.input_layernorm, block.post_attention_layernorm)
-        )
+    for layer, block in enumerate(trunk.h if kind == "gpt2" else trunk.layers):
+        attention = getattr(block, {"gpt2": "attn", "gpt_neox": "attention"}.get(kind, "self_attn"))
+        norm, norm_behind, mlp_norm, mlp_norm_behind = _norms(block, kind)
         n_heads = config.num_attention_heads
-        n_kv = n_heads if is_gpt2 else config.num_key_value_heads
-        made, sides = {}, ("", "@from_right") if apart else ("",)
-        for kind, count in (("q", n_heads), ("k", n_kv), ("v", n_kv)):
+        n_kv = n_heads if kind in ("gpt2", "gpt_neox") else config.num_key_value_heads
+        raw, sides = {}, ("", "@from_right") if apart else ("",)
+        for part, count in (("q", n_heads), ("k", n_kv), ("v", n_kv)):
             for head in range(count):
-                for side in sides if kind in "kv" else ("",):
-                    seen = norm(read(f"a{layer}.h{head}<{kind}>{side}"))
-                    made[kind, head, side] = per_head(attention, seen, kind, head, config, places)
+                for side in sides if part in "kv" else ("",):
+                    seen = norm(read(f"a{layer}.h{head}<{part}>{side}"))
+                    raw[part, head, side] = _projected(attention, seen, part, head, config)
+        made = {key: _turned(attention, raw, key, layer, config, places) for key in raw}
+        side_by_side = kind == "gpt_neox" and config.use_parallel_residual
+        read_by_mlp = read(f"m{layer}") if side_by_side else None
+        mixes = []
         for head in range(n_heads):
             group = head // (n_heads // n_kv)
             q, left, right = made["q", head, ""], sides[0], sides[-1]
-            size, ahead = q.shape[-1], places[:, None, :] > places[:, :, None]
+            ahead = places[:, None, :] > places[:, :, None]
             scores = q @ made["k", group, left].transpose(-1, -2) * ~ahead
-            scores = (scores + q @ made["k", group, right].transpose(-1, -2) * ahead) / size**0.5
+            scores = scores + q @ made["k", group, right].transpose(-1, -2) * ahead
+            scores = scores / (config.query_pre_attn_scalar if kind in GEMMA else q.shape[-1]) ** 0.5
+            if kind == "gemma2":
+                scores = config.attn_logit_softcapping * (scores / config.attn_logit_softcapping).tanh()
             pattern = scores.masked_fill(~allowed, -float("inf")).softmax(-1)
             mixed = (pattern * ~ahead) @ made["v", group, left] + (pattern * ahead) @ made["v", group, right]
-            write(f"a{layer}.h{head}", mixed @ _output(attention, head, size, is_gpt2))
-        bias = (attention.c_proj if is_gpt2 else attention.o_proj).bias
+            mixes.append(mixed @ _output(attention, kind)[head * q.shape[-1] : (head + 1) * q.shape[-1]])
+        projection = {"gpt2": "c_proj", "gpt_neox": "dense"}.get(kind, "o_proj")
+        bias = getattr(attention, projection).bias
         rest = rest if bias is None else rest + bias
-        write(f"m{layer}", block.mlp(mlp_norm(read(f"m{layer}"))))
-    final = trunk.ln_f if is_gpt2 else trunk.norm
+        behind = 1.0 if norm_behind is None else _gain(norm_behind, kind) / _size(norm_behind, total(mixes))
+        for head, mix in enumerate(mixes):
+            write(f"a{layer}.h{head}", mix * behind)
+        written = block.mlp(mlp_norm(read(f"m{layer}") if read_by_mlp is None else read_by_mlp))
+        write(f"m{layer}", written if mlp_norm_behind is None else mlp_norm_behind(written))
+    final = getattr(trunk, {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}.get(kind, "norm"))
     run.logits = backbone.lm_head(final(read("logits")))
+    if kind == "gemma2":
+        run.logits = config.final_logit_softcapping * (run.logits / config.final_logit_softcapping).tanh()
     return run
 
 
-def _gpt2_head(attention, seen: Tensor, kind: str, head: int, config, places: Tensor) -> Tensor:
-    width, size = config.n_embd, config.n_embd // config.n_head
-    start = "qkv".index(kind) * width + head * size
-    columns = slice(start, start + size)
-    return seen @ attention.c_attn.weight[:, columns] + attention.c_attn.bias[columns]
+GEMMA = ("gemma2", "gemma3_text")
 
 
-def _llama_head(attention, seen: Tensor, kind: str, head: int, config, places: Tensor) -> Tensor:
+def _norms(block, kind: str) -> tuple[Callable[[Tensor], Tensor], nn.Module | None, Callable, nn.Module | None]:
+    """Before attention, behind it, before the MLP, behind it."""
+    if kind == "gpt2":
+        return block.ln_1, None, block.ln_2, None
+    if kind == "olmo2":
+        return nn.Identity(), block.post_attention_layernorm, nn.Identity(), block.post_feedforward_layernorm
+    if kind in GEMMA:
+        behind = block.post_attention_layernorm, block.post_feedforward_layernorm
+        return block.input_layernorm, behind[0], block.pre_feedforward_layernorm, behind[1]
+    return block.input_layernorm, None, block.post_attention_layernorm, None
+
+
+def _gain(norm, kind: str) -> Tensor:
+    return 1 + norm.weight if kind in GEMMA else norm.weight
+
+
+def _size(norm, whole: Tensor) -> Tensor:
+    """What an RMS norm divides by."""
+    epsilon = norm.eps if hasattr(norm, "eps") else norm.variance_epsilon
+    return (whole.square().mean(-1, keepdim=True) + epsilon).sqrt()
+
+
+def _projected(attention, seen: Tensor, part: str, head: int, config) -> Tensor:
+    """A head's query, key or value as its projection makes it."""
+    turn, n_heads = "qkv".index(part), config.num_attention_heads
+    size = config.hidden_size // n_heads
+    if config.model_type == "gpt2":
+        columns = slice(turn * n_heads * size + head * size, turn * n_heads * size + (head + 1) * size)
+        return seen @ attention.c_attn.weight[:, columns] + attention.c_attn.bias[columns]
+    if config.model_type == "gpt_neox":
+        joint = attention.query_key_value
+        start = 3 * head * size + turn * size
+        out = seen @ joint.weight[start : start + size].T
+        return out if joint.bias is None else out + joint.bias[start : start + size]
     size = attention.head_dim
-    projection: nn.Linear = getattr(attention, f"{kind}_proj")
+    if config.model_type == "phi3":
+        before = {"q": 0, "k": n_heads, "v": n_heads + config.num_key_value_heads}[part]
+        return seen @ attention.qkv_proj.weight[(before + head) * size : (before + head + 1) * size].T
+    projection: nn.Linear = getattr(attention, f"{part}_proj")
     rows = slice(head * size, (head + 1) * size)
     out = seen @ projection.weight[rows].T
-    out = out if projection.bias is None else out + projection.bias[rows]
-    if kind == "v":
+    return out if projection.bias is None else out + projection.bias[rows]
+
+
+def _turned(attention, raw: dict, key: tuple[str, int, str], layer: int, config, places: Tensor) -> Tensor:
+    """The same, normed and turned by its place where the architecture does that."""
+    (part, head, side), out, kind = key, raw[key], config.model_type
+    size = out.shape[-1]
+    if part == "v" or kind == "gpt2":
         return out
-    if hasattr(attention, f"{kind}_norm"):
-        out = getattr(attention, f"{kind}_norm")(out)
-    theta = config.rope_parameters["rope_theta"]
-    angles = places[..., None] / theta ** (torch.arange(0, size, 2) / size)
+    norm = getattr(attention, f"{part}_norm", None)
+    if kind == "olmo2":
+        together = torch.cat([one for (of, _, where), one in raw.items() if (of, where) == (part, side)], -1)
+        out = out / _size(norm, together) * norm.weight[head * size : (head + 1) * size]
+    elif norm is not None:
+        out = norm(out)
+    if kind == "smollm3" and not config.no_rope_layers[layer]:
+        return out
+    rope = config.rope_parameters
+    rope = rope[config.layer_types[layer]] if kind == "gemma3_text" else rope
+    wide = int(size * rope.get("partial_rotary_factor", 1))
+    angles = places[..., None] / rope["rope_theta"] ** (torch.arange(0, wide, 2) / wide)
     cos, sin = angles.cos().repeat(1, 1, 2), angles.sin().repeat(1, 1, 2)
-    first, second = out.chunk(2, -1)
-    return out * cos + torch.cat([-second, first], -1) * sin
+    turned, still = out[..., :wide], out[..., wide:]
+    first, second = turned.chunk(2, -1)
+    return torch.cat([turned * cos + torch.cat([-second, first], -1) * sin, still], -1)
 
 
-def _output(attention, head: int, size: int, is_gpt2: bool) -> Tensor:
-    weight = attention.c_proj.weight if is_gpt2 else attention.o_proj.weight.T
-    return weight[head * size : (head + 1) * size]
+def _output(attention, kind: str) -> Tensor:
+    """(heads' features, feature)."""
+    if kind == "gpt2":
+        return attention.c_proj.weight
+    return attention.dense.weight.T if kind == "gpt_neox" else attention.o_proj.weight.T
 
 
 def writes(backbone, tokens, allowed, places) -> Names:
@@ -142,7 +204,7 @@ def integrated(
     for k in range(1, steps + 1):
         point = instead["input"] + (k / steps) * (own["input"] - instead["input"])
         run = forward(backbone, point, allowed, places, apart=apart)
-        _add(scores, run, value, own, instead, list(own), steps)
+        _add(scores, run, value, own, instead, list(own), steps, _side_by_side(backbone))
     return scores
 
 
@@ -159,28 +221,34 @@ def integrated_along_activations(
         for k in range(1, steps + 1):
             put = {name: instead[name] + (k / steps) * (own[name] - instead[name]) for name in sources}
             run = forward(backbone, own["input"], allowed, places, put=put)
-            _add(scores, run, value, own, instead, sources, steps)
+            _add(scores, run, value, own, instead, sources, steps, _side_by_side(backbone))
     return scores
 
 
-def _add(scores: Scores, run: Run, value, own: Names, instead: Names, sources: list[str], steps: int) -> None:
+def _side_by_side(backbone) -> bool:
+    return getattr(backbone.config, "use_parallel_residual", False)
+
+
+def _add(
+    scores: Scores, run: Run, value, own: Names, instead: Names, sources: list[str], steps: int, side_by_side: bool
+) -> None:
     """The scores of some sources' edges in one run, a share of them each step."""
     targets, n = list(run.nudges), len(own["input"])
     nudges = list(run.nudges.values())
     gradients = torch.autograd.grad(value(run.logits).sum(), nudges, allow_unused=True, materialize_grads=True)
     for target, gradient in zip(targets, gradients, strict=True):
-        for source in before(target, sources):
+        for source in before(target, sources, side_by_side):
             score = float(((instead[source] - own[source]) * gradient).sum()) / steps / n
             scores[source, target] = scores.get((source, target), 0.0) + score
 
 
-def before(target: str, sources) -> list[str]:
+def before(target: str, sources, side_by_side: bool = False) -> list[str]:
     """The sources that a target can read."""
 
     def turn(name: str) -> float:
         if name in ("input", "logits"):
             return -1.0 if name == "input" else float("inf")
-        return int(name[1:].split(".")[0]) + (0.5 if name[0] == "m" else 0.0)
+        return int(name[1:].split(".")[0]) + (0.5 if name[0] == "m" and not side_by_side else 0.0)
 
     return [source for source in sources if turn(source) < turn(target)]
 

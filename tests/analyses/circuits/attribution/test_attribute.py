@@ -15,6 +15,18 @@ from tests.analyses.circuits import textbook
 from tests.analyses.circuits.asking import PARADIGMS, agree, batch_of, differences, model_of, slots_and_canvases
 
 VARIANTS = ("gpt2", "llama-mha", "llama-gqa", "llama-mqa", "llama-biased", "qwen2", "qwen3", "qwen3-wide-heads-tied")
+FAMILIES = (
+    "mistral",
+    "smollm3",
+    "olmo2",
+    "phi3",
+    "gemma2",
+    "gemma3",
+    "gpt-neox",
+    "gpt-neox-serial",
+    "mixtral",
+    "qwen3-moe",
+)
 METHODS = ("eap", "eap-ig", "eap-ig-activations")
 
 
@@ -29,7 +41,7 @@ def compare_edges(circuit, expected):
 
 
 @pytest.mark.parametrize("attention", ["causal", "full"])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [*VARIANTS, *FAMILIES])
 def test_eap_ig_is_the_textbook_s(variant, attention):
     model, batch = model_of(variant, attention), batch_of()
     circuit = attribute(model, batch, method="eap-ig", steps=3, options=AttributionOptions(metric="logit_difference"))
@@ -37,7 +49,7 @@ def test_eap_ig_is_the_textbook_s(variant, attention):
     compare_edges(circuit, textbook.integrated(*told, summed(batch, slots), 3))
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", *FAMILIES])
 def test_the_textbook_s_model_is_the_stock_one(variant):
     model, batch = model_of(variant, "full"), batch_of()
     _, (backbone, clean, _, allowed, places) = slots_and_canvases(model, batch)
@@ -52,7 +64,7 @@ def test_eap_is_the_textbook_s_gradient_at_the_clean_run(variant):
     compare_edges(attribute(model, batch, method="eap"), textbook.integrated(*told, summed(batch, slots), 1))
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "olmo2", "gemma2", "gpt-neox"])
 def test_eap_ig_along_activations_is_the_textbook_s(variant):
     model, batch = model_of(variant, "full"), batch_of(n=2)
     circuit = attribute(model, batch, method="eap-ig-activations", steps=2)
@@ -61,7 +73,7 @@ def test_eap_ig_along_activations_is_the_textbook_s(variant):
 
 
 @pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "gemma2"])
 def test_other_ablations_are_the_textbook_s(variant, ablation):
     model, batch = model_of(variant, "full"), batch_of(n=4)
     slots, told = slots_and_canvases(model, batch)
@@ -98,7 +110,7 @@ def test_a_node_s_score_is_the_sum_of_the_edges_that_leave_it(paradigm, method):
     agree(torch.tensor([into_logits]), torch.tensor(nodes[-1:]))
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "gemma3"])
 @pytest.mark.parametrize("method", METHODS)
 def test_an_mlp_s_score_is_the_sum_of_its_neurons(variant, method):
     circuit = attribute(model_of(variant), batch_of(), method=method, steps=2, options=AttributionOptions(neurons=True))

@@ -15,7 +15,9 @@ from tests.analyses.circuits.asking import PARADIGMS, agree, batch_of, differenc
 
 
 @pytest.mark.parametrize("attention", ["causal", "full"])
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "qwen3"])
+@pytest.mark.parametrize(
+    "variant", ["gpt2", "llama-gqa", "qwen3", "olmo2", "phi3", "gemma2", "gemma3", "gpt-neox", "mixtral"]
+)
 def test_exact_edges_are_the_textbook_s(variant, attention):
     model, batch = model_of(variant, attention), batch_of(n=2)
     circuit = attribute(model, batch, method="exact-edges", options=AttributionOptions(metric="logit_difference"))
@@ -30,12 +32,12 @@ def test_exact_edges_are_the_textbook_s(variant, attention):
     agree(torch.tensor(picked["score"].to_numpy()), torch.tensor(expected))
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "gemma2", "gpt-neox", "mixtral"])
 def test_exact_nodes_are_what_edits_of_the_model_do(variant):
     model, batch = model_of(variant, "full"), batch_of(n=3)
     circuit = attribute(model, batch, method="exact-nodes", options=AttributionOptions(rows=7))
     prefix = named("prefix")
-    corrupt = probe.record(model, prefix.canvas(model, batch, "corrupt").tokens, ["embed", "z", "mlp_out"])
+    corrupt = probe.record(model, prefix.canvas(model, batch, "corrupt").tokens, ["embed", "head_out", "mlp_out"])
 
     def value() -> np.ndarray:
         logits = prefix.logits(model, batch)
@@ -52,8 +54,8 @@ def test_exact_nodes_are_what_edits_of_the_model_do(variant):
         elif node["kind"] == "mlp":
             edit = probe.patch("mlp_out", corrupt.mlp_out.sel(layer=node["layer"]), layer=node["layer"])
         else:
-            z = corrupt.z.sel(layer=node["layer"], head=[node["head"]])
-            edit = probe.patch("z", z, layer=node["layer"], head=node["head"])
+            write = corrupt.head_out.sel(layer=node["layer"], head=[node["head"]])
+            edit = probe.patch("head_out", write, layer=node["layer"], head=node["head"])
         with probe.edit(model, [edit]):
             agree(torch.tensor(circuit.per_example[:, int(str(at))]), torch.tensor(value() - clean))
 
