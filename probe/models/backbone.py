@@ -102,7 +102,7 @@ def stock_config(checkpoint: Checkpoint, published: Format) -> PretrainedConfig:
 
 
 def _nothing_said(published: Mapping[str, Any], stock: type[PretrainedConfig]) -> dict[str, None]:
-    """Fields that are null, and may be: a Mistral whose sliding_window is null has none, whatever its class's default."""
+    """Fields that are null, and may be: a Mistral with sliding_window null has none, whatever the class's default."""
     may_be = {field.name for field in dataclass_fields(stock) if type(None) in get_args(field.type)}
     return {name: None for name, value in published.items() if value is None and name in may_be}
 

@@ -31,7 +31,11 @@ PARADIGMS = {
 }
 
 
-@pytest.fixture(scope="module", params=[("qwen2", IN_ALL), ("qwen2", IN_ONE), ("qwen3", IN_ONE)], ids=str)
+IN_GEMMA = {"head_dim": 8, "sliding_window": WIDTH, "layer_types": [windows.SLIDING, windows.FULL]}
+WINDOWED = [("qwen2", IN_ALL), ("qwen2", IN_ONE), ("qwen3", IN_ONE), ("gemma3_text", IN_GEMMA)]
+
+
+@pytest.fixture(scope="module", params=WINDOWED, ids=str)
 def backbones(request):
     """One to be wrapped, and its equal that is called as transformers calls it."""
     architecture, window = request.param
