@@ -61,6 +61,7 @@ class Provenance:
     clean: float = float("nan")  # the metric on clean prompts, mean over examples
     corrupt: float = float("nan")
     d_model: int = 0  # the width of the stream; 0 is not known
+    points: str = "1..m"  # of the path of integration (AttributionOptions.points)
     from_nothing: bool = False  # the diffusion model was trained without an AR model's weights
     other: dict[str, Any] = field(default_factory=dict)
 

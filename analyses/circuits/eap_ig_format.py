@@ -12,6 +12,8 @@ gradients).
 Scores change their sign on the way: ours follow the metric, so that what helps the answer is negative; EAP-IG's follow
 the loss, and there it is positive.
 
+EAP-IG also writes `.pt` files. They are pickles, which nothing here opens.
+
 Two entries are ours, and EAP-IG ignores them: `cfg.n_kv_heads`, and `twinprobe`, the circuit's provenance. Scores of
 single examples have no place in the file.
 """
@@ -30,6 +32,7 @@ from numpy.typing import NDArray
 from analyses.circuits.circuit import Circuit, Provenance
 from analyses.circuits.graph import Graph
 from probe.errors import ProbeError
+from probe.models.checkpoint import PICKLES
 from probe.outside_files import FileKind
 
 FILE = FileKind("circuit file", remedy="Pass a graph that EAP-IG or we wrote.", largest=1 << 30, most_keys=5_000_000,
@@ -132,6 +135,13 @@ def _cell(graph: Graph, name: str, path: str | Path) -> tuple[int, int]:
 
 
 def _opened(path: Path) -> dict[str, Any]:
+    if path.suffix in PICKLES:
+        raise ProbeError(
+            f"circuit file {str(path)!r}",
+            expected="EAP-IG's JSON graph",
+            found=f"its {path.suffix} graph, a pickle, which can run code when it is opened",
+            remedy="Where you trust it, open it with EAP-IG (Graph.from_pt) and write it by Graph.to_json.",
+        )
     read = FILE.json(path)
     missing = [part for part in ("cfg", "nodes", "edges") if not isinstance(read, dict) or part not in read]
     if missing:

@@ -53,11 +53,14 @@ def _from_safetensors(checkpoint: Checkpoint, published: Format, place: dict[str
     from transformers import GenerationConfig
 
     config = stock_config(checkpoint, published)
+    if published.splits:
+        files: dict[str, Any] = {"state_dict": _split_state(checkpoint, published, config)}
+    else:
+        files = {"key_mapping": dict(published.keys), "use_safetensors": True}
     return stock_class(layout_of(config)).from_pretrained(  # type: ignore[return-value]  # loading info makes it two
-        checkpoint.folder,
+        None if published.splits else checkpoint.folder,
         config=config,
-        key_mapping=dict(published.keys),
-        use_safetensors=True,
+        **files,
         local_files_only=True,
         # The folder's own may carry settings of a remote class; nothing here generates through transformers.
         generation_config=GenerationConfig(),
@@ -65,6 +68,25 @@ def _from_safetensors(checkpoint: Checkpoint, published: Format, place: dict[str
         output_loading_info=True,
         **place,
     )
+
+
+def _split_state(checkpoint: Checkpoint, published: Format, config: PretrainedConfig) -> dict[str, torch.Tensor]:
+    """The tensors by stock key, joint projections in their parts; memory-mapped, as transformers has them."""
+    from safetensors.torch import load_file
+
+    each = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    widths = [each * heads for heads in (config.num_attention_heads, *(config.num_key_value_heads,) * 2)]
+    state = {}
+    for file in checkpoint.files:
+        for key, tensor in load_file(file).items():
+            stock = published.stock_key(key)
+            joint = next((joint for joint in published.splits if joint in stock), None)
+            if joint is None:
+                state[stock] = tensor
+                continue
+            parts = [stock.replace(joint, part) for part in published.splits[joint]]
+            state.update(zip(parts, tensor.split(widths), strict=True))
+    return state
 
 
 def _from_gguf(checkpoint: Checkpoint, place: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -3,17 +3,22 @@
 Public diffusion models ship remote code around what is, in every case here, a stock architecture under other names. A
 `Format` says how to recognise one (its `model_type`, or a prefix that only its keys have) and how to read it as stock:
 the configuration's fields, the keys, and the settings that must hold for the stock class to compute the same thing.
-Nothing here runs code from a checkpoint, and nothing is guessed: a setting that deviates is refused.
+Nothing here runs code from a checkpoint, and nothing is guessed: a setting that deviates is refused. A package of one's
+own adds a format as it adds an architecture:
+
+    [project.entry-points."twinprobe.formats"]
+    my-format = "my_package:FORMAT"
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from probe.errors import CheckpointError
+from probe.installed import Installed
 from probe.models.layout import INSTALLED
 
 
@@ -31,6 +36,10 @@ class Format:
     settings: Mapping[str, Any] = field(default_factory=dict)  # stock fields that the format fixes without saying so
     required: Mapping[str, Any] = field(default_factory=dict)  # published fields that must hold, where they are said
     stock_by: tuple[str, Mapping[Any, str]] | None = None  # (published field, {its value: architecture})
+    derived: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  # stock fields, of what is published
+    splits: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)  # a joint stock key: those of q, k and v
+    family: str = ""  # in words, for a list of families
+    checked: str = ""  # what its reading was held against, and how close it came
 
     def architecture(self, published: Mapping[str, Any]) -> str:
         if self.stock is not None:
@@ -59,7 +68,8 @@ class Format:
             )
         kept = {name: value for name, value in published.items() if name not in _NOT_STOCK and value is not None}
         renamed = {stock: kept[name] for stock, name in self.fields.items() if name in kept}
-        return {**kept, **self.settings, **renamed, "model_type": self.architecture(published)}
+        derived = self.derived(published) if self.derived is not None else {}
+        return {**kept, **self.settings, **renamed, **derived, "model_type": self.architecture(published)}
 
     def stock_key(self, key: str) -> str:
         """A checkpoint key in the stock architecture's terms."""
@@ -74,6 +84,27 @@ _NOT_STOCK = (
     *("auto_map", "transformers_weights", "fusion_config", "attn_implementation", "_attn_implementation"),
     "is_causal",  # every mask is handed over, and the class left to itself must stay the causal one of its tests
 )
+
+
+def _llada_key_heads(published: Mapping[str, Any]) -> dict[str, Any]:
+    """LLaDA says how many key heads it has by their number, or by `multi_query_attention`: one for all, or one each."""
+    said, shared = published.get("n_kv_heads"), published.get("multi_query_attention")
+    by_word = None if shared is None else 1 if shared else published.get("n_heads")
+    if said is not None and by_word is not None and said != by_word:
+        raise CheckpointError(
+            "config field 'n_kv_heads'",
+            expected=f"{by_word}, as multi_query_attention {shared} says",
+            found=repr(said),
+            remedy="Take the config.json that was published with these weights.",
+        )
+    return {"num_key_value_heads": next(n for n in (said, by_word, published.get("n_heads")) if n is not None)}
+
+
+def _plain_layers(published: Mapping[str, Any]) -> dict[str, Any]:
+    """LLaDA-MoE lists by a 0 or 1 which layers have experts, Qwen3-MoE which have none."""
+    listed = published.get("moe_layer_freq") or []
+    return {"mlp_only_layers": [layer for layer, experts in enumerate(listed) if not experts]}
+
 
 _DENOISE = r"^denoise_model\."
 
@@ -93,6 +124,50 @@ FORMATS = (
         keys={_DENOISE: "model.", r"^embed_tokens\.": "model.embed_tokens."},
     ),
     Format(name="dream", model_type="Dream", stock="qwen2", required={"use_mrope": False}),
+    *(
+        Format(
+            name="llada-moe",
+            model_type=model_type,
+            key_prefix="model.layers.",
+            stock="qwen3_moe",
+            fields={
+                "moe_intermediate_size": "expert_intermediate_size",
+                "intermediate_size": "dense_intermediate_size",
+            },
+            settings={"norm_topk_prob": False, "decoder_sparse_step": 1},
+            derived=_plain_layers,
+            required={
+                "qk_layernorm": True,
+                "clip_qkv": None,
+                "shared_expert_intermediate_size": None,
+                "moe_router_enable_expert_bias": False,
+                "moe_router_score_function": "softmax",
+                "routed_scaling_factor": 1,
+            },
+            family="LLaDA-MoE",
+            checked="",
+        )
+        for model_type in ("llada", "lladamoe")
+    ),
+    Format(
+        name="llada2",
+        model_type="llada2_moe",
+        stock="glm4_moe",
+        keys={
+            r"^model\.word_embeddings\.": "model.embed_tokens.",
+            r"\.attention\.dense\.": ".self_attn.o_proj.",
+            r"\.attention\.query_layernorm\.": ".self_attn.q_norm.",
+            r"\.attention\.key_layernorm\.": ".self_attn.k_norm.",
+            r"\.attention\.query_key_value\.": ".self_attn.query_key_value.",
+            r"\.mlp\.gate\.expert_bias$": ".mlp.gate.e_score_correction_bias",
+        },
+        splits={".self_attn.query_key_value.": (".self_attn.q_proj.", ".self_attn.k_proj.", ".self_attn.v_proj.")},
+        fields={"n_routed_experts": "num_experts", "n_shared_experts": "num_shared_experts"},
+        derived=lambda published: {"norm_topk_prob": published.get("num_experts_per_tok") != 1, "num_mtp_layers": 0},
+        required={"use_bias": False, "norm_head": False, "rope_scaling": None},
+        family="LLaDA2 and 2.1",
+        checked="",
+    ),
     Format(
         name="llada",
         model_type="llada",
@@ -124,6 +199,7 @@ FORMATS = (
             "rope_theta": "rope_theta",
         },
         settings={"hidden_act": "silu"},
+        derived=_llada_key_heads,
         required={
             "activation_type": "silu",
             "block_type": "llama",
@@ -141,6 +217,8 @@ FORMATS = (
         },
     ),
     Format(name="tiny-a2d", model_type="a2d-qwen3", stock="qwen3"),
+    Format(name="a2d-qwen2", model_type="a2d-qwen2", stock="qwen2"),
+    Format(name="a2d-llama", model_type="a2d-llama", stock="llama"),
     Format(name="sdar", model_type="sdar", stock="qwen3"),
     Format(name="fast-dllm-v2", model_type="Fast_dLLM_Qwen", stock="qwen2"),
     Format(name="wedlm", model_type="wedlm", stock=None, stock_by=("qk_norm", {True: "qwen3", False: "qwen2"})),
@@ -154,6 +232,20 @@ FORMATS = (
 )
 
 
+REFUSED = {
+    "bert": "norms that stand in the stream itself, so that nothing that a part writes is still there a layer later",
+    "modernbert": "a head of its own between the final norm and the unembedding, and a class that is never causal",
+    "diffusion_gemma": "an encoder and a decoder over a canvas that is drawn anew, with self-conditioning: two streams",
+    "gemma3": "a model of images and text; its text part alone (model_type gemma3_text) loads",
+}
+"""Families that are known and do not fit, and why."""
+
+ADDED: Installed[Format] = Installed(
+    "twinprobe.formats", {}, lambda thing: isinstance(thing, Format), "a probe.models.formats.Format"
+)
+"""The formats that other packages declare."""
+
+
 def format_of(published: Mapping[str, Any], keys: list[str]) -> Format:
     """The format of a checkpoint, from its config.json and its keys."""
     model_type = published.get("model_type")
@@ -164,18 +256,26 @@ def format_of(published: Mapping[str, Any], keys: list[str]) -> Format:
             found=repr(model_type),
             remedy="Is this a transformers checkpoint? Its config.json must say what it is.",
         )
-    for known in FORMATS:
+    formats = (*FORMATS, *ADDED.values())
+    for known in formats:
         if known.model_type == model_type and (
             known.key_prefix is None or any(key.startswith(known.key_prefix) for key in keys)
         ):
             return known
     if model_type in INSTALLED:
         return Format(name="transformers", model_type=model_type, stock=model_type)
-    known_types = sorted({*INSTALLED, *(known.model_type for known in FORMATS)})
+    if model_type in REFUSED:
+        raise CheckpointError(
+            f"model_type {model_type!r}",
+            expected="an architecture whose residual stream is a sum of what its parts write",
+            found=REFUSED[model_type],
+            remedy="It can be run with transformers itself; nothing here could say which part of it does what.",
+        )
+    known_types = sorted({*INSTALLED, *(known.model_type for known in formats)})
     raise CheckpointError(
         f"model_type {model_type!r}",
         expected="one of " + ", ".join(known_types),
         found=repr(model_type),
-        remedy="If it is one of these architectures under another name, add a Format in probe/models/formats.py; "
-        "if it is a new one, declare a Layout (docs/how_to/add_an_architecture.md).",
+        remedy="If it is one of these architectures under another name, declare a Format (docs/how_to/"
+        "add_an_architecture.md); if it is a new one, a Layout (the same page).",
     )

@@ -17,6 +17,10 @@ from probe.paradigms import Autoregressive, Paradigm
 
 VOCABULARY, MASK = 48, 47
 
+GROUPED = {
+    **{"n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 4, "topk_group": 2, "routed_scaling_factor": 2.5},
+    **{"moe_intermediate_size": 24, "first_k_dense_replace": 1, "use_qk_norm": True, "head_dim": 8},
+}
 # Every way in which the architectures differ: heads that share keys, tied embeddings, biases; norms behind parts, parts
 # side by side, joint projections, caps, several rotaries, layers without positions, experts.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -43,6 +47,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "qwen3_moe",
         {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "head_dim": 8},
     ),
+    "glm4-moe": ("glm4_moe", GROUPED),
     "qwen3-moe-mixed": ("qwen3_moe", {"num_experts": 3, "num_experts_per_tok": 1, "mlp_only_layers": [0]}),
 }
 

@@ -54,6 +54,7 @@ METHODS: dict[str, Method] = {
     "exact-nodes": exact_patching.nodes,
     "exact-edges": exact_patching.edges,
 }
+POINTS = ("1..m", "0..m-1")
 _ONE_POINT = ("eap", "exact-nodes", "exact-edges")
 DEFAULTS = AttributionOptions()
 
@@ -105,8 +106,9 @@ def attribute_by_step(
 def _attributed(
     prompts: PromptPairs, batch: Batch, method: str, steps: int, options: AttributionOptions, step: int | None = None
 ) -> Circuit:
-    _refuse(method, steps)
-    steps = 1 if method in _ONE_POINT else steps
+    _refuse(method, steps, options.points)
+    if method in _ONE_POINT:
+        steps, options = 1, replace(options, points=POINTS[0])
     work = _work(prompts, batch, steps, options)
     about = Provenance(
         model=work.model.name,
@@ -115,6 +117,7 @@ def _attributed(
         reading=str(prompts.reading),
         method=method,
         steps=steps,
+        points=options.points,
         metric=metric_of(options.metric, batch.task)[0],
         ablation=options.ablation,
         n=prompts.examples,
@@ -148,6 +151,7 @@ def _work(prompts: PromptPairs, batch: Batch, steps: int, options: AttributionOp
         metric=metric_of(options.metric, batch.task)[1],
         ablation=Ablation(prompts, options.ablation, options.seed, options.neurons),
         steps=steps,
+        points=options.points,
         position_roles=position_roles_of(prompts, batch, names),
         by_row=options.example_edges,
         neurons=options.neurons,
@@ -176,7 +180,7 @@ def _fingerprint(work: Attribution, about: Provenance) -> str:
     return fingerprint.of([*tensors, prompts.weight], facts)
 
 
-def _refuse(method: str, steps: int) -> None:
+def _refuse(method: str, steps: int, points: str) -> None:
     if method not in METHODS:
         raise ProbeError(
             f"method {method!r}",
@@ -186,3 +190,10 @@ def _refuse(method: str, steps: int) -> None:
         )
     if not isinstance(steps, int) or steps < 1:
         raise ProbeError("steps", expected="a whole number from 1 on", found=repr(steps), remedy="5 is usual.")
+    if points not in POINTS:
+        raise ProbeError(
+            f"points {points!r}",
+            expected="one of " + ", ".join(POINTS),
+            found=repr(points),
+            remedy="1..m is the paper's, 0..m-1 that of EAP-IG's code since February 2025.",
+        )

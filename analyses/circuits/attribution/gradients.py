@@ -2,7 +2,8 @@
 
     eap                  the gradient at the clean run
     eap-ig               its mean over `steps` runs whose token embeddings lie between the corrupt and the clean ones,
-                         at corrupt + (k / steps)(clean - corrupt), k = 1 … steps
+                         at corrupt + (k / steps)(clean - corrupt), k = 1 … steps (the paper's points, "1..m") or
+                         k = 0 … steps - 1 (those of the published code since February 2025, "0..m-1")
     eap-ig-activations   for each layer's heads, each MLP and the input: the mean over runs in which only what these
                          write lies in between (at the same k / steps), everything before them being clean. More exact
                          where a node's effect is far from linear, for 2 L + 1 times the passes
@@ -47,10 +48,17 @@ class Attribution:
     metric: Metric
     ablation: Ablation
     steps: int
+    points: str = "1..m"
     position_roles: Tensor | None = None  # (rows, slots)
     by_row: bool = False
     neurons: bool = False
     at_once: int = 32  # rows a pass, where a method makes several copies of them
+
+    @property
+    def shares(self) -> list[float]:
+        """How much of the change to the corrupt run there is at each point of the path."""
+        first = 0 if self.points == "0..m-1" else 1
+        return [1 - k / self.steps for k in range(first, first + self.steps)]
 
     def values(self, prompts: PromptPairs, hidden: Tensor) -> Tensor:
         """The metric of each row, from the final norm's output."""
@@ -114,8 +122,8 @@ def along_inputs(work: Attribution, rows: slice) -> Contribution:
     """Scores of some rows by eap-ig, and by eap, which is one step of it."""
     found = work.compared(rows, change=True)
     gradients, scoring = work.input_gradients(found), work.scoring(rows)
-    for step in range(1, work.steps + 1):
-        with _in_between(work.model, found, "embed", -1, 1 - step / work.steps) as point, gradients.listening():
+    for step, share in enumerate(work.shares, start=1):
+        with _in_between(work.model, found, "embed", -1, share) as point, gradients.listening():
             hidden = work.model.run_trunk(found.prompts.canvas())
             torch.autograd.grad(_total(work, found.prompts, hidden), point)
         if len(gradients.held) == HELD or step == work.steps:
@@ -130,8 +138,8 @@ def along_activations(work: Attribution, rows: slice) -> Contribution:
     whole, total = work.scoring(rows).scores, work.input_gradients(found)
     for name, layer, sources in _groups(work):
         gradients, scoring = work.input_gradients(found), work.scoring(rows, sources)
-        for step in range(1, work.steps + 1):
-            with _in_between(work.model, found, name, layer, 1 - step / work.steps) as point, gradients.listening():
+        for step, share in enumerate(work.shares, start=1):
+            with _in_between(work.model, found, name, layer, share) as point, gradients.listening():
                 hidden = work.model.run_trunk(found.prompts.canvas())
                 torch.autograd.grad(_total(work, found.prompts, hidden), point)
             if len(gradients.held) == HELD or step == work.steps:

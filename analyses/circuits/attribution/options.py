@@ -24,6 +24,11 @@ class AttributionOptions:
     ablation: str = "corrupt"
     """What a source writes when it is taken out: "corrupt", "zero", "mean" or "resample" (see `ablation`)."""
 
+    points: str = "1..m"
+    """Which m points of the path from the corrupt to the clean run gradients are taken at, k / m of the way: "1..m", as
+    EAP-IG's paper writes, with the clean run among them, or "0..m-1", as its published code has done since February
+    2025, with the corrupt run among them. The two rank edges alike, not the same. "eap" is the clean run in either."""
+
     position_roles: bool | Iterable[str] = False
     """Split each edge by the position at which it is read. True takes all positions that the task names, a list some.
     The matrix of scores grows by as many times as there are roles."""

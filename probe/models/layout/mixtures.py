@@ -1,6 +1,7 @@
-"""Mixtral and Qwen3-MoE: a router and experts in the MLP's place, all of them one MLP to the rest of Twinprobe.
+"""Mixtral, Qwen3-MoE, GLM-4 MoE: a router and experts in the MLP's place, all of them one MLP to the rest of Twinprobe.
 
-Qwen3-MoE may have layers with a plain MLP among them.
+The latter two may have layers with a plain MLP among them; GLM-4 MoE (which is what LLaDA2 is, too) has experts that
+every token shares, and turns a part of each head.
 """
 
 from __future__ import annotations
@@ -19,3 +20,9 @@ MIXTRAL = replace(
     experts="mlp.experts",
 )
 QWEN3_MOE = replace(MIXTRAL, model_type="qwen3_moe", causal_lm="Qwen3MoeForCausalLM")
+GLM4_MOE = replace(
+    MIXTRAL,
+    model_type="glm4_moe",
+    causal_lm="Glm4MoeForCausalLM",
+    takes=("partial_rotary_factor",),
+)

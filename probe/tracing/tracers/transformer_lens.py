@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 @contextmanager
 def attached(model: Model, selection: Selection, take: Take) -> Iterator[Forward]:
     """A forward pass of the bridge that tells `take` of every view, for as long as the context lasts."""
+    if selection.has("head_out") and model.layout.attention_post_norm is not None:
+        raise TraceError(
+            f"site 'head_out' of {model.layout.model_type} with tracer=\"transformer_lens\"",
+            expected="heads that write to the residual stream themselves",
+            found="a norm behind attention, which the bridge's hook_result is before",
+            remedy='Record it with tracer="hooks".',
+        )
     bridge = boot(model)
     if selection.has("head_out"):
         bridge.set_use_attn_result(True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,7 +86,13 @@ BAD = {
     "no arrow": json.dumps({"cfg": CFG, "nodes": {}, "edges": {"m0": {"score": 1, "in_graph": True}}}),
     "no score": json.dumps({"cfg": CFG, "nodes": {}, "edges": {"m0->logits": {}}}),
     "no shape": json.dumps({"cfg": {}, "nodes": {}, "edges": {}}),
-    "parallel": json.dumps({"cfg": {**CFG, "parallel_attn_mlp": True}, "nodes": {}, "edges": {}}),
+    "an edge that a parallel model has not": json.dumps(
+        {
+            "cfg": {**CFG, "parallel_attn_mlp": True},
+            "nodes": {},
+            "edges": {"a0.h0->m0": {"score": 1, "in_graph": True}},
+        }
+    ),
 }
 
 
@@ -96,6 +103,21 @@ def test_what_is_no_such_file_is_refused_by_name(fault, tmp_path):
         read_json(tmp_path / "bad.json")
     with pytest.raises(ProbeError, match=r"none\.json"):
         read_json(tmp_path / "none.json")
+
+
+def test_a_graph_of_attention_and_mlp_side_by_side_comes_back(tmp_path):
+    circuit = random_circuit(replace(DIRECTED.plain, parallel=True))
+    again, _ = read_json(write_json(circuit, tmp_path / "one.json"))
+    assert again.graph == circuit.graph
+    np.testing.assert_allclose(again.scores, circuit.scores)
+    assert not any(name.startswith("a1.") for name in again.edges.query("target == 'm1'")["source"])
+
+
+def test_a_pickle_of_eap_ig_s_is_refused_and_not_opened(tmp_path):
+    (tmp_path / "graph.pt").write_bytes(b"\x80\x04never read")
+    with pytest.raises(ProbeError, match="pickle") as caught:
+        read_json(tmp_path / "graph.pt")
+    assert "to_json" in caught.value.remedy
 
 
 def test_what_eap_ig_has_no_name_for_is_refused_and_can_be_joined(tmp_path):

@@ -195,13 +195,14 @@ def integrated(
     *,
     apart: bool = False,
     instead: Names | None = None,
+    first: int = 1,
 ) -> Scores:
     """EAP-IG edge by edge. `value` makes of logits the sum of the rows' metrics; `instead` holds other writes than
-    the corrupt ones."""
+    the corrupt ones; `first` is the first k of the path."""
     own = writes(backbone, clean, allowed, places)
     instead = writes(backbone, corrupt, allowed, places) if instead is None else instead
     scores: Scores = {}
-    for k in range(1, steps + 1):
+    for k in range(first, first + steps):
         point = instead["input"] + (k / steps) * (own["input"] - instead["input"])
         run = forward(backbone, point, allowed, places, apart=apart)
         _add(scores, run, value, own, instead, list(own), steps, _side_by_side(backbone))
@@ -209,7 +210,7 @@ def integrated(
 
 
 def integrated_along_activations(
-    backbone, clean, corrupt, allowed, places, value: Callable[[Tensor], Tensor], steps: int
+    backbone, clean, corrupt, allowed, places, value: Callable[[Tensor], Tensor], steps: int, first: int = 1
 ) -> Scores:
     """The same along the writes of one layer's heads, one MLP or the input at a time, all else being clean."""
     own, instead = (writes(backbone, tokens, allowed, places) for tokens in (clean, corrupt))
@@ -218,7 +219,7 @@ def integrated_along_activations(
         groups.setdefault(source.split(".")[0], []).append(source)
     scores: Scores = {}
     for sources in groups.values():
-        for k in range(1, steps + 1):
+        for k in range(first, first + steps):
             put = {name: instead[name] + (k / steps) * (own[name] - instead[name]) for name in sources}
             run = forward(backbone, own["input"], allowed, places, put=put)
             _add(scores, run, value, own, instead, sources, steps, _side_by_side(backbone))

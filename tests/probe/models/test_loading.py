@@ -18,9 +18,12 @@ def test_a_layout_names_every_part(variant):
     for name in ("trunk", "embed", "final_norm", "unembed"):
         assert layout.part(model.backbone, name) is not None
     assert len(model.blocks) == model.n_layers == 2
-    inside = ("attention_norm", "attention", "query", "key", "value", "output", "mlp_norm", "mlp", "mlp_up", "mlp_down")
+    inside = ("attention", "query", "key", "value", "output", "mlp")
+    reads_and_writes = ("attention_read", "attention_write", "mlp_read", "mlp_write")
+    norms = ("attention_norm", "attention_post_norm", "mlp_norm", "mlp_post_norm")
+    there = [name for name in (*norms, "mlp_up", "mlp_gate", "mlp_down") if getattr(layout, name) is not None]
     for block in model.blocks:
-        assert all(layout.of_block(block, name) is not None for name in inside)
+        assert all(layout.of_block(block, name) is not None for name in (*inside, *reads_and_writes, *there))
         assert (layout.of_block(block, "query") is layout.of_block(block, "key")) == layout.fused
     assert (layout.rotary is None) == (layout.place_embed is not None)
     # Every parameter belongs to a part that has a name.
@@ -28,7 +31,8 @@ def test_a_layout_names_every_part(variant):
     if layout.place_embed is not None:
         named.append(layout.part(model.backbone, "place_embed"))
     for block in model.blocks:
-        named += [layout.of_block(block, name) for name in ("attention_norm", "attention", "mlp_norm", "mlp")]
+        there = [name for name in ("attention", "mlp", *norms) if getattr(layout, name) is not None]
+        named += [layout.of_block(block, name) for name in there]
     known = {id(parameter) for part in named for parameter in part.parameters()}
     assert {id(parameter) for parameter in model.backbone.parameters()} == known
 

@@ -137,6 +137,13 @@ FIELDS: dict[str, dict[str, list[Any]]] = {
         **{"norm_topk_prob": [True, False], "decoder_sparse_step": [1, 2], "mlp_only_layers": [None, [0]]},
         **{"use_sliding_window": [True, False], "moe_intermediate_size": [8]},
     },
+    "glm4_moe": {
+        **{**LLAMA, "attention_bias": [True, False], "head_dim": [4, 8], "num_experts_per_tok": [1, 2]},
+        **{"norm_topk_prob": [True, False], "use_qk_norm": [True, False], "routed_scaling_factor": [2.5]},
+        **{"n_group": [1, 2], "topk_group": [1], "first_k_dense_replace": [0, 1], "n_shared_experts": [1, 2]},
+        **{"n_routed_experts": [4, 6], "moe_intermediate_size": [8], "num_mtp_layers": [0, 1]},
+        **{"partial_rotary_factor": [0.5, 1.0], "output_router_logits": [False]},
+    },
 }
 # Sizes, and what no forward pass reads: how weights were drawn, losses, which tokens end a text.
 APART = {
@@ -154,6 +161,7 @@ SHAPES = dict.fromkeys(FIELDS, SHAPE) | {
     "gpt2": {"n_embd": 16, "n_head": 2, "n_layer": 2, "n_positions": LEARNED},
     "gpt_neox": _NO_HEAD_DIM,
     "mixtral": {**SHAPE, "num_local_experts": 3},
+    "glm4_moe": {**SHAPE, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12},
     "qwen3_moe": {**SHAPE, "num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 12},
 }
 

@@ -94,5 +94,4 @@ def test_embeddings_may_be_given_instead_of_tokens(backbones):
 def test_the_trunk_is_what_the_unembedding_reads(backbones):
     model = Model(backbones[0], Masked(mask_id=MASK))
     canvas = model.canvas(tokens_of(2, 8))
-    unembed = model.layout.part(model.backbone, "unembed")
-    torch.testing.assert_close(unembed(model.run_trunk(canvas)), model.run(canvas), **CLOSE)
+    torch.testing.assert_close(model.unembed(model.run_trunk(canvas)), model.run(canvas), **CLOSE)

@@ -72,6 +72,33 @@ def test_eap_ig_along_activations_is_the_textbook_s(variant):
     compare_edges(circuit, textbook.integrated_along_activations(*told, summed(batch, slots), 2))
 
 
+@pytest.mark.parametrize("method", ["eap-ig", "eap-ig-activations"])
+def test_the_points_of_the_published_code_are_those_from_the_corrupt_run_on(method):
+    model, batch = model_of("llama-gqa", "full"), batch_of(n=2)
+    slots, told = slots_and_canvases(model, batch)
+    slow = textbook.integrated if method == "eap-ig" else textbook.integrated_along_activations
+    found = {
+        points: attribute(model, batch, method=method, steps=3, options=AttributionOptions(points=points))
+        for points in ("0..m-1", "1..m")
+    }
+    for first, circuit in enumerate(found.values()):
+        compare_edges(circuit, slow(*told, summed(batch, slots), 3, first=first))
+    apart = found["0..m-1"].scores - found["1..m"].scores
+    assert np.abs(apart).max() > 0.01 * np.abs(found["1..m"].scores).max()
+    assert [circuit.about.points for circuit in found.values()] == list(found)
+
+
+def test_one_point_is_the_clean_run_by_either_convention():
+    model, batch = model_of("gpt2"), batch_of(n=2)
+    one, other = (
+        attribute(model, batch, method="eap", options=AttributionOptions(points=p)) for p in ("1..m", "0..m-1")
+    )
+    np.testing.assert_array_equal(one.scores, other.scores)
+    assert one.about == other.about
+    with pytest.raises(ProbeError, match=r"0\.\.m-1"):
+        attribute(model, batch, options=AttributionOptions(points="0…m"))
+
+
 @pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
 @pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "gemma2"])
 def test_other_ablations_are_the_textbook_s(variant, ablation):
