@@ -57,13 +57,16 @@ def cka(
     resamples       of examples, for the intervals
     """
     parts = []
-    for first, role, both in in_pairs(traces_of(models, batch, reading, traces)):
+    traces = traces_of(models, batch, reading, traces)
+    names = {role: str(trace.attrs.get("model", role)) for role, trace in traces.items()}
+    for first, role, both in in_pairs(traces):
         both = without_outliers(both) if drop_outliers else both
         for group in both.groups:
             found = similarity(both.of(group), MINIBATCHES, resamples, seed)
             parts.append(found.assign(role=role, beside=first, tokens=group, task=batch.task))
     table = pd.concat(parts, ignore_index=True)
-    table.insert(0, "panel", table["role"] + " beside " + table["beside"] + ", " + table["tokens"])
+    beside = table["role"].map(names) + " beside " + table["beside"].map(names)
+    table.insert(0, "panel", beside + ", " + table["tokens"])
     titles = {"x_title": "layer of the AR model", "y_title": "layer", "z_title": "CKA"}
     return Result(
         "cka",
