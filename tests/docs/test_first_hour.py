@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import time
 
+import probe
+from probe.models import loading
+from probe.models.selftests import remembered
+
 QUESTION = """
 import analyses, probe
 
@@ -45,3 +49,15 @@ def test_an_own_question_takes_fifteen_lines_and_less_than_a_minute():
     assert (sides[sides["role"] == "ar"]["estimate"] <= 0).all()  # nothing to the right is in its sight
     assert (sides[sides["role"] == "diffusion"]["low"] > 0).any()
     assert all(figure.data for figure in found["figures"])
+
+
+def test_the_same_pair_again_is_there_at_once(monkeypatch, tmp_path):
+    """Self-tests are remembered, the AR model and the controls are shared."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(loading, "remembered", remembered.remembered)
+    pair = probe.load_pair("zoo:masked")
+    began = time.process_time()
+    again = probe.load_pair("zoo:masked")
+    assert time.process_time() - began < 0.3
+    assert again.controls == pair.controls
+    assert again.diffusion.selftests == pair.diffusion.selftests

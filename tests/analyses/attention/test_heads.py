@@ -106,6 +106,13 @@ def test_permuting_heads_permutes_rows():
 
 def test_the_table_is_as_promised(tmp_path):
     result = attention.heads(model_of("llama-gqa"), tokens_of(24, 10, vocabulary=12))
+    long = result.long.set_index(["measure", "layer", "head"])
+    assert len(long) == len(result.table) * len(COLUMNS)
+    wide = result.table.set_index(["layer", "head"])
+    assert (
+        long.loc[("same", 1, 0), ["estimate", "low", "high"]].tolist()
+        == wide.loc[(1, 0), ["same", "same_low", "same_high"]].tolist()
+    )
     table = result.table
     assert table.notna().all(axis=None)
     assert len(table) == 2 * 4
