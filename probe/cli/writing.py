@@ -37,6 +37,7 @@ _EXAMPLES = "\n\n".join(
         ("Blanks anywhere", 'zoo:masked "When ___ and Keith went to the ___ ," --fill'),
         ("As Dream does", 'zoo:masked "When Luke" --steps 4 --schedule dream --order-temperature 0.1'),
         ("As LLaDA does", 'zoo:masked "When Luke" --steps 4 --block 4 --schedule llada --guidance 0.5'),
+        ("With an approximate cache", 'zoo:masked "When" --length 12 --block 4 --cache dual'),
         ("Revised on the way", 'zoo:masked "When" --sampler random --steps 16 --temperature 1 --remask cap --eta 0.2'),
         ("FLUID in strides of six, drawn", 'zoo:fluid "When Luke" --stride 6 --temperature 1'),
         ("A flow in four steps", 'zoo:flow "When Luke" --steps 4'),
@@ -75,6 +76,9 @@ def decode(
         str | None, typer.Option(help="Take tokens back while writing (ReMDM): cap, rescale, conf or loop.")
     ] = None,
     eta: Annotated[float | None, typer.Option(help="How much is taken back: ReMDM's η; default: as published.")] = None,
+    cache: Annotated[
+        str | None, typer.Option(help="Keep what is no longer exact under full attention (Fast-dLLM): prefix or dual.")
+    ] = None,
     fill: Annotated[
         bool, typer.Option("--fill", help="Write where the text has blanks, each ___ one token, in place of behind it.")
     ] = False,
@@ -101,6 +105,7 @@ def decode(
     model = load(where)
     asked = {"order": sampler, "steps": steps, "threshold": threshold, "block": block, "temperature": temperature}
     asked |= {"suppress": suppress or None, "stop": stop or None, "guidance": guidance}
+    asked["cache"] = cache
     asked["remask"] = _remasking(remask, eta)
     asked |= {"top_k": top_k, "top_p": top_p, "schedule": schedule, "order_temperature": order_temperature}
     rule = _with(
@@ -192,6 +197,7 @@ def _with(rule: Any, name: str, **asked: Any) -> Any:
 def _plain(run: Any) -> dict[str, Any]:
     """A run of one example in what JSON knows."""
     told = {name: getattr(run, name) for name in ("sampler", "seed", "forward_passes", "slots")}
+    told["approximate"] = run.approximate
     told["committed_at"] = run.committed_at.tolist()
     told["revised"] = int(run.withdrawals.any(-2).sum())
     if run.strides is not None:

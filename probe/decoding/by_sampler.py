@@ -34,5 +34,8 @@ class BySampler(Writer[Sampler]):
         """A pass writes a token at least, or there are the steps that are asked for; remasking may take one more."""
         return max(length, rule.steps or 0) + (rule.remask is not None)
 
+    def approximates(self, rule: Sampler) -> str:
+        return rule.cache or ""
+
     def in_steps(self, model: Model, steps: int, *, draws: bool = False) -> Sampler:
         return Sampler("random", steps=steps, temperature=1.0) if draws else Sampler("confidence", steps=steps)

@@ -111,12 +111,14 @@ def _written(
     """What `write` makes of a run over texts of a length."""
     writer = writer_of(model)
     rule = writer.settled(model, *asked)
-    passes = passes_of(model, length, options, hidden=writer.reads_hidden(rule))
+    kept = writer.approximates(rule)
+    passes = passes_of(model, length, options, hidden=writer.reads_hidden(rule), approximate=kept)
     run = Run(passes, seed, options.on_step or _unwatched, options.on_stride or _unwatched)
     with torch.no_grad():
         trajectory = write(writer, rule, run)
     tokenizer = model.tokenizer if model.has_tokenizer else None
-    return replace(trajectory, tokenizer=tokenizer, mask_id=model.mask_id)
+    told = f"{kept} cache" if kept else ""
+    return replace(trajectory, tokenizer=tokenizer, mask_id=model.mask_id, approximate=told)
 
 
 def _unwatched(*_: object) -> None:

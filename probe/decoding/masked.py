@@ -13,7 +13,7 @@ from torch import Tensor
 
 from probe.decoding.by_sampler import BySampler
 from probe.decoding.passes import Run
-from probe.decoding.question import Question, first_of
+from probe.decoding.question import Question
 from probe.decoding.remasked import revise
 from probe.decoding.trajectory import Log, Trajectory, ends_of
 from probe.decoding.writer import writes
@@ -58,18 +58,19 @@ def unmask(model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
     log = Log(tokens, asked.open)
     step = 0
     while still_open.any():
-        current = first_of(asked.stretch, still_open)
+        current, block = asked.now(still_open)
         at, logits = asked.logits(run, tokens, current)
         probabilities = logits.softmax(-1)
         chosen = choose(trimmed(logits, rule), rule.temperature, generator)
-        eligible = still_open & (asked.block == first_of(asked.block, still_open))
+        eligible = still_open & (asked.block == block)
         drawn = probabilities.gather(-1, chosen[..., None])[..., 0]
-        counts.look(eligible, still_open, step)
+        counts.look(eligible, still_open, block, step)
         now = _written(rule, probabilities, drawn, eligible.gather(1, at), counts, generator)
         state, written = tokens, torch.zeros_like(still_open).scatter(1, at, now)
         tokens = torch.where(written, tokens.scatter(1, at, chosen), tokens)
         sure = torch.full(place.shape, torch.nan, device=place.device).scatter(1, at, probabilities.amax(-1))
-        log.step(state, sure.masked_fill(asked.stretch != current, torch.nan), written)
+        busy = eligible.any(1)
+        log.step(state, sure.masked_fill(asked.stretch != current, torch.nan), written, busy=busy)
         run.on_step(step, tokens, written)
         still_open = still_open & ~written
         if rule.stop:
@@ -84,7 +85,7 @@ class _Counts:
     """How many places the sampler's schedule writes, step by step. A row's block is the one that it is in."""
 
     def __init__(self, rule: Sampler, asked: Question):
-        self._rule, self._block = rule, asked.block
+        self._rule = rule
         self._steps = rule.steps or asked.place.shape[1] - asked.start
         self._in_block = self._steps if rule.schedule != "llada" else _steps_of_each(self._steps, asked.blocks)
         self._current = torch.full_like(asked.place[:, :1], -1)
@@ -92,10 +93,9 @@ class _Counts:
         self._here = self._in_all = self._total
         self._step = 0
 
-    def look(self, eligible: Tensor, still_open: Tensor, step: int) -> None:
-        """What is open at a step, in all and in each row's block, before it writes."""
+    def look(self, eligible: Tensor, still_open: Tensor, current: Tensor, step: int) -> None:
+        """What is open at a step, in all and in each row's `current` block, before it writes."""
         self._here, self._in_all, self._step = eligible.sum(1), still_open.sum(1), step
-        current = first_of(self._block, still_open)
         entered = (current != self._current)[:, 0]
         self._total = torch.where(entered, self._here, self._total)
         self._passed = torch.where(entered, 0, self._passed + 1)

@@ -18,6 +18,9 @@ every pass: row by row, the explicit mask says what each shown token sees of the
 FLUID also asks for passes that show blocks of masks beside the text (`OwnPasses.branch`); the keys of those lie behind
 the text's, and are never asked for again.
 
+What public code calls a cache of full attention is an approximation: `ApproximatePasses` makes those where a sampler asks
+for them, and the trajectory says so.
+
 Where someone listens to the passes (edits, a tracer), they are made by `ForeignPasses`, each of the whole state.
 """
 
@@ -109,11 +112,14 @@ class Passes(ABC):
     def _run(self, canvas: Canvas) -> Tensor: ...
 
 
-def passes_of(model: Model, length: int, options: PassOptions, *, hidden: bool) -> Passes:
-    """The passes of a run over texts of up to `length` tokens."""
+def passes_of(model: Model, length: int, options: PassOptions, *, hidden: bool, approximate: str = "") -> Passes:
+    """The passes of a run over texts of up to `length` tokens; `approximate` ones where a rule asks for them."""
     forward, cache = options.forward, options.cache
     watched = forward is not None or bool(model.before_run) or model.attention_override is not None
     exact = model.paradigm.attention != "full"
+    if approximate:
+        _refuse_approximation(model, approximate, exact=exact, whole=watched or cache is False)
+        return ApproximatePasses(model, length, suffix=approximate == "prefix")
     if cache and watched:
         raise _no_cache(model, "passes that nobody listens to", "a forward of one's own, or open edits")
     if cache and not exact:
@@ -121,6 +127,17 @@ def passes_of(model: Model, length: int, options: PassOptions, *, hidden: bool) 
     if watched:
         return ForeignPasses(model, forward or model.run, hidden=hidden)
     return OwnPasses(model, length if exact and cache is not False else None)
+
+
+def _refuse_approximation(model: Model, kind: str, *, exact: bool, whole: bool) -> None:
+    if exact or whole:
+        what = f"{model.paradigm.attention} attention, under which what is kept is exact already"
+        raise ProbeError(
+            f"{kind} cache for model {model.name!r}",
+            expected="full attention, and passes that may show a part of the text",
+            found=what if exact else "passes that are to show every state whole (a listener, open edits, cache=False)",
+            remedy="Leave the cache out of the sampler.",
+        )
 
 
 def _no_cache(model: Model, expected: str, found: str) -> ProbeError:
@@ -193,6 +210,40 @@ class OwnPasses(Passes):
             return tokens.new_zeros(len(tokens))
         both = min(self._shown.shape[1], tokens.shape[1])
         return (self._shown[:, :both] == tokens[:, :both]).cumprod(1).sum(1)
+
+
+class ApproximatePasses(Passes):
+    """Passes under full attention that keep what is no longer exact (Fast-dLLM's caches).
+
+    Slots that are asked for the first time are the start of a block: the whole text is shown. Asked for again, they are
+    shown alone, or with the `suffix` behind them, and see the others' keys and values as that first pass left them. A
+    model with shift is shown the slot before the block too, which answers for its first token."""
+
+    def __init__(self, model: Model, length: int, *, suffix: bool):
+        super().__init__()
+        self._model, self._suffix = model, suffix
+        self._cache = KVCache(length, model.n_layers)
+        self._window: tuple[int, int] | None = None
+
+    def _see(self, tokens: Tensor, first: Tensor, width: int) -> Seen:
+        begin, length = int(first[0]), tokens.shape[1]
+        again, self._window = self._window == (begin, width), (begin, width)
+        low = begin if again else 0
+        high = length if self._suffix or not again else min(length, begin + width + int(self._model.shift))
+        at = torch.arange(low, high, device=tokens.device)[None]
+        self._cache.place(at, length, together=high == length)
+        self.slots += len(tokens) * (high - low)
+        hidden = self._model.run_trunk(self._part(tokens, at), cache=self._cache)
+        hidden = _window(hidden, first - low, width)
+        return Seen(self._model.unembed(hidden).float(), hidden)
+
+    def _part(self, tokens: Tensor, at: Tensor) -> Canvas:
+        everything = torch.arange(tokens.shape[1], device=tokens.device)[None]
+        allowed = torch.ones(1, at.shape[1], tokens.shape[1], dtype=torch.bool, device=tokens.device)
+        return Canvas(tokens[:, at[0]], allowed, at, torch.zeros_like(at), key_places=everything)
+
+    def _run(self, canvas: Canvas) -> Tensor:
+        return self._model.run(canvas)
 
 
 class ForeignPasses(Passes):

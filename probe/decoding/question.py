@@ -38,9 +38,20 @@ class Question:
         start, end = int(is_open.any(0).nonzero()[0, 0]), tokens.shape[1]
         place = torch.arange(end, device=tokens.device).expand_as(tokens)
         size = model.paradigm.block_size
+        block = _blocks(size, rule, place, start)
+        if rule.cache:
+            return cls(model, rule, is_open, place, block, block, start, min(rule.block or end - start, end - start))
         stretch = place // size if size else torch.zeros_like(place)
-        width = min(size or end - start, end - start)
-        return cls(model, rule, is_open, place, stretch, _blocks(size, rule, place, start), start, width)
+        return cls(model, rule, is_open, place, stretch, block, start, min(size or end - start, end - start))
+
+    def now(self, still_open: Tensor) -> tuple[Tensor, Tensor]:
+        """The stretch that each row is in, and its block (both batch × 1). Where what is kept holds for one block, rows
+        that are through with theirs wait for the others."""
+        stretch, block = first_of(self.stretch, still_open), first_of(self.block, still_open)
+        if self.rule.cache:
+            block = block.amin(0, keepdim=True).expand_as(block)
+            return block, block
+        return stretch, block
 
     @property
     def blocks(self) -> int:
@@ -51,7 +62,11 @@ class Question:
         """The places (batch × width) that a pass is asked for in its current stretch (batch × 1), and their logits,
         in which only what may be written has a chance."""
         mask, end = self.model.paradigm.given_mask(), tokens.shape[1]
-        begin = (current * (self.model.paradigm.block_size or 0)).clamp(min=self.start, max=end - self.width)
+        if self.rule.cache:
+            begin = self.start + current * self.width
+        else:
+            begin = current * (self.model.paradigm.block_size or 0)
+        begin = begin.clamp(min=self.start, max=end - self.width)
         at = begin + torch.arange(self.width, device=tokens.device)
         from_slot = (begin[:, 0] - int(self.model.shift)).clamp(min=0)
         if self.rule.guidance:

@@ -84,6 +84,10 @@ class Writer(ABC, Generic[R]):
         """Whether passes must hand over the final norm's output, too."""
         return False
 
+    def approximates(self, rule: R) -> str:
+        """What is kept from pass to pass though it is no longer exact ("prefix", "dual"); nothing by default."""
+        return ""
+
     def keeping_states(self, rule: R) -> R:
         """The rule with everything in its trajectory that a reading needs, to ask about its states."""
         return rule

@@ -5,6 +5,9 @@ takes one pass over [x_t ⊕ x_0], a noisy copy beside the clean text with the s
 itself and the clean blocks before it; the clean copy sees its own past only. With `shift` the first token of a block is
 read from the clean token before it, for that is what stands there when the block is written; this is what makes N = 1
 exactly AR.
+
+Every block has a noise level t of its own, and a hidden token counts 1 ("uniform"), 1/t as the likelihood bound has it,
+or "1/t clipped", by the t of its block (see `probe.paradigms.masked`).
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import torch
 from torch import Tensor
 
 from probe.paradigms.canvas import Canvas
-from probe.paradigms.masked import hide, noise_levels
+from probe.paradigms.masked import by_noise, hide, noise_levels, refuse_weighting
 from probe.paradigms.paradigm import NO_LABEL, Paradigm, TrainingBatch
 from probe.paradigms.visibility import block_size
+
+WEIGHTINGS = ("uniform", "1/t", "1/t clipped")
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,11 @@ class Block(Paradigm):
     name: ClassVar[str] = "block"
 
     attention: str = "block:4"
+    weighting: str = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_weighting(self.weighting, WEIGHTINGS)
 
     @property
     def block_size(self) -> int | None:
@@ -38,11 +48,19 @@ class Block(Paradigm):
         length = tokens.shape[1]
         size = self.block_size or length
         block = torch.arange(length, device=tokens.device) // size
-        t = noise_levels((tokens.shape[0], int(block[-1]) + 1), generator, tokens.device)
-        hidden = hide(tokens, t[:, block], generator, given)
+        t = noise_levels((tokens.shape[0], int(block[-1]) + 1), generator, tokens.device)[:, block]
+        hidden = hide(tokens, t, generator, given)
         noised = tokens.masked_fill(hidden, self.given_mask())
         labels = self._labels(tokens, hidden, block)
-        return TrainingBatch(beside_clean(noised, tokens, size), labels, torch.ones_like(labels, dtype=torch.float32))
+        return TrainingBatch(beside_clean(noised, tokens, size), labels, self._weights(t))
+
+    def _weights(self, t: Tensor) -> Tensor:
+        """What each slot of [x_t ⊕ x_0] counts (batch × slots) by the noise level (batch × length) of the token that it
+        answers for."""
+        each = by_noise(self.weighting, t)
+        if self.shift:
+            each = each.roll(-1, dims=1)
+        return torch.cat([each, each], 1)
 
     def _labels(self, tokens: Tensor, hidden: Tensor, block: Tensor) -> Tensor:
         """Labels over [x_t ⊕ x_0]."""

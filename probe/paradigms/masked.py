@@ -40,13 +40,7 @@ class Masked(Paradigm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.weighting not in WEIGHTINGS:
-            raise ProbeError(
-                f"weighting {self.weighting!r}",
-                expected="one of " + ", ".join(WEIGHTINGS),
-                found=repr(self.weighting),
-                remedy=nearest(self.weighting, WEIGHTINGS),
-            )
+        refuse_weighting(self.weighting, WEIGHTINGS)
 
     def training_batch(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> TrainingBatch:
         t = noise_levels((tokens.shape[0], 1), generator, tokens.device)
@@ -59,10 +53,25 @@ class Masked(Paradigm):
 
     def _weights(self, t: Tensor, hidden: Tensor) -> Tensor:
         """What each token counts if it is hidden (batch × length)."""
-        if self.weighting == "context":
-            return nearness(hidden)
-        each = {"uniform": torch.ones_like(t), "1/t": 1 / t, "1/t clipped": (1 / t).clamp(max=CLIP)}[self.weighting]
-        return each.expand(hidden.shape)
+        return nearness(hidden) if self.weighting == "context" else by_noise(self.weighting, t).expand(hidden.shape)
+
+
+def refuse_weighting(weighting: str, known: tuple[str, ...]) -> None:
+    """Refuse what is not the name of a weighting that a paradigm knows."""
+    if weighting not in known:
+        raise ProbeError(
+            f"weighting {weighting!r}",
+            expected="one of " + ", ".join(known),
+            found=repr(weighting),
+            remedy=nearest(weighting, known),
+        )
+
+
+def by_noise(weighting: str, t: Tensor) -> Tensor:
+    """What a hidden token counts by the noise level t that hid it, in the shape of `t`."""
+    if weighting == "uniform":
+        return torch.ones_like(t)
+    return 1 / t if weighting == "1/t" else (1 / t).clamp(max=CLIP)
 
 
 def nearness(hidden: Tensor, p: float = NEARNESS) -> Tensor:

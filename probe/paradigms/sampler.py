@@ -23,6 +23,10 @@ with the prompt, u those without (LLaDA's unsupervised classifier-free guidance)
 `remask` takes tokens back while others are written (ReMDM, see `probe.paradigms.remasking`): its schedule then says how
 many places a step writes and withdraws, each by itself.
 
+`cache` keeps keys and values under full attention, where that is not exact (Fast-dLLM). The pass that enters a block
+shows the whole text. The passes after it show less, and see the rest as it was then: "prefix" shows the block and all
+behind it, "dual" the block alone.
+
     Sampler("random", steps=32, temperature=1.0, top_p=0.9, remask=Remasking("cap", eta=0.05))
     Sampler("confidence", steps=8, block=16, schedule="llada", guidance=1.5, stop=("</s>",))
 """
@@ -40,6 +44,7 @@ from probe.paradigms.remasking import Remasking
 
 ORDERS = ("confidence", "margin", "entropy", "random", "left_to_right")
 SCHEDULES = ("even", "dream", "llada")
+CACHES = ("prefix", "dual")
 DREAM_END = 1e-3  # the time at which Dream's last step ends
 
 
@@ -61,12 +66,15 @@ class Sampler:
     stop: tuple[int | str, ...] = ()
     guidance: float = 0.0
     remask: Remasking | None = None
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "remask", _remasking(self.remask))
         for name in ("suppress", "stop"):  # a spec writes lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for what, said, known in (("sampler", self.order, ORDERS), ("schedule", self.schedule, SCHEDULES)):
+        cache = self.cache or CACHES[0]
+        named = (("sampler", self.order, ORDERS), ("schedule", self.schedule, SCHEDULES), ("cache", cache, CACHES))
+        for what, said, known in named:
             if said not in known:
                 raise ProbeError(
                     f"{what} {said!r}",
@@ -112,10 +120,11 @@ class Sampler:
         self._refuse_by_schedule()
 
     def _refuse_beside_remasking(self) -> None:
-        if self.order != "random" or self.schedule != "even" or self.threshold is not None or self.block is not None:
+        said = (self.threshold, self.block, self.cache)
+        if self.order != "random" or self.schedule != "even" or any(one is not None for one in said):
             raise ProbeError(
                 "a sampler that remasks",
-                expected="random order, the schedule 'even', no threshold and no blocks: every place decides by itself",
+                expected="random order, the schedule 'even', no threshold, blocks or cache: every place decides by itself",
                 found=str(self),
                 remedy="For example Sampler('random', steps=32, temperature=1.0, remask='cap').",
             )
@@ -143,6 +152,8 @@ class Sampler:
             parts.append(f"remask {self.remask}")
         if self.guidance:
             parts.append(f"guidance {self.guidance:g}")
+        if self.cache:
+            parts.append(f"{self.cache} cache, approximate")
         if self.suppress:
             parts.append("without " + " ".join(map(str, self.suppress)))
         if self.stop:

@@ -21,7 +21,7 @@ FILE = FileKind(
 )
 # Fields of a recipe that only some paradigms have, and whose they are.
 OF_A_PARADIGM = {
-    "weighting": "the masked paradigm's",
+    "weighting": "the masked and the block paradigm's",
     "error": "a flow's",
     "clock": "a flow's",
     "target": "a flow map's",
@@ -136,7 +136,9 @@ class Recipe(BaseModel):
     )
     shift: bool | None = Field(None, description="None: the paradigm's own")
     attention: str | None = None
-    weighting: Literal["uniform", "1/t", "1/t clipped", "context"] = Field("uniform", description="masked only")
+    weighting: Literal["uniform", "1/t", "1/t clipped", "context"] = Field(
+        "uniform", description="masked and block; context: masked only"
+    )
     error: Literal["cross_entropy", "squared"] | None = Field(None, description="flows only: of the denoiser")
     clock: Literal["tau", "t"] | None = Field(None, description="flows only: what their times are even in")
     horizon: HorizonSettings | None = Field(None, description="fluid only: then learn how far it can see (stage II)")
@@ -207,6 +209,8 @@ class Recipe(BaseModel):
                 raise ValueError(f"{name!r} in 'settings': the {self.paradigm} paradigm has only {sorted(known)}")
             if getattr(self, name) != Recipe.model_fields[name].default:
                 raise ValueError(f"{name!r} is {OF_A_PARADIGM[name]}, not the {self.paradigm} paradigm's")
+        if "weighting" in known:
+            named(self.paradigm)(**{"weighting": self.weighting})  # which refuses what it does not know
         return self
 
     @property

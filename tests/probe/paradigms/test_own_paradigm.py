@@ -83,7 +83,7 @@ def test_it_learns_what_it_can_say(package):
     assert Recipe.model_validate(recipe).paradigm_settings() == {}
     with pytest.raises(ProbeError, match="backwards"):
         named("backward")
-    with pytest.raises(ValueError, match="'weighting' is the masked paradigm's"):
+    with pytest.raises(ValueError, match="'weighting' is the masked and the block paradigm's"):
         Recipe.model_validate({**recipe, "weighting": "1/t"})
     with pytest.raises(ValueError, match="'settings'"):
         Recipe.model_validate({**recipe, "settings": {"no such": 1}})

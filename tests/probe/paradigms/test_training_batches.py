@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from probe.errors import ProbeError
 from probe.paradigms import Autoregressive, Block, Fluid, Masked, Paradigm, TrainingBatch
 from probe.paradigms.fluid import ANCHOR_RATE, RANDOM_RATE
-from probe.paradigms.masked import CLIP
+from probe.paradigms.masked import CLIP, noise_levels
 from probe.paradigms.paradigm import NO_LABEL
+from probe.training.recipe import Recipe
 from tests.probe.tiny import MASK, model_of, stock_logits, tokens_of
 
 PARADIGMS = {
@@ -203,6 +205,37 @@ def test_clipped_weights_are_1_over_t_up_to_the_clip(shift):
     )
     assert (plain > CLIP).any()
     assert torch.equal(clipped, plain.clamp(max=CLIP))
+
+
+@pytest.mark.parametrize("shift", [True, False])
+@pytest.mark.parametrize("weighting", ["uniform", "1/t", "1/t clipped"])
+def test_a_block_weighs_its_tokens_by_its_own_noise(shift, weighting):
+    """Token by token: its block's t is the first thing that is drawn, and its loss counts 1, 1/t, or that clipped."""
+    tokens = tokens_of(40, LENGTH)
+    paradigm = Block(mask_id=MASK, attention="block:4", shift=shift, weighting=weighting)
+    model = model_of("llama-gqa", paradigm)
+    batch = paradigm.training_batch(tokens, torch.Generator().manual_seed(5))
+    t = noise_levels((40, -(-LENGTH // 4)), torch.Generator().manual_seed(5), tokens.device)
+    logits, slow, weights = model.run(batch.canvas), [], set()
+    for row, slot in (batch.labels != NO_LABEL).nonzero().tolist():
+        place = slot % LENGTH + shift
+        level = float(t[row, place // 4])
+        weight = {"uniform": 1.0, "1/t": 1 / level, "1/t clipped": min(1 / level, CLIP)}[weighting]
+        assert batch.weights[row, slot].item() == pytest.approx(weight, rel=1e-5)
+        weights.add(weight)
+        slow.append(weight * nll(logits[row, slot], tokens[row, place]))
+    assert (max(weights) > CLIP) == (weighting == "1/t")
+    assert (len(weights) == 1) == (weighting == "uniform")
+    assert batch.loss(logits).item() == pytest.approx(sum(slow) / len(slow), rel=1e-5)
+
+
+def test_a_block_knows_no_weights_by_its_neighbourhood():
+    with pytest.raises(ProbeError, match="1/t clipped"):
+        Block(mask_id=MASK, weighting="context")
+    recipe = {"name": "t", "start": "zoo:ar", "tasks": {"ioi": 1.0}, "steps": 1, "paradigm": "block"}
+    with pytest.raises(ValueError, match="1/t clipped"):
+        Recipe.model_validate({**recipe, "weighting": "context"})
+    assert Recipe.model_validate({**recipe, "weighting": "1/t"}).paradigm_settings()["weighting"] == "1/t"
 
 
 @pytest.mark.parametrize("shift", [True, False])
