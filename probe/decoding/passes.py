@@ -18,8 +18,8 @@ every pass: row by row, the explicit mask says what each shown token sees of the
 FLUID also asks for passes that show blocks of masks beside the text (`OwnPasses.branch`); the keys of those lie behind
 the text's, and are never asked for again.
 
-What public code calls a cache of full attention is an approximation: `ApproximatePasses` makes those where a sampler asks
-for them, and the trajectory says so.
+What public code calls a cache of full attention is an approximation: `ApproximatePasses` makes those where a sampler
+asks for them, and the trajectory says so.
 
 Where someone listens to the passes (edits, a tracer), they are made by `ForeignPasses`, each of the whole state.
 """

@@ -124,7 +124,7 @@ class Sampler:
         if self.order != "random" or self.schedule != "even" or any(one is not None for one in said):
             raise ProbeError(
                 "a sampler that remasks",
-                expected="random order, the schedule 'even', no threshold, blocks or cache: every place decides by itself",
+                expected="random order, the schedule 'even', no threshold, blocks or cache: each place decides alone",
                 found=str(self),
                 remedy="For example Sampler('random', steps=32, temperature=1.0, remask='cap').",
             )

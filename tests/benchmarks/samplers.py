@@ -5,8 +5,8 @@ caches      Fast-dLLM's prefix and dual caches beside the exact run, block by bl
             over all open places of a block and all passes after its first. Tasks are answered by `zoo:masked`; "text"
             is 40 characters behind 8 of the novel, by `zoo:text-masked`. Seconds are of this process, 32 rows together.
 
-remasking   `zoo:masked` at temperature 1, each place by itself: plain, and under ReMDM's schedules, in as many steps. How
-            many answers are right (with a 95% Wilson interval), and what became of them on the way (`analyses.revision`).
+remasking   `zoo:masked` at temperature 1, each place by itself: plain, and under ReMDM's schedules, in as many steps.
+            How many answers are right (with a 95% Wilson interval), and what became of them (`analyses.revision`).
 """
 
 from __future__ import annotations
