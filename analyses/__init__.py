@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         revision,
         specialization,
         statistics,
+        steering,
     )
     from analyses.result import Result
 
@@ -60,6 +61,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a study comes to them)
     "activations",  # the states where answers are read, and what each layer adds to them
     "representation",  # whether two models hold the same: cka, cosine, probes, weight_drift
     "revision",  # what becomes of answers while they are written: by_step
+    "steering",  # a push along a direction, at which step, how far: dose, commitment
     "hypotheses",  # what the results say, taken together: verdict, two_by_two, decomposition
     "replications",  # what the systems' papers say of themselves, tried on the twins at hand
     "statistics",  # intervals, tests, corrections

@@ -32,4 +32,21 @@ def difference(ar: np.ndarray, diffusion: np.ndarray, truth: float) -> Found:
     return Found(bool(row["p"] < 0.05), bool(row["low"] <= truth <= row["high"]))
 
 
-INSTRUMENTS: dict[str, Simulate] = {"Δ share of the Jacobian from the right": jacobian_share}
+def beyond_random(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """What a push does beyond random ones: examples answer to any push by as much as they are easily moved."""
+    easily = generator.gamma(2, 0.5, _EXAMPLES)[:, None]
+    steered, *others = (easily * generator.normal(0, 1, (_EXAMPLES, 4))).T
+    truth = 0.3 * differ
+    return tested(truth + steered - np.mean(others, 0), truth)
+
+
+def tested(values: np.ndarray, truth: float) -> Found:
+    """A mean of one figure an example, against 0."""
+    row = PerExample.of(values[:, None], measure=["simulated"]).table(p=True).iloc[0]
+    return Found(bool(row["p"] < 0.05), bool(row["low"] <= truth <= row["high"]))
+
+
+INSTRUMENTS: dict[str, Simulate] = {
+    "Δ share of the Jacobian from the right": jacobian_share,
+    "steering beyond random directions": beyond_random,
+}

@@ -23,3 +23,10 @@ def needs_twins(place: Mapping[str, Any], spec: Spec) -> str | None:
     if entry is None or entry.ar is not None:
         return None
     return f"no twin: {where} was trained from nothing, so no part of it is the same part as in the AR model"
+
+
+def writes_at_the_end(place: Mapping[str, Any], spec: Spec) -> str | None:
+    """Why a measure that decodes a completion does not apply to a task that leaves a blank in the middle."""
+    if spec.labelled["task"][place["task"]].task != "infilling":
+        return None
+    return "its blank is in the middle of a text, and what is decoded stands at the end"

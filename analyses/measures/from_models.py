@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from analyses.measures.applicability import needs_twins
+from analyses.measures.applicability import needs_twins, writes_at_the_end
 from analyses.measures.declare import TWINS, in_order, measure
 
 if TYPE_CHECKING:
@@ -53,6 +53,18 @@ def _answers(given: Inputs) -> Result:
     from analyses.answers import of_pool
 
     return of_pool(given.pair, given.task, given.batch, reading=given.reading)
+
+
+def _steering(given: Inputs) -> Result:
+    from analyses import steering
+
+    return steering.dose(given.pair, given.batch, reading=given.reading, **given.knobs)
+
+
+def _commitment(given: Inputs) -> Result:
+    from analyses import steering
+
+    return steering.commitment(given.pair, given.batch, **given.knobs)
 
 
 def _direct_attribution(given: Inputs) -> Result:
@@ -192,6 +204,23 @@ MEASURES = [
         passes=100.0,  # a backward pass a feature, of 32 examples
     ),
     measure("prediction_depth", "from which layer the answer stays", _prediction_depth, "pool", "trace", "lens"),
+    measure(
+        "steering",
+        "how far a push towards an answer moves it, by size",
+        _steering,
+        "pool",
+        knobs={"layer": None, "doses": [0.5, 1.0, 2.0, 4.0], "draws": 3},
+        passes=33.0,
+    ),
+    measure(
+        "commitment",
+        "from which step on a push comes too late",
+        _commitment,
+        "pool",
+        knobs={"layer": None, "dose": 4.0, "draws": 2},
+        passes=100.0,  # decoding runs, one a step and direction
+        refuses=writes_at_the_end,
+    ),
     measure("direct_attribution", "what components write of the answer", _direct_attribution, "pool", "trace"),
     measure("component_lens", "what components write, as words", _component_lens, "pool", "trace"),
     measure("contributions", "how much each layer adds", _contributions, "pool", "trace"),

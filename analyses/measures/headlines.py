@@ -76,6 +76,16 @@ HEADLINES: dict[str, Headline] = {
         {"measure": "arrives from the right"}, by="role", kind="line", x="depth", x_of=_DEPTH, zero=0,
         terms=("Jacobian lens",),
     ),
+    "steering": Headline(
+        "rise of log p (nats) of the answer pushed towards, beyond random directions of the same length",
+        {"measure": "beyond random directions"}, by="role", kind="line", x="dose", x_of="dose", zero=0,
+        values=("ar", "diffusion"),
+    ),
+    "commitment": Headline(
+        "share of answers that a push still turns, by the step from which it begins, beyond random directions",
+        {"measure": "beyond random directions"}, by="role", kind="line", x="from_step", x_of="pushed from this step on",
+        zero=0, values=("ar", "diffusion"),
+    ),
     "contributions": Headline(
         "size of the MLP's write beside what is there already, ‖m‖/‖h+a‖", {"measure": "‖m‖/‖h+a‖"}, by="role",
         kind="line", x="depth", x_of=_DEPTH, zero=0,
