@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         attention,
         calibration,
         circuits,
+        clock,
         components,
         depth,
         front_loading,
@@ -62,6 +63,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a study comes to them)
     "representation",  # whether two models hold the same: cka, cosine, probes, weight_drift
     "revision",  # what becomes of answers while they are written: by_step
     "steering",  # a push along a direction, at which step, how far: dose, commitment
+    "clock",  # how much is still masked: where the model keeps it, and what moving it does
     "hypotheses",  # what the results say, taken together: verdict, two_by_two, decomposition
     "replications",  # what the systems' papers say of themselves, tried on the twins at hand
     "statistics",  # intervals, tests, corrections

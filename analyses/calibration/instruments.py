@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from analyses.calibration.found import Found, Simulate
+from analyses.clock import explained, held_out
 from analyses.statistics.contrasts import compared
 from analyses.statistics.per_example import PerExample
 
@@ -46,7 +47,25 @@ def tested(values: np.ndarray, truth: float) -> Found:
     return Found(bool(row["p"] < 0.05), bool(row["low"] <= truth <= row["high"]))
 
 
+def clock_gain(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """What a state tells of an entropy beyond the share hidden: its other features know nothing, or one knows a part.
+
+    The truth, where there is one, is that of many examples: a regression of few falls short of it by what it has to
+    learn, so its interval is asked only to lie above 0."""
+    examples = np.repeat(np.arange(48), 5)
+    share = generator.uniform(0.05, 0.95, len(examples))
+    hidden = generator.normal(size=len(examples))
+    entropy = share + 0.5 * generator.normal(size=len(examples)) + 0.5 * hidden * differ
+    counted = np.stack([share, share**2], 1)
+    state = share + 0.1 * generator.normal(size=len(examples)) + hidden
+    known, both = (held_out(of, entropy, examples) for of in (counted, np.column_stack([counted, state])))
+    gain = explained(both, entropy) - explained(known, entropy)
+    row = PerExample.from_questions(gain[:, None], examples, 48, measure=["gain"]).table(p=True).iloc[0]
+    return Found(bool(row["p"] < 0.05 and row["estimate"] > 0), bool(row["low"] > 0))
+
+
 INSTRUMENTS: dict[str, Simulate] = {
+    "clock: gain over the share hidden": clock_gain,
     "Δ share of the Jacobian from the right": jacobian_share,
     "steering beyond random directions": beyond_random,
 }

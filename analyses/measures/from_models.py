@@ -67,6 +67,18 @@ def _commitment(given: Inputs) -> Result:
     return steering.commitment(given.pair, given.batch, **given.knobs)
 
 
+def _clock(given: Inputs) -> Result:
+    from analyses import clock
+
+    return clock.read(given.pair, given.batch, seed=given.seed, **given.knobs)
+
+
+def _clock_moved(given: Inputs) -> Result:
+    from analyses import clock
+
+    return clock.move(given.pair, given.batch, seed=given.seed, **given.knobs)
+
+
 def _direct_attribution(given: Inputs) -> Result:
     from analyses.lens.attribution import direct
 
@@ -219,6 +231,23 @@ MEASURES = [
         "pool",
         knobs={"layer": None, "dose": 4.0, "draws": 2},
         passes=100.0,  # decoding runs, one a step and direction
+        refuses=writes_at_the_end,
+    ),
+    measure(
+        "clock",
+        "how much is still masked, read off each layer",
+        _clock,
+        "pool",
+        knobs={"shares": [0.1, 0.3, 0.5, 0.7, 0.9]},
+        passes=5.0,
+    ),
+    measure(
+        "clock_moved",
+        "what moving the clock does to confidence and to the order of writing",
+        _clock_moved,
+        "pool",
+        knobs={"layer": None, "by": 0.5, "draws": 2},
+        passes=40.0,
         refuses=writes_at_the_end,
     ),
     measure("direct_attribution", "what components write of the answer", _direct_attribution, "pool", "trace"),

@@ -86,6 +86,11 @@ HEADLINES: dict[str, Headline] = {
         {"measure": "beyond random directions"}, by="role", kind="line", x="from_step", x_of="pushed from this step on",
         zero=0, values=("ar", "diffusion"),
     ),
+    "clock": Headline(
+        "how well the share that is still hidden reads off each layer (R², on held-out examples)",
+        {"measure": "R² of the share hidden"}, by="role", kind="line", x="layer", x_of="layer", zero=0,
+        values=("diffusion", "ar, native mask"),
+    ),
     "contributions": Headline(
         "size of the MLP's write beside what is there already, ‖m‖/‖h+a‖", {"measure": "‖m‖/‖h+a‖"}, by="role",
         kind="line", x="depth", x_of=_DEPTH, zero=0,
