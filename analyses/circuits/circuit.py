@@ -38,7 +38,8 @@ from probe.outside_files import FileKind, cut
 FILE = FileKind("circuit file", remedy="Attribute again, and save the circuit anew.", finite=False)
 By = Literal["abs", "signed"]
 
-_ARRAYS = ("scores", "per_example", "example_edges", "neurons")
+ARRAYS = ("scores", "per_example", "by_example", "neurons")
+_DENSE = "example_edges"  # what files made before 0.2 call edge scores by example, kept as matrices
 _SHOWN = 10  # edges in a notebook
 _UNSHOWN = ("other", "d_model", "from_nothing")  # of a circuit's provenance
 
@@ -74,13 +75,18 @@ _REQUIRED = {one.name for one in fields(Provenance) if one.default is MISSING an
 
 @dataclass(frozen=True, eq=False)
 class Circuit:
-    """Scores of a graph's edges and nodes. `example_edges`, where asked for, is (examples, sources, targets)."""
+    """Scores of a graph's edges and nodes.
+
+    `by_example`, where it was asked for (`example_edges=True`), has each edge's score in each example, (examples ×
+    edges), the edges in the order of `scores[graph.valid]`: half a gigabyte for 256 prompts of a model of 28 × 28
+    heads. It may be an array that is read from a file as it is used.
+    """
 
     graph: Graph
     scores: NDArray
     per_example: NDArray
     about: Provenance
-    example_edges: NDArray | None = None
+    by_example: NDArray | None = None
     neurons: NDArray | None = None  # (examples, layers, neurons), where asked for
 
     def __post_init__(self) -> None:
@@ -90,8 +96,8 @@ class Circuit:
         refuse_not_finite(
             f"{what}: node scores", self.per_example, {"example": examples, "node": (*graph.sources, "logits")}
         )
-        if self.example_edges is not None:
-            refuse_not_finite(f"{what}: edge scores by example", self.example_edges, {"example": examples, **edges})
+        if self.by_example is not None:
+            _refuse_not_finite_edges(what, self.by_example, graph)
 
     def __repr__(self) -> str:
         about = self.about
@@ -137,6 +143,15 @@ class Circuit:
     def n(self) -> int:
         return len(self.per_example)
 
+    @property
+    def example_edges(self) -> NDArray | None:
+        """`by_example` as matrices, (examples, sources, targets), made anew each time: twice as large, half of it 0."""
+        if self.by_example is None:
+            return None
+        found = np.zeros((len(self.by_example), *self.graph.shape), self.by_example.dtype)
+        found[:, self.graph.valid] = self.by_example
+        return found
+
     def order(self, by: By = "abs") -> NDArray:
         """The edges' cells (as numbers into the flattened matrix), strongest first.
 
@@ -168,42 +183,56 @@ class Circuit:
 
     def weighted(self, weights: NDArray) -> NDArray:
         """Edge scores under other weights of the examples: (…, examples) gives (…, sources, targets)."""
-        if self.example_edges is None:
-            raise ProbeError(
-                "edge scores of single examples",
-                expected="a circuit that kept them (example_edges=True)",
-                found="one that holds their mean alone",
-                remedy="Attribute again with options=AttributionOptions(example_edges=True).",
-            )
-        return np.tensordot(weights, self.example_edges.astype(np.float32), axes=1)
+        refuse_means_only(self)
+        assert self.by_example is not None
+        found = np.zeros((*np.shape(weights)[:-1], *self.graph.shape), np.float32)
+        found[..., self.graph.valid] = np.tensordot(weights, self.by_example, axes=1)
+        return found
+
+    def ends(self, mask: NDArray) -> tuple[NDArray, NDArray]:
+        """Each example's sums over a mask's edges, by the node that they leave and by the target that they enter."""
+        refuse_means_only(self)
+        assert self.by_example is not None
+        source, target = np.nonzero(mask & self.graph.valid)
+        scores = self.by_example[:, self.graph.numbers[source, target]].astype(np.float64)
+        out, into = (np.zeros((self.n, size)) for size in self.graph.shape)
+        np.add.at(out, (slice(None), source), scores)
+        np.add.at(into, (slice(None), target), scores)
+        return out, into
 
     def __getitem__(self, examples: slice | NDArray) -> Circuit:
         """The circuit of some of the examples; needs per-example edges."""
-        edges = None if self.example_edges is None else self.example_edges[examples]
-        if edges is None:
-            self.weighted(np.zeros(self.n))
-        assert edges is not None
+        refuse_means_only(self)
+        assert self.by_example is not None
+        edges = self.by_example[examples]
+        scores = np.zeros(self.graph.shape)
+        scores[self.graph.valid] = edges.mean(0, dtype=np.float64)
         return replace(
             self,
-            scores=edges.mean(0, dtype=np.float64),
+            scores=scores,
             per_example=self.per_example[examples],
-            example_edges=edges,
+            by_example=edges,
             neurons=None if self.neurons is None else self.neurons[examples],
             about=replace(self.about, n=len(edges)),
         )
 
     def joined(self) -> Circuit:
         """The same circuit without position roles and directions: an edge's score is the sum of its parts'."""
-        joins, edges = self.graph.joins, self.example_edges
-        joined = None if edges is None else edges @ joins.astype(edges.dtype)
-        return replace(self, graph=self.graph.plain, scores=self.scores @ joins, example_edges=joined)
+        joins, plain, edges = self.graph.joins, self.graph.plain, self.by_example
+        joined = None
+        if edges is not None:
+            source, target = np.nonzero(self.graph.valid)
+            to = plain.numbers[source, joins.argmax(1)[target]]
+            joined = np.zeros((len(edges), plain.n_edges), edges.dtype)
+            np.add.at(joined, (slice(None), to), edges)
+        return replace(self, graph=plain, scores=self.scores @ joins, by_example=joined)
 
     def save(self, path: str | Path) -> Path:
         """Write the circuit as one .npz, without pickle; `Circuit.open` reads it back. Compressed: most of it is 0."""
         path = Path(path).with_suffix(".npz")
         path.parent.mkdir(parents=True, exist_ok=True)
         words = json.dumps({"graph": asdict(self.graph), "about": self.about.as_dict()})
-        arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+        arrays = {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
         np.savez_compressed(path, words=np.array(words), **arrays)
         return path
 
@@ -212,7 +241,7 @@ class Circuit:
         try:
             with np.load(path, allow_pickle=False) as found:
                 words = str(found["words"])
-                arrays = {name: found[name] for name in _ARRAYS if name in found}
+                arrays = {name: found[name] for name in (*ARRAYS, _DENSE) if name in found}
         except (OSError, ValueError, LookupError, EOFError, AttributeError, BadZipFile, zlib.error) as problem:
             raise FILE.refuse(path, "a circuit that Circuit.save wrote", cut(str(problem))) from None
         return cls.from_parts(FILE.object_of(words, path), arrays, path)
@@ -230,6 +259,10 @@ class Circuit:
         scores = arrays.get("scores", np.zeros(0))
         if scores.shape[:1] != (made.n_sources,) or scores.shape != made.shape:
             raise FILE.refuse(source, f"scores of {made.n_layers} layers and {made.n_heads} heads", str(scores.shape))
+        arrays = dict(arrays)
+        if (dense := arrays.pop(_DENSE, None)) is not None and dense.shape[1:] == made.shape:
+            arrays["by_example"] = dense[:, made.valid]
+        _refuse_shapes(arrays, made, source)
         return cls(graph=made, about=Provenance(**about), **arrays)
 
     @property
@@ -242,6 +275,37 @@ class Circuit:
         layer, neuron = np.divmod(np.arange(layers * width), width)
         names = [f"m{a}.n{b}" for a, b in zip(layer, neuron, strict=True)]
         return pd.DataFrame({"node": names, "layer": layer, "head": -1, "kind": "neuron"})
+
+
+def refuse_means_only(circuit: Circuit) -> None:
+    """Refuse a circuit that keeps no edge scores of single examples."""
+    if circuit.by_example is None:
+        raise ProbeError(
+            "edge scores of single examples",
+            expected="a circuit that kept them (example_edges=True)",
+            found="one that holds their mean alone",
+            remedy="Attribute again with options=AttributionOptions(example_edges=True).",
+        )
+
+
+def _refuse_not_finite_edges(what: str, by_example: NDArray, graph: Graph) -> None:
+    """A few examples at a time, so that a file is not read into memory as a whole."""
+    sources, targets = np.nonzero(graph.valid)
+    for start in range(0, len(by_example), 32):
+        part = by_example[start : start + 32]
+        if not np.isfinite(part).all():
+            edges = [f"{graph.sources[s]} → {graph.targets[t]}" for s, t in zip(sources, targets, strict=True)]
+            examples = range(start, start + len(part))
+            refuse_not_finite(f"{what}: edge scores by example", part, {"example": examples, "edge": edges})
+
+
+def _refuse_shapes(arrays: Mapping[str, NDArray], graph: Graph, source: str | Path) -> None:
+    """Refuse a file's arrays by example where they are not of one number of examples, or not of this graph."""
+    nodes, edges = arrays.get("per_example", np.zeros(0)), arrays.get("by_example")
+    fit = nodes.ndim == 2 and nodes.shape[1] == graph.n_sources + 1
+    if not fit or (edges is not None and edges.shape != (len(nodes), graph.n_edges)):
+        found = f"{nodes.shape} and {edges.shape if edges is not None else 'none'}"
+        raise FILE.refuse(source, f"scores by example of {graph.n_sources + 1} nodes and {graph.n_edges} edges", found)
 
 
 def _shown(value: object) -> str:

@@ -187,6 +187,12 @@ class Graph:
         """Which cells are edges."""
         return np.arange(len(self.sources))[:, None] < self.before[None]
 
+    @cached_property
+    def numbers(self) -> NDArray:
+        """Each cell's number among the edges (in the order of `scores[graph.valid]`); -1 where there is no edge."""
+        numbers = np.cumsum(self.valid).reshape(self.shape) - 1
+        return np.where(self.valid, numbers, -1)
+
     @property
     def n_edges(self) -> int:
         return int(self.before.sum())

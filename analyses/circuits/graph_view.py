@@ -146,9 +146,9 @@ def _ranks(circuit: Circuit) -> NDArray:
 
 def _intervals(circuit: Circuit, chosen: NDArray) -> tuple[NDArray, NDArray] | tuple[None, None]:
     """The 95% interval of some edges' means over prompts."""
-    if circuit.example_edges is None or circuit.n < 2:
+    if circuit.by_example is None or circuit.n < 2:
         return None, None
-    found = statistics.mean(circuit.example_edges[:, chosen[:, 0], chosen[:, 1]])
+    found = statistics.mean(circuit.by_example[:, circuit.graph.numbers[chosen[:, 0], chosen[:, 1]]])
     return np.asarray(found.low), np.asarray(found.high)
 
 

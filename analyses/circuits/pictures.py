@@ -73,7 +73,7 @@ def _edges(circuit: Circuit, ks: Sequence[int], how: How, by: By) -> pd.DataFram
 def _nodes(circuit: Circuit, k: int | None, resamples: int, seed: int) -> pd.DataFrame:
     found = circuit.importance(k)
     figures: dict[str, Any] = {"estimate": found["score"], "low": np.nan, "high": np.nan, "n": circuit.n}
-    if circuit.example_edges is not None and circuit.n > 1:
+    if circuit.by_example is not None and circuit.n > 1:
         figures = statistics.mean(_by_example(circuit, k), count=resamples, seed=seed).columns()
     table = found.drop(columns="score").assign(**figures)
     table.insert(0, "model", circuit.about.model)
@@ -83,10 +83,8 @@ def _nodes(circuit: Circuit, k: int | None, resamples: int, seed: int) -> pd.Dat
 
 def _by_example(circuit: Circuit, k: int | None) -> NDArray:
     """(examples × nodes), each node's sum over its edges on either side."""
-    edges, graph = circuit.example_edges, circuit.graph
-    assert edges is not None
-    mask = (graph.valid if k is None else circuit.mask(k)).astype(edges.dtype)
-    out, into = np.einsum("nst,st->ns", edges, mask), np.einsum("nst,st->nt", edges, mask)
+    graph = circuit.graph
+    out, into = circuit.ends(graph.valid if k is None else circuit.mask(k))
     to_logits = np.array([one.kind == "logits" for one in graph.target_values])
     return np.column_stack([out + into @ graph.feeds, into[:, to_logits].sum(1)])
 

@@ -130,13 +130,9 @@ def scores_of(circuit: Circuit | Scores, k: int | None = None) -> Scores:
 
 def _over_edges(circuit: Circuit, k: int) -> NDArray:
     """(examples × nodes): each example's sum of scores over the edges, among the strongest k, that a node has."""
-    if circuit.example_edges is None:
-        circuit.weighted(np.zeros(circuit.n))  # says what is missing
-    assert circuit.example_edges is not None
-    kept = circuit.example_edges * circuit.mask(k)
-    ends = kept.sum(2, dtype=np.float64) + kept.sum(1, dtype=np.float64) @ circuit.graph.feeds
-    logits = np.zeros((len(kept), 1))  # no component
-    return np.concatenate([ends, logits], axis=1)
+    out, into = circuit.ends(circuit.mask(k))
+    logits = np.zeros((circuit.n, 1))  # no component
+    return np.concatenate([out + into @ circuit.graph.feeds, logits], axis=1)
 
 
 def paired(a: Scores, b: Scores) -> int:

@@ -271,8 +271,8 @@ def _edge_geometry(circuit: Circuit, k: int | None) -> tuple[NDArray, NDArray, N
 
 
 def _weighted_place(circuit: Circuit, cells: NDArray, place: NDArray) -> dict[str, Any]:
-    if circuit.example_edges is None:
+    if circuit.by_example is None:
         mass = np.abs(circuit.scores.ravel()[cells])
         return {"estimate": float(mass @ place / mass.sum()), "low": np.nan, "high": np.nan, "n": circuit.n}
-    values = circuit.example_edges.reshape(circuit.n, -1)[:, cells].astype(np.float64)
+    values = circuit.by_example[:, circuit.graph.numbers.ravel()[cells]].astype(np.float64)
     return recentred(lambda scores: lambda w: shares(statistics.magnitudes(w, scores)) @ place, values).row()

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probe.outside_files import is_file
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -72,14 +74,22 @@ class Tables:
 
 
 class Circuits:
-    """A circuit: its arrays as numpy writes them, what it is a circuit of as JSON."""
+    """A circuit: its arrays as numpy writes them, what it is a circuit of as JSON.
 
-    ARRAYS = ("scores", "per_example", "example_edges", "neurons")
+    Edge scores by example, of which most measures need a few thousand of half a million, are a file of their own that
+    is mapped into memory: what is not read is not loaded.
+    """
+
+    MAPPED = "by_example"
 
     def save(self, product: Circuit, folder: Path) -> None:
         import numpy as np
 
-        arrays = {name: getattr(product, name) for name in self.ARRAYS if getattr(product, name) is not None}
+        from analyses.circuits.circuit import ARRAYS
+
+        arrays = {name: getattr(product, name) for name in ARRAYS if getattr(product, name) is not None}
+        if self.MAPPED in arrays:
+            np.save(folder / f"{self.MAPPED}.npy", arrays.pop(self.MAPPED), allow_pickle=False)
         np.savez(folder / "circuit.npz", **arrays)
         graph = {field.name: getattr(product.graph, field.name) for field in fields(product.graph)}
         about = {"graph": graph, "about": product.about.as_dict()}
@@ -94,6 +104,9 @@ class Circuits:
         about = UNIT.object(folder / "circuit.json")
         with np.load(folder / "circuit.npz", allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files}
+        mapped = folder / f"{self.MAPPED}.npy"
+        if is_file(mapped):
+            held[self.MAPPED] = np.load(mapped, mmap_mode="r", allow_pickle=False)
         return Circuit.from_parts(about, held, folder)
 
     def difference(self, one: Path, other: Path) -> str | None:

@@ -121,14 +121,14 @@ def _layer_rows(values: NDArray, cases: NDArray, seed: int) -> list[dict[str, An
     found = selective(values, cases)
     shuffled = _shuffled(values, cases, seed)
     # One null for all neurons of a layer: ranks are ranks, whatever the neuron, but for ties.
-    p = (1 + (np.sort(shuffled.ravel())[None] >= found[:, None]).sum(1)) / (1 + shuffled.size)
-    means = _left_out(lambda rows: selective(values[rows], cases[rows]).mean(), len(values))
+    p = (1 + shuffled.size - np.searchsorted(np.sort(shuffled, axis=None), found)) / (1 + shuffled.size)
     low, high = np.quantile(shuffled.mean(1), [0.025, 0.975])
     chance = {"null": shuffled.mean(), "null_low": low, "null_high": high}
     chosen = adjusted(p) < 0.05
     # Which selectivity is beyond chance is settled by all examples; it is not drawn anew for each group left out.
     beyond = found[chosen].min(initial=np.inf)
-    shares = _left_out(lambda rows: (selective(values[rows], cases[rows]) >= beyond).mean(), len(values))
+    left_out = _left_out(lambda rows: selective(values[rows], cases[rows]), len(values))
+    means, shares = left_out.mean(1), (left_out >= beyond).mean(1)
     n = len(values)
     return [
         {"measure": "mean selectivity", **_about(float(found.mean()), means), "n": n, **chance},
@@ -195,7 +195,7 @@ def _overlap(first: list[NDArray], second: list[NDArray]) -> dict[str, Any]:
 
 
 def _left_out(figure: Any, n: int) -> NDArray:
-    """A figure with each of some groups of examples left out: ranking anew is dear, so examples go in groups."""
+    """A figure with each group of examples left out: ranking anew is dear, so examples go in groups."""
     rows = np.arange(n)
     return np.array([figure(rows[rows % GROUPS != group]) for group in range(GROUPS)])
 

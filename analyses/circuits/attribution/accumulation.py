@@ -92,7 +92,7 @@ class Accumulation:
         self.edges = np.zeros(graph.shape)
         self.nodes = np.zeros((self.n, len(graph.sources) + 1))
         self.metric = np.zeros(2)  # clean, corrupt
-        self.example_edges = np.zeros((self.n, *graph.shape), np.float32) if by_example else None
+        self.by_example = np.zeros((self.n, graph.n_edges), np.float32) if by_example else None
         self.neurons: NDArray | None = None
 
     def add(self, rows: slice, contribution: Contribution) -> None:
@@ -102,8 +102,8 @@ class Accumulation:
         self.edges += edges
         self.metric += [weight @ contribution.clean, weight @ contribution.corrupt]
         np.add.at(self.nodes, example, contribution.nodes)
-        if self.example_edges is not None:
-            np.add.at(self.example_edges, example, contribution.edges)
+        if self.by_example is not None:
+            np.add.at(self.by_example, example, contribution.edges[:, self.graph.valid])
         if contribution.neurons is not None:
             self.neurons = np.zeros((self.n, *contribution.neurons.shape[1:])) if self.neurons is None else self.neurons
             np.add.at(self.neurons, example, contribution.neurons)
@@ -115,6 +115,6 @@ class Accumulation:
             scores=self.edges / self.n * self.graph.valid,
             per_example=self.nodes,
             about=replace(about, clean=clean, corrupt=corrupt),
-            example_edges=self.example_edges,
+            by_example=self.by_example,
             neurons=self.neurons,
         )

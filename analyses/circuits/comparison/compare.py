@@ -24,7 +24,8 @@ Figures, each for all edges and for each kind of edge (of which the same share i
 Kinds: `into q`, `from heads` and so on; and where circuits were attributed with directions, `causal` (what an AR model
 has as well) and `right to left` (attention to later positions, which it has not).
 
-Intervals resample the prompts, the same ones in both models.
+Intervals resample the prompts, the same ones in both models. The two figures without a K are of all edges; how far they
+vary, and their ceiling, is taken from 32,768 of them where a kind has more.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ from analyses.circuits.comparison.overlap import (
     SCALARS,
     Ranked,
     chance,
+    jaccard,
+    scalars,
     shares,
     similarity,
     weighted_jaccard,
@@ -60,6 +63,7 @@ from analyses.result import Result
 
 KS = (100, 200, 500, 1000, 2000, 5000)
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)  # where a graph is small for these
+SOME = 2**15  # edges of a kind, from which the spread of a figure without a k is known
 FEWEST = 5  # edges of a kind, below which an overlap is a coincidence
 
 Columns = dict[str, NDArray]  # of the table, each (subsets × figures)
@@ -182,33 +186,35 @@ class Sides:
         """The same shares of a subset as of all edges."""
         return [max(1, round(k * subset.mean())) for k in self.ks]
 
-    def ranked(self, strength: NDArray) -> list[Ranked]:
-        """Strengths in order, one subset after the other."""
-        return [Ranked(strength[:, of]) for of in self.subsets.values()]
-
-    def figures(self, a: list[Ranked], b: list[Ranked]) -> NDArray:
-        """(draws × subsets × figures)"""
-        each = zip(a, b, self.subsets.values(), strict=True)
-        return np.stack([similarity(one, two, self.ks_of(of)) for one, two, of in each], axis=1)
+    @cached_property
+    def thinned(self) -> list[NDArray[np.intp]]:
+        """At most `SOME` edges of each subset, drawn once."""
+        generator = np.random.default_rng(self.seed)
+        edges = [np.flatnonzero(of) for of in self.subsets.values()]
+        return [np.sort(generator.permutation(one)[:SOME]) for one in edges]
 
     def whole(self) -> NDArray:
-        one, two = (self.ranked(each.whole) for each in self.strengths)
-        return self.figures(one, two)[0]
+        """(subsets × figures), of all prompts and all edges."""
+        one, two = (each.whole for each in self.strengths)
+        pairs = [(Ranked(one[:, of]), Ranked(two[:, of]), self.ks_of(of)) for of in self.subsets.values()]
+        return np.concatenate([similarity(*pair) for pair in pairs])
 
     def resampled(self, weights: NDArray) -> NDArray:
+        """(draws × subsets × figures)"""
+
         def both(w: NDArray) -> NDArray:
-            one, two = (self.ranked(each.under(w)) for each in self.strengths)
-            return self.figures(one, two)
+            one, two = (_Drawn(self, each.under(w)) for each in self.strengths)
+            return one.against(two)
 
         return in_chunks(both, self.edges, weights)
 
-    def halved(self, first: NDArray, second: NDArray) -> tuple[NDArray, NDArray]:
+    def halved(self, first: NDArray, second: NDArray, *, at_k: bool = False) -> tuple[NDArray, NDArray]:
         """The figures within each model (their mean) and across the two, between the halves that weights say."""
 
         def four(w: NDArray, v: NDArray) -> NDArray:
-            a1, a2, b1, b2 = (self.ranked(each.under(half)) for each in self.strengths for half in (w, v))
-            within = (self.figures(a1, a2) + self.figures(b1, b2)) / 2
-            return np.stack([within, (self.figures(a1, b2) + self.figures(b1, a2)) / 2], axis=1)
+            a1, a2, b1, b2 = (_Drawn(self, each.under(half)) for each in self.strengths for half in (w, v))
+            within = (a1.against(a2, at_k=at_k) + b1.against(b2, at_k=at_k)) / 2
+            return np.stack([within, (a1.against(b2, at_k=at_k) + b1.against(a2, at_k=at_k)) / 2], axis=1)
 
         found = in_chunks(four, self.edges, first, second)
         return found[:, 0], found[:, 1]
@@ -227,6 +233,30 @@ class Sides:
         return np.array(rows)
 
 
+class _Drawn:
+    """One circuit's strengths in some draws, each subset sorted once however often it is compared."""
+
+    def __init__(self, sides: Sides, strength: NDArray):
+        self.sides = sides
+        self.subsets = [Ranked(strength[:, of]) for of in sides.subsets.values()]
+        self._some = [strength[:, of] for of in sides.thinned]
+
+    @cached_property
+    def thinned(self) -> list[Ranked]:
+        return [Ranked(one) for one in self._some]
+
+    def against(self, other: _Drawn, *, at_k: bool = False) -> NDArray:
+        """(draws × subsets × figures). Those without a k are of the thinned subsets: how much they vary is known from
+        some of the edges, and half a million need not be ranked a thousand times. `at_k`: the others alone."""
+        ks = [self.sides.ks_of(of) for of in self.sides.subsets.values()]
+        each = zip(self.subsets, other.subsets, ks, strict=True)
+        found = np.stack([jaccard(one, two, k) for one, two, k in each], axis=1)
+        if at_k:
+            return found
+        some = [scalars(one, two) for one, two in zip(self.thinned, other.thinned, strict=True)]
+        return np.concatenate([found, np.stack(some, axis=1)], axis=2)
+
+
 def _compared(sides: Sides, resamples: int, splits: int) -> pd.DataFrame:
     """The table of two circuits."""
     n, seed = sides.a.n, sides.seed
@@ -236,12 +266,13 @@ def _compared(sides: Sides, resamples: int, splits: int) -> pd.DataFrame:
         return _table(sides, _columns(whole, (nowhere, nowhere), nulls, nowhere))
     interval = about_estimate(whole, sides.resampled(statistics.resamples(n, resamples, seed=seed)), most=1.0)
     within, across = (each.mean(0) for each in sides.halved(*halves(n, splits, seed=seed)))
-    retained = _retention(across, within, nulls)
-    around = about_estimate(retained, _resampled_retention(sides, nulls, resamples // 4))
+    at_k = np.s_[:, : len(sides.ks)]  # the figures that need a k: retention is of these alone
+    retained = _retention(across[at_k], within[at_k], nulls[at_k])
+    around = about_estimate(retained, _resampled_retention(sides, nulls[at_k], resamples // 4))
     return _table(
         sides,
         _columns(whole, interval, nulls, within),
-        _columns(retained, around, np.zeros_like(whole), np.ones_like(whole)),
+        _columns(retained, around, np.zeros_like(retained), np.ones_like(retained)),
     )
 
 
@@ -258,7 +289,8 @@ def _resampled_retention(sides: Sides, nulls: NDArray, count: int, each: int = 2
     """Retention of resampled prompts, each resample halved in a few ways."""
     drawn = np.repeat(statistics.resamples(sides.a.n, max(count, 2), seed=sides.seed + 1), each, axis=0)
     first, second = halves(sides.a.n, len(drawn), seed=sides.seed + 2, drawn=drawn)
-    within, across = (part.reshape(-1, each, *part.shape[1:]).mean(1) for part in sides.halved(first, second))
+    halved = sides.halved(first, second, at_k=True)
+    within, across = (part.reshape(-1, each, *part.shape[1:]).mean(1) for part in halved)
     return _retention(across, within, nulls)
 
 

@@ -135,7 +135,7 @@ class _Found:
     @classmethod
     def of(cls, a: Circuit, b: Circuit, k: int) -> _Found:
         strength = [Strengths(one).whole for one in (a, b)]
-        inside = [Ranked(each).places[0] < k for each in strength]
+        inside = [Ranked(each).among(k)[0] for each in strength]
         edges = np.flatnonzero(inside[0] | inside[1])
         share = [shares(each)[0, edges] for each in strength]
         return cls(edges, inside[0][edges], inside[1][edges], share[0], share[1], k)
@@ -167,7 +167,7 @@ def _nulls(a: Circuit, b: Circuit, pairs: Sequence[tuple[Circuit, Circuit]], k: 
 def _ratios(one: NDArray, other: NDArray, k: int) -> NDArray:
     """What is left in the other of the strongest k of each."""
     own = [shares(strength) for strength in (one, other)]
-    inside = [Ranked(strength).places < k for strength in (one, other)]
+    inside = [Ranked(strength).among(k) for strength in (one, other)]
     return np.concatenate([own[1][inside[0]] / own[0][inside[0]], own[0][inside[1]] / own[1][inside[1]]])
 
 
@@ -211,7 +211,7 @@ def _resampled(a: Circuit, b: Circuit, found: _Found, options: DiffOptions) -> t
 
     def one(weights: NDArray) -> NDArray:
         strength = [each.under(weights) for each in both]
-        inside = [Ranked(each).places[:, found.edges] < found.k for each in strength]
+        inside = [Ranked(each).among(found.k)[:, found.edges] for each in strength]
         same = (inside[0] == found.in_a) & (inside[1] == found.in_b)
         share = [shares(each)[:, found.edges] for each in strength]
         return np.stack([same, share[1] - share[0]], axis=1)

@@ -14,12 +14,14 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from analyses.circuits.circuit import Circuit
+from analyses.circuits.circuit import Circuit, refuse_means_only
 from probe.errors import ProbeError
 
-_AT_ONCE = 2**23  # resampled scores held at a time
+_AT_ONCE = 2**24  # resampled scores held at a time
+_EXAMPLES = 64  # whose scores are widened to single precision at a time
 
 
 class Strengths:
@@ -31,13 +33,16 @@ class Strengths:
     @property
     def known(self) -> bool:
         """Whether prompts can be resampled."""
-        return self.circuit.example_edges is not None and self.circuit.n >= 4
+        return self.circuit.by_example is not None and self.circuit.n >= 4
 
     @cached_property
-    def _by_example(self) -> NDArray[np.float32]:
-        self.circuit.weighted(np.zeros(self.circuit.n))  # refuses a circuit that holds means only
-        assert self.circuit.example_edges is not None
-        return self.circuit.example_edges[:, self.circuit.graph.valid].astype(np.float32)
+    def _by_example(self) -> torch.Tensor:
+        """(examples × edges), in the precision in which they are kept."""
+        refuse_means_only(self.circuit)
+        assert self.circuit.by_example is not None
+        with warnings.catch_warnings():  # an array from a file cannot be written to, which nobody does
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+            return torch.from_numpy(self.circuit.by_example)
 
     @property
     def whole(self) -> NDArray[np.float32]:
@@ -46,7 +51,12 @@ class Strengths:
 
     def under(self, weights: NDArray) -> NDArray[np.float32]:
         """(draws × n) gives (draws × edges)."""
-        return np.abs(weights.astype(np.float32) @ self._by_example)
+        drawn, edges = torch.from_numpy(weights.astype(np.float32)), self._by_example
+        total = drawn.new_zeros(len(drawn), edges.shape[1])
+        for start in range(0, len(edges), _EXAMPLES):
+            of = slice(start, start + _EXAMPLES)
+            total.addmm_(drawn[:, of], edges[of].float())
+        return total.abs_().numpy()
 
 
 def in_chunks(of: Callable[..., NDArray], edges: int, *weights: NDArray) -> NDArray:
@@ -96,7 +106,7 @@ def refuse_unlike(a: Circuit, b: Circuit) -> None:
             found=f"{a.graph} and {b.graph}",
             remedy="Attribute both models with the same options (directions=True for both).",
         )
-    if a.n != b.n and a.example_edges is not None and b.example_edges is not None:
+    if a.n != b.n and a.by_example is not None and b.by_example is not None:
         raise ProbeError(
             names, expected="the same prompts in both", found=f"{a.n} and {b.n}", remedy="Attribute both on one batch."
         )

@@ -25,7 +25,7 @@ def circuit_of(graph: Graph, example_edges: np.ndarray, **said) -> Circuit:
     """A circuit from edge scores (n × sources × targets); cells that are no edges are put to 0."""
     edges = np.where(graph.valid, example_edges, 0.0)
     per_example = np.concatenate([edges.sum(2), edges[:, :, -1].sum(1, keepdims=True)], axis=1)
-    return Circuit(graph, edges.mean(0), per_example, about(n=len(edges), **said), example_edges=edges)
+    return Circuit(graph, edges.mean(0), per_example, about(n=len(edges), **said), by_example=edges[:, graph.valid])
 
 
 def random_circuit(

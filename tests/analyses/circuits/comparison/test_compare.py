@@ -171,7 +171,7 @@ def test_what_an_ar_model_has_not_is_told_apart():
 
 
 def test_without_prompts_there_is_no_interval_and_no_ceiling():
-    one, other = (dataclasses.replace(random_circuit(seed=seed), example_edges=None) for seed in (1, 2))
+    one, other = (dataclasses.replace(random_circuit(seed=seed), by_example=None) for seed in (1, 2))
     table = compare(one, other).table
     assert table["low"].isna().all()
     assert table["ceiling"].isna().all()

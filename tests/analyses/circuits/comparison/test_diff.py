@@ -135,7 +135,7 @@ def _jittered(seed: int):
 
 
 def test_a_diff_needs_something_to_hold_it_against():
-    a, b = (dataclasses.replace(random_circuit(seed=seed), example_edges=None) for seed in (1, 2))
+    a, b = (dataclasses.replace(random_circuit(seed=seed), by_example=None) for seed in (1, 2))
     with pytest.raises(ProbeError, match="second seed"):
         diff(a, b)
     result = diff(a, b, null=[(a, random_circuit(seed=3))])
