@@ -66,7 +66,8 @@ class Format:
                 found="no " + ", ".join(unsaid),
                 remedy="Take the config.json that was published with these weights; a default would be a guess.",
             )
-        kept = {name: value for name, value in published.items() if name not in _NOT_STOCK and value is not None}
+        said = (*_NOT_STOCK, *self.required)  # what must hold is what the stock class computes anyway
+        kept = {name: value for name, value in published.items() if name not in said and value is not None}
         renamed = {stock: kept[name] for stock, name in self.fields.items() if name in kept}
         derived = self.derived(published) if self.derived is not None else {}
         return {**kept, **self.settings, **renamed, **derived, "model_type": self.architecture(published)}

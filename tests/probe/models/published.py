@@ -92,6 +92,41 @@ def _llada_keys(backbone: PreTrainedModel) -> dict[str, Tensor]:
     return renamed
 
 
+def _experts_apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Each expert's own three matrices, as publishers write them."""
+    apart = {}
+    for key, tensor in state.items():
+        if key.endswith("experts.gate_up_proj"):
+            for number, joint in enumerate(tensor):
+                for name, half in zip(("gate_proj", "up_proj"), joint.chunk(2), strict=True):
+                    apart[key.replace("gate_up_proj", f"{number}.{name}.weight")] = half.contiguous()
+        elif key.endswith("experts.down_proj"):
+            for number, down in enumerate(tensor):
+                apart[key.replace("down_proj", f"{number}.down_proj.weight")] = down.contiguous()
+        else:
+            apart[key] = tensor
+    return apart
+
+
+def _llada_moe_keys(backbone: PreTrainedModel) -> dict[str, Tensor]:
+    return _experts_apart(state_of(backbone))
+
+
+def _llada2_keys(backbone: PreTrainedModel) -> dict[str, Tensor]:
+    state = _experts_apart(state_of(backbone))
+    state["model.word_embeddings.weight"] = state.pop("model.embed_tokens.weight")
+    for layer in range(backbone.config.num_hidden_layers):
+        ours, theirs = f"model.layers.{layer}.self_attn", f"model.layers.{layer}.attention"
+        joint = torch.cat([state.pop(f"{ours}.{part}_proj.weight") for part in "qkv"])
+        state[f"{theirs}.query_key_value.weight"] = joint
+        for own, other in {"o_proj": "dense", "q_norm": "query_layernorm", "k_norm": "key_layernorm"}.items():
+            state[f"{theirs}.{other}.weight"] = state.pop(f"{ours}.{own}.weight")
+        bias = state.pop(f"model.layers.{layer}.mlp.gate.e_score_correction_bias", None)
+        if bias is not None:
+            state[f"model.layers.{layer}.mlp.gate.expert_bias"] = bias
+    return state
+
+
 def _pangu_keys(backbone: PreTrainedModel) -> dict[str, Tensor]:
     state = state_of(backbone)
     assert "model.layers.0.self_attn.o_proj.bias" in state
@@ -208,6 +243,43 @@ _LLADA_STOCK = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
 }
 
+_A2D_QWEN2 = _qwen_like("a2d-qwen2", "A2DQwen2LMHeadModel", 151936, tie=True)
+_LLADA_MQA = {**_LLADA, "n_kv_heads": None, "multi_query_attention": True}
+_OF_EXPERTS = {
+    **{"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 157184, "rms_norm_eps": 1e-5},
+    **{"max_position_embeddings": 128, "tie_word_embeddings": False, "num_experts_per_tok": 2},
+}
+_LLADA_MOE = {
+    **_OF_EXPERTS,
+    **{"model_type": "llada", "architectures": ["LLaDAMoEModelLM"], "auto_map": REMOTE, "rope_theta": 50000},
+    **{"attention_bias": False, "clip_qkv": None, "dense_intermediate_size": 24, "expert_intermediate_size": 12},
+    **{"shared_expert_intermediate_size": None, "hidden_act": "silu", "num_experts": 4, "num_key_value_heads": 2},
+    **{"norm_topk_prob": None, "qk_layernorm": True, "moe_layer_freq": [1, 0], "partial_rotary_factor": 1},
+    **{"moe_router_enable_expert_bias": False, "moe_router_score_function": "softmax", "routed_scaling_factor": 1},
+    **{"router_num_group": None, "router_topk_group": None, "rope_scaling": None, "pad_token_id": 156892},
+}
+_LLADA_MOE_STOCK = {
+    **_OF_EXPERTS,
+    **{"num_key_value_heads": 2, "intermediate_size": 24, "moe_intermediate_size": 12, "num_experts": 4},
+    **{"norm_topk_prob": False, "mlp_only_layers": [1]},
+    "rope_parameters": {"rope_type": "default", "rope_theta": 50000.0},
+}
+_GROUPED = {
+    **{"num_key_value_heads": 1, "head_dim": 8, "intermediate_size": 24, "moe_intermediate_size": 12, "n_group": 2},
+    **{"topk_group": 1, "routed_scaling_factor": 2.5, "first_k_dense_replace": 1, "use_qk_norm": True},
+}
+_LLADA2 = {
+    **{**_OF_EXPERTS, **_GROUPED, "rms_norm_eps": 1e-6},
+    **{"model_type": "llada2_moe", "architectures": ["LLaDA2MoeModelLM"], "auto_map": REMOTE, "hidden_act": "silu"},
+    **{"num_experts": 4, "num_shared_experts": 1, "use_bias": False, "use_qkv_bias": False, "norm_head": False},
+    **{"partial_rotary_factor": 0.5, "rope_theta": 600000, "rope_scaling": None, "score_function": "sigmoid"},
+    **{"use_sliding_window": False, "sliding_window": 4096, "max_window_layers": 20, "pad_token_id": 156892},
+}
+_LLADA2_STOCK = {
+    **{**_OF_EXPERTS, **_GROUPED, "rms_norm_eps": 1e-6, "n_routed_experts": 4, "n_shared_experts": 1},
+    "rope_parameters": {"rope_type": "default", "rope_theta": 600000.0, "partial_rotary_factor": 0.5},
+}
+
 PUBLISHED: dict[str, Published] = {
     "diffugpt-s": Published(
         "diffugpt-s", "gpt2", _gpt2(50257), _GPT2, "masked", 10541, True, "full", "random", tensors=_diffugpt_keys
@@ -270,5 +342,28 @@ PUBLISHED: dict[str, Published] = {
     "fluid": Published(
         *("FLUID", "llama", {**_stock(_PANGU), "attention_bias": True}, _PANGU, "fluid", 144208, True, "causal", None),
         tensors=_pangu_keys,
+    ),
+    "a2d-qwen2 mdlm": Published(
+        *("Qwen2.5-Coder-0.5B-Instruct-diffusion-mdlm-v0.1", "qwen2", _stock(_A2D_QWEN2), _A2D_QWEN2, "masked"),
+        *(151665, False, "full", "confidence"),
+    ),
+    "a2d-qwen2 bd3lm": Published(
+        *("Qwen2.5-Coder-0.5B-Instruct-diffusion-bd3lm-v0.1", "qwen2", _stock(_A2D_QWEN2), _A2D_QWEN2, "block"),
+        *(151665, False, "block:32", "confidence"),
+    ),
+    "llada, multi-query": Published(
+        *("LLaDA-8B-Base", "llama", {**_LLADA_STOCK, "num_key_value_heads": 1}, _LLADA_MQA, "masked", 126336, False),
+        *("full", "confidence, block 32"),
+        tensors=_llada_keys,
+    ),
+    "llada-moe": Published(
+        *("LLaDA-MoE-7B-A1B-Instruct", "qwen3_moe", _LLADA_MOE_STOCK, _LLADA_MOE, "masked", 156895, False, "full"),
+        "confidence, block 32",
+        tensors=_llada_moe_keys,
+    ),
+    "llada2": Published(
+        *("LLaDA2.0-mini", "glm4_moe", _LLADA2_STOCK, _LLADA2, "block", 156895, False, "block:32"),
+        "confidence, threshold 0.95, block 32",
+        tensors=_llada2_keys,
     ),
 }

@@ -10,6 +10,7 @@ import torch
 import probe
 from probe.errors import CheckpointError
 from probe.models.catalog import entries
+from probe.models.formats import REFUSED
 from tests.probe.models.published import PUBLISHED
 from tests.probe.slow_masks import slow_visible
 from tests.probe.tiny import VARIANTS, backbone_of, state_of, stock_logits, tokens_of, write_checkpoint, write_stock
@@ -202,6 +203,9 @@ def test_scaled_rotary_frequencies_are_the_class_s_own(scaling, tmp_path):
     ("name", "field", "value"),
     [
         ("llada", "block_type", "sequential"),
+        ("llada-moe", "clip_qkv", 8.0),
+        ("llada-moe", "shared_expert_intermediate_size", 12),
+        ("llada2", "use_bias", True),
         ("llada", "alibi", True),
         ("llada", "include_qkv_bias", True),
         ("llada", "activation_type", "swiglu"),
@@ -247,6 +251,35 @@ def test_a_catalog_and_a_config_that_disagree_about_the_mask(tmp_path):
     assert "151666" in caught.value.expected
     assert "151665" in caught.value.found
     assert probe.load(folder, tokenizer=False, mask_id=151665).mask_id == 151665
+
+
+def test_llada_s_two_ways_of_counting_key_heads_must_agree(tmp_path):
+    published = PUBLISHED["llada, multi-query"]
+    folder = published.write(tmp_path / published.folder, published.backbone())
+    (folder / "config.json").write_text(json.dumps({**published.config, "n_kv_heads": 2}))
+    with pytest.raises(CheckpointError, match="multi_query_attention"):
+        probe.load(folder, tokenizer=False)
+
+
+def test_dllm_s_llama_is_a_llama(tmp_path):
+    backbone = backbone_of("llama")
+    folder = write_stock(tmp_path / "a2d", backbone)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "a2d-llama"}))
+    model = probe.load(folder, tokenizer=False, paradigm="masked", mask_id=47, shift=False)
+    tokens = tokens_of(2, 9)
+    everywhere = torch.ones(2, 9, 9, dtype=torch.bool)
+    torch.testing.assert_close(model.logits(tokens), stock_logits(backbone, tokens, everywhere), **CLOSE)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "modernbert", "diffusion_gemma", "gemma3"])
+def test_a_known_family_that_does_not_fit_is_refused_with_the_reason(model_type, tmp_path):
+    folder = write_stock(tmp_path / "m", backbone_of("llama"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
+    with pytest.raises(CheckpointError) as caught:
+        probe.load(folder, tokenizer=False)
+    assert caught.value.found == REFUSED[model_type]
 
 
 def test_code_beside_the_weights_is_never_run(tmp_path):
