@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -67,13 +68,28 @@ def _selftest_table(place: str, described: str, tests: SelfTests) -> Table:
 
 @app.command(epilog="Example: [cyan]twinprobe catalog --json[/]")
 def catalog(catalog: CatalogFile = None, as_json: Json = False) -> None:
-    """What is declared of each known checkpoint: its AR twin, mask, shift, attention and sampler."""
+    """Every family that loads and what it was checked against; and what is declared of each known checkpoint: its AR
+    twin, mask, shift, attention and sampler."""
     from probe.models.catalog import entries
+    from probe.models.families import families, refused
 
     rows = entries(catalog)
     if as_json:
-        print(json.dumps([row.model_dump(mode="json") for row in rows], indent=1, ensure_ascii=False))
+        known = {
+            "families": [asdict(family) for family in families()],
+            "refused": refused(),
+            "checkpoints": [row.model_dump(mode="json") for row in rows],
+        }
+        print(json.dumps(known, indent=1, ensure_ascii=False))
         return
+    table = Table(title="families that load", title_justify="left", box=box.SIMPLE)
+    for column in ("family", "model_type", "loads into", "checked against"):
+        table.add_column(column, overflow="fold")
+    for family in families():
+        table.add_row(*map(Text, (family.name, family.model_type, family.stock, family.checked)))
+    out.print(table)
+    for model_type, reason in refused().items():
+        out.print(Text(f"refused: {model_type}, for it has {reason}"))
     table = Table(title="what is declared of each checkpoint", title_justify="left", box=box.SIMPLE)
     table.add_column("name, and the AR model it was made from", no_wrap=True)
     table.add_column("declared", overflow="fold")

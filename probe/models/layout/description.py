@@ -65,6 +65,7 @@ class Layout:
     attention_cap: str | None = None  # the setting that caps attention scores, which SDPA cannot do
     takes: tuple[str, ...] = ()  # settings that the class applies although its configuration does not declare them
     only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # values that a declared setting may have
+    family: str = ""  # in words, for a list of families
     obsolete: str = r"$^"  # a pattern of keys that old checkpoints have for what the class now computes
 
     @property

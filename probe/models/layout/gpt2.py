@@ -7,6 +7,7 @@ from probe.models.layout.description import Layout
 GPT2 = Layout(
     model_type="gpt2",
     causal_lm="GPT2LMHeadModel",
+    family="GPT-2",
     trunk="transformer",
     embed="transformer.wte",
     place_embed="transformer.wpe",

@@ -10,6 +10,7 @@ from probe.models.layout.description import Layout
 GPT_NEOX = Layout(
     model_type="gpt_neox",
     causal_lm="GPTNeoXForCausalLM",
+    family="Pythia, GPT-NeoX",
     trunk="gpt_neox",
     embed="gpt_neox.embed_in",
     layers="gpt_neox.layers",

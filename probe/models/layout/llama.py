@@ -13,6 +13,7 @@ from probe.models.layout.description import Layout
 LLAMA = Layout(
     model_type="llama",
     causal_lm="LlamaForCausalLM",
+    family="LLaMA",
     trunk="model",
     embed="model.embed_tokens",
     layers="model.layers",
@@ -32,7 +33,7 @@ LLAMA = Layout(
     mlp_gate="mlp.gate_proj",
     mlp_down="mlp.down_proj",
 )
-MISTRAL = replace(LLAMA, model_type="mistral", causal_lm="MistralForCausalLM")
-QWEN2 = replace(LLAMA, model_type="qwen2", causal_lm="Qwen2ForCausalLM")
-QWEN3 = replace(LLAMA, model_type="qwen3", causal_lm="Qwen3ForCausalLM")
-SMOLLM3 = replace(LLAMA, model_type="smollm3", causal_lm="SmolLM3ForCausalLM")
+MISTRAL = replace(LLAMA, model_type="mistral", causal_lm="MistralForCausalLM", family="Mistral")
+QWEN2 = replace(LLAMA, model_type="qwen2", causal_lm="Qwen2ForCausalLM", family="Qwen2 and 2.5")
+QWEN3 = replace(LLAMA, model_type="qwen3", causal_lm="Qwen3ForCausalLM", family="Qwen3")
+SMOLLM3 = replace(LLAMA, model_type="smollm3", causal_lm="SmolLM3ForCausalLM", family="SmolLM3")

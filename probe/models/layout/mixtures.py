@@ -14,15 +14,17 @@ MIXTRAL = replace(
     LLAMA,
     model_type="mixtral",
     causal_lm="MixtralForCausalLM",
+    family="Mixtral",
     mlp_up=None,
     mlp_gate=None,
     mlp_down=None,
     experts="mlp.experts",
 )
-QWEN3_MOE = replace(MIXTRAL, model_type="qwen3_moe", causal_lm="Qwen3MoeForCausalLM")
+QWEN3_MOE = replace(MIXTRAL, model_type="qwen3_moe", causal_lm="Qwen3MoeForCausalLM", family="Qwen3-MoE")
 GLM4_MOE = replace(
     MIXTRAL,
     model_type="glm4_moe",
     causal_lm="Glm4MoeForCausalLM",
+    family="GLM-4.5 MoE",
     takes=("partial_rotary_factor",),
 )

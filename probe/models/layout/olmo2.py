@@ -10,6 +10,7 @@ OLMO2 = replace(
     LLAMA,
     model_type="olmo2",
     causal_lm="Olmo2ForCausalLM",
+    family="OLMo 2",
     attention_norm=None,
     attention_post_norm="post_attention_layernorm",
     mlp_norm=None,

@@ -10,6 +10,7 @@ PHI3 = replace(
     LLAMA,
     model_type="phi3",
     causal_lm="Phi3ForCausalLM",
+    family="Phi-3",
     query="self_attn.qkv_proj",
     key="self_attn.qkv_proj",
     value="self_attn.qkv_proj",

@@ -91,7 +91,11 @@ def test_a_mistyped_verb_is_answered_with_the_nearest():
 
 
 def test_catalog_lists_every_row_for_machines():
-    rows = json.loads(twinprobe("catalog", "--json").stdout)
+    known = json.loads(twinprobe("catalog", "--json").stdout)
+    rows = known["checkpoints"]
+    assert len(known["families"]) >= 25
+    assert all(family["checked"] for family in known["families"])
+    assert {"bert", "diffusion_gemma"} <= set(known["refused"])
     dream = next(row for row in rows if row["name"] == "Dream-org/Dream-v0-Base-7B")
     assert (dream["ar"], dream["mask_id"], dream["shift"]) == ("Qwen/Qwen2.5-7B", 151666, True)
 
