@@ -4,7 +4,7 @@
     profile(ar, diffusion).figure()     # the share of attribution in each layer
     did({"ioi": (ar, diffusion), "countdown": (…)})     # more so where constraints are global?
     spans(ar, diffusion).table          # where edges start, and how many layers they bridge
-    lookahead(prefix, one_mask).table   # earlier where the model sees the right context?
+    right_context(prefix, one_mask).table   # earlier where the model sees the right context?
 
 All take circuits, or the `Scores` of a knock-out. `index_of` and `early_of` are the two figures as measures.
 """
@@ -12,6 +12,6 @@ All take circuits, or the `Scores` of a knock-out. `index_of` and `early_of` are
 from __future__ import annotations
 
 from analyses.front_loading.statistic import early_of, index_of, profile_of, wasserstein
-from analyses.front_loading.tables import did, index, lookahead, profile, spans
+from analyses.front_loading.tables import did, index, profile, right_context, spans
 
-__all__ = ["did", "early_of", "index", "index_of", "lookahead", "profile", "profile_of", "spans", "wasserstein"]
+__all__ = ["did", "early_of", "index", "index_of", "profile", "profile_of", "right_context", "spans", "wasserstein"]

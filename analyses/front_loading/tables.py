@@ -203,7 +203,7 @@ def _difference_in_differences(
     return {"task": "global − local", "measure": measure, "scope": "DiD", **total.row(p=True)}
 
 
-def lookahead(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, attention: str = "full") -> Result:
+def right_context(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, attention: str = "full") -> Result:
     """FLI of one model where it sees the right context less FLI where it does not, on the same prompts."""
     one, other = scores_of(prefix), scores_of(one_mask)
     rows = [
@@ -216,7 +216,7 @@ def lookahead(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, attention
     if np.array_equal(one.values, other.values):
         blind = {"nothing": "nothing stands to the right of the answer, so both readings ask the same question"}
     return Result(
-        name="lookahead",
+        name="right_context",
         table=pd.DataFrame(rows[:1] if blind else rows),
         title="Does the model compute earlier where it sees the right context?",
         caption="FLI, the front-loading index, of one model under both readings, and their difference on the same "

@@ -72,7 +72,7 @@ def gather(results: Iterable[Result], names: Mapping[str, str]) -> Found:
         "early layers redundant": ("causal_profile", tables.early_loss),
         "representations kept": ("cka", tables.cka),
         "same function": ("cross_faithfulness", tables.transfer),
-        "lookahead": ("lookahead", tables.lookahead),
+        "right context": ("right_context", tables.right_context),
     }
     if tables.guessed and not tables.answered:
         return Found({}, dict.fromkeys(sources, f"answered no better than by guessing: {', '.join(tables.guessed)}"))
@@ -173,8 +173,8 @@ class Tables:
         count = Counter(answer(one.low, one.high, 1) for one in cells if one is not None)
         return {given: count[given] for given in (SUPPORTED, CONTRADICTED, UNDECIDED)}
 
-    def lookahead(self) -> Evidence | None:
-        return _mean(self.rows("lookahead", measure="Δ FLI", scope="global"))
+    def right_context(self) -> Evidence | None:
+        return _mean(self.rows("right_context", measure="Δ FLI", scope="global"))
 
     # What knock-outs say
 

@@ -188,7 +188,7 @@ HYPOTHESES = (
         topic="circuit", likeness=True, source="2606.06267", rival=True,
     ),
     Hypothesis(
-        "lookahead",
+        "right context",
         "What moves computation earlier is sight of the right context.",
         "Does sight of the right context move work earlier?",
         "ΔFLI one mask − prefix", 1, 0.05, _A_LAYER_OF_FORTY,

@@ -64,9 +64,9 @@ HEADLINES: dict[str, Headline] = {
         "what is left of the answer as components are knocked out, strongest first", {"what": "curve"}, by="model",
         kind="line", x="share", x_of="share of components knocked out", zero=0,
     ),
-    "lookahead": Headline(
+    "right_context": Headline(
         "ΔFLI, with sight of the right context less without", {"measure": "Δ FLI"}, by="reading",
-        values=("one mask − prefix",), zero=0, terms=("Lookahead", "FLI"),
+        values=("one mask − prefix",), zero=0, terms=("Right context", "FLI"),
     ),
     "output_diffuseness": Headline(
         "Δ entropy of components' own outputs, in nats", {"measure": "Δ entropy (nats)"}, by="part", zero=0,

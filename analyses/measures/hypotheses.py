@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EVIDENCE = (
     "answers",
-    *("overlap", "robustness", "controls?", "two_by_two", "lookahead?", "cross_faithfulness"),
+    *("overlap", "robustness", "controls?", "two_by_two", "right_context?", "cross_faithfulness"),
     *("knockout_curve", "targeted_knockouts", "causal_profile", "causal_front_loading", "output_diffuseness", "cka"),
 )
 
@@ -41,11 +41,11 @@ def _sighted(given: Inputs) -> Circuit:
     return circuits.attribute(given.pair.diffusion, given.batch, reading="one_mask", **attribution(given))
 
 
-def _lookahead(given: Inputs) -> Result:
-    from analyses.front_loading import lookahead
+def _right_context(given: Inputs) -> Result:
+    from analyses.front_loading import right_context
 
     pair = given.pair
-    return lookahead(given["circuit"]["diffusion"], given["sighted"], attention=pair.diffusion.paradigm.attention)
+    return right_context(given["circuit"]["diffusion"], given["sighted"], attention=pair.diffusion.paradigm.attention)
 
 
 def _output_diffuseness(given: Inputs) -> Result:
@@ -79,7 +79,13 @@ MEASURES = [
         refuses=_needs_prefix,
     ),
     measure(
-        "lookahead", "earlier where the right context is seen?", _lookahead, "circuit", "sighted", roles=("diffusion",)
+        "right_context",
+        "earlier where the right context is seen?",
+        _right_context,
+        "circuit",
+        "sighted",
+        roles=("diffusion",),
+        formerly=("lookahead",),
     ),
     measure("output_diffuseness", "components' own outputs, in one figure", _output_diffuseness, "pool", "trace"),
     measure("causal_front_loading", "how early, by knock-outs", _causal_front_loading, "knockouts", roles=()),

@@ -27,7 +27,7 @@ WORDS = {
     "Drift": "‖W − W_AR‖/‖W_AR‖ of a module's weights.",
     "Sink": "The most looked-at token of a text, and the share of all attention that it gets.",
     "Causal FLI": "The same as FLI, of what is lost when whole layers are knocked out.",
-    "Lookahead": "FLI with everything but the answer in sight, less FLI with the left context alone.",
+    "Right context": "FLI with everything but the answer in sight, less FLI with the left context alone.",
     "Jacobian lens": "A state after some layer as what later layers make of it, to first order and on average; and "
     "from which side of the answer's slot it arrives there.",
     "Direct attribution": "The part of logit(target) − logit(distractor) that a component writes itself.",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from probe.errors import ProbeError
-from probe.jobs.stages.registry import checked_knobs, known_stage
+from probe.jobs.stages.registry import checked_knobs, known_stage, renamed
 from probe.readings.registry import named as named_reading
 from probe.readings.registry import refuse_unknown
 from probe.tasks import task as named_task
@@ -132,6 +132,11 @@ class MeasureSpec(_Named):
     """A measure, with its knobs beside its name: `{measure: faithfulness, draws: 20}`."""
 
     measure: str
+
+    @field_validator("measure")
+    @classmethod
+    def _by_its_new_name(cls, name: str) -> str:
+        return renamed(name)
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any
+from warnings import warn
 
 from probe.errors import ProbeError, nearest
 from probe.installed import entries
@@ -42,6 +43,15 @@ def stages() -> Mapping[str, Stage]:
 def measures() -> dict[str, Stage]:
     """The stages that answer a question, by name."""
     return {name: stage for name, stage in stages().items() if stage.measure}
+
+
+def renamed(name: str) -> str:
+    """What a measure is called now, with a warning where a spec still says its old name."""
+    for stage in stages().values():
+        if name in stage.formerly:
+            warn(f"The measure {name!r} is called {stage.name!r} now, and is measured under that name.", stacklevel=2)
+            return stage.name
+    return name
 
 
 def known_stage(name: str) -> Stage:

@@ -115,6 +115,7 @@ class Stage:
     refuses    why it does not apply at a place (a mapping from axis to label) of this spec's grid, or None
     resumes    it goes on with what an interrupted attempt left in its folder
     headline   of a measure, the rows of its table that are shown at one glance
+    formerly   what specs called it before
     """
 
     name: str
@@ -132,3 +133,4 @@ class Stage:
     refuses: Callable[[Mapping[str, Any], Any], str | None] = lambda place, spec: None
     resumes: bool = False
     headline: Headline | None = None
+    formerly: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.front_loading import index_of, lookahead
+from analyses.front_loading import index_of, right_context
 from analyses.hypotheses.controls import CELLS, decomposition, two_by_two
 from analyses.hypotheses.decision import (
     CONTRADICTED,
@@ -278,15 +278,15 @@ def test_a_change_is_found_whichever_way_round_a_table_has_it():
 
 
 def test_a_model_that_cannot_see_the_right_context_is_not_asked_for_it():
-    blind = lookahead(AR, DIFFUSION, attention="causal")
+    blind = right_context(AR, DIFFUSION, attention="causal")
     assert len(blind.figure().data) == 1  # its FLI under prefix is all that there is
     found = gather([blind], NAMES)
-    assert found.missing["lookahead"] == "it sees nothing to its right"
-    seeing = gather([lookahead(AR, DIFFUSION)], NAMES).evidence["lookahead"]
+    assert found.missing["right context"] == "it sees nothing to its right"
+    seeing = gather([right_context(AR, DIFFUSION)], NAMES).evidence["right context"]
     assert seeing.low > 0
 
 
 def test_where_nothing_stands_right_of_the_answer_there_is_no_right_context_to_ask_about():
-    same = lookahead(DIFFUSION, DIFFUSION)
+    same = right_context(DIFFUSION, DIFFUSION)
     assert list(same.table["measure"]) == ["FLI"]
     assert "Does not apply here" in same.caption

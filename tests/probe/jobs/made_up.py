@@ -63,7 +63,7 @@ def answered(shift: float) -> Result:
     difference = Evidence(shift, shift - 0.03, shift + 0.03, 256)
     more_training = Evidence(0.05, 0.02, 0.08, 256)
     retained = Evidence(0.7, 0.6, 0.8, 256, {"more training": more_training})
-    return verdict({"did": difference, "local retention": retained, "lookahead": Evidence(-0.2, -0.3, -0.1, 256)})
+    return verdict({"did": difference, "local retention": retained, "right context": Evidence(-0.2, -0.3, -0.1, 256)})
 
 
 def write_run(
