@@ -7,6 +7,7 @@ from transformers import Starcoder2Config, Starcoder2ForCausalLM
 
 import probe
 from probe.errors import ProbeError
+from probe.models.formats import ADDED
 from probe.tasks import vocabulary
 from tests import how_to
 
@@ -45,6 +46,7 @@ def test_an_architecture_of_ones_own_is_recorded_and_studied_like_any_other(chec
     }
     assert made["trace"]["mlp_hidden"].sizes["layer"] == 2
     assert len(made["circuit"].edges)
+    assert ADDED["mine"].stock_key("net.embed_tokens.weight") == "model.embed_tokens.weight"
 
 
 def test_without_its_layout_the_error_says_how_to_add_one(checkpoint):
