@@ -24,11 +24,21 @@ SQUARE, CONTROLS, COMPARED = "Weights or mask? (2×2)", "Controls", "Other tasks
 
 @dataclass(frozen=True)
 class Words:
-    """How a difference is told: the measure's name, and what a difference above and below 0 says."""
+    """How a difference is told: the measure's name, and what is said of one above 0, below 0, and not shown."""
 
     measure: str
     above: str
     below: str
+    neither: str
+
+
+FRONT_LOADING = Words("FLI", "computes earlier", "computes later", "compute earlier or later")
+SPREAD = Words(
+    "PR/n",
+    "spreads the work over more components",
+    "keeps the work in fewer components",
+    "spread the work over more or fewer components",
+)
 
 
 def show(selection: Selection, words: Words, key: str) -> None:
@@ -54,7 +64,7 @@ def sentence(pair: str, words: Words, found: pd.Series) -> str:
     """The difference, and whether its interval leaves 0 out."""
     low, high = found["low"], found["high"]
     what = words.above if low > 0 else words.below if high < 0 else None
-    told = f"{pair} {what} than its AR twin" if what else f"No difference of {pair} from its AR twin is shown here"
+    told = f"{pair} {what} than its AR twin" if what else f"{pair} is not shown to {words.neither} than its AR twin"
     return f"{told}: Δ{words.measure} {interval(found)}"
 
 

@@ -23,23 +23,24 @@ from probe.readings import Reading, reading_for
 from probe.tasks import Batch
 from probe.tracing.edits import Edit
 
+# What the widgets and the address call them.
 SITES = {
-    "resid_post": "the residual stream",
-    "z": "a head's output",
-    "attn_out": "the attention layer's output",
-    "mlp_out": "the MLP's output",
+    "residual stream": "resid_post",
+    "head output": "z",
+    "attention output": "attn_out",
+    "MLP output": "mlp_out",
 }
 DEEDS = {
-    "patch": "patch from the first grid",
+    "patch": "what stands in the first grid",
     "zero": "zero",
-    "mean": "mean over prompts",
+    "mean": "the mean over prompts",
     "scale": "its own, scaled",
-    "steer": "steer: add clean − corrupt",
+    "steer": "its own, and clean − corrupt added",
 }
 SOURCES = {
-    "corrupt": "the same model, corrupt prompt",
-    "other": "the other twin, same prompt",
-    "other corrupt": "the other twin, corrupt prompt",
+    "corrupt prompt": "corrupt",
+    "other twin": "other",
+    "other twin, corrupt prompt": "other corrupt",
 }
 EMBEDDING = -1  # as a layer: the stream that enters the first one
 

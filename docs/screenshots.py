@@ -34,13 +34,14 @@ PAGES = {
     "lens": "lens?twins=zoo:masked&on=ioi&example=2",
     "attention": "attention?twins=zoo:masked&on=ioi&example=2",
     "circuits": "circuits?twins=zoo:masked&on=ioi",
-    "intervene": "intervene?twins=zoo:masked&on=ioi&example=2",
+    "intervene": "intervene?twins=zoo:masked&on=ioi&example=2&in=ar",
     "depth": "depth?twins=zoo:masked&on=ioi",
     "specialisation": "specialisation?twins=zoo:masked&on=ioi",
     "jobs": "jobs",
     "runs": "runs",
 }
 COLOURS = 256
+TALLEST = 1700
 
 
 def main() -> None:
@@ -63,6 +64,9 @@ def main() -> None:
                 path = f"runs?run={quote(str(asked.run))}"
             page.goto(f"{address}/{path}", timeout=120_000)
             settle(page)
+            if name == "start" and asked.run:  # an app that is given a run begins with it
+                page.get_by_role("link", name="Start").first.click()
+                settle(page)
             if name in ACTS:
                 ACTS[name](page)
                 settle(page)
@@ -115,14 +119,42 @@ def save(page: Page, path: Path) -> None:
     """The whole page, as high as what it holds, in few colours."""
     width = (page.viewport_size or {"width": 1280})["width"]
     high = page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollHeight")
-    page.set_viewport_size({"width": width, "height": max(500, min(2400, int(high)))})
+    page.set_viewport_size({"width": width, "height": max(500, min(TALLEST, int(high)))})
     page.wait_for_timeout(500)
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     image.quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
     page.set_viewport_size({"width": width, "height": 900})
 
 
-ACTS: dict[str, Callable[[Page], None]] = {}
+def look_closer(page: Page) -> None:
+    """Step back in each run, and click what was about to be written."""
+    for canvas in page.locator(".tp.canvas").all():
+        canvas.focus()
+        for _ in range(4):
+            page.keyboard.press("ArrowLeft")
+        canvas.locator(".text .slot.open, .text .slot").last.click()
+
+
+def open_a_cell(page: Page) -> None:
+    page.locator("table.grid").nth(1).locator("td").nth(4 * 16 + 11).click()
+
+
+def drag_a_name(page: Page) -> None:
+    """The embedding of one name, onto that of the other."""
+    grids = page.locator("table.grid")
+    grids.nth(0).locator("td").nth(6 * 16 + 4).drag_to(grids.nth(1).locator("td").nth(6 * 16 + 2))
+
+
+def follow_a_head(page: Page) -> None:
+    page.locator(".tp.circuit_graph circle.node").nth(6).click()
+
+
+ACTS: dict[str, Callable[[Page], None]] = {
+    "write": look_closer,
+    "lens": open_a_cell,
+    "intervene": drag_a_name,
+    "circuits": follow_a_head,
+}
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ from probe.views import View
 STRONGEST = 300
 
 
-def graph_view(*circuits: Circuit, k: int = STRONGEST, seed: Circuit | None = None) -> View:
-    """The view of one circuit, or of two (the AR model's and its twin's)."""
+def graph_view(*circuits: Circuit, k: int = STRONGEST, seed: Circuit | None = None, seed_of: int = 0) -> View:
+    """The view of one circuit, or of two (the AR model's and its twin's). `seed_of` says whose second
+    seed `seed` is."""
     _refuse_other_shapes([*circuits, *([seed] if seed is not None else [])])
     graph = circuits[0].graph
     ranks = [_ranks(one) for one in circuits]
@@ -50,7 +51,8 @@ def graph_view(*circuits: Circuit, k: int = STRONGEST, seed: Circuit | None = No
             "seed_rank": None if seed is None else int(seed_ranks[source, target]),
         }
         # A key or a value of grouped heads is read by each of them: one edge, drawn to all.
-        edges += [{**facts, "target": nodes.at(reader)} for reader in graph.nodes_of(read) or ["logits"]]
+        for turn, reader in enumerate(graph.nodes_of(read) or ["logits"]):
+            edges.append({**facts, "target": nodes.at(reader), "copy": turn > 0})
     about = circuits[0].about
     names = [one.about.model for one in circuits]
     data: dict[str, Any] = {
@@ -58,6 +60,7 @@ def graph_view(*circuits: Circuit, k: int = STRONGEST, seed: Circuit | None = No
         "about": f"{about.method}, {about.steps} steps, {about.n} prompts; the strongest {k} edges of each are at hand",
         "models": names,
         "seed": None if seed is None else seed.about.model,
+        "seed_of": min(seed_of, len(names) - 1),
         "n_edges": graph.n_edges,
         "n_layers": graph.n_layers,
         "nodes": _with_scores(nodes, circuits, seed),

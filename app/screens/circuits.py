@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from app.words import plain
 from probe.readings import reading_for
 from probe.views import View
 
+HEAD = r"L\d+H\d+"
 SURE = 0.05  # of q: a change is told of where it is below
 KEPT = ("k", "show", "node", "pinned", "groups")
 
@@ -32,14 +32,13 @@ def main() -> None:
     st.markdown(f"#### {plain(told.sentence)}")
     st.write(plain(without(selection, told.heads[0])))
     st.caption(plain(told.detail))
-    for column, node in zip(st.columns([1, 1, 3]), told.heads, strict=False):
-        what = f"Take {node} out of the twin"
-        if column.button(what, key=f"out {node}", icon=":material/build:", help="opens Intervene with it set to zero"):
-            take_out(selection, node)
+    ways = st.container(horizontal=True)
     said = component.show(graph(selection), key="circuits", kept=KEPT, live=True)
+    node = str((said.get("chosen") or {}).get("node"))
+    for head in dict.fromkeys([*told.heads, *([node] if re.fullmatch(HEAD, node) else [])]):
+        ways.page_link("screens/intervene.py", label=f"Take {head} out of the twin", icon=":material/build:",
+                       query_params=without_head(selection, head))  # fmt: skip
     act = said.get("act")
-    if act and act.get("act") == "ablate":
-        take_out(selection, str(act["node"]))
     if act and act.get("act") == "faithfulness":
         st.session_state["pinned"] = (selection, tuple(act["pinned"]))
     asked = st.session_state.get("pinned")
@@ -70,15 +69,11 @@ class Told:
     heads: tuple[str, ...]
 
 
-def take_out(selection: Selection, node: str) -> NoReturn:
-    """Go to Intervene with a head's output set to zero in the twin."""
-    head = re.fullmatch(r"L(\d+)H(\d+)", node)
-    place = {"layer": head[1], "head": head[2]} if head else {"layer": "0", "head": "0"}
-    shared = {"twins": selection.pair, "on": selection.task}
-    st.switch_page(
-        "screens/intervene.py",
-        query_params={**shared, "in": "diffusion", "site": "z", **place, "slot": "every slot", "instead": "zero"},
-    )
+def without_head(selection: Selection, node: str) -> dict[str, str]:
+    """The address of Intervene with a head's output set to zero in the twin."""
+    layer, head = re.findall(r"\d+", node)
+    where = {"twins": selection.pair, "on": selection.task, "in": "diffusion", "site": "head output"}
+    return {**where, "layer": layer, "head": head, "slot": "every slot", "instead": "zero"}
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -140,7 +135,7 @@ def graph(selection: Selection) -> View:
     where = (selection.pair, selection.task, selection.reading)
     other = live.other_seed(selection.pair)
     seed = live.circuit(*where, other) if other else None
-    return circuits.graph_view(*live.circuits(*where), seed=seed)
+    return circuits.graph_view(*live.circuits(*where), seed=seed, seed_of=int(not (other or "ar").startswith("ar")))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -10,13 +10,11 @@ from app import contrast, live
 from app.contrast import draw
 from app.selection import Selection, chosen
 
-FRONT_LOADING = contrast.Words("FLI", "computes earlier", "computes later")
-
 
 def main() -> None:
     selection = chosen(example=False)
     st.title("Depth and front-loading")
-    contrast.show(selection, FRONT_LOADING, "depth")
+    contrast.show(selection, contrast.FRONT_LOADING, "depth")
     draw(profile(selection), "profile")
     draw(beliefs(selection), "beliefs")
     with st.expander("All figures of front-loading, attention and MLPs apart"):

@@ -22,6 +22,7 @@ from probe.tasks import Batch
 from probe.views import View
 
 EVERY, SAME = "every slot", "the same"
+HELP = "; ".join(f"{deed}: {what}" for deed, what in DEEDS.items())
 BUTTONS = [["zero", "zero it"], ["mean", "mean over prompts"], ["patch", "what the first grid has here"],
            ["scale", "scale it"], ["steer", "steer it"]]  # fmt: skip
 HINT = (
@@ -75,32 +76,36 @@ def asked(model: Model, prompts: Batch) -> Try:
     first = st.columns([1, 1.6, 1.8, 2.2])
     bound: Any = {"bind": "query-params"}
     role = str(first[0].selectbox("In the", ["diffusion", "ar"], key="in", **bound))
-    site = str(first[1].selectbox("Site", list(SITES), format_func=SITES.__getitem__, key="site", **bound))
-    deed = str(first[2].selectbox("Put there", list(DEEDS), format_func=DEEDS.__getitem__, key="instead", **bound))
-    source = str(first[3].selectbox("Patch from (first grid)", list(SOURCES), format_func=SOURCES.__getitem__,
-                                    key="source", **bound))  # fmt: skip
+    site = SITES[str(first[1].selectbox("Site", list(SITES), key="site", **bound))]
+    deed = str(first[2].selectbox("Put there", list(DEEDS), key="instead", **bound, help=HELP))
+    source = SOURCES[str(first[3].selectbox("Patch from (first grid)", list(SOURCES), key="source", **bound))]
     lowest = EMBEDDING if site == "resid_post" else 0
     layers = [str(layer) for layer in range(lowest, model.n_layers)]
     slots = [str(slot) for slot in range(prompts.clean.shape[1])]
     second = st.columns(6)
-    layer = int(second[0].number_input("Layer", lowest, model.n_layers - 1, 0, key="layer", **bound))
+    layer = int(second[0].number_input("Layer", lowest, model.n_layers - 1, **at_first("layer", 0), **bound))
     head = None
     if site == "z":
-        head = int(second[1].number_input("Head", 0, model.n_heads - 1, 0, key="head", **bound))
+        head = int(second[1].number_input("Head", 0, model.n_heads - 1, **at_first("head", 0), **bound))
     start = 1 + int(prompts.positions["corrupted"][0, 0])  # where the corrupt prompt first differs
-    slot = str(second[2].selectbox("Slot", [EVERY, *slots], start, key="slot", **bound))
+    slot = str(second[2].selectbox("Slot", [EVERY, *slots], **at_first("slot", start, "index"), **bound))
     from_layer = from_slot = SAME
     amount = 1.0
     if deed == "patch":
         from_layer = str(second[3].selectbox("From layer", [SAME, *layers], key="from_layer", **bound))
         from_slot = str(second[4].selectbox("From slot", [SAME, *slots], key="from_slot", **bound))
     if deed in ("scale", "steer"):
-        amount = float(second[5].number_input("How much", -20.0, 20.0, 2.0, step=0.5, key="amount", **bound))
+        amount = float(second[5].number_input("How much", -20.0, 20.0, step=0.5, **at_first("amount", 2.0), **bound))
     return Try(
         role, site, layer, head, None if slot == EVERY else int(slot), deed, source,
         None if from_layer == SAME else int(from_layer),
         None if from_slot == SAME or slot == EVERY else int(from_slot), amount,
     )  # fmt: skip
+
+
+def at_first(key: str, value: float, name: str = "value") -> dict[str, Any]:
+    """A widget's key, and what it begins with unless a drag or a click has set it."""
+    return {"key": key} if key in st.session_state else {"key": key, name: value}
 
 
 @st.cache_data(max_entries=32, show_spinner="Running it changed …")
@@ -154,9 +159,14 @@ def history() -> None:
         st.rerun()
 
 
+def named(names: dict[str, str], value: str) -> str:
+    """What the widgets call a value."""
+    return next(name for name, one in names.items() if one == value)
+
+
 def go_back(to: Try) -> None:
-    values: dict[str, Any] = {"in": to.role, "site": to.site, "layer": to.layer, "instead": to.deed,
-                              "source": to.source,
+    values: dict[str, Any] = {"in": to.role, "site": named(SITES, to.site), "layer": to.layer, "instead": to.deed,
+                              "source": named(SOURCES, to.source),
                               "slot": EVERY if to.slot is None else str(to.slot)}  # fmt: skip
     if to.head is not None:
         values["head"] = to.head

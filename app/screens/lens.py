@@ -1,37 +1,77 @@
-"""Lens: what each layer of both twins would answer, on one prompt."""
+"""Lens: what each layer of both twins would answer on one prompt; or what each head and MLP says by itself."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from analyses import lens
+from analyses.lens import TunedLens
+from analyses.result import Result
 from app import component, live
-from app.selection import Selection, chosen
+from app.contrast import draw
+from app.selection import EXAMPLES, Selection, chosen
+from probe.readings import reading_for
+from probe.tasks import task
 from probe.views import View
+
+LENSES = {"logit": "Logit lens", "tuned": "Tuned lens", "component": "Component lens"}
+TRAINED, ROWS = 60, 32  # steps, and states in each, of a tuned lens that is made while one waits
+ABOUT = {
+    "logit": "After each layer, the stream is read by the model's own last norm and unembedding. Middle layers are "
+    "read in the last layer's basis, so compare two models by where they settle rather than by how sure their middle "
+    "layers look.",
+    "tuned": f"As the logit lens, through one affine map a layer that brings a middle state into the last layer's "
+    f"basis: trained just now for both twins, {TRAINED} steps on the task's own training prompts.",
+}
+KEPT = ("step", "pin", "model", "layer", "slot")
 
 
 def main() -> None:
     selection = chosen()
     st.title("Lens")
+    kind = st.segmented_control("Lens", list(LENSES), default="logit", format_func=LENSES.__getitem__, key="through",
+                                bind="query-params", label_visibility="collapsed", required=True)  # fmt: skip
+    if kind == "component":
+        draw(components(selection), "components")
+    else:
+        show_grid(selection, kind or "logit")
+
+
+def show_grid(selection: Selection, kind: str) -> None:
     kept = st.session_state.setdefault("pins", {})
+    if not kept and (asked := str(st.query_params.get("lens_pin", ""))).isascii() and asked.isdigit():
+        kept[selection] = (int(asked),) if int(asked) < live.pair(selection.pair).vocabulary else ()
     pins: tuple[int, ...] = kept.get(selection, ())
-    said = component.show(grid(selection, pins), key="lens", live=True)
+    said = component.show(grid(selection, pins, kind), key="lens", kept=KEPT, live=True)
     act = said.get("act")
     if act and act.get("act") == "pin" and int(act["token"]) not in pins:
         kept.clear()
         kept[selection] = (*pins, int(act["token"]))
         st.rerun()
-    st.caption(
-        "The logit lens: after each layer, the stream is read by the model's own last norm and unembedding. Middle "
-        "layers are read in the last layer's basis, so compare two models by where they settle rather than by how "
-        "sure their middle layers look. The third grid is the twin less the AR model, on the pinned token."
-    )
+    st.caption(f"{ABOUT[kind]} The third grid is the twin less the AR model, on the pinned token.")
 
 
 @st.cache_data(max_entries=32, show_spinner="Reading every layer …")
-def grid(selection: Selection, pins: tuple[int, ...]) -> View:
+def grid(selection: Selection, pins: tuple[int, ...], kind: str) -> View:
     twins, prompts, example = live.of(selection)
-    return lens.grid(twins, prompts, example, reading=selection.reading, pins=pins)
+    maps = tuned(selection.pair, selection.task, selection.reading) if kind == "tuned" else None
+    return lens.grid(twins, prompts, example, reading=selection.reading, pins=pins, tuned=maps)
+
+
+@st.cache_resource(max_entries=6, show_spinner="Training a tuned lens for both twins …")
+def tuned(pair: str, name: str, reading: str) -> dict[str, TunedLens]:
+    twins = live.pair(pair)
+    prompts = task(name).examples(twins, 2 * EXAMPLES, split="train", fewer=True)
+    return {
+        role: lens.train(model, prompts, readings=[reading_for(model, reading)], steps=TRAINED, rows=ROWS)
+        for role, model in (("ar", twins.ar), ("diffusion", twins.diffusion))
+    }
+
+
+@st.cache_resource(max_entries=16, show_spinner="Reading every head and MLP …")
+def components(selection: Selection) -> Result:
+    twins, prompts, _ = live.of(selection)
+    return lens.component_lens(twins, prompts, reading=selection.reading)
 
 
 main()

@@ -10,13 +10,11 @@ from app import contrast, live
 from app.contrast import draw
 from app.selection import Selection, chosen
 
-SPREAD = contrast.Words("PR/n", "spreads the work over more components", "keeps the work in fewer components")
-
 
 def main() -> None:
     selection = chosen(example=False)
     st.title("Specialisation")
-    contrast.show(selection, SPREAD, "spread")
+    contrast.show(selection, contrast.SPREAD, "spread")
     draw(importance(selection), "importance")
     with st.expander("All figures of spread: PR, entropy, Gini, largest share, n for half and nine tenths"):
         draw(spread(selection), "spread")

@@ -9,7 +9,7 @@ import streamlit as st
 
 from analyses import circuits, hypotheses
 from app import live
-from app.contrast import Words, row_of, sentence
+from app.contrast import FRONT_LOADING, SPREAD, row_of, sentence
 from app.folders import given, runs
 from app.selection import Selection, chosen
 from app.words import plain, tell
@@ -40,7 +40,6 @@ FIRST = (
 )
 MOST_FINDINGS = 5
 READING = "prefix"
-FRONT_LOADING = Words("FLI", "computes earlier", "computes later")
 
 
 def main() -> None:
@@ -76,8 +75,7 @@ def findings(selection: Selection) -> list[str]:
     told = [kept(selection)]
     total = hypotheses.decomposition(ar, twin, {})
     told.append(f"{sentence(selection.pair, FRONT_LOADING, row_of(total, 'FLI', 'total'))}.")
-    spread = Words("PR/n", "spreads the work over more components", "keeps the work in fewer components")
-    told.append(f"{sentence(selection.pair, spread, row_of(total, 'PR/n', 'total'))}.")
+    told.append(f"{sentence(selection.pair, SPREAD, row_of(total, 'PR/n', 'total'))}.")
     changed = circuits.node_changes(ar, twin).table
     heads = changed[(changed["kind"] == "head") & (changed["q"] < 0.05)]
     named = ", ".join(f"L{row.layer}H{row.head}" for row in heads.head(3).itertuples())

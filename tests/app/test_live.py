@@ -89,7 +89,7 @@ def test_two_sessions_on_the_same_models_do_not_disturb_each_other(tmp_path, mon
     first, second = opened(tmp_path, monkeypatch), opened(tmp_path, monkeypatch)
     for app in (first, second):
         app.switch_page("screens/intervene.py").run()
-        app.selectbox(key="site").set_value("z").run()
+        app.selectbox(key="site").set_value("head output").run()
     alone = second.dataframe[0].value["margin"].iloc[-1]
     for number in range(4):  # taking turns: streamlit's test tool runs one script at a time
         first.number_input(key="layer").set_value(number).run()
@@ -107,3 +107,12 @@ def test_a_job_s_form_takes_no_path_and_one_that_asks_nothing_starts_nothing(app
     assert not app.exception
     assert app.error
     assert not (tmp_path / "runs").exists()
+
+
+def test_each_lens_is_a_switch_away(app):
+    app.switch_page("screens/lens.py").run()
+    for kind in ("tuned", "component"):
+        app.get("button_group")[0].set_value(kind).run()
+        assert not app.exception
+        assert not app.error
+    assert "by itself" in words(app)

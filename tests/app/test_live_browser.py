@@ -119,10 +119,12 @@ def test_a_guided_view_opens_what_it_says_whatever_was_chosen_before(page, addre
     page.get_by_role("link", name="Open").nth(1).click(timeout=120_000)
     expect(page.get_by_role("heading", name="In zoo:masked, L2H3 took over from L0H0")).to_be_visible(timeout=180_000)
     expect(page.get_by_text("Without L2H3, the answer holds")).to_be_visible()
+    page.get_by_role("link", name="Take L2H3 out of the twin").click()
+    expect(page.get_by_role("heading", name="L2H3, every slot ← zero: the answer holds")).to_be_visible(timeout=120_000)
 
 
 def test_a_cell_that_is_dragged_is_patched_and_what_cannot_move_is_hatched(page, address):
-    page.goto(f"{address}/intervene?twins=zoo:masked&on=ioi&in=ar&source=corrupt", timeout=120_000)
+    page.goto(f"{address}/intervene?twins=zoo:masked&on=ioi&in=ar&source=corrupt prompt", timeout=120_000)
     grids = view(page, "lens_grid").locator("table.grid")
     wide = grids.nth(0).locator("thead th").count() - 1
     row = 4  # from the top: L5, …, L1
@@ -150,3 +152,38 @@ def test_nodes_are_grouped_under_a_name_and_the_link_says_so(page, address):
     expect(page).to_have_url(re.compile("circuits_groups=copiers"), timeout=60_000)
     page.reload(timeout=120_000)
     expect(view(page, "circuit_graph").locator("svg text", has_text="copiers").first).to_be_visible(timeout=120_000)
+
+
+def test_two_browsers_at_once_do_not_disturb_each_other(browser, address):
+    """Both ask at the same moment, each about another model, over and over; each sees what it would see alone."""
+
+    def seen(page: Page) -> str:
+        expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible(timeout=180_000)
+        return page.locator("h4").first.inner_text()
+
+    links = [f"{address}/intervene?twins={twins}&on=ioi&in={role}&site=head output&slot=every slot&instead=zero"
+             for twins, role in (("zoo:masked", "diffusion"), ("zoo:fluid", "ar"))]  # fmt: skip
+    alone: list[list[str]] = []
+    together: list[list[str]] = [[], []]
+    pages = [browser.new_context().new_page() for _ in links]
+    for page, link in zip(pages, links, strict=True):
+        page.goto(link, timeout=120_000)
+        expect(page.get_by_role("heading", name="L0H0, every slot ← zero")).to_be_visible(timeout=180_000)
+        alone.append([seen(page)])
+        for head in (1, 2):
+            page.get_by_role("spinbutton", name="Head").press("ArrowUp")
+            expect(page.get_by_role("heading", name=f"L0H{head}, every slot ← zero")).to_be_visible(timeout=120_000)
+            alone[-1].append(seen(page))
+        page.context.close()
+    pages = [browser.new_context().new_page() for _ in links]
+    for page, link in zip(pages, links, strict=True):
+        page.goto(f"{link}&example=1", timeout=120_000, wait_until="commit")  # neither waits for the other
+    for head in range(3):
+        for page, found in zip(pages, together, strict=True):
+            expect(page.get_by_role("heading", name=f"L0H{head}, every slot ← zero")).to_be_visible(timeout=180_000)
+            found.append(seen(page))
+        for page in pages:
+            page.get_by_role("spinbutton", name="Head").press("ArrowUp")
+    for page in pages:
+        page.context.close()
+    assert together == alone

@@ -101,12 +101,12 @@ function tpCircuitGraph(root, data, tell, dark) {
 
   // What is shown, in a sentence, with what chance and a second seed would share.
   function summary(there) {
-    const shown = there.filter(Boolean).length;
-    const shared = data.edges.filter((edge, at) => there[at] && owner(edge) === "shared").length;
-    const seeds = data.seed ? data.edges.filter((edge) => inside(edge, 0) && edge.seed_rank <= state.k).length : null;
+    const once = data.edges.map((edge, at) => there[at] && !edge.copy), shown = once.filter(Boolean).length; // drawn to all readers, counted once
+    const shared = data.edges.filter((edge, at) => once[at] && owner(edge) === "shared").length;
+    const own = data.seed_of ?? 0, seeds = data.seed ? data.edges.filter((edge) => !edge.copy && inside(edge, own) && edge.seed_rank <= state.k).length : null;
     const chance = data.n_edges ? (state.k * state.k) / data.n_edges : null;
     return `${state.k}: ${shown} shown` + (state.show !== "both" ? "" : `, ${shared} in both` +
-      (chance === null ? "" : ` (by chance ${chance < 10 ? chance.toFixed(1) : Math.round(chance)}` + (seeds === null ? ")" : `; ${data.models[0]} shares ${seeds} with ${data.seed}, the seed null)`)));
+      (chance === null ? "" : ` (by chance ${chance < 10 ? chance.toFixed(1) : Math.round(chance)}` + (seeds === null ? ")" : `; ${data.models[own]} shares ${seeds} with ${data.seed}, the seed null)`)));
   }
 
   let marks = new Map();
@@ -178,7 +178,6 @@ function tpCircuitGraph(root, data, tell, dark) {
       panel.append(TP.make("h4", {}, name(state.node)), ...(node.scores ? [TP.make("div.quiet", {},
         node.scores.map((of, model) => `${data.models[model]} ${spread(of)}`).join(" · ") + (node.change ? ` · change ${spread(node.change)}` : "") + seedOf(node.seed))] : []),
         TP.make("div.bar", {}, button(pinned ? "unpin" : "pin", pinned, () => pin(state.node)),
-          ...(data.live && node.kind === "head" ? [button("take it out", false, () => tell({ act: "ablate", node: node.label }), "go to Intervene with this head's output set to zero")] : []),
           button("back", false, () => { state.node = null; redraw(); })));
       for (const [title, end, far] of [["comes in", "target", "source"], ["goes out", "source", "target"]]) {
         const mine = data.edges.filter((edge, at) => there[at] && edge[end] === state.node).sort((a, b) => Math.abs(score(b)) - Math.abs(score(a)));
