@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         hypotheses,
         interventions,
         lens,
+        lookahead,
         plots,
         replications,
         representation,
@@ -64,6 +65,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a study comes to them)
     "revision",  # what becomes of answers while they are written: by_step
     "steering",  # a push along a direction, at which step, how far: dose, commitment
     "clock",  # how much is still masked: where the model keeps it, and what moving it does
+    "lookahead",  # whether what is not yet written can be read off a state
     "hypotheses",  # what the results say, taken together: verdict, two_by_two, decomposition
     "replications",  # what the systems' papers say of themselves, tried on the twins at hand
     "statistics",  # intervals, tests, corrections

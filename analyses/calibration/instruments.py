@@ -10,6 +10,7 @@ import numpy as np
 
 from analyses.calibration.found import Found, Simulate
 from analyses.clock import explained, held_out
+from analyses.representation.probes import one_hot, predicted
 from analyses.statistics.contrasts import compared
 from analyses.statistics.per_example import PerExample
 
@@ -64,7 +65,22 @@ def clock_gain(generator: np.random.Generator, regime: str, differ: bool) -> Fou
     return Found(bool(row["p"] < 0.05 and row["estimate"] > 0), bool(row["low"] > 0))
 
 
+def lookahead_gain(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """What a state tells of a token to come beyond its place: half of the tokens go by the place, and all or none of
+    the others are in the state. As with the clock, the interval is asked to lie above 0 where there is something."""
+    example, place = np.divmod(np.arange(48 * 3), 3)
+    label = np.where(generator.random(len(example)) < 0.5, place, generator.integers(0, 3, len(example)))
+    state = generator.normal(size=(len(example), 12)) + differ * 2 * np.eye(12)[label]
+    state = state + np.eye(12)[9 + place]
+    told, counted = (predicted(of, label, example) == label for of in (np.hstack([state, one_hot(place)]),
+                                                                       one_hot(place)))  # fmt: skip
+    gain = told.astype(float) - counted
+    row = PerExample.from_questions(gain[:, None], example, 48, measure=["gain"]).table(p=True).iloc[0]
+    return Found(bool(row["p"] < 0.05 and row["estimate"] > 0), bool(row["low"] > 0))
+
+
 INSTRUMENTS: dict[str, Simulate] = {
+    "lookahead: gain over place and count": lookahead_gain,
     "clock: gain over the share hidden": clock_gain,
     "Δ share of the Jacobian from the right": jacobian_share,
     "steering beyond random directions": beyond_random,

@@ -30,3 +30,10 @@ def writes_at_the_end(place: Mapping[str, Any], spec: Spec) -> str | None:
     if spec.labelled["task"][place["task"]].task != "infilling":
         return None
     return "its blank is in the middle of a text, and what is decoded stands at the end"
+
+
+def writes_several(place: Mapping[str, Any], spec: Spec) -> str | None:
+    """Why a measure of tokens that are not yet written does not apply to a task that writes but one."""
+    if spec.labelled["task"][place["task"]].task in ("ioi", "greater_than", "induction"):
+        return "the task writes one token, so nothing is ahead of it"
+    return writes_at_the_end(place, spec)

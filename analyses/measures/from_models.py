@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from analyses.measures.applicability import needs_twins, writes_at_the_end
+from analyses.measures.applicability import needs_twins, writes_at_the_end, writes_several
 from analyses.measures.declare import TWINS, in_order, measure
 
 if TYPE_CHECKING:
@@ -77,6 +77,12 @@ def _clock_moved(given: Inputs) -> Result:
     from analyses import clock
 
     return clock.move(given.pair, given.batch, seed=given.seed, **given.knobs)
+
+
+def _lookahead_probes(given: Inputs) -> Result:
+    from analyses import lookahead
+
+    return lookahead.read(given.pair, given.batch, seed=given.seed, **given.knobs)
 
 
 def _direct_attribution(given: Inputs) -> Result:
@@ -249,6 +255,15 @@ MEASURES = [
         knobs={"layer": None, "by": 0.5, "draws": 2},
         passes=40.0,
         refuses=writes_at_the_end,
+    ),
+    measure(
+        "lookahead_probes",
+        "what is not yet written, read off each layer",
+        _lookahead_probes,
+        "pool",
+        knobs={"ahead": [1, 2, 3], "slots": "next", "by_step": False},
+        passes=20.0,
+        refuses=writes_several,
     ),
     measure("direct_attribution", "what components write of the answer", _direct_attribution, "pool", "trace"),
     measure("component_lens", "what components write, as words", _component_lens, "pool", "trace"),

@@ -91,6 +91,11 @@ HEADLINES: dict[str, Headline] = {
         {"measure": "R² of the share hidden"}, by="role", kind="line", x="layer", x_of="layer", zero=0,
         values=("diffusion", "ar, native mask"),
     ),
+    "lookahead_probes": Headline(
+        "accuracy of a probe for the token written one place on, above what the place and the mask count tell",
+        {"measure": "gain over place and count", "ahead": "1"}, by="role", kind="line", x="layer", x_of="layer",
+        zero=0, values=("ar", "diffusion"),
+    ),
     "contributions": Headline(
         "size of the MLP's write beside what is there already, ‖m‖/‖h+a‖", {"measure": "‖m‖/‖h+a‖"}, by="role",
         kind="line", x="depth", x_of=_DEPTH, zero=0,

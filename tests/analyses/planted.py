@@ -24,7 +24,7 @@ random numbers, so that edges outside the circuit have effects too, only smaller
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -134,6 +134,34 @@ def relay(
     corrupt[:, source] = changed
     batch = batch_of(clean, corrupt, at, _concluded(changed))
     return Planted(model, batch, frozenset(edges), frozenset({*one, *two, mlp}))
+
+
+def two_tokens(*, plans: bool, n_layers: int = 3, n: int = 48, seed: int = 0) -> Planted:
+    """Four words, of which the second and then the first decide the two tokens that are written behind them.
+
+    With `plans`, a second head of the first layer already brings the first word to where the first token is read, into
+    a part of the stream that nothing reads: the model then knows its second token before it writes the first.
+    """
+    space = _Space(6, 2)
+    backbone = blank(n_layers, 2, space.d_head, WORDS + 1, space.places)
+    with torch.no_grad():
+        _prepare(backbone, space, 0.0, seed)
+        _look(backbone, space, 0, 0, {3: 1, 4: 0})
+        _carry(backbone, space, 0, 0, space.token, space.found, 1.0)
+        if plans:
+            _look(backbone, space, 0, 1, {3: 0})
+            _carry(backbone, space, 0, 1, space.token, space.relayed, 1.0)
+        _conclude(backbone, space, 0, copies=1)
+        balance(backbone)
+    generator = torch.Generator().manual_seed(seed)
+    given = torch.randint(0, WORDS, (n, 4), generator=generator)
+    clean = torch.cat([given, _concluded(given[:, [1, 0]])], 1)
+    corrupt = clean.clone()
+    corrupt[:, 2] = (corrupt[:, 2] + 1 + torch.randint(0, WORDS - 1, (n,), generator=generator)) % WORDS
+    batch = batch_of(clean, corrupt, 4, (clean[:, 4] + 1) % WORDS)
+    batch = replace(batch, positions={**batch.positions, "completion": torch.tensor([[4, 5]]).expand(n, -1)})
+    model = Model(backbone, Autoregressive(mask_id=MASK), name="plans" if plans else "does not plan")
+    return Planted(model, batch, frozenset(), frozenset())
 
 
 def induction(

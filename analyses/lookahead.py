@@ -1,0 +1,203 @@
+"""Lookahead: can tokens that are not yet written be read off a state, and off which layer?
+
+A model that writes left to right may plan ahead; one that fills masks in any order has places ahead of it that it could
+already be deciding. At each pass of a model's own decoding run, the slot where the next place (the leftmost open one)
+is read is recorded, and a linear probe is fitted to the token that the run *will* write 1, 2, 3 … places on. Places
+that this very pass writes do not count. Both twins are asked the same: the AR model's next place is its leftmost open
+one too.
+
+A probe that says yes has to beat three things, on examples it was not fitted to:
+
+    control task   random labels, one a kind of prompt: what it learns of them it memorised; the rest is *selectivity*
+    place and count alone   the same probe, given which place it is and how many masks are left: what stands there in
+                   most texts anyway; the rest is *gain*
+    the AR twin    `role − ar` rows, paired by example
+
+    lookahead.read(pair, batch).figure()
+    lookahead.read(pair, batch, by_step=True)             # the same at each pass
+    lookahead.read(pair, batch, slots="every")            # from every open place, not the next alone
+
+Cost: one decoding run that is recorded, then three ridge classifiers a layer and distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analyses.representation.probes import control_labels, kinds_of, one_hot, predicted
+from analyses.result import Result
+from analyses.statistics import adjusted
+from analyses.statistics.contrasts import compared
+from analyses.statistics.per_example import PerExample
+from probe.decoding import decode
+from probe.decoding.places import GIVEN
+from probe.decoding.writer import Asked
+from probe.errors import ProbeError
+from probe.models.model import Model
+from probe.pairs import Pair
+from probe.readings.still import written_span
+from probe.tasks import Batch
+from probe.tracing import record
+
+FEWEST = 16
+PROBE, CONTROL, COUNT = "probe", "control task", "place and count alone"
+SELECTIVITY, GAIN = "selectivity", "gain over place and count"
+SLOTS = ("next", "every")
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What can be asked of a run: from which state (example, step, place) which later place's token is to be read."""
+
+    example: NDArray
+    step: NDArray
+    place: NDArray
+    ahead: NDArray
+    label: NDArray  # the token that will stand there
+    masks: NDArray  # that are left
+    state: NDArray  # row × layer × feature
+
+    def where(self, chosen: NDArray) -> Rows:
+        return Rows(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+def read(
+    models: Model | Pair,
+    batch: Batch,
+    *,
+    ahead: Iterable[int] = (1, 2, 3),
+    slots: str = "next",
+    by_step: bool = False,
+    sampler: Asked = None,
+    seed: int = 0,
+) -> Result:
+    """How well each layer tells the token that is written so many places on, of every model.
+
+    ahead    distances
+    slots    from the "next" place to write, or from "every" open one
+    by_step  each pass of the run apart
+    sampler  of the models that are not autoregressive
+    """
+    distances = [int(one) for one in ahead]
+    _refuse(batch, distances, slots)
+    made, names = {}, {}
+    for role, model in (models.models if isinstance(models, Pair) else {"model": models}).items():
+        rule = None if model.paradigm.asked_by is not None else sampler
+        rows = rows_of(model, batch, distances, every=slots == "every", rule=rule, seed=seed)
+        made[role], names[role] = _of_rows(rows, batch, distances, by_step, seed), model.name
+    table = _tested(compared(made, names, batch.task), made, names, batch.task)
+    table.insert(0, "series", table["role"] + ", " + table["ahead"].astype(str) + " ahead")
+    return Result(
+        "lookahead_probes",
+        table,
+        f"What is not yet written, read off each layer, {batch.task}",
+        "Accuracy of a linear probe for the token that will be written so many places on, on held-out examples. "
+        "Selectivity: above a control task of random labels. Gain: above what the place and the number of masks tell "
+        "alone. Without both, a probe says nothing of a plan.",
+        "profile",
+        {"axes": {"x": "step" if by_step else "layer", "colour": "series", "facet": "measure",
+                  "x_title": "step" if by_step else "layer (−1: embedding)"}, "slots": slots, "seed": seed},
+    )  # fmt: skip
+
+
+def rows_of(
+    model: Model, batch: Batch, ahead: list[int], *, every: bool = False, rule: Asked = None, seed: int = 0
+) -> Rows:
+    """The rows of a model's own run, with the states that read them."""
+    start, length = written_span(batch, "trajectory")
+    run = decode(model, batch.clean[:, :start], length, sampler=rule, seed=seed)
+    if run.tau is not None:
+        raise ProbeError("lookahead", expected="a run that writes tokens one after the other, or some at a time",
+                         found="a flow, whose tokens are all open to the end", remedy="Leave it out.")  # fmt: skip
+    committed, tokens = run.committed_at.cpu(), run.tokens.cpu()
+    trace = record(model, run, ("resid_pre",))
+    known = torch.from_numpy(trace["resid_pre"].values)  # example × step × layer × slot × feature
+    text = tokens if model.mask_id is None else tokens.masked_fill(committed != GIVEN, model.mask_id)
+    found: dict[str, list[Tensor]] = {name: [] for name in Rows.__dataclass_fields__}
+    for step in range(len(run)):
+        is_open = committed >= step
+        later = committed > step  # this pass does not write it
+        for place in range(start, start + length):
+            asked = is_open[:, place] & (torch.tensor(every) | ~is_open[:, start:place].any(1))
+            for distance in ahead:
+                if place + distance >= start + length:
+                    continue
+                rows = (asked & later[:, place + distance]).nonzero()[:, 0]
+                slot = model.paradigm.read_at(text, torch.full((len(text), 1), place))[rows, 0]
+                found["example"].append(rows)
+                for name, value in (("step", step), ("place", place), ("ahead", distance)):
+                    found[name].append(torch.full_like(rows, value))
+                found["label"].append(tokens[rows, place + distance])
+                found["masks"].append(is_open[rows].sum(1))
+                found["state"].append(known[rows, step][torch.arange(len(rows)), :, slot])
+    return Rows(*(torch.cat(parts).numpy() for parts in found.values()))
+
+
+def _of_rows(rows: Rows, batch: Batch, ahead: list[int], by_step: bool, seed: int) -> PerExample:
+    """Example × (step ×) layer × distance × measure."""
+    kinds, layers = kinds_of(batch), rows.state.shape[1]
+    measures = [PROBE, CONTROL, COUNT, SELECTIVITY, GAIN]
+    steps = np.unique(rows.step) if by_step else np.zeros(1, dtype=int)
+    values = np.full((len(batch), len(steps), layers, len(ahead), len(measures)), np.nan)
+    for turn, distance in enumerate(ahead):
+        some = rows.where(rows.ahead == distance)
+        if len(np.unique(some.example)) < FEWEST:
+            continue  # hardly anything is that far ahead
+        asked = zip(some.example, some.place, strict=True)
+        right = right_of(some, np.asarray([f"{kinds[of]} {at}" for of, at in asked]), seed)
+        for place, step in enumerate(steps):
+            here = some.step == step if by_step else np.ones(len(some.step), dtype=bool)
+            part = PerExample.from_questions(right[here], some.example[here], len(batch), layer=range(layers),
+                                             measure=measures)  # fmt: skip
+            values[:, place, :, turn] = part.values
+    axes = {"layer": range(-1, layers - 1), "ahead": ahead, "measure": measures}
+    return PerExample.of(values, step=steps.tolist(), **axes) if by_step else PerExample.of(values[:, 0], **axes)
+
+
+def right_of(rows: Rows, kinds: NDArray, seed: int) -> NDArray:
+    """Whether each row is told right: row × layer × measure."""
+    control = control_labels(kinds, rows.label, seed)
+    told = (
+        one_hot(rows.place) if len(np.unique(rows.masks)) < 2 else np.hstack([one_hot(rows.place), one_hot(rows.masks)])
+    )
+    counted = predicted(told, rows.label, rows.example) == rows.label
+    columns = []
+    for layer in range(rows.state.shape[1]):
+        state = rows.state[:, layer].astype(np.float64)
+        probe = predicted(state, rows.label, rows.example) == rows.label
+        memory = predicted(state, control, rows.example) == control
+        parts = (probe, memory, counted, probe.astype(float) - memory, probe.astype(float) - counted)
+        columns.append(np.stack([part.astype(float) for part in parts], -1))
+    return np.stack(columns, 1)
+
+
+def _tested(table: pd.DataFrame, made: dict[str, PerExample], names: dict[str, str], task: str) -> pd.DataFrame:
+    """Selectivity and gain, and what roles differ by in them, are tested against 0; an accuracy is not."""
+    own = pd.concat([of.table({"model": names[role]}, p=True)["p"] for role, of in made.items()], ignore_index=True)
+    p = table["p"].to_numpy(copy=True) if "p" in table else np.full(len(table), np.nan)
+    p[: len(own)] = own  # every role's own rows come first
+    p[~table["measure"].isin([SELECTIVITY, GAIN]).to_numpy()] = np.nan
+    table = table.assign(p=p, null=np.where(table["measure"].isin([SELECTIVITY, GAIN]), 0.0, np.nan))
+    table = table[np.isfinite(table["estimate"])].reset_index(drop=True)
+    return table.assign(q=adjusted(table["p"]))
+
+
+def _refuse(batch: Batch, ahead: list[int], slots: str) -> None:
+    longest = batch.positions["completion"].shape[1] - 1
+    if not ahead or min(ahead) < 1 or min(ahead) > longest or slots not in SLOTS:
+        raise ProbeError(
+            f"lookahead on {batch.task}",
+            expected=f"distances from 1 to {max(longest, 1)}, from the slots {' or '.join(map(repr, SLOTS))}",
+            found=f"{ahead}, from {slots!r}; the task writes {longest + 1} tokens",
+            remedy="Ask a task that writes several tokens, such as countdown or paths.",
+        )
+    if len(batch) < FEWEST:
+        raise ProbeError("lookahead", expected=f"at least {FEWEST} examples", found=str(len(batch)),
+                         remedy="Take more.")  # fmt: skip
