@@ -3,7 +3,8 @@
 Time is counted as arithmetic. A forward pass takes two operations for each parameter and token, a backward pass twice
 as many, and each stage declares how many passes it makes for one example. The speed of the device is measured on the
 spot with one matrix product. Where the run folder has finished units of the same stage, their median time is used
-instead. Memory is the weights of the loaded models plus the activations of one batch. All of these are rough.
+instead. Memory is the weights of the loaded models plus the activations of one batch. A cluster is asked for what the
+unit's process takes of a machine (`host`): with the models on a GPU that is little. All of these are rough.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from probe.jobs.run.plan import Plan
 from probe.jobs.run.unit import Unit
 from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.stages.registry import known_stage
-from probe.jobs.stages.stage import Stage
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 4}
 OVERHEAD = 0.05  # seconds of a unit that are not arithmetic
 TABLE = 100_000  # bytes of a table, its figure and its record
+AT_ONCE = 32  # rows of a pass where the spec does not say; where fewer fit, fewer are taken
+PROCESS = 1_000_000_000  # bytes of a process that has loaded the libraries, and of its tables
+SHARD = 5_000_000_000  # bytes of the largest file of weights, as they are usually cut
 HELD = 16  # numbers of the residual stream's width that a layer holds for each token of a pass
 TOKENS = 32  # of a prompt, where no tokenizer can tell
 
@@ -33,8 +36,13 @@ class Cost:
     """About what a unit takes."""
 
     seconds: float
-    memory: int
+    memory: int  # on the models' device
     disk: int
+    passing: int = 0  # bytes of weights at a time that pass through the machine's memory on their way to a GPU
+
+    def host(self, on_gpu: bool) -> int:
+        """What the unit's process takes of the machine itself."""
+        return PROCESS + (self.passing if on_gpu else self.memory)
 
 
 def estimates(plan: Plan, store: UnitStore, tokens: Mapping[tuple[str, str], int] | None = None) -> dict[str, Cost]:
@@ -57,17 +65,21 @@ def lengths(plan: Plan) -> dict[tuple[str, str], int]:
 def _cost(plan: Plan, unit: Unit, speeds: _Speeds, past: Mapping[str, float], tokens: Mapping[Any, int]) -> Cost:
     stage, examples = known_stage(unit.stage), plan.spec.budget.examples
     length = tokens.get((unit.place.get("pair"), unit.place.get("task")), max(tokens.values(), default=TOKENS))
-    loaded = _loaded(plan, unit, stage)
+    loaded = models_of(plan, unit)
     operations = sum(2 * model.parameters * length * examples * stage.passes for model in loaded)
     seconds = OVERHEAD + operations / speeds.of(max((model.shape["width"] for model in loaded), default=64))
-    rows = min(plan.spec.budget.batch or examples, examples)
+    rows = min(plan.spec.budget.batch or AT_ONCE, examples)
     held = max((_held(model, rows * length) for model in loaded), default=0)
-    memory = BYTES[plan.spec.dtype] * (sum(model.parameters for model in loaded) + held)
+    width = BYTES[plan.spec.dtype]
+    memory = width * (sum(model.parameters for model in loaded) + held)
     kept = examples * max((stage.kept(model.shape) for model in loaded), default=0.0)
-    return Cost(past.get(unit.stage, seconds), memory, TABLE + int(kept))
+    largest = max((width * model.parameters for model in loaded), default=0)
+    return Cost(past.get(unit.stage, seconds), memory, TABLE + int(kept), min(largest, SHARD))
 
 
-def _loaded(plan: Plan, unit: Unit, stage: Stage) -> list[ModelIdentity]:
+def models_of(plan: Plan, unit: Unit) -> list[ModelIdentity]:
+    """The models that a unit loads."""
+    stage = known_stage(unit.stage)
     if "pair" not in unit.place:
         return []
     models = plan.pairs[str(unit.place["pair"])].models

@@ -1,8 +1,9 @@
 """Computing the same units on a cluster, with Ray (`pip install 'twinprobe[ray]'`).
 
-Each unit is a Ray task that asks for cores, GPUs and memory; Ray decides where it runs. The run folder has to lie on a
-disk that every node sees. Each task writes its unit there, by the same single rename as on one machine, and sends back
-only its outcome. A task whose worker or node died is given out again. Tables are the same as on one machine.
+Each unit is a Ray task that asks for cores, memory and, if it loads a model, GPUs; Ray decides where it runs. The run
+folder has to lie on a disk that every node sees. Each task writes its unit there, by the same single rename as on one
+machine, and sends back only its outcome. A task whose worker or node died is given out again. Tables are the same as on
+one machine.
 
     twinprobe run spec.yaml --on ray                        # starts Ray on this machine
     twinprobe run spec.yaml --on ray --address auto         # the cluster that this machine belongs to
@@ -12,18 +13,25 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from probe.errors import ProbeError
-from probe.jobs.run.cost import estimates
+from probe.jobs.run.cost import Cost, estimates, models_of
 from probe.jobs.run.execute import Outcome, execute
 from probe.jobs.run.executors import Lost
 from probe.jobs.run.plan import Plan
 from probe.jobs.run.stage_inputs import WorkerContext
+from probe.jobs.run.unit import Unit
 from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.stages.registry import VARIABLE
+from probe.memory import readable
 
+Needs = dict[str, float]  # num_cpus, num_gpus, memory
+Node = Mapping[str, float]  # CPU, GPU, memory, …
+log = logging.getLogger("twinprobe")
+SILENCE = 60.0  # seconds after which it is said what is waited for
 IN_FLIGHT = 4  # tasks given out beyond what the cluster can do at once, so that no node waits for the next
 PASSED_ON = (VARIABLE, "TWINPROBE_CATALOG", "PYTHONPATH", "HF_HOME", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
@@ -38,7 +46,9 @@ class Cluster:
             _connect(ray, address, workers)
         self._plan, self._root, self._limit = plan, root.resolve(), workers
         self._gpus = plan.spec.budget.gpus if plan.spec.device != "cpu" and _has_gpus(ray) else 0.0
-        self._memory = {digest: cost.memory for digest, cost in estimates(plan, UnitStore(root)).items()}
+        costs = estimates(plan, UnitStore(root))
+        self._needs = {unit.hash: needs(plan, unit, costs[unit.hash], self._gpus) for unit in plan}
+        refuse_too_large(self._needs.values(), _nodes(ray))
         self._shared = ray.put(plan)
         self._task = ray.remote(max_retries=0)(_execute)
         self._running: dict[Any, str] = {}
@@ -56,11 +66,15 @@ class Cluster:
         return []  # which worker takes a task is Ray's to say
 
     def take(self, digest: str, pair: str) -> None:
-        needs = {"num_cpus": self._plan.spec.budget.threads, "num_gpus": self._gpus, "memory": self._memory[digest]}
-        self._running[self._task.options(**needs).remote(self._shared, str(self._root), digest)] = digest
+        asked = self._needs[digest]
+        self._running[self._task.options(**asked).remote(self._shared, str(self._root), digest)] = digest
 
     def finished(self) -> list[tuple[str, Outcome | Lost]]:
-        done, _ = self._ray.wait(list(self._running), num_returns=1)
+        done: list[Any] = []
+        while not done:
+            done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=SILENCE)
+            if not done:
+                log.warning(waited_for([self._needs[digest] for digest in self._running.values()], _nodes(self._ray)))
         return [(self._running.pop(task), self._outcome(task)) for task in done]
 
     def _outcome(self, task: Any) -> Outcome | Lost:
@@ -80,6 +94,49 @@ class Cluster:
         self._running = {}
         if self._began_here:
             self._ray.shutdown()
+
+
+def needs(plan: Plan, unit: Unit, cost: Cost, gpus: float) -> Needs:
+    """What a unit asks of a node. One that loads no model needs no GPU."""
+    own = gpus if models_of(plan, unit) else 0.0
+    return {"num_cpus": plan.spec.budget.threads, "num_gpus": own, "memory": cost.host(on_gpu=own > 0)}
+
+
+def refuse_too_large(asked: Iterable[Needs], nodes: Sequence[Node]) -> None:
+    """Refuse units that no node can do, which Ray would wait for without a word."""
+    for one in sorted(asked, key=lambda need: -need["memory"]):
+        if nodes and not any(_fits(one, node) for node in nodes):
+            raise ProbeError(
+                "a unit of this job on the cluster",
+                expected=f"a node with {_in_words(one)}",
+                found="; ".join(sorted({_in_words(_of_node(node)) for node in nodes})),
+                remedy="Lower budget.batch, budget.threads or budget.gpus, choose dtype: bfloat16, or add such a node.",
+            )
+
+
+def waited_for(running: Sequence[Needs], nodes: Sequence[Node]) -> str:
+    """What is being waited for, in one line."""
+    most = max(running, key=lambda need: need["memory"])
+    there = ", ".join(_in_words(_of_node(node)) for node in nodes) or "no node"
+    return f"waiting for {len(running)} units; the largest asks for {_in_words(most)}. The cluster: {there}."
+
+
+def _fits(asked: Needs, node: Node) -> bool:
+    return all(asked[name] <= has for name, has in _of_node(node).items())
+
+
+def _of_node(node: Node) -> Needs:
+    return {"num_cpus": node.get("CPU", 0.0), "num_gpus": node.get("GPU", 0.0), "memory": node.get("memory", 0.0)}
+
+
+def _in_words(need: Needs) -> str:
+    gpus = f", {need['num_gpus']:g} GPUs" if need["num_gpus"] else ""
+    return f"{need['num_cpus']:g} cores{gpus}, {readable(need['memory'])}"
+
+
+def _nodes(ray: Any) -> list[Node]:
+    """What each node that is there has, in all, by the cluster's own names."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0.0) > 0]
 
 
 def _ray() -> Any:
