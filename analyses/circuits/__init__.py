@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from analyses.circuits.node_changes import node_changes
     from analyses.circuits.pictures import importance, picture
     from analyses.circuits.selection import layer_matched, select, uniform
+    from analyses.circuits.tracer_format import write_graph
 
 __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "attribute",
@@ -68,6 +69,7 @@ __all__ = [  # noqa: RUF022  (in the order in which they are used)
     "node_changes",
     "importance",
     "read_json",
+    "write_graph",
     "write_json",
 ]
 
@@ -91,6 +93,7 @@ __getattr__, __dir__ = lazy(
         "graph_view": ("graph_view",),
         "node_changes": ("node_changes",),
         "pictures": ("importance", "picture"),
+        "tracer_format": ("write_graph",),
         "selection": ("layer_matched", "select", "uniform"),
     },
 )

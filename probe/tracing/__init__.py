@@ -5,6 +5,7 @@ from __future__ import annotations
 from probe.tracing.editing import edit
 from probe.tracing.edits import Edit, Skip, add, freeze, mean, only, patch, resample, skip, zero
 from probe.tracing.record import record
+from probe.tracing.safetensors_format import read_safetensors, write_safetensors
 from probe.tracing.sites import SITES
 from probe.tracing.store import open_trace
 from probe.tracing.tracers.activation_cache import from_activation_cache, to_activation_cache
@@ -21,9 +22,11 @@ __all__ = [
     "only",
     "open_trace",
     "patch",
+    "read_safetensors",
     "record",
     "resample",
     "skip",
     "to_activation_cache",
+    "write_safetensors",
     "zero",
 ]
