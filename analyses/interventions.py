@@ -65,8 +65,10 @@ def _answers(model: Model, batch: Batch, reading: Reading) -> tuple[NDArray, NDA
 
 
 def _mean(values: NDArray) -> dict[str, Any]:
-    """A mean with its 95% interval; where all prompts say the same, the interval is that number."""
-    if len(values) < 2 or np.ptp(values) == 0:
+    """A mean with its 95% interval: that number itself where all prompts say the same; none for one prompt."""
+    if len(values) == 1:
+        return {"estimate": float(values[0]), "low": np.nan, "high": np.nan, "n": 1}
+    if np.ptp(values) == 0:
         only = float(values.mean())
         return {"estimate": only, "low": only, "high": only, "n": len(values)}
     found = statistics.mean(values[:, None]).columns()

@@ -13,6 +13,7 @@ import streamlit as st
 import analyses
 import probe
 from analyses.circuits import AttributionOptions, Circuit
+from app.own_prompt import Own, batch_of
 from app.selection import EXAMPLES, Selection
 from probe.models.model import Model
 from probe.models.source import Source
@@ -74,7 +75,14 @@ def other_seed(pair_name: str) -> str | None:
     return next((name for name in named if not name.startswith("ar")), next(iter(named), None))
 
 
+@st.cache_resource(max_entries=24, show_spinner=False)
+def own_batch(pair_name: str, own: Own) -> Batch:
+    return batch_of(pair(pair_name), own)
+
+
 def of(selection: Selection) -> tuple[Pair, Batch, int]:
     """The pair, the prompts, and the number of the chosen one among them."""
+    if selection.own is not None:
+        return pair(selection.pair), own_batch(selection.pair, selection.own), 0
     prompts = batch(selection.pair, selection.task)
     return pair(selection.pair), prompts, min(selection.example, len(prompts) - 1)

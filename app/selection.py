@@ -8,6 +8,7 @@ from functools import cache
 import streamlit as st
 
 from app.folders import twins
+from app.own_prompt import LONGEST, Own
 from probe import zoo
 from probe.errors import ProbeError
 from probe.models.catalog import entries
@@ -24,12 +25,13 @@ READINGS = {
 
 @dataclass(frozen=True)
 class Selection:
-    """The pair by name, the task, the reading, and the number of the example."""
+    """The pair by name, the task, the reading, the number of the example, and the reader's own prompt instead of it."""
 
     pair: str
     task: str
     reading: str
     example: int
+    own: Own | None = None
 
 
 def pairs() -> tuple[str, ...]:
@@ -76,8 +78,22 @@ def chosen(*, reading: bool = True, example: bool = True) -> Selection:
         if reading:
             asked = st.selectbox("Reading", list(READINGS), key="asked", format_func=READINGS.__getitem__,
                                  bind="query-params", persist_state="session")  # fmt: skip
+        own = None
         if example:
             number = st.number_input(
                 "Example", 0, EXAMPLES - 1, key="example", bind="query-params", persist_state="session"
             )
-    return Selection(str(pair), str(task), str(asked), int(number or 0))
+            own = own_prompt()
+    return Selection(str(pair), str(task), str(asked), int(number or 0), own)
+
+
+def own_prompt() -> Own | None:
+    """The reader's own prompt, where it is switched on."""
+    if not st.toggle("My own prompt", key="own", bind="query-params", persist_state="session"):
+        return None
+    first, typed = Own(), []
+    for name, about in (("prompt", "Prompt"), ("corrupt", "Corrupt, of as many tokens"), ("answer", "Answer"),
+                        ("other", "Answer of the corrupt one")):  # fmt: skip
+        typed.append(str(st.text_input(about, getattr(first, name), key=f"own_{name}", max_chars=LONGEST,
+                                       bind="query-params", persist_state="session")))  # fmt: skip
+    return Own(*typed)

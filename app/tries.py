@@ -115,12 +115,12 @@ def edit_of(selection: Selection, wanted: Try, prompts: Batch) -> Edit:
     if wanted.deed == "zero":
         return probe.zero(site, **where)
     if wanted.deed == "mean":
-        everyone = live.batch(selection.pair, selection.task)
+        everyone = live.of(selection)[1]
         return probe.patch(site, _values(model, selection, everyone, wanted).mean(0, keepdims=True), **where)
     if wanted.deed == "scale":
         return probe.patch(site, wanted.amount * _values(model, selection, prompts, wanted), **where)
     if wanted.deed == "steer":
-        everyone = live.batch(selection.pair, selection.task)
+        everyone = live.of(selection)[1]
         clean, corrupt = (_values(model, selection, everyone, wanted, which) for which in ("clean", "corrupt"))
         return probe.add(site, (clean - corrupt).mean(0, keepdims=True), **where, scale=wanted.amount)
     role, which = wanted.taken_from
@@ -156,7 +156,7 @@ def told(table: pd.DataFrame, measure: str, when: str, digits: int = 2) -> str:
     row = table[(table["measure"] == measure) & (table["when"] == when)].iloc[0]
     sign = "+" if when.startswith("after −") else ""
     one, low, high = (f"{row[name]:{sign}.{digits}f}" for name in ("estimate", "low", "high"))
-    return f"{one} [{low}, {high}]".replace("-", "−")
+    return (f"{one} [{low}, {high}]" if row["n"] > 1 else f"{one}, on one prompt").replace("-", "−")
 
 
 def sentence(model: str, table: pd.DataFrame) -> str:
@@ -164,7 +164,8 @@ def sentence(model: str, table: pd.DataFrame) -> str:
     find = table.set_index(["measure", "when"])
     before, after = (find.loc[("answered right", when), "estimate"] for when in ("before", "after"))
     moved = find.loc[("margin", "after − before")]
-    went = "falls" if moved["high"] < 0 else "rises" if moved["low"] > 0 else "is not shown to move"
+    sure = moved.fillna(moved["estimate"])  # of one prompt there is no interval
+    went = "falls" if sure["high"] < 0 else "rises" if sure["low"] > 0 else "is not shown to move"
     breaks = "breaks" if after < before / 2 else "suffers" if after < before else "holds"
     share = f"still answers {after:.0%} right" if after == before else f"answers {after:.0%} right, not {before:.0%}"
     return f"the answer {breaks}: {model} {share}, and the margin {went} ({told(table, 'margin', 'after − before')})"

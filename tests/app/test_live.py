@@ -116,3 +116,18 @@ def test_each_lens_is_a_switch_away(app):
         assert not app.exception
         assert not app.error
     assert "by itself" in words(app)
+
+
+def test_a_prompt_of_one_s_own_is_asked_and_one_that_does_not_line_up_is_a_sentence(app):
+    app.switch_page("screens/intervene.py").run()
+    app.toggle(key="own").set_value(True).run()
+    assert not app.exception
+    assert not app.error
+    assert "on one prompt" in words(app)
+    for page in ("lens", "attention"):
+        app.switch_page(f"screens/{page}.py").run()
+        assert not app.exception
+        assert not app.error
+    app.text_input(key="own_corrupt").set_value("Luke").run()
+    assert not app.exception
+    assert app.error
