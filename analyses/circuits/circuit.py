@@ -38,7 +38,7 @@ from probe.outside_files import FileKind, cut
 FILE = FileKind("circuit file", remedy="Attribute again, and save the circuit anew.", finite=False)
 By = Literal["abs", "signed"]
 
-ARRAYS = ("scores", "per_example", "by_example", "neurons")
+ARRAYS = ("scores", "per_example", "by_example", "neurons", "experts")
 _DENSE = "example_edges"  # what files made before 0.2 call edge scores by example, kept as matrices
 _SHOWN = 10  # edges in a notebook
 _UNSHOWN = ("other", "d_model", "from_nothing")  # of a circuit's provenance
@@ -88,6 +88,7 @@ class Circuit:
     about: Provenance
     by_example: NDArray | None = None
     neurons: NDArray | None = None  # (examples, layers, neurons), where asked for
+    experts: NDArray | None = None  # (examples, layers, experts), where asked for
 
     def __post_init__(self) -> None:
         what, graph, examples = f"the circuit of {self.about.model!r}", self.graph, range(len(self.per_example))
@@ -128,16 +129,20 @@ class Circuit:
     def nodes(self) -> pd.DataFrame:
         """Every node with its own score: how much the metric changes if all it writes is corrupt."""
         frame = self.graph.nodes()
-        if self.neurons is not None:
-            frame = pd.concat([frame, self._neuron_rows()], ignore_index=True)
+        within = [_rows_within(kind, found) for kind, found in self._within()]
+        frame = pd.concat([frame, *within], ignore_index=True) if within else frame
         return frame.assign(score=self.per_node.mean(axis=0))
 
     @property
     def per_node(self) -> NDArray:
-        """(examples, rows of `nodes`): `per_example`, with neurons behind it where there are any."""
-        if self.neurons is None:
-            return self.per_example
-        return np.concatenate([self.per_example, self.neurons.reshape(len(self.neurons), -1)], axis=1)
+        """(examples, rows of `nodes`): `per_example`, with neurons or experts behind it where there are any."""
+        within = [found.reshape(len(found), -1) for _, found in self._within()]
+        return np.concatenate([self.per_example, *within], axis=1) if within else self.per_example
+
+    def _within(self) -> list[tuple[str, NDArray]]:
+        """What MLPs are made of, as far as it was asked for."""
+        known = (("neuron", self.neurons), ("expert", self.experts))
+        return [(kind, found) for kind, found in known if found is not None]
 
     @property
     def n(self) -> int:
@@ -213,6 +218,7 @@ class Circuit:
             per_example=self.per_example[examples],
             by_example=edges,
             neurons=None if self.neurons is None else self.neurons[examples],
+            experts=None if self.experts is None else self.experts[examples],
             about=replace(self.about, n=len(edges)),
         )
 
@@ -269,12 +275,13 @@ class Circuit:
     def _to_logits(self) -> NDArray:
         return np.array([one.kind == "logits" for one in self.graph.target_values])
 
-    def _neuron_rows(self) -> pd.DataFrame:
-        assert self.neurons is not None
-        _, layers, width = self.neurons.shape
-        layer, neuron = np.divmod(np.arange(layers * width), width)
-        names = [f"m{a}.n{b}" for a, b in zip(layer, neuron, strict=True)]
-        return pd.DataFrame({"node": names, "layer": layer, "head": -1, "kind": "neuron"})
+
+def _rows_within(kind: str, found: NDArray) -> pd.DataFrame:
+    """The nodes that neurons ("m0.n7") or experts ("m0.e7") are."""
+    _, layers, width = found.shape
+    layer, number = np.divmod(np.arange(layers * width), width)
+    names = [f"m{a}.{kind[0]}{b}" for a, b in zip(layer, number, strict=True)]
+    return pd.DataFrame({"node": names, "layer": layer, "head": -1, "kind": kind})
 
 
 def refuse_means_only(circuit: Circuit) -> None:

@@ -31,6 +31,7 @@ class Ablation:
     kind: str = "corrupt"
     seed: int = 0
     neurons: bool = False
+    experts: bool = False
     _mean: NodeOutputs | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -40,6 +41,13 @@ class Ablation:
                 expected="one of " + ", ".join(ABLATIONS),
                 found=repr(self.kind),
                 remedy=nearest(str(self.kind), ABLATIONS),
+            )
+        if self.experts and self.kind == "mean":
+            raise ProbeError(
+                "ablation 'mean' with experts",
+                expected="corrupt, zero or resample",
+                found="'mean', which would have all experts write at every token",
+                remedy="Choose another ablation, or experts=False.",
             )
 
     def prepare(self, rows: int) -> None:
@@ -68,7 +76,7 @@ class Ablation:
             canvas = self.prompts.canvas()[self.partners[rows]]
         else:
             canvas = self.prompts.canvas("corrupt")[rows]
-        return outputs_of(self.prompts.model, canvas, neurons=self.neurons)
+        return outputs_of(self.prompts.model, canvas, neurons=self.neurons, experts=self.experts)
 
     @property
     def partners(self) -> Tensor:

@@ -35,6 +35,7 @@ class Contribution:
     clean: NDArray  # (rows), the metric
     corrupt: NDArray  # (rows)
     neurons: NDArray | None = None  # (rows, layers, neurons)
+    experts: NDArray | None = None  # (rows, layers, experts)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Accumulation:
         self.nodes = np.zeros((self.n, len(graph.sources) + 1))
         self.metric = np.zeros(2)  # clean, corrupt
         self.by_example = np.zeros((self.n, graph.n_edges), np.float32) if by_example else None
-        self.neurons: NDArray | None = None
+        self.within: dict[str, NDArray] = {}  # neurons and experts, where they are wanted
 
     def add(self, rows: slice, contribution: Contribution) -> None:
         example, weight = self.example[rows], self.weight[rows]
@@ -104,9 +105,10 @@ class Accumulation:
         np.add.at(self.nodes, example, contribution.nodes)
         if self.by_example is not None:
             np.add.at(self.by_example, example, contribution.edges[:, self.graph.valid])
-        if contribution.neurons is not None:
-            self.neurons = np.zeros((self.n, *contribution.neurons.shape[1:])) if self.neurons is None else self.neurons
-            np.add.at(self.neurons, example, contribution.neurons)
+        for name in ("neurons", "experts"):
+            found = getattr(contribution, name)
+            if found is not None:
+                np.add.at(self.within.setdefault(name, np.zeros((self.n, *found.shape[1:]))), example, found)
 
     def circuit(self, about: Provenance) -> Circuit:
         clean, corrupt = (float(total) for total in self.metric / self.n)
@@ -116,5 +118,5 @@ class Accumulation:
             per_example=self.nodes,
             about=replace(about, clean=clean, corrupt=corrupt),
             by_example=self.by_example,
-            neurons=self.neurons,
+            **self.within,
         )

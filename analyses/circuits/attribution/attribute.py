@@ -149,12 +149,13 @@ def _work(prompts: PromptPairs, batch: Batch, steps: int, options: AttributionOp
         prompts=prompts,
         graph=Graph.of(model, position_roles=names, directions=options.directions),
         metric=metric_of(options.metric, batch.task)[1],
-        ablation=Ablation(prompts, options.ablation, options.seed, options.neurons),
+        ablation=Ablation(prompts, options.ablation, options.seed, options.neurons, options.experts),
         steps=steps,
         points=options.points,
         position_roles=position_roles_of(prompts, batch, names),
         by_row=options.example_edges,
         neurons=options.neurons,
+        experts=options.experts,
         at_once=options.rows or fit,
     )
 
@@ -173,7 +174,7 @@ def _contributions(work: Attribution, method: Method, folder: Folder) -> Iterato
 
 def _fingerprint(work: Attribution, about: Provenance) -> str:
     """What tells one attribution from another: the weights, the prompts, the settings."""
-    prompts, settings = work.prompts, (about, work.graph, work.by_row, work.neurons, work.ablation.seed)
+    prompts, settings = work.prompts, (about, work.graph, work.by_row, work.neurons, work.experts, work.ablation.seed)
     shown = [prompts.canvas(), prompts.canvas("corrupt")]
     facts = {"weights": fingerprint.of_weights(work.model), "settings": repr(settings)}
     tensors = [part for canvas in shown for part in (canvas.tokens, canvas.places, canvas.allowed)]

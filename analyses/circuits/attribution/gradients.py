@@ -52,6 +52,7 @@ class Attribution:
     position_roles: Tensor | None = None  # (rows, slots)
     by_row: bool = False
     neurons: bool = False
+    experts: bool = False
     at_once: int = 32  # rows a pass, where a method makes several copies of them
 
     @property
@@ -73,7 +74,7 @@ class Attribution:
     def compared(self, rows: slice, *, change: bool) -> Compared:
         """Some rows' clean run, and what would be written instead (or, with `change`, how much that changes)."""
         prompts = self.prompts[rows]
-        clean, hidden = outputs_of(self.model, prompts.canvas(), neurons=self.neurons)
+        clean, hidden = outputs_of(self.model, prompts.canvas(), neurons=self.neurons, experts=self.experts)
         prompts = prompts.with_clean_logits(prompts.answer_logits(hidden))
         instead, other = self.ablation.instead(rows, clean)
         values = self.values(prompts, hidden)
@@ -112,10 +113,12 @@ class Compared:
     clean: Tensor  # (rows), the metric
     corrupt: Tensor
 
-    def part(self, edges: Tensor, nodes: Tensor, neurons: Tensor | None = None) -> Contribution:
+    def part(
+        self, edges: Tensor, nodes: Tensor, neurons: Tensor | None = None, experts: Tensor | None = None
+    ) -> Contribution:
         """What these rows contribute; edges are (rows or 1, sources, targets)."""
-        known = None if neurons is None else _numpy(neurons)
-        return Contribution(_numpy(edges), _numpy(nodes), _numpy(self.clean), _numpy(self.corrupt), known)
+        known = [None if within is None else _numpy(within) for within in (neurons, experts)]
+        return Contribution(_numpy(edges), _numpy(nodes), _numpy(self.clean), _numpy(self.corrupt), *known)
 
 
 def along_inputs(work: Attribution, rows: slice) -> Contribution:
@@ -150,6 +153,8 @@ def along_activations(work: Attribution, rows: slice) -> Contribution:
         total.nodes[:, -1] += gradients.nodes[:, -1]
         if total.neurons is not None and gradients.neurons is not None and name == "mlp_out":
             total.neurons[:, layer] = gradients.neurons[:, layer]
+        if total.experts is not None and gradients.experts is not None and name == "mlp_out":
+            total.experts[:, layer] = gradients.experts[:, layer]
     return _part(found, whole, total, work.steps)
 
 
@@ -192,8 +197,8 @@ def _total(work: Attribution, prompts: PromptPairs, hidden: Tensor) -> Tensor:
 
 def _part(found: Compared, scores: Tensor, gradients: InputGradients, steps: int) -> Contribution:
     """Sums over a path as means; roles become blocks of targets, one after the other."""
-    neurons = None if gradients.neurons is None else gradients.neurons / steps
-    return found.part(scores.flatten(2) / steps, gradients.nodes / steps, neurons)
+    within = [None if one is None else one / steps for one in (gradients.neurons, gradients.experts)]
+    return found.part(scores.flatten(2) / steps, gradients.nodes / steps, *within)
 
 
 def _numpy(found: Tensor):

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from analyses.circuits.attribution import key_directions
-from analyses.circuits.attribution.node_outputs import NodeOutputs
+from analyses.circuits.attribution.node_outputs import NodeOutputs, experts_of
 from analyses.circuits.attribution.qkv_projections import Piece, QKVProjections
 from probe.models.scope import Scope
 from probe.models.writes import Writes
@@ -55,6 +55,7 @@ class InputGradients:
         self.logits = torch.zeros_like(delta.embed)
         self.nodes = new(rows, 2 + model.n_layers * (model.n_heads + 1))  # sources, then the logits
         self.neurons = None if delta.neurons is None else new(rows, model.n_layers, delta.neurons[0].shape[-1])
+        self.experts = None if delta.experts is None else new(rows, model.n_layers, experts_of(model))
         self.held: list[dict[int, tuple[Tensor, Tensor]]] = []  # per point of the path, by layer: x, and r c
         # Of the pass at hand:
         self.streams: list[Tensor] = [delta.embed[:0]] * model.n_layers  # x
@@ -195,6 +196,8 @@ class InputGradients:
             self.nodes[:, column] += (gradient * self.delta.mlps[layer]).sum((1, 2))
             if weight is not None and self.neurons is not None and self.delta.neurons is not None:
                 self.neurons[:, layer] += (gradient.float() @ weight.T * self.delta.neurons[layer]).sum(1)
+            if self.experts is not None and self.delta.experts is not None:
+                self.experts[:, layer] += self.delta.experts[layer].along(gradient.float(), self.experts.shape[-1])
 
         return _on_output(caught)
 

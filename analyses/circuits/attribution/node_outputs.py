@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from probe.errors import ProbeError
 from probe.models.scope import Scope
 from probe.models.writes import Writes
 from probe.tracing.sites import output_weight, site
@@ -27,6 +28,31 @@ from probe.tracing.sites import output_weight, site
 if TYPE_CHECKING:
     from probe.models.model import Model
     from probe.paradigms.canvas import Canvas
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertWrites:
+    """What the experts that a router chose write, choice after choice: all others write nothing. What all of a layer's
+    experts write together is what its MLP does, less an expert that every token shares."""
+
+    chosen: Tensor  # (rows, slots, choices), the number of an expert
+    write: Tensor  # (rows, slots, choices, feature)
+
+    @classmethod
+    def nobody(cls, like: Tensor) -> ExpertWrites:
+        """Of a layer without experts: no choices."""
+        none = like.new_zeros(*like.shape[:2], 0, like.shape[-1])
+        return cls(none[..., 0].long(), none)
+
+    def less(self, other: ExpertWrites) -> ExpertWrites:
+        """The difference, as the choices of both."""
+        chosen = torch.cat([self.chosen, other.chosen], dim=2)
+        return ExpertWrites(chosen, torch.cat([self.write, -other.write], dim=2))
+
+    def along(self, gradient: Tensor, experts: int) -> Tensor:
+        """(rows, experts): each expert's write times the gradient where the MLP writes, over all slots."""
+        product = (self.write * gradient[:, :, None]).sum(-1).flatten(1)
+        return product.new_zeros(len(product), experts).scatter_add_(1, self.chosen.flatten(1), product)
 
 
 @dataclass(eq=False)
@@ -37,6 +63,7 @@ class NodeOutputs:
     heads: list[Tensor]  # per layer (rows, slots, heads · head_feature): z, scaled
     mlps: list[Tensor]  # per layer (rows, slots, feature)
     neurons: list[Tensor] | None = None  # per layer (rows, slots, neuron), scaled
+    experts: list[ExpertWrites] | None = None  # per layer
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -46,6 +73,8 @@ class NodeOutputs:
         """These writes less others, in place."""
         for mine, theirs in zip(self.tensors, other.tensors, strict=True):
             mine -= theirs
+        if self.experts is not None and other.experts is not None:
+            self.experts = [mine.less(theirs) for mine, theirs in zip(self.experts, other.experts, strict=True)]
         return self
 
     def first_not_finite(self) -> str | None:
@@ -58,7 +87,9 @@ class NodeOutputs:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> NodeOutputs:
         neurons = None if self.neurons is None else [change(part) for part in self.neurons]
-        return NodeOutputs(change(self.embed), [change(z) for z in self.heads], [change(m) for m in self.mlps], neurons)
+        experts = None if self.experts is None else [replace(one, write=change(one.write)) for one in self.experts]
+        heads, mlps = [change(z) for z in self.heads], [change(m) for m in self.mlps]
+        return NodeOutputs(change(self.embed), heads, mlps, neurons, experts)
 
     def in_stream(self, model: Model, site: str, layer: int) -> Tensor:
         """What comes into the residual stream at a site: "embed", "attn_out" or "mlp_out"."""
@@ -95,11 +126,12 @@ class NodeOutputs:
 
 
 @contextmanager
-def recording(model: Model, *, neurons: bool = False) -> Iterator[NodeOutputs]:
+def recording(model: Model, *, neurons: bool = False, experts: bool = False) -> Iterator[NodeOutputs]:
     """Outputs that fill up during the forward pass inside the context. The embedding is left to the caller."""
     empty = torch.empty(0)
     filled = NodeOutputs(empty, [empty] * model.n_layers, [empty] * model.n_layers, [] if neurons else None)
     if filled.neurons is not None:
+        site("mlp_hidden").refuse_absent(model)
         filled.neurons = [empty] * model.n_layers
 
     def keep(into: list[Tensor], layer: int, writes: Writes | None = None):
@@ -120,13 +152,63 @@ def recording(model: Model, *, neurons: bool = False) -> Iterator[NodeOutputs]:
                 neurons_ = Writes.of_neurons(model, layer)
                 own = scope.owned(keep(filled.neurons, layer, neurons_))
                 hooks.callback(neurons_.projection.register_forward_pre_hook(own).remove)
+        found: list[ExpertWrites | None] = [None] * model.n_layers
+        for layer, mixture in enumerate(mixtures(model) if experts else ()):
+            if mixture is not None:
+                hooks.callback(mixture.register_forward_pre_hook(scope.owned(_keep_choices(found, layer))).remove)
         yield filled
+        if experts:
+            rows = zip(found, filled.mlps, strict=True)
+            filled.experts = [
+                ExpertWrites.nobody(mlp)
+                if one is None
+                else replace(one, chosen=_by_row(one.chosen, mlp), write=_by_row(one.write, mlp))
+                for one, mlp in rows
+            ]
+
+
+def mixtures(model: Model) -> list[nn.Module | None]:
+    """Each layer's experts; None where a layer has a plain MLP."""
+    path = model.layout.experts
+    owners = [block.get_submodule(path.rpartition(".")[0]) if path else None for block in model.blocks]
+    return [getattr(owner, path.rpartition(".")[2], None) if path else None for owner in owners]
+
+
+def experts_of(model: Model) -> int:
+    """How many experts a layer has, that the router chooses from."""
+    counts = {int(one.num_experts) for one in mixtures(model) if one is not None}  # type: ignore[arg-type]  # a number
+    if not counts:
+        raise ProbeError(
+            f"attribution of {model.name!r} with experts",
+            expected="a mixture of experts",
+            found=f"{model.layout.model_type}, whose MLPs have none",
+            remedy="Attribute with experts=False.",
+        )
+    return max(counts)
+
+
+def _keep_choices(found: list[ExpertWrites | None], layer: int):
+    """Keep what each choice of the router writes: the stock module, asked for one choice at a time."""
+
+    def hook(module: nn.Module, taken: tuple) -> None:
+        stream, chosen, weights = taken
+        each = [module.forward(stream, chosen[:, k : k + 1], weights[:, k : k + 1]) for k in range(chosen.shape[1])]
+        found[layer] = ExpertWrites(chosen.detach(), torch.stack(each, dim=1).detach().float())
+
+    return hook
+
+
+def _by_row(found: Tensor, like: Tensor) -> Tensor:
+    """(rows · slots, …) as (rows, slots, …)."""
+    return found.unflatten(0, like.shape[:2])
 
 
 @torch.no_grad()
-def outputs_of(model: Model, canvas: Canvas, *, neurons: bool = False) -> tuple[NodeOutputs, Tensor]:
+def outputs_of(
+    model: Model, canvas: Canvas, *, neurons: bool = False, experts: bool = False
+) -> tuple[NodeOutputs, Tensor]:
     """Every source's writes on a canvas, and the final norm's output."""
-    with recording(model, neurons=neurons) as outputs:
+    with recording(model, neurons=neurons, experts=experts) as outputs:
         hidden = model.run_trunk(canvas)
     outputs.embed = model.embedding(canvas.tokens.to(model.device)).float()
     return outputs, hidden

@@ -40,6 +40,10 @@ class AttributionOptions:
     neurons: bool = False
     """Score the neurons of each MLP as nodes of their own."""
 
+    experts: bool = False
+    """Score the experts of each mixture as nodes of their own (`m3.e17`): what an expert writes where the router chose
+    it, and nothing elsewhere. Edges stay those of the whole MLP. It costs a pass of the experts for each choice."""
+
     example_edges: bool = False
     """Keep the edge scores of every example. Intervals over prompts need them: `compare`, `diff`, `importance`, `mass`.
     They take 4 bytes for each example, source and target."""

@@ -280,3 +280,42 @@ def test_a_circuit_is_read_back_as_it_was_written(tmp_path):
     assert found.graph == circuit.graph
     for name in ("scores", "per_example", "example_edges", "neurons"):
         assert np.array_equal(getattr(found, name), getattr(circuit, name))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("variant", ["mixtral", "qwen3-moe-mixed"])
+def test_an_mlp_s_score_is_the_sum_of_its_experts(variant, method):
+    model, batch = model_of(variant, "full"), batch_of(n=2)
+    circuit = attribute(model, batch, method=method, steps=2, options=AttributionOptions(experts=True))
+    nodes = circuit.nodes.set_index("node")["score"]
+    for layer in range(2):
+        experts = nodes[nodes.index.str.startswith(f"m{layer}.e")]
+        assert len(experts) == (4 if variant == "mixtral" else 3)
+        if variant == "mixtral" or layer == 1:
+            agree(torch.tensor([experts.sum()]), torch.tensor([nodes[f"m{layer}"]]))
+        else:
+            assert (experts == 0).all()  # a plain MLP
+
+
+def test_an_expert_s_score_is_what_its_write_changes_to_first_order():
+    """Taken out (it writes nothing), the expert that is left alone by the router's choice of one is the whole MLP."""
+    model, batch = model_of("qwen3-moe-mixed", "full"), batch_of(n=2)
+    only = 1
+    with torch.no_grad():
+        model.blocks[1].mlp.gate.weight.zero_()
+        model.blocks[1].mlp.gate.weight[only] = 1e-6
+    options = AttributionOptions(experts=True, ablation="zero")
+    circuit = attribute(model, batch, method="eap", options=options)
+    assert circuit.experts is not None
+    used = np.flatnonzero(np.abs(circuit.experts[:, 1]).sum(0))
+    assert len(used) <= 2  # which of equals a router takes is its own affair
+    agree(torch.tensor(circuit.experts[:, 1].sum(1)), torch.tensor(circuit.per_example[:, circuit.graph.source("m1")]))
+
+
+def test_experts_are_asked_for_only_where_there_are_some():
+    with pytest.raises(ProbeError, match="whose MLPs have none"):
+        attribute(model_of("llama-gqa"), batch_of(n=2), options=AttributionOptions(experts=True))
+    with pytest.raises(ProbeError, match="mean"):
+        attribute(model_of("mixtral"), batch_of(n=2), options=AttributionOptions(experts=True, ablation="mean"))
+    with pytest.raises(ProbeError, match="mlp_hidden"):
+        attribute(model_of("mixtral"), batch_of(n=2), options=AttributionOptions(neurons=True))
