@@ -161,7 +161,7 @@ class Model:
     def n_kv_heads(self) -> int:
         """Heads of keys and values. Like `d_head` it is counted in the weights: a configuration may hold a field that
         its class does not read, and a class read one that its configuration does not declare."""
-        if self.layout.fused and self.layout.packed == "by head":
+        if self.layout.by_head:
             return self.n_heads
         wide = widths_of(self.layout.of_block(self.blocks[0], "key"))[1]
         return (wide // self.d_head - self.n_heads) // 2 if self.layout.fused else wide // self.d_head

@@ -58,6 +58,7 @@ class InputGradients:
         self.experts = None if delta.experts is None else new(rows, model.n_layers, experts_of(model))
         self.held: list[dict[int, tuple[Tensor, Tensor]]] = []  # per point of the path, by layer: x, and r c
         # Of the pass at hand:
+        self.sides: list[key_directions.Sides] | None = None
         self.streams: list[Tensor] = [delta.embed[:0]] * model.n_layers  # x
         self.scales: list[Tensor] = [delta.embed[:0]] * model.n_layers  # r
         self.put_out: dict[int, Tensor] = {}  # of a fused projection, on its way to the attention
@@ -68,6 +69,7 @@ class InputGradients:
         model, layout = self.model, self.model.layout
         with Scope() as scope, ExitStack() as hooks:
             sides = None if self.parted is None else hooks.enter_context(key_directions.parted(model, self.parted))
+            self.sides = sides
 
             def at(module: nn.Module, before=None, after=None) -> None:
                 if before is not None:
@@ -104,28 +106,26 @@ class InputGradients:
     def _projected(self, layer: int, pieces: list[Piece]):
         """A projection's output, to be caught; where it is to be had twice, it is handed on twice."""
 
-        def hook(_module, _taken, found: Tensor) -> Tensor | None:
+        def hook(module, _taken, found: Tensor) -> Tensor | None:
             if not found.requires_grad:
                 return None
             put_out = found.detach()
-            if len(pieces) == 1 or self.model.layout.fused:
-                self._listen(layer, found, pieces[0], put_out)
+            if len(pieces) > 1 and self.sides is not None and self.sides[layer].split is not None:
+                queries = slice(0, self.model.n_heads * self.model.d_head)
+                self._listen(layer, found, Piece(module, self.model.qkv_columns["q"], queries), put_out)
+                self.put_out[layer] = put_out
                 return None
             copies = [found.view_as(found) for _ in pieces]
             for copy, piece in zip(copies, pieces, strict=True):
-                copy.register_hook(self._caught(layer, piece.part, put_out))
-            return torch.cat(copies, dim=-1)
+                self._listen(layer, copy, piece, put_out)
+            return torch.cat(copies, dim=-1) if len(copies) > 1 else copies[0]
 
         return hook
 
     def _listen(self, layer: int, found: Tensor, piece: Piece, put_out: Tensor) -> None:
-        """Catch the gradient at a projection's output; of a joint one with directions, at its queries alone."""
-        columns, part = piece.columns, piece.part
-        if self.parted is not None and self.model.layout.fused:
-            columns, part = self.model.qkv_columns["q"], slice(0, self.model.n_heads * self.model.d_head)
-            self.put_out[layer] = put_out
-        caught = self._caught(layer, part, put_out[..., columns])
-        found.register_hook(lambda gradient: caught(gradient[..., columns]))
+        """Catch the gradient at some columns of a projection's output."""
+        caught = self._caught(layer, piece.part, put_out[..., piece.columns])
+        found.register_hook(lambda gradient: caught(gradient[..., piece.columns]))
 
     def _split(self, layer: int, key: Tensor, value: Tensor) -> tuple[key_directions.Copies, key_directions.Copies]:
         """Two copies of GPT-2's keys and values (rows, head, slot, head_feature), each to be caught."""

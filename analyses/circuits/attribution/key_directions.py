@@ -7,9 +7,9 @@ by itself.
 
 Where keys have a projection of their own, the copies are made at its output, one behind the other, as if the layer had
 twice as many key-value heads: norms and rotary positions then go over both. GPT-2, which has neither, has one
-projection for all three; there the copies are made within the attention function. Keys that are turned after a joint
-projection (GPT-NeoX, Phi-3), or normed over all heads together (OLMo 2), can be had twice in neither place: such a
-model is refused by name.
+projection for all three; there the copies are made within the attention function. GPT-NeoX's joint projection has its
+heads one after the other, and is had twice as a whole. Keys that are turned after a joint projection of another kind
+(Phi-3), or normed over all heads together (OLMo 2), can be had twice in neither place: such a model is refused by name.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Sides:
 
     from_right: Tensor  # (rows or 1, 1, query, key), whether the query stands before the key's place
     split: Callable[[Tensor, Tensor], tuple[Copies, Copies]] | None
+    queries: int  # heads; where a joint projection is had twice, so are its queries, and the second ones are left out
 
     def of(self, key: Tensor, value: Tensor) -> tuple[Copies, Copies]:
         if self.split is not None:
@@ -62,9 +63,9 @@ def parted(model: Model, canvas: Canvas, copies: int = 1) -> Iterator[list[Sides
     AttentionInterface.register(NAME, attend)
     places = canvas.places.to(model.device)
     from_right = (places[:, None, None, :] > places[:, None, :, None]).repeat(copies if len(places) > 1 else 1, 1, 1, 1)
-    split = _aliases if model.layout.fused else None
+    split = _aliases if model.layout.fused and not model.layout.by_head else None
     attentions = [model.layout.of_block(block, "attention") for block in model.blocks]
-    layers = {attention: Sides(from_right, split) for attention in attentions}
+    layers = {attention: Sides(from_right, split, model.n_heads) for attention in attentions}
     _layers.set({**(_layers.get() or {}), **layers})
     model.attention_override = NAME
     try:
@@ -89,6 +90,7 @@ def attend(
     """Attention as transformers computes it, from keys and values in two copies."""
     sides = (_layers.get() or {})[module]
     (key, key_right), (value, value_right) = sides.of(key, value)
+    query = query[:, : sides.queries]
     group = query.shape[1] // key.shape[1]
     key, key_right, value, value_right = (
         one.repeat_interleave(group, dim=1) for one in (key, key_right, value, value_right)
@@ -121,7 +123,7 @@ def _refuse_edited(model: Model) -> None:
 
 def _refuse_inseparable(model: Model) -> None:
     layout = model.layout
-    joint = layout.fused and layout.rotary is not None
+    joint = layout.fused and not layout.by_head and layout.rotary is not None
     if joint or layout.joint_query_norm:
         raise ProbeError(
             f"attribution of {model.name!r} ({layout.model_type}) with directions",

@@ -136,15 +136,16 @@ class _Run:
         return hook
 
     def _hand_out(self, layer: int, pieces: list[Piece]):
-        """What a projection is made to put out; of a joint one's, the copies go straight to the attention."""
-        handed = [piece for piece in pieces if not (piece.copy and self.model.layout.fused)]
+        """What a projection is made to put out; of GPT-2's, the copies go straight to the attention."""
+        handed = [piece for piece in pieces if not (piece.copy and self.projections[layer].copied_inside)]
 
         def hook(_module, _taken, found: Tensor) -> Tensor:
-            parts = [self.projected[layer][..., piece.part] for piece in handed]
             if not self.model.layout.fused:
-                return torch.cat(parts, dim=-1)
-            put_out = torch.empty_like(found)
-            put_out[..., handed[0].columns] = parts[0].to(found)
+                return torch.cat([self.projected[layer][..., piece.part] for piece in handed], dim=-1)
+            put_out = found.new_zeros(*found.shape[:-1], found.shape[-1] * len(handed))
+            for turn, piece in enumerate(handed):
+                whole = put_out.narrow(-1, turn * found.shape[-1], found.shape[-1])
+                whole[..., piece.columns] = self.projected[layer][..., piece.part].to(found)
             return put_out
 
         return hook
@@ -164,8 +165,8 @@ class _Run:
                 if side.split is not None and self.patched_targets[self.graph.qkv_targets(layer)].any():
                     side.split = partial(self._split, layer)
                 elif side.split is None and not self.patched_targets[self.graph.qkv_targets(layer)].any():
-                    for name in ("key", "value"):  # nobody patches them: the copies are alike
-                        module = self.model.layout.of_block(self.model.blocks[layer], name)
+                    parts = [self.model.layout.of_block(self.model.blocks[layer], name) for name in ("key", "value")]
+                    for module in dict.fromkeys(parts):  # nobody patches them: the copies are alike
                         hooks.callback(module.register_forward_hook(scope.owned(_twice)).remove)
             yield
 

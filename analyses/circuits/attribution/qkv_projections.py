@@ -47,6 +47,7 @@ class QKVProjections:
     norm: Norm
     pieces: tuple[Piece, ...]
     d_head: int
+    copied_inside: bool = False  # copies of keys and values are made within the attention (see `key_directions`)
 
     @classmethod
     def of(cls, model: Model, layer: int, *, directions: bool = False) -> QKVProjections:
@@ -65,7 +66,7 @@ class QKVProjections:
                 pieces.append(Piece(module, which, slice(at, at + width), copy))
                 at += width
         norm = None if layout.attention_norm is None else layout.of_block(block, "attention_norm")
-        return cls(norm, Norm.of(norm), tuple(pieces), model.d_head)
+        return cls(norm, Norm.of(norm), tuple(pieces), model.d_head, layout.fused and not layout.by_head)
 
     @property
     def width(self) -> int:

@@ -74,6 +74,11 @@ class Layout:
         return self.query == self.key
 
     @property
+    def by_head(self) -> bool:
+        """Whether that projection holds each head's q, k and v together (GPT-NeoX)."""
+        return self.fused and self.packed == "by head"
+
+    @property
     def attention_read(self) -> str:
         """What takes the stream in for attention."""
         return self.attention_norm or self.query

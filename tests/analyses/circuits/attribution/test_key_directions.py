@@ -13,7 +13,7 @@ from tests.analyses.circuits import textbook
 from tests.analyses.circuits.asking import agree, batch_of, differences, model_of, slots_and_canvases
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "qwen3"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "qwen3", "gemma2", "gpt-neox"])
 @pytest.mark.parametrize("attention", ["full", "block"])
 def test_scores_of_either_direction_are_the_textbook_s(variant, attention):
     model, batch = model_of(variant, attention), batch_of()
@@ -44,7 +44,7 @@ def test_directions_add_up(variant, attention):
     assert (np.abs(parted.scores[:, from_right]).max() == 0) == (attention == "causal")
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "qwen3"])
+@pytest.mark.parametrize("variant", ["gpt2", "qwen3", "gpt-neox"])
 def test_a_circuit_with_directions_runs_as_the_textbook_runs_it(variant):
     model, batch = model_of(variant, "full"), batch_of(n=2)
     graph = attribute(model, batch, method="eap", options=AttributionOptions(directions=True)).graph
@@ -56,6 +56,12 @@ def test_a_circuit_with_directions_runs_as_the_textbook_runs_it(variant):
         edges = graph.frame(mask)
         logits = textbook.circuit_alone(*told, set(zip(edges["source"], edges["target"], strict=True)), apart=True)
         agree(torch.tensor(found.circuits[:, at]), differences(batch, logits, slots))
+
+
+@pytest.mark.parametrize(("variant", "reason"), [("phi3", "one projection"), ("olmo2", "all heads together")])
+def test_keys_that_cannot_be_had_twice_are_refused(variant, reason):
+    with pytest.raises(ProbeError, match=reason):
+        attribute(model_of(variant, "full"), batch_of(), options=AttributionOptions(directions=True))
 
 
 def test_an_edited_pattern_is_refused():
