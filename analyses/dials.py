@@ -51,7 +51,7 @@ def along(
     """
     if len(pairs) < 2 or min(pairs) <= 0:
         raise ProbeError("a dial", expected="pairs at two places above 0 or more", found=f"places {sorted(pairs)}",
-                         remedy="For example {250: load_pair('zoo:masked@250'), 4000: load_pair('zoo:masked')}.")  # fmt: skip
+                         remedy="Say {250: load_pair('zoo:masked@250'), 4000: load_pair('zoo:masked')}.")  # fmt: skip
     places = sorted(pairs)
     found = {place: ask(pairs[place]) for place in places}
     chosen = {place: _by_role(result, pairs[place], rows) for place, result in found.items()}
@@ -89,7 +89,7 @@ def _by_role(result: Result, pair: Pair, rows: Mapping[str, Any]) -> dict[str, p
         count = len(by_role.get(role, ()))
         if count != 1:
             raise ProbeError(f"rows of {result.name!r} for {role!r}", expected="exactly one that fits",
-                             found=f"{count} with {dict(rows)}", remedy="Name the values of more, or other, columns.")  # fmt: skip
+                             found=f"{count} with {dict(rows)}", remedy="Name more columns, or others.")  # fmt: skip
     return {role: part.iloc[0] for role, part in by_role.items() if len(part) == 1}
 
 
