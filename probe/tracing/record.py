@@ -213,16 +213,27 @@ class _Regions:
         self.model, self.run, self.selection = model, run, selection
         self.attached = partial(TRACERS[tracer], remote=remote) if remote else TRACERS[tracer]
 
+    def _some_logits(self) -> bool:
+        """Whether logits are wanted at some slots alone, and by nobody else: 152,000 columns a slot are not made to be
+        left out."""
+        selection = self.selection
+        wanted = selection.has("logits") and selection.positions is not None and self.run.steps is None
+        edited = any(part.site == "logits" for part in open_edits(self.model))
+        return wanted and not edited and self.attached is TRACERS["hooks"]
+
     def made(self, batches: Iterable[slice], memory: Memory | None = None) -> Iterator[tuple[slice, Region]]:
         """The regions of some batches of examples, one after the other."""
         kept = None if self.run.steps is None else frozenset(self.run.steps)
         length = None if kept is None else self.run.slots
-        recorder = Recorder(self.model, self.selection, memory.room if memory else lambda *_: None)
+        room = memory.room if memory else lambda *_: None
+        unembeds = self._some_logits()
+        recorder = Recorder(self.model, self.selection, room, unembeds=unembeds)
+        traced = self.selection.in_place_of("logits", "final_norm") if unembeds else self.selection
 
         def see(canvas: Canvas, step: int) -> Tensor | None:
             return recorder.see(canvas, step, keep=kept is None or step in kept, logits=kept is not None)
 
-        with torch.no_grad(), self.attached(self.model, self.selection, recorder.take) as forward:
+        with torch.no_grad(), self.attached(self.model, traced, recorder.take) as forward:
             recorder.forward = forward
             try:
                 for rows in batches:

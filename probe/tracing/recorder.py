@@ -38,10 +38,13 @@ class Frame:
 
 
 class Recorder:
-    """Takes views and makes frames of them, for the examples in `rows`."""
+    """Takes views and makes frames of them, for the examples in `rows`.
 
-    def __init__(self, model: Model, selection: Selection, room: Room):
-        self.model, self.selection, self.room = model, selection, room
+    `unembeds`: the model is not asked for logits; they are made here, of the final norm's output at the wanted slots.
+    """
+
+    def __init__(self, model: Model, selection: Selection, room: Room, *, unembeds: bool = False):
+        self.model, self.selection, self.room, self.unembeds = model, selection, room, unembeds
         self.frames: list[Frame] = []
         self.rows = slice(0, 0)
         self.forward: Forward
@@ -72,10 +75,18 @@ class Recorder:
         frame = self._open
         if frame is None:
             return
+        if one.name == "final_norm" and self.unembeds:
+            picked = pick(view, one, None, self._slots)
+            self._keep(frame, SITES["logits"], layer, self.model.unembed(picked))
+            if not self.selection.has("final_norm"):
+                return
         if one.name == "head_out" and not projected:
             chosen = self._project(one, layer, view)
         else:
             chosen = pick(view, one, self._heads[one.name], self._slots)
+        self._keep(frame, one, layer, chosen)
+
+    def _keep(self, frame: Frame, one: Site, layer: int, chosen: Tensor) -> None:
         where = self._buffer(frame, one, chosen)
         (where[:, self._turn[layer]] if one.layered else where).copy_(chosen.detach(), non_blocking=True)
 

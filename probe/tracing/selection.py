@@ -8,7 +8,7 @@ it, the text's own first, and examples that have fewer of them are filled up wit
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,6 +64,11 @@ class Selection:
 
     def has(self, name: str) -> bool:
         return any(one.name == name for one in self.sites)
+
+    def in_place_of(self, name: str, instead: str) -> Selection:
+        """The same, with one site in the place of another."""
+        names = dict.fromkeys(instead if one.name == name else one.name for one in self.sites)
+        return replace(self, sites=tuple(sorted((site(one) for one in names), key=lambda one: rank(one.name))))
 
     def heads_at(self, one: Site) -> tuple[int, ...] | None:
         return {"head": self.heads, "kv_head": self.kv_heads, None: None}[one.heads]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from probe.decoding import Strides, decode
 from probe.errors import TraceError
 from probe.readings import Reading, View
-from probe.tracing import SITES, record
+from probe.tracing import SITES, add, edit, record
 from probe.tracing.store import chunk_shape
 from tests.probe.tracing.architectures import MASK, canvas_of, hooks_of, model_of, tokens_of
 
@@ -320,3 +320,27 @@ def test_a_chunk_holds_one_layer_and_divides_a_batch(batch, layers, positions, f
     assert of_layers == 1
     assert inner == [positions, features]
     assert examples * of_steps * positions * features * 4 <= max(1 << 20, positions * features * 4)
+
+
+def test_logits_at_some_positions_are_those_of_all_and_no_others_are_made(monkeypatch, tokens):
+    model, asked = model_of("llama", "full"), []
+    whole = record(model, tokens, ["final_norm", "logits"])
+    unembed = model.layout.part(model.backbone, "unembed")
+    watched = unembed.register_forward_pre_hook(lambda _, taken: asked.append(taken[0].shape[1]))
+    some = record(model, tokens, "logits", positions=[1, 3])
+    pushed = torch.full((model.d_model,), 0.5)
+    with edit(model, [add("final_norm", pushed)]):
+        edited = record(model, tokens, ["final_norm", "logits"], positions=[1, 3])
+    watched.remove()
+    assert set(asked) == {2}
+    np.testing.assert_allclose(some["logits"], whole["logits"][:, [1, 3]], atol=1e-5)
+    np.testing.assert_allclose(edited["final_norm"], whole["final_norm"][:, [1, 3]] + 0.5, atol=1e-5)
+    np.testing.assert_allclose(edited["logits"], unembed(torch.tensor(edited["final_norm"].values)).detach(), atol=1e-5)
+
+
+def test_logits_that_are_edited_are_recorded_as_edited(tokens):
+    model = model_of("llama", "full")
+    whole = record(model, tokens, "logits")
+    with edit(model, [add("logits", torch.ones(whole.sizes["token"]))]):
+        some = record(model, tokens, "logits", positions=[1, 3])
+    np.testing.assert_allclose(some["logits"], whole["logits"][:, [1, 3]] + 1, atol=1e-5)
