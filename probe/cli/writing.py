@@ -18,6 +18,7 @@ from probe.cli.watching import Watch
 from probe.errors import ProbeError
 from probe.models.lengths import LongTextWarning
 from probe.models.unknown_words import UnknownWordWarning
+from probe.progress import progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -205,6 +206,44 @@ def _plain(run: Any) -> dict[str, Any]:
         columns = [getattr(run.strides, name).tolist() for name in names]
         told["strides"] = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     return told
+
+
+@app.command(epilog="Example: [cyan]twinprobe horizon zoo:fluid --task countdown --task sudoku --out my-head[/]")
+def horizon(
+    where: Where,
+    task: Annotated[list[str], typer.Option(help="A task whose answers are written; repeatable.")],
+    tau: Annotated[list[float] | None, typer.Option(help="A τ to try; repeatable. Default: 0.25 to 2.8.")] = None,
+    n: Annotated[int, typer.Option("-n", min=20, help="Questions of each task and split.")] = 300,
+    texts: Annotated[int, typer.Option(min=20, help="Training texts of each task that a head learns from.")] = 2000,
+    folder: Annotated[Path | None, typer.Option("--out", help="Write the chosen head here.")] = None,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Choose τ of FLUID's Elastic Horizons on the calibration split, and show the frontier of passes and slots."""
+    from rich.table import Table
+
+    from probe.models.loading import load
+    from probe.paradigms.attachments import save_attachments
+    from probe.tasks import task as named_task
+    from probe.training.horizon_choice import HorizonChoice, choose_tau
+
+    plan = HorizonChoice(texts=texts, questions=n, seed=seed)
+    plan = replace(plan, taus=tuple(tau)) if tau else plan
+    model = load(where)
+    with progress("horizon", plan.runs, "runs", lines=True) as advance:
+        found = choose_tau(model, [named_task(name) for name in task], plan, tell=lambda _: advance())
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_attachments(model, folder)
+    rows = [one.row() for one in found.rows]
+    if as_json:
+        print(json.dumps({"tau": found.chosen.tau, "least": found.chosen.least, "rows": rows}, ensure_ascii=False))
+        return
+    table = Table(*rows[0], title=f"Elastic horizons of {model.name}")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row.values()))
+    out.print(table)
+    out.print(Text(f"chosen on the calibration split: τ {found.chosen.tau:g}, strides {found.chosen.strides}"))
 
 
 @app.command(epilog="Example: [cyan]twinprobe adapt recipe.yaml --out my-twin[/]")
