@@ -92,7 +92,7 @@ def _llada_keys(backbone: PreTrainedModel) -> dict[str, Tensor]:
     return renamed
 
 
-def _experts_apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def experts_apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Each expert's own three matrices, as publishers write them."""
     apart = {}
     for key, tensor in state.items():
@@ -109,11 +109,11 @@ def _experts_apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _llada_moe_keys(backbone: PreTrainedModel) -> dict[str, Tensor]:
-    return _experts_apart(state_of(backbone))
+    return experts_apart(state_of(backbone))
 
 
 def _llada2_keys(backbone: PreTrainedModel) -> dict[str, Tensor]:
-    state = _experts_apart(state_of(backbone))
+    state = experts_apart(state_of(backbone))
     state["model.word_embeddings.weight"] = state.pop("model.embed_tokens.weight")
     for layer in range(backbone.config.num_hidden_layers):
         ours, theirs = f"model.layers.{layer}.self_attn", f"model.layers.{layer}.attention"
