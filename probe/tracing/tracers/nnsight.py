@@ -17,6 +17,7 @@ from torch import Tensor
 from probe.errors import TraceError
 from probe.paradigms.canvas import Canvas
 from probe.tracing.selection import Selection
+from probe.tracing.sites import rank
 from probe.tracing.tracers.module_view import module_view
 from probe.tracing.tracers.tracer import Forward, Take
 
@@ -58,7 +59,10 @@ def _reached_in_order(model: Model, selection: Selection) -> list:
     """(path, side, site, layer), as the forward pass reaches them."""
     once = {"embed": -1, "final_norm": model.n_layers, "logits": model.n_layers + 1}
     places = [(layer, one) for one in selection.sites for layer in selection.layers_at(one)]
-    places.sort(key=lambda place: once.get(place[1].name, place[0]))  # sites of a layer already stand in order
+    # Sites of a layer already stand in order, but for this: a norm behind attention comes after attention's own output.
+    behind = {"attn_out": rank("pattern") + 0.5} if model.layout.attention_post_norm is not None else {}
+    turn = {one.name: behind.get(one.name, rank(one.name)) for one in selection.sites}
+    places.sort(key=lambda place: (once.get(place[1].name, place[0]), turn[place[1].name]))
     return [(one.path(model, layer), one.side, one, layer) for layer, one in places]
 
 

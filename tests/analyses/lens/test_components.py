@@ -14,6 +14,8 @@ from probe.paradigms import Masked
 from tests.analyses.planted import batch_of, permuted_heads, relay
 from tests.probe.tiny import MASK, model_of
 
+DENSE = ("gpt2", "llama-gqa", "llama-biased", "qwen2", "qwen3", "qwen3-wide-heads-tied")
+
 
 def texts(n: int = 10):
     clean = torch.randint(0, 40, (n, 6), generator=torch.Generator().manual_seed(0))
@@ -23,12 +25,14 @@ def texts(n: int = 10):
 
 
 @pytest.mark.parametrize("shift", [True, False])
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "llama-biased", "qwen2", "qwen3", "qwen3-wide-heads-tied"])
+@pytest.mark.parametrize("variant", [*DENSE, "olmo2", "phi3", "gemma2", "gemma3", "gpt-neox", "mixtral"])
 def test_the_parts_add_up_to_the_margin(variant, shift):
     model, batch = model_of(variant, Masked(mask_id=MASK, shift=shift)), texts()
     found = margin_by_node(answer_states(model, batch, reading="prefix"))
     with torch.no_grad():
         logits = probe.readings.named("prefix").logits(model, batch)
+    if model.logit_cap is not None:  # the margin before the cap
+        logits = model.logit_cap * (logits / model.logit_cap).clamp(-0.999999, 0.999999).atanh()
     rows = torch.arange(len(batch))
     margin = logits[rows, batch.target] - logits[rows, batch.distractor]
     assert found.values.sum(1) == pytest.approx(margin.numpy(), abs=1e-3)

@@ -131,7 +131,9 @@ def test_drift_is_0_of_the_same_weights_and_known_of_others(variant):
     assert (table.drop((1, "mlp_down")) == 0).all()
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "llama-biased", "qwen3"])
+@pytest.mark.parametrize(
+    "variant", ["gpt2", "llama-gqa", "llama-biased", "qwen3", "phi3", "gemma2", "gpt-neox", "mixtral"]
+)
 def test_drift_counts_every_parameter_once(variant):
     model = model_of(variant)
     counted = sum(part.numel() for _, _, parts in modules(model) for part in parts)
@@ -145,6 +147,17 @@ def test_the_thirds_of_a_fused_projection_are_told_apart():
     with torch.no_grad():
         for parameter in backbone.transformer.h[0].attn.c_attn.parameters():
             parameter[..., d : 2 * d] *= 3  # the keys
+    changed = replace(pair, diffusion=Model(backbone, Masked(mask_id=MASK)))
+    table = representation.weight_drift(changed).table.set_index(["layer", "module"])["estimate"]
+    assert [table[0, part] for part in ("query", "key", "value")] == [0, pytest.approx(2), 0]
+
+
+def test_the_keys_of_a_projection_that_holds_head_after_head_are_told_apart():
+    pair = same_weights("gpt-neox")
+    backbone = backbone_of("gpt_neox")
+    with torch.no_grad():
+        for parameter in backbone.gpt_neox.layers[0].attention.query_key_value.parameters():
+            parameter.unflatten(0, (4, 3, 8))[:, 1] *= 3  # each head's keys
     changed = replace(pair, diffusion=Model(backbone, Masked(mask_id=MASK)))
     table = representation.weight_drift(changed).table.set_index(["layer", "module"])["estimate"]
     assert [table[0, part] for part in ("query", "key", "value")] == [0, pytest.approx(2), 0]
