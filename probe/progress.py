@@ -10,12 +10,14 @@ counts what it does:
 
 A bar appears on a terminal after a second, on the screen for errors, and goes when the work is done: short work shows
 nothing. In a pipe there is no bar: where `lines` are asked for (a command), and in a notebook, a line every ten seconds
-says how far it is; else a function of the library leaves logs alone. One bar has the screen at a time: inside another
+says how far it is; else a function of the library leaves logs alone. `TWINPROBE_PROGRESS=off` in the environment keeps all of it
+away: from a notebook that is run to be kept, say. One bar has the screen at a time: inside another
 `progress`, or inside `silenced()`, nothing is shown. It costs a look at the clock each time.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -76,7 +78,7 @@ class _Shown:
         self.left: Callable[[], float | None] = self._at_this_pace
         self.bar: Progress | None = None
         self.mode = "none"
-        if not _silent.get():
+        if not _silent.get() and os.environ.get("TWINPROBE_PROGRESS") != "off":
             lines = lines or "ipykernel" in sys.modules
             self.mode = "bar" if sys.stderr.isatty() else "lines" if lines else "none"
 

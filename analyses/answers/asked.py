@@ -12,6 +12,7 @@ right answer costs. A row costs one forward pass. AR models know one reading, `a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 
 import pandas as pd
 import torch
@@ -73,8 +74,11 @@ def asked(
 
 
 def _called(reading: Reading) -> str:
-    """A reading's name, with its knobs where any of them was turned."""
-    return reading.name if reading == named(reading.name) else str(reading)
+    """A reading's name, with those of its knobs that were turned."""
+    usual = named(reading.name)
+    knobs = {one.name: getattr(reading, one.name) for one in fields(reading)}
+    turned = [f"{name}={value}" for name, value in knobs.items() if value != getattr(usual, name)]
+    return f"{reading.name}({', '.join(turned)})" if turned else reading.name
 
 
 @torch.no_grad()

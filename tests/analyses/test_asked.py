@@ -47,6 +47,7 @@ def test_draws_of_an_example_count_as_one(pair, batch):
     reading = probe.readings.named("ratio", draws=3)
     table = answers.asked(pair.diffusion, batch, [reading]).table
     assert set(table["n"]) == {len(batch)}
+    assert set(table["reading"]) == {"ratio(draws=3)"}  # the knobs that were turned, and no others
     prompts = reading.ask(pair.diffusion, batch)
     with torch.no_grad():
         best = probe.readings.answers(pair.diffusion, prompts).argmax(-1)

@@ -74,3 +74,10 @@ def test_an_estimate_of_one_s_own(screen):
     shown = screen(terminal=False)
     work(lines=True, left=lambda: 200.0)
     assert shown.getvalue().splitlines()[0].endswith("about 3 min left")
+
+
+def test_nothing_where_the_environment_says_so(screen, monkeypatch):
+    monkeypatch.setenv("TWINPROBE_PROGRESS", "off")
+    shown = screen(terminal=False)
+    work(lines=True)
+    assert shown.getvalue() == ""
