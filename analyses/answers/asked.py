@@ -61,7 +61,8 @@ def asked(
                 labels = {"model": model.name, "role": role, "task": batch.task, "reading": called, "edit": name}
                 parts.append(found.table(labels))
     table = pd.concat(parts, ignore_index=True)
-    rows = [column for column in ("role", "reading", "edit") if table[column].nunique() > 1] or ["model"]
+    several = table.groupby("role")[["reading", "edit"]].nunique().max() > 1  # what a model was asked in several ways
+    rows = [name for name in ("reading", "edit") if several[name]] or ["role"]
     return Result(
         "asked",
         table,
@@ -69,7 +70,7 @@ def asked(
         "Right: the share of questions whose likeliest answer is right. Margin: the logit of the right answer less the "
         "distractor's. Nats: what the right answer costs, 0 being certain of it.",
         "forest",
-        {"axes": {"rows": rows, "facet": "measure", "colour": "role", "x_title": "mean over questions"}},
+        {"axes": {"rows": rows, "facet": "measure", "colour": "role"}},
     )
 
 
