@@ -37,10 +37,11 @@ def run_anew(path: Path) -> float:
     """Run a notebook in a kernel of its own and write it back; the CPU seconds that this took."""
     read: Any = nbformat.read(path, as_version=4)
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"  # the figure's data alone, without Plotly's own code
+    os.environ["TWINPROBE_PROGRESS"] = "off"
     kernel = KernelManager(kernel_name="python3")
     kernel.start_kernel(cwd=str(ROOT / "notebooks"))
     try:
-        NotebookClient(read, km=kernel, timeout=600, record_timing=False).execute()
+        NotebookClient(read, km=kernel, timeout=600, record_timing=False, coalesce_streams=True).execute()
         assert kernel.provisioner is not None
         spent = psutil.Process(kernel.provisioner.pid).cpu_times()  # type: ignore[attr-defined]  # a local kernel's
     finally:

@@ -6,6 +6,7 @@ stands folded in the cell behind it, and must be found right by that check.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,8 @@ _SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTAL
 def kernel(tmp_path_factory) -> Iterator[KernelManager]:
     """One kernel for all notebooks: to import torch in each takes longer than most of them."""
     kernel = KernelManager(kernel_name="python3")
-    kernel.start_kernel(cwd=str(tmp_path_factory.mktemp("notebooks")))
+    quiet = {"PLOTLY_RENDERER": "plotly_mimetype", "TWINPROBE_PROGRESS": "off"}
+    kernel.start_kernel(cwd=str(tmp_path_factory.mktemp("notebooks")), env={**os.environ, **quiet})
     yield kernel
     kernel.shutdown_kernel(now=True)
 
@@ -77,14 +79,12 @@ def _worded(text: str) -> str:
 @pytest.mark.slow
 @pytest.mark.xdist_group("notebooks")
 @EACH
-def test_it_runs_and_shows_what_it_is_kept_with(notebook, kernel, monkeypatch):
+def test_it_runs_and_shows_what_it_is_kept_with(notebook, kernel):
     """From an empty namespace, so that it needs no other notebook; then the solutions, by their own checks."""
-    monkeypatch.setenv("PLOTLY_RENDERER", "plotly_mimetype")
     kept, run = read(notebook), read(notebook)
     solutions = [nbformat.v4.new_code_cell(solution) for _, solution in exercises_of(run)]
-    reset = "%reset -f\nimport os\nos.environ['PLOTLY_RENDERER'] = 'plotly_mimetype'"
-    run.cells = [nbformat.v4.new_code_cell(reset), *run.cells, *solutions]
-    NotebookClient(run, km=kernel, timeout=600).execute()
+    run.cells = [nbformat.v4.new_code_cell("%reset -f"), *run.cells, *solutions]
+    NotebookClient(run, km=kernel, timeout=600, coalesce_streams=True).execute()
     _, *cells = code_of(run)
     for before, after in zip(code_of(kept), cells, strict=False):
         assert shown(after) == shown(before), before.source
