@@ -10,8 +10,8 @@ counts what it does:
 
 A bar appears on a terminal after a second, on the screen for errors, and goes when the work is done: short work shows
 nothing. In a pipe there is no bar: where `lines` are asked for (a command), and in a notebook, a line every ten seconds
-says how far it is; else a function of the library leaves logs alone. `TWINPROBE_PROGRESS=off` in the environment keeps all of it
-away: from a notebook that is run to be kept, say. One bar has the screen at a time: inside another
+says how far it is; else a function of the library leaves logs alone. `TWINPROBE_PROGRESS=off` in the environment keeps
+all of it away: from a notebook that is run to be kept, say. One bar has the screen at a time: inside another
 `progress`, or inside `silenced()`, nothing is shown. It costs a look at the clock each time.
 """
 

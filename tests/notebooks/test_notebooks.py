@@ -128,8 +128,15 @@ def test_it_begins_with_what_it_needs_and_has_exercises(notebook):
 
 
 @EACH
+def test_its_links_lead_somewhere(notebook):
+    text = "\n".join(cell.source for cell in read(notebook).cells if cell.cell_type == "markdown")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    assert [link for link in links if not (notebook.parent / link).exists()] == []
+
+
+@EACH
 def test_it_draws_nothing_itself(notebook):
-    """Figures are the project's results and views; a walls of code or numbers is nobody's first look."""
+    """Figures are the project's results and views; a wall of numbers is nobody's first look."""
     for cell in code_of(read(notebook)):
         assert not re.search(r"\b(plotly|matplotlib|update_layout|add_trace)\b", cell.source)
         for output in cell.outputs:
