@@ -1,4 +1,7 @@
-"""The folders that the app was started with, and the runs and models in them. Nothing else on the machine is opened."""
+"""The folders that the app was started with, and the runs and models in them. Nothing else on the machine is opened.
+
+What looks into them is imported where it is used: the first page asks only which folders were named.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ import sys
 from pathlib import Path
 
 from probe.errors import ProbeError
-from probe.jobs.run_folder import nearby
-from probe.models.catalog import OWN_ENTRY
-from probe.models.source import Source
 
 VARIABLE = "TWINPROBE_RUN"
 DEEPEST = 3  # folders below a root in which models are looked for
@@ -30,6 +30,8 @@ def roots() -> list[Path]:
 
 def runs() -> list[str]:
     """The runs in the roots; links that lead out of them are not followed."""
+    from probe.jobs.run_folder import nearby
+
     found = ((path, place) for place in roots() for path in nearby(place))
     return list(dict.fromkeys(str(path) for path, place in found if path.resolve().is_relative_to(place.resolve())))
 
@@ -41,6 +43,8 @@ def twins() -> list[str]:
 
 def _models(root: Path) -> list[Path]:
     """The folders below a root that say of themselves what model they hold."""
+    from probe.models.catalog import OWN_ENTRY
+
     found: list[Path] = []
     for number, (folder, below, files) in enumerate(os.walk(root)):  # which follows no links
         if number >= MOST:
@@ -54,6 +58,8 @@ def _models(root: Path) -> list[Path]:
 
 
 def _is_twin(folder: Path) -> bool:
+    from probe.models.source import Source
+
     try:
         entry = Source(str(folder)).entry
     except ProbeError:

@@ -49,6 +49,7 @@ def main() -> None:
         return
     measure, blocks = chosen_blocks(report)
     show_summary(report)
+    show_downloads(report.run)
     show_measure(report, measure, blocks)
     show_failures(report)
     show_provenance(report.run)
@@ -111,6 +112,16 @@ def show_summary(report: Contents) -> None:
             st.caption(
                 "▲ above its null · ▼ below it · ◆ some of each · ○ no difference shown · = shown to be the same"
             )
+
+
+def show_downloads(run: RunFolder) -> None:
+    """The report as a file, in both of its forms, and the spec that makes the run again."""
+    kinds = {"report.html": "text/html", "report.md": "text/markdown", "spec.yaml": "text/yaml"}
+    here = {name: kind for name, kind in kinds.items() if (run.folder / name).is_file()}
+    for column, (name, kind) in zip(st.columns(len(kinds) + 2), here.items(), strict=False):
+        path = run.folder / name
+        column.download_button(name, lambda path=path: path.open("rb"), name, kind, icon=":material/download:",
+                               on_click="ignore")  # fmt: skip
 
 
 def verdict_table(report: Contents) -> pd.DataFrame:

@@ -6,8 +6,8 @@ A headless Chromium does what a person does. The first page is timed from the ad
 there, in a browser that has seen nothing of the app. A click is timed until the page says what was asked for and
 nothing runs any more, on twins that are loaded; a click on the same thing again is not counted, since it costs nothing.
 A frame is the work of the view itself in one step of its slider, at 128 tokens × 128 passes and at 1,000 edges: its
-median and its longest, of which 16.7 ms leaves 60 frames a second. Times are wall-clock: on a busy machine they are
-longer, so the load is told beside them.
+median and its longest, of which 16.7 ms leaves 60 frames a second. Times are wall-clock, which a busy machine makes
+longer (its load is told); beside each stands the CPU time that the app itself took for it, which it hardly changes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -50,14 +51,15 @@ def run() -> None:
     with (
         sync_playwright() as playwright,
         tempfile.TemporaryDirectory() as folder,
-        serving(Path(folder)) as (address, _),
+        serving(Path(folder)) as (address, process),
     ):
         found = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=found)
-        rows = [first_page(browser, address, options.repeats)]
+        app = Cpu(process)
+        rows = [first_page(browser, address, app, options.repeats)]
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        rows += [opened(page, address, name) for name in PAGES]
-        rows += clicks(page, address, options.repeats)
+        rows += [opened(page, address, app, name) for name in PAGES]
+        rows += clicks(page, address, app, options.repeats)
         page.close()
         pictures = {
             "canvas, 128 tokens × 128 passes": (canvas(128, 128), range(129)),
@@ -69,29 +71,44 @@ def run() -> None:
     show("How long a view works on a frame", frames, options.markdown)
 
 
-def first_page(browser: Browser, address: str, repeats: int) -> dict[str, Any]:
-    def once() -> float:
+@dataclass(frozen=True)
+class Cpu:
+    """The CPU time of a process."""
+
+    process: int
+
+    def seconds(self) -> float:
+        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+Spent = list[tuple[float, float]]  # seconds of the clock, and of the app's CPU
+
+
+def spent(app: Cpu, act: Callable[[], object]) -> tuple[float, float]:
+    began, used = time.perf_counter(), app.seconds()
+    act()
+    return time.perf_counter() - began, app.seconds() - used
+
+
+def first_page(browser: Browser, address: str, app: Cpu, repeats: int) -> dict[str, Any]:
+    def once() -> None:
         page = browser.new_context().new_page()
-        began = time.perf_counter()
         page.goto(address)
         page.get_by_role("link", name="Open").nth(2).wait_for()
-        spent = time.perf_counter() - began
         page.context.close()
-        return spent
 
-    return row("first page, new browser", [once() for _ in range(repeats + 1)])
+    return row("first page, new browser", [spent(app, once) for _ in range(repeats + 1)])
 
 
-def opened(page: Page, address: str, name: str) -> dict[str, Any]:
-    """A page the first time: models are loaded and asked."""
-    began = time.perf_counter()
-    page.goto(f"{address}/{name}?twins=zoo:masked&on=ioi")
-    settled(page)
-    cold = time.perf_counter() - began
-    began = time.perf_counter()
-    page.goto(f"{address}/{name}?twins=zoo:masked&on=ioi")
-    settled(page)
-    return {"what": f"{name}, opened", "first": f"{cold:.2f} s", "warm": f"{time.perf_counter() - began:.2f} s"}
+def opened(page: Page, address: str, app: Cpu, name: str) -> dict[str, Any]:
+    """A page the first time, when its models are loaded and asked; and again."""
+
+    def once() -> None:
+        page.goto(f"{address}/{name}?twins=zoo:masked&on=ioi")
+        settled(page)
+
+    return row(f"{name}, opened", [spent(app, once), spent(app, once)])
 
 
 def settled(page: Page) -> None:
@@ -100,20 +117,19 @@ def settled(page: Page) -> None:
     page.locator(IDLE).wait_for(timeout=300_000)
 
 
-def clicks(page: Page, address: str, repeats: int) -> list[dict[str, Any]]:
+def clicks(page: Page, address: str, app: Cpu, repeats: int) -> list[dict[str, Any]]:
     """What one does most, each on something not asked before."""
 
     def timed(what: str, name: str, act: Callable[[int], None]) -> dict[str, Any]:
         page.goto(f"{address}/{name}?twins=zoo:masked&on=ioi")
         settled(page)
-        spent = []
-        for turn in range(repeats):
-            began = time.perf_counter()
+
+        def once(turn: int) -> None:
             act(turn)
             page.wait_for_timeout(50)
             page.locator(IDLE).wait_for(timeout=300_000)
-            spent.append(time.perf_counter() - began - 0.05)
-        return row(what, spent)
+
+        return row(what, [spent(app, lambda turn=turn: once(turn)) for turn in range(repeats)])
 
     def more(label: str) -> Callable[[int], None]:
         return lambda _: page.get_by_role("spinbutton", name=label).press("ArrowUp")
@@ -135,17 +151,20 @@ def clicks(page: Page, address: str, repeats: int) -> list[dict[str, Any]]:
     ]
 
 
-def row(what: str, spent: list[float]) -> dict[str, Any]:
-    return {"what": what, "first": f"{spent[0]:.2f} s", "warm": f"{median(spent[1:] or spent):.2f} s"}
+def row(what: str, found: Spent) -> dict[str, Any]:
+    first, warm = found[0], found[1:] or found
+    clock, cpu = (median(one[at] for one in warm) for at in (0, 1))
+    return {"what": what, "first": f"{first[0]:.2f} s", "of it the app": f"{first[1]:.2f} s",
+            "warm": f"{clock:.2f} s", "the app": f"{cpu:.2f} s"}  # fmt: skip
 
 
 def frames_of(browser: Browser, what: str, html: str, values: range) -> dict[str, Any]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_content(html)
-    spent = sorted(page.evaluate(FRAMES, ["input[type=range]", list(values)]))
+    took = sorted(page.evaluate(FRAMES, ["input[type=range]", list(values)]))
     page.close()
-    middle = median(spent)
-    return {"view": what, "median": f"{middle:.1f} ms", "longest": f"{spent[-1]:.1f} ms",
+    middle = median(took)
+    return {"view": what, "median": f"{middle:.1f} ms", "longest": f"{took[-1]:.1f} ms",
             "frames a second": f"{min(60, 1000 / middle):.0f}"}  # fmt: skip
 
 
