@@ -118,7 +118,10 @@ def attribution(given: Inputs) -> dict[str, Any]:
     return {**own, "options": AttributionOptions(rows=given.rows, **others)}
 
 
-ATTRIBUTION = {"method": "eap-ig", "steps": 5, "ablation": "corrupt", "directions": True, "example_edges": True}
+ATTRIBUTION = {
+    **{"method": "eap-ig", "steps": 5, "points": "1..m", "ablation": "corrupt"},
+    **{"directions": True, "example_edges": True},
+}
 
 SHARED = [
     Stage(

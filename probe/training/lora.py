@@ -83,10 +83,12 @@ class Adapters:
 
     def _refuse_odd_parts(self) -> None:
         odd = {type(layer.base_layer).__name__ for layer in self._layers.values()} - {"Linear"}
+        if self.model.logit_cap is not None:
+            odd.add("logits with a cap")
         if odd or not self.model.config.tie_word_embeddings:
             raise ProbeError(
                 f"model {self.model.name!r} with 'rest: int8'",
-                expected="linear layers, and an unembedding that is tied to the embedding",
+                expected="linear layers, and an unembedding that is tied to the embedding and has no cap",
                 found=", ".join(sorted(odd)) or "an unembedding of its own",
                 remedy="Leave out 'rest'.",
             )
@@ -136,6 +138,7 @@ class Adapters:
     def _hidden(self, tokens: Tensor, mask: Any, places: Tensor) -> Tensor:
         hidden_here = (tokens == self.model.mask_id)[..., None]
         shown = torch.where(hidden_here, self.row, torch.nn.functional.embedding(tokens, self.table))
+        shown = shown * getattr(self.model.embedding, "embed_scale", 1.0)  # Gemma's
         trunk = self.model.layout.part(self._stock, "trunk")
         return trunk(inputs_embeds=shown, attention_mask=mask, position_ids=places, use_cache=False).last_hidden_state
 
