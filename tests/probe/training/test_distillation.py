@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from probe.paradigms import named
+from probe.paradigms import Masked, named
 from probe.paradigms.paradigm import NO_LABEL, weighted_loss
 from probe.training.distillation import distilled_loss, shares
+from probe.training.lora import Adapters, at_places
+from probe.training.recipe import LoraSettings
+from tests.probe.tiny import MASK as TINY_MASK
+from tests.probe.tiny import model_of, tokens_of
 
 MASK, WORDS = 9, 10
 
@@ -51,3 +56,15 @@ def test_a_masked_slot_has_one_only_behind_all_that_is_seen():
     canvas = named("masked")(mask_id=MASK).canvas(text)
     assert shares(canvas, MASK, 1.0, shift=True).tolist() == [[0, 0, 0, 1, 1, 1]]  # slot 3 answers for place 4
     assert shares(canvas, MASK, 1.0, shift=False).tolist() == [[0, 0, 0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize("variant", ["llama-tied", "gemma2"])
+def test_the_teacher_is_the_model_without_its_adapters(variant):
+    """Gemma's embedding is scaled on its way out, and its logits are capped."""
+    model, text = model_of(variant, Masked(mask_id=TINY_MASK)), tokens_of(2, 9)
+    expected = model.logits(text, "causal")
+    adapters = Adapters(model, LoraSettings(rank=2, fold=False))
+    places = torch.arange(1, 9).expand(2, -1)
+    found = adapters.teacher_logits(text, places)
+    expected[..., TINY_MASK] = -torch.inf
+    torch.testing.assert_close(found, at_places(expected, places), atol=1e-5, rtol=0)
