@@ -6,12 +6,13 @@ a run goes through answers, and may leave a right one. Of every example, over th
     right                 whether the answer that stands after a tenth, two tenths, … of its passes is right; one that
                           has an open place is not
     slots revised         the share of its places that were taken back, or written over, at least once
-    settles               the share of its passes after which the answer is what it is in the end, and stays so
+    token settles         the share of its passes after which the token that a reading asks for is what it is in the
+                          end, and stays so (a whole answer settles with its last place, which says nothing)
     other whole answers   how many answers stood whole and gave way to another
     right, then wrong     whether a right answer stood at some pass, and a wrong one in the end
 
-An AR model settles with its last pass and revises nothing: the row that the others are compared with. FLUID's rejected
-drafts and a flow's guesses on the way are revisions, too. The cost is the run itself.
+An AR model settles a token when it comes to it, and revises nothing: the row that the others are compared with. FLUID's
+rejected drafts and a flow's guesses on the way are revisions, too. The cost is the run itself.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from probe.tasks import Batch
 if TYPE_CHECKING:
     from probe.tasks import Task
 
-FIGURES = ("slots revised", "settles", "other whole answers", "right, then wrong")
+FIGURES = ("slots revised", "token settles", "other whole answers", "right, then wrong")
 POINTS = tuple(tenth / 10 for tenth in range(1, 11))  # of a run, as shares of its passes
 ROWS = 128  # texts written side by side
 
@@ -62,9 +63,9 @@ def by_step(models: Model | Pair, task: Task, batch: Batch, *, sampler: Asked = 
         table,
         f"What becomes of answers while they are written, {batch.task}",
         "Right: the share of answers that are right after so large a share of their passes. Slots revised: places "
-        "written more than once. Settles: the share of passes after which the answer stays. Other whole answers: how "
-        "many stood whole and gave way. Right, then wrong: the share of answers that were right on the way and are not "
-        "in the end.",
+        "written more than once. Token settles: the share of passes after which the asked token stays. Other whole "
+        "answers: how many stood whole and gave way. Right, then wrong: the share of answers that were right on the "
+        "way and are not in the end.",
         "profile",
         {
             "axes": {"x": "at", "colour": "model", "facet": "measure", "x_title": "share of the passes"},
@@ -94,13 +95,13 @@ def figures(run: Trajectory, task: Task, batch: Batch) -> tuple[NDArray, NDArray
     whole = (answers >= 0).all(-1)
     rows, passes = torch.arange(len(batch)), _passes(run)
     last = passes - 1
-    final = answers[rows, last]
+    token = _answers(run, batch.positions["answer"].cpu())[..., 0]
     inside = torch.arange(answers.shape[1]) < passes[:, None]
     is_right = _right(task, batch, answers, whole & inside)
     tenths = torch.arange(1, len(POINTS) + 1)
     at = (passes[:, None] * tenths + len(POINTS) - 1) // len(POINTS) - 1
-    differs = ((answers != final[:, None]).any(-1) & inside).long()
-    settled = answers.shape[1] - differs.flip(1).argmax(1)  # passes up to the last one that left another answer
+    differs = ((token != token[rows, last][:, None]) & inside).long()
+    settled = token.shape[1] - differs.flip(1).argmax(1)  # passes up to the last one that left another token
     settled = torch.where(differs.any(1), settled, 0) + 1
     revised = run.withdrawals.any(1).cpu().gather(1, places)
     single = [

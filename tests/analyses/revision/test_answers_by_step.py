@@ -47,7 +47,9 @@ def test_a_planted_history_is_found():
     assert at_points[0, 0].tolist() == [0, 1, 0, judged, 1, 1, 1, judged, judged, judged]
     found = dict(zip(revision.FIGURES, single[0, :, 0].tolist(), strict=True))
     assert not judged
-    assert found["settles"] == pytest.approx(0.8)
+    at = int(batch.positions["answer"][0, 0] - batch.positions["completion"][0, 0])
+    assert at == 1  # as open as the rest in `half`
+    assert found["token settles"] == pytest.approx(0.8)
     assert found["other whole answers"] == 3
     assert found["right, then wrong"] == 1
     assert found["slots revised"] == 1  # the first by the swap, the others by the masks
@@ -75,7 +77,8 @@ def test_a_real_run_is_counted_as_slowly_as_one_can():
         answers = seen[: changed_last + 1]
         right = [mask not in answer and bool(TASK.check(one, torch.tensor([answer]))[0]) for answer in answers]
         assert at_points[row, 0].tolist() == [right[-(-len(answers) * tenth // 10) - 1] for tenth in range(1, 11)]
-        stays = next(k for k in range(len(answers)) if all(answer == answers[-1] for answer in answers[k:]))
+        tokens = [answer[int(batch.positions["answer"][row, 0]) - start] for answer in answers]
+        stays = next(k for k in range(len(tokens)) if len(set(tokens[k:])) == 1)
         wholes = [answer for answer in answers if mask not in answer]
         given_way = sum(one != other for one, other in pairwise(wholes))
         assert single[row, :, 0].tolist() == pytest.approx(
@@ -89,9 +92,10 @@ def test_the_twins_side_by_side():
     result = revision.by_step(PAIR, TASK, batch, sampler=REMASKED)
     table = result.table.set_index(["role", "measure", "at"])["estimate"]
     assert table["ar", "slots revised", 1.0] == 0
-    assert table["ar", "settles", 1.0] == 1
+    came_to = (batch.positions["answer"] - batch.positions["completion"][:, :1] + 1) / 5
+    assert table["ar", "token settles", 1.0] == pytest.approx(float(came_to.float().mean()))
     assert table["diffusion", "slots revised", 1.0] > 0
-    assert table["diffusion", "settles", 1.0] <= 1
+    assert 0 < table["diffusion", "token settles", 1.0] <= 1
     wrote = probe.decode(PAIR.ar, batch.clean[:, :-5], 5).tokens[:, -5:]
     assert table["ar", "right", 1.0] == pytest.approx(TASK.check(batch, wrote).float().mean())
     assert {"low", "high", "n", "q"} <= set(result.table.columns)
