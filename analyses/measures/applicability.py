@@ -11,18 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from probe.jobs.spec.model import Spec
+    from probe.models.catalog import Entry
 
 
 def needs_twins(place: Mapping[str, Any], spec: Spec) -> str | None:
     """Why a measure that compares weights, edges or axes of both models one by one does not apply to a pair."""
+    where, entry = _declared(place, spec)
+    if entry is None or entry.ar is not None:
+        return None
+    return f"no twin: {where} was trained from nothing, so no part of it is the same part as in the AR model"
+
+
+def _declared(place: Mapping[str, Any], spec: Spec) -> tuple[str, Entry | None]:
+    """A pair's diffusion model, by its place, and what is declared of it."""
     from probe.models.source import Declared, Source
 
     pair = spec.labelled["pair"][place["pair"]]
     where = str(pair.pair or pair.diffusion)
-    entry = Source(where, spec.catalog, Declared(**pair.settings)).entry
-    if entry is None or entry.ar is not None:
-        return None
-    return f"no twin: {where} was trained from nothing, so no part of it is the same part as in the AR model"
+    return where, Source(where, spec.catalog, Declared(**pair.settings)).entry
+
+
+def writes_token_by_token(place: Mapping[str, Any], spec: Spec) -> str | None:
+    """Why a measure of when tokens are written does not apply to a flow, whose tokens are all open to the end."""
+    where, entry = _declared(place, spec)
+    if entry is not None and entry.paradigm in ("flow", "flow_map"):
+        return f"{where} is a flow: all of its tokens are open to the end, so none is written before another"
+    return writes_at_the_end(place, spec)
 
 
 def writes_at_the_end(place: Mapping[str, Any], spec: Spec) -> str | None:
@@ -36,4 +50,4 @@ def writes_several(place: Mapping[str, Any], spec: Spec) -> str | None:
     """Why a measure of tokens that are not yet written does not apply to a task that writes but one."""
     if spec.labelled["task"][place["task"]].task in ("ioi", "greater_than", "induction"):
         return "the task writes one token, so nothing is ahead of it"
-    return writes_at_the_end(place, spec)
+    return writes_token_by_token(place, spec)

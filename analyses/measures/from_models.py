@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from analyses.measures.applicability import needs_twins, writes_at_the_end, writes_several
+from analyses.measures.applicability import needs_twins, writes_at_the_end, writes_several, writes_token_by_token
 from analyses.measures.declare import TWINS, in_order, measure
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ MEASURES = [
         "pool",
         knobs={"layer": None, "dose": 4.0, "draws": 2},
         passes=100.0,  # decoding runs, one a step and direction
-        refuses=writes_at_the_end,
+        refuses=writes_token_by_token,
     ),
     measure(
         "clock",

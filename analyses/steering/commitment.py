@@ -25,6 +25,7 @@ from analyses.steering.directions import Directions, checked_layer, given_or_fou
 from analyses.steering.dose import BEYOND, RANDOM, STEERED, of_roles
 from probe.decoding import Trajectory, decode
 from probe.decoding.writer import Asked
+from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.readings.still import written_span
@@ -80,6 +81,10 @@ def _of_model(
     generator = torch.Generator().manual_seed(0)
     rivals = [towards.at_random(len(batch), generator) for _ in range(draws)]
     run = _written(model, batch, rule)
+    if run.tau is not None:
+        raise ProbeError("when an answer commits", expected="a run that writes tokens at steps of its own",
+                         found=f"{model.name!r}, a flow, whose tokens are all open to the end",
+                         remedy="Ask steering.dose, which needs no such step.")  # fmt: skip
     answer = batch.positions["answer"].cpu()[:, 0]
     committed = run.committed_at.cpu()[torch.arange(len(batch)), answer]
     before = _says(run, answer, towards.toward)

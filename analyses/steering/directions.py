@@ -81,7 +81,7 @@ def checked_layer(model: Model, layer: int | None) -> int:
     but the unembedding, and `states` hold what enters layers."""
     last = model.n_layers - 2
     chosen = min(last, model.n_layers // 3) if layer is None else layer
-    if not 0 <= chosen <= last:
+    if not isinstance(chosen, int) or not 0 <= chosen <= last:
         raise ProbeError(
             "the layer to steer behind", expected=f"a number from 0 to {last}", found=str(layer),
             remedy="Behind the last layer nothing but the unembedding is left.",

@@ -87,3 +87,21 @@ def test_a_job_leaves_them_out_and_says_why(tmp_path):
     assert ("front_loading", "from nothing") in done
     assert {("zoo:masked", name) for name in PART_BY_PART} <= {(pair, name) for name, pair in done}
     assert needs_twins({"pair": "zoo:masked"}, spec) is None
+
+
+def test_what_asks_when_tokens_are_written_says_no_to_flows_and_blanks():
+    from analyses.measures.applicability import writes_several, writes_token_by_token
+    from probe.jobs.spec.model import Spec
+
+    said = {"pairs": ["zoo:flow", "zoo:masked"], "tasks": ["ioi", "countdown", "infilling"], "output": "runs/x",
+            "measures": ["commitment"]}  # fmt: skip
+    spec = Spec.model_validate(said)
+
+    def asked(refuses, pair: str, task: str) -> str | None:
+        return refuses({"pair": pair, "task": task}, spec)
+
+    assert "is a flow" in str(asked(writes_token_by_token, "zoo:flow", "countdown"))
+    assert asked(writes_token_by_token, "zoo:masked", "countdown") is None
+    assert asked(writes_several, "zoo:masked", "countdown") is None
+    assert "one token" in str(asked(writes_several, "zoo:masked", "ioi"))
+    assert "middle" in str(asked(writes_several, "zoo:masked", "infilling"))
