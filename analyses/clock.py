@@ -88,8 +88,9 @@ def read(models: Model | Pair, batch: Batch, *, shares: Iterable[float] = SHARES
         made[role], names[role] = _reads(seen(model, batch, readings), seed), model.name
     table = compared(made, names, batch.task)
     shuffled = table[table["measure"] == SHUFFLED].set_index(["role", "layer"])["estimate"]
-    table = table[table["measure"] != SHUFFLED].reset_index(drop=True)
-    null = [shuffled.get((row.role, row.layer)) if row.measure == R2 else 0.0 for row in table.itertuples()]
+    table = table.loc[table["measure"] != SHUFFLED, :].reset_index(drop=True)
+    rows = zip(table["role"], table["layer"], table["measure"], strict=True)
+    null = [shuffled.get((role, layer)) if measure == R2 else 0.0 for role, layer, measure in rows]
     table["null"] = [0.0 if " − " in role else value for role, value in zip(table["role"], null, strict=True)]
     return Result(
         "clock",

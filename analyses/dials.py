@@ -32,6 +32,7 @@ from probe.pairs import Pair
 
 TWIN, HALF = "twin", "half of the change at"
 _DRAWS = 2000
+Row = Mapping[Any, Any]  # of a table
 _NORMAL = 2 * 1.959964  # standard errors in a 95% interval
 
 
@@ -74,38 +75,38 @@ def along(
     )
 
 
-def _by_role(result: Result, pair: Pair, rows: Mapping[str, Any]) -> dict[str, pd.Series]:
+def _by_role(result: Result, pair: Pair, rows: Mapping[str, Any]) -> dict[str, Row]:
     """The one row of each model."""
     table = result.table
     for column, value in rows.items():
         if column not in table:
             raise ProbeError(f"rows of {result.name!r}", expected="columns among " + ", ".join(map(str, table)),
                              found=repr(column), remedy="Look at the measure's table.")  # fmt: skip
-        table = table[table[column] == value]
+        table = table.loc[table[column] == value, :]
     names = {model.name: role for role, model in pair.models.items()}
-    roles = table["role"] if "role" in table else table["model"].map(names)
+    roles = list(table["role"]) if "role" in table else [names.get(str(one)) for one in table["model"]]
     by_role = {str(role): part for role, part in table.groupby(roles, sort=False)}
     for role in ("ar", "diffusion"):
         count = len(by_role.get(role, ()))
         if count != 1:
             raise ProbeError(f"rows of {result.name!r} for {role!r}", expected="exactly one that fits",
                              found=f"{count} with {dict(rows)}", remedy="Name more columns, or others.")  # fmt: skip
-    return {role: part.iloc[0] for role, part in by_role.items() if len(part) == 1}
+    return {role: part.iloc[0].to_dict() for role, part in by_role.items() if len(part) == 1}
 
 
-def _of_seeds(last: Mapping[str, pd.Series]) -> float:
+def _of_seeds(last: Mapping[str, Row]) -> float:
     """The most that a second seed of either twin differs by; NaN where the pair has none."""
     changes = [abs(last[role]["estimate"] - last[base]["estimate"]) for role, base in BASES.items() if role in last]
     return float(max(changes, default=np.nan))
 
 
-def _row(at: float, one: pd.Series, start: pd.Series, scatter: float) -> dict[str, Any]:
+def _row(at: float, one: Row, start: Row, scatter: float) -> dict[str, Any]:
     null = float(start["estimate"])
     return {"series": TWIN, "at": float(at), **{name: float(one[name]) for name in ("estimate", "low", "high")},
             "n": int(one["n"]), "null": null, "null_low": null - scatter, "null_high": null + scatter}  # fmt: skip
 
 
-def _half_way(at: NDArray, line: list[pd.Series], scatter: float, seed: int) -> dict[str, Any] | None:
+def _half_way(at: NDArray, line: list[Row], scatter: float, seed: int) -> dict[str, Any] | None:
     """Where half of the change was reached for the first time; None where the whole is no change."""
     estimate, error = (np.array([float(of) for of in each]) for each in (
         [one["estimate"] for one in line], [(one["high"] - one["low"]) / _NORMAL for one in line]

@@ -185,7 +185,7 @@ def _tested(table: pd.DataFrame, made: dict[str, PerExample], names: dict[str, s
     p[: len(own)] = own  # every role's own rows come first
     p[~table["measure"].isin([SELECTIVITY, GAIN]).to_numpy()] = np.nan
     table = table.assign(p=p, null=np.where(table["measure"].isin([SELECTIVITY, GAIN]), 0.0, np.nan))
-    table = table[np.isfinite(table["estimate"])].reset_index(drop=True)
+    table = table.loc[np.isfinite(table["estimate"]), :].reset_index(drop=True)
     return table.assign(q=adjusted(table["p"]))
 
 

@@ -123,7 +123,7 @@ def _what_differs(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     """What is the same in all rows, in words, and the columns that differ; columns that hold nothing are in neither."""
     if len(table) < 2:
         return "", table
-    filled = table.loc[:, [not (table[name].isna() | (table[name].astype(str) == "")).all() for name in table]]
+    filled = table.loc[:, [not bool((table[name].isna() | (table[name].astype(str) == "")).all()) for name in table]]
     alike = [name for name in filled if filled[name].astype(str).nunique(dropna=False) == 1]
     kept = [name for name in ("estimate", "low", "high") if name in alike]  # they are what the table is about
     said = [name for name in alike if name not in kept]

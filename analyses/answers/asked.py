@@ -62,7 +62,7 @@ def asked(
                 parts.append(found.table(labels))
     table = pd.concat(parts, ignore_index=True)
     several = table.groupby("role")[["reading", "edit"]].nunique().max() > 1  # what a model was asked in several ways
-    rows = [name for name in ("reading", "edit") if several[name]] or ["role"]
+    rows = [name for name in ("reading", "edit") if bool(several[name])] or ["role"]
     return Result(
         "asked",
         table,

@@ -201,8 +201,8 @@ class Circuit:
         source, target = np.nonzero(mask & self.graph.valid)
         scores = self.by_example[:, self.graph.numbers[source, target]].astype(np.float64)
         out, into = (np.zeros((self.n, size)) for size in self.graph.shape)
-        np.add.at(out, (slice(None), source), scores)
-        np.add.at(into, (slice(None), target), scores)
+        np.add.at(out.T, source, scores.T)
+        np.add.at(into.T, target, scores.T)
         return out, into
 
     def __getitem__(self, examples: slice | NDArray) -> Circuit:
@@ -230,7 +230,7 @@ class Circuit:
             source, target = np.nonzero(self.graph.valid)
             to = plain.numbers[source, joins.argmax(1)[target]]
             joined = np.zeros((len(edges), plain.n_edges), edges.dtype)
-            np.add.at(joined, (slice(None), to), edges)
+            np.add.at(joined.T, to, edges.T)
         return replace(self, graph=plain, scores=self.scores @ joins, by_example=joined)
 
     def save(self, path: str | Path) -> Path:

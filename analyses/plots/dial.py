@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @drawing("dial")
 def dial(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    figure = profile(table[table["at"].notna()], about)
-    for _, half in table[table["at"].isna()].iterrows():
+    figure = profile(table.loc[table["at"].notna(), :], about)
+    for _, half in table.loc[table["at"].isna(), :].iterrows():
         figure.add_vrect(x0=half["low"], x1=half["high"], fillcolor="#888", opacity=0.15, line_width=0)
         figure.add_vline(x=half["estimate"], line={"color": "#444", "width": 1, "dash": "dot"},
                          annotation_text=str(half["series"]))  # fmt: skip

@@ -65,8 +65,8 @@ def cka(
             found = similarity(both.of(group), MINIBATCHES, resamples, seed)
             parts.append(found.assign(role=role, beside=first, tokens=group, task=batch.task))
     table = pd.concat(parts, ignore_index=True)
-    beside = table["role"].map(names) + " beside " + table["beside"].map(names)
-    table.insert(0, "panel", beside + ", " + table["tokens"])
+    rows = zip(table["role"], table["beside"], table["tokens"], strict=True)
+    table.insert(0, "panel", [f"{names[role]} beside {names[other]}, {tokens}" for role, other, tokens in rows])
     titles = {"x_title": "layer of the AR model", "y_title": "layer", "z_title": "CKA"}
     return Result(
         "cka",

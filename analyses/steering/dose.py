@@ -84,7 +84,7 @@ def of_roles(made: Mapping[str, PerExample], names: Mapping[str, str], task: str
     table = compared(made, dict(names), task)
     each = [of.table({"model": names[role], "role": role, "task": task}, p=True) for role, of in made.items()]
     tested = pd.concat(each, ignore_index=True)
-    tested = tested[tested["measure"] == BEYOND]
+    tested = tested.loc[tested["measure"] == BEYOND, :]
     own = (table["measure"] == BEYOND) & table["role"].isin(list(made))
     if "p" not in table:
         table = table.assign(p=np.nan)
@@ -113,8 +113,8 @@ def _of_model(states: AnswerStates, layer: int, towards: Directions, doses: list
 
 
 @torch.no_grad()
-def _log_p(states: AnswerStates, prompts: Prompts, toward: int, layer: int = 0, push: Tensor | None = None) -> Tensor:
-    """log p of a token at every question's slot, with the stream pushed there or as it is."""
+def _log_p(states: AnswerStates, prompts: Prompts, toward: int, layer: int, push: Tensor) -> Tensor:
+    """log p of a token at every question's slot, with the stream pushed there."""
     model, found = states.model, []
     unembed = model.layout.part(model.backbone, "unembed")
     for start in range(0, len(states), ROWS):

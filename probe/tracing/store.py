@@ -270,8 +270,9 @@ def open_trace(path: str | Path, *, verify: bool = True) -> xarray.Dataset:
     if verify:
         _verify(path, group, written)
     # Attributes say what numbers mean, never what to make of them: nothing is scaled, masked or taken for a time.
-    as_it_is = {"mask_and_scale": False, "decode_times": False}
-    trace = xarray.open_zarr(str(path), consolidated=False, chunks=None, **as_it_is).drop_vars(WRITTEN)
+    trace = xarray.open_zarr(
+        str(path), consolidated=False, chunks=None, mask_and_scale=False, decode_times=False
+    ).drop_vars(WRITTEN)
     if not (written > 0).all():
         trace = trace.isel(example=np.flatnonzero(written))
     if "step" in trace.dims:  # there is room for more steps than any example took

@@ -210,7 +210,7 @@ class Recipe(BaseModel):
             if getattr(self, name) != Recipe.model_fields[name].default:
                 raise ValueError(f"{name!r} is {OF_A_PARADIGM[name]}, not the {self.paradigm} paradigm's")
         if "weighting" in known:
-            named(self.paradigm)(**{"weighting": self.weighting})  # which refuses what it does not know
+            kind(**{"weighting": self.weighting})  # type: ignore[arg-type]  # refuses what it does not know
         return self
 
     @property

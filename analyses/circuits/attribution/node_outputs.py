@@ -137,6 +137,7 @@ def recording(model: Model, *, neurons: bool = False, experts: bool = False) -> 
     def keep(into: list[Tensor], layer: int, writes: Writes | None = None):
         def hook(_module, taken, given=None):
             found = given if writes is None else writes.scaled(taken[0])
+            assert found is not None  # a hook behind a module is given what it gave
             into[layer] = found.detach().float()
 
         return hook
