@@ -62,7 +62,7 @@ def show(selection: Selection, words: Words, key: str) -> None:
 
 def sentence(pair: str, words: Words, found: pd.Series) -> str:
     """The difference, and whether its interval leaves 0 out."""
-    low, high = found["low"], found["high"]
+    low, high = found[["low", "high"]].to_numpy(dtype=float)
     what = words.above if low > 0 else words.below if high < 0 else None
     told = f"{pair} {what} than its AR twin" if what else f"{pair} is not shown to {words.neither} than its AR twin"
     return f"{told}: Δ{words.measure} {interval(found)}"

@@ -124,6 +124,10 @@ def reads_of(module: str) -> set[str]:
     return {call for call in named if READING.search(call)}
 
 
+def test_every_analysis_has_a_room_and_only_what_all_of_them_return_lies_loose():
+    assert {path.name for path in (ROOT / "analyses").glob("*.py")} == {"__init__.py", "result.py"}
+
+
 @pytest.mark.parametrize("module", sorted(FILES))
 def test_files_from_outside_are_read_in_one_place(module):
     """With limits on size, depth, type, keys and digits: `probe.outside_files`."""

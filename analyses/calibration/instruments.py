@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from analyses.calibration.found import Found, Simulate
-from analyses.clock import explained, held_out
+from analyses.clock.hidden_share import explained, held_out
 from analyses.representation.probes import one_hot, predicted
 from analyses.statistics.contrasts import compared
 from analyses.statistics.per_example import PerExample

@@ -35,7 +35,7 @@ def main() -> None:
     ways = st.container(horizontal=True)
     said = component.show(graph(selection), key="circuits", kept=KEPT, live=True)
     node = str((said.get("chosen") or {}).get("node"))
-    for head in dict.fromkeys([*told.heads, *([node] if re.fullmatch(HEAD, node) else [])]):
+    for head in dict.fromkeys((*told.heads, *([node] if re.fullmatch(HEAD, node) else []))):
         ways.page_link("screens/intervene.py", label=f"Take {head} out of the twin", icon=":material/build:",
                        query_params=without_head(selection, head))  # fmt: skip
     act = said.get("act")
@@ -81,12 +81,13 @@ def took_over(selection: Selection) -> Told:
     """Which heads the twin leans on more than its AR model does, and which less."""
     names = [circuit.about.model for circuit in live.circuits(selection.pair, selection.task, selection.reading)]
     table = changes(selection).table
-    shown = table[(table["kind"] == "head") & (table["q"] < SURE)]
-    more, less = shown[shown["estimate"] < 0], shown[shown["estimate"] > 0]
-    more, less = more[more["diffusion"] < 0], less[less["ar"] < 0]
-    heads = tuple(f"L{row.layer}H{row.head}" for row in [*more.head(1).itertuples(), *less.head(1).itertuples()])
+    shown = table.loc[(table["kind"] == "head") & (table["q"] < SURE), :]
+    more = shown.loc[(shown["estimate"] < 0) & (shown["diffusion"] < 0), :]
+    less = shown.loc[(shown["estimate"] > 0) & (shown["ar"] < 0), :]
+    first = [row for part in (more, less) for row in part.head(1).to_dict("records")]
+    heads = tuple(f"L{row['layer']}H{row['head']}" for row in first)
     if not heads:
-        strongest = table[table["kind"] == "head"].sort_values("diffusion").iloc[0]
+        strongest = table.loc[table["kind"] == "head", :].sort_values("diffusion").iloc[0]
         heads = (f"L{strongest['layer']}H{strongest['head']}",)
         sentence = (
             f"No head of {names[1]} is shown to have taken over from one of {names[0]}; it leans most on {heads[0]}"

@@ -95,7 +95,8 @@ def asked(model: Model, prompts: Batch) -> Try:
         from_layer = str(second[3].selectbox("From layer", [SAME, *layers], key="from_layer", **bound))
         from_slot = str(second[4].selectbox("From slot", [SAME, *slots], key="from_slot", **bound))
     if deed in ("scale", "steer"):
-        amount = float(second[5].number_input("How much", -20.0, 20.0, step=0.5, **at_first("amount", 2.0), **bound))
+        said = second[5].number_input("How much", -20.0, 20.0, step=0.5, **at_first("amount", 2.0), **bound)
+        amount = amount if said is None else float(said)
     return Try(
         role, site, layer, head, None if slot == EVERY else int(slot), deed, source,
         None if from_layer == SAME else int(from_layer),

@@ -49,7 +49,9 @@ def written_out(model: Model, tokens: torch.Tensor, slot: int, layer: int) -> to
     handle = blocks[layer + 1].register_forward_pre_hook(watch)
     model.run_trunk(model.canvas(tokens))
     handle.remove()
-    return torch.autograd.functional.jacobian(of, seen["start"])
+    found = torch.autograd.functional.jacobian(of, seen["start"])
+    assert isinstance(found, torch.Tensor)
+    return found
 
 
 @pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "qwen3"])

@@ -63,7 +63,7 @@ def test_every_step_is_the_published_transition(how, rule):
     conf = torch.full((rows, length), -torch.inf)
     eps, made, changed = 1e-5, 0, torch.ones(rows, dtype=torch.bool)
     passes = torch.zeros(rows, dtype=torch.long)
-    p_x0 = None
+    p_x0 = left = None
     for step in range(steps):
         t = 1 - (1 - eps) * step / steps
         s = t - (1 - eps) / steps
@@ -74,6 +74,7 @@ def test_every_step_is_the_published_transition(how, rule):
             left = trimmed(logits, sampler)
             p_x0 = (left / (sampler.temperature or 1)).softmax(-1).double()
             made, passes = made + 1, passes + changed
+        assert left is not None
         drawn = choose(left, sampler.temperature, generator)
         uniform = torch.rand(rows, length, generator=generator)
         before = x.clone()

@@ -164,7 +164,7 @@ def test_a_line_may_name_places_right_answers_and_what_stands_behind(tmp_path, v
     for name, text in (("verb", " has"), ("second", " France"), ("comma", " ,")):
         assert words.decode(made.clean[0, made.positions[name][0]]) == text, name
     assert made.positions["second"].item() > made.positions["comma"].item()
-    right = {words.decode([token]) for token in made.choices[made.right[0]].tolist()}
+    right = {str(words.decode([token])) for token in made.choices[made.right[0]].tolist()}
     assert right == {" Paris", " Rome"}
     assert words.decode(made.clean[0]).endswith(" Paris of course")
     assert made.positions["completion"].item() == made.positions["answer"].item()

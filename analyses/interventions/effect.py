@@ -1,17 +1,8 @@
-"""Interventions: what a change at one place does to the answer, and which places it can reach at all.
-
-    zeroed = probe.zero("z", layer=2, head=3)
-    interventions.effect(model, batch, [zeroed]).table     # margin and share answered right, before, after, difference
-    interventions.cone(model, canvas, row=3, slots=[7])    # layer × slot: where attention lets the change be felt
-
-A change at layer l and slot s reaches the slots that may look at s in the layers above it, then those that may look at
-these, and so on: under causal attention a cone that opens to the right, under open attention everything one layer up.
-A cell outside the cone cannot move, whatever the weights; one inside it may. `effect` costs two forward passes.
-"""
+"""Effect: the margin and the share answered right, with and without edits, paired over prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +14,6 @@ from analyses import statistics
 from analyses.result import Result
 from probe.batch import Batch
 from probe.models.model import Model
-from probe.paradigms.canvas import Canvas
 from probe.readings import Reading
 from probe.readings.by_role import reading_for
 from probe.tracing import edit
@@ -73,19 +63,3 @@ def _mean(values: NDArray) -> dict[str, Any]:
         return {"estimate": only, "low": only, "high": only, "n": len(values)}
     found = statistics.mean(values[:, None]).columns()
     return {name: float(np.ravel(found[name])[0]) for name in ("estimate", "low", "high")} | {"n": len(values)}
-
-
-@torch.no_grad()
-def cone(model: Model, canvas: Canvas, *, row: int, slots: Iterable[int] | None = None) -> NDArray[np.bool_]:
-    """Which cells (rows of the lens grid × slots) a change can reach: `row` 0 is the embedding, row r the stream behind
-    r layers. `slots` None is every slot."""
-    length = canvas.tokens.shape[1]
-    felt = torch.zeros(length, dtype=torch.bool)
-    felt[list(range(length) if slots is None else slots)] = True
-    reached = np.zeros((model.n_layers + 1, length), dtype=bool)
-    reached[row] = felt.numpy()
-    for layer in range(row, model.n_layers):
-        allowed = model.allowed(canvas, layer)[0].cpu().bool()
-        felt = felt | (allowed & felt[None]).any(1)
-        reached[layer + 1] = felt.numpy()
-    return reached

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from analyses import lookahead
-from analyses.lookahead import COUNT, GAIN, PROBE, SELECTIVITY, rows_of
+from analyses.lookahead.probes import COUNT, GAIN, PROBE, SELECTIVITY, rows_of
 from probe.errors import ProbeError
 from probe.pairs import Pair
 from probe.paradigms import Masked

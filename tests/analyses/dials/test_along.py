@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analyses import dials, lens
+from probe.batch import Batch
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.pairs import Pair
@@ -13,7 +14,7 @@ from tests.analyses.planted import relay
 DEPTH = {"measure": "prediction depth", "lens": "logit"}
 
 
-def pairs(firsts: dict[int, int], *, start: int = 4, seed2: int | None = None) -> tuple[dict[float, Pair], object]:
+def pairs(firsts: dict[int, int], *, start: int = 4, seed2: int | None = None) -> tuple[dict[float, Pair], Batch]:
     """Pairs of one AR model and a twin that decides in layer `first` + 1 at each place."""
     planted = {first: relay(n_layers=6, first=first, n=32) for first in {start, *firsts.values()}}
     batch = planted[start].batch
@@ -25,7 +26,7 @@ def pairs(firsts: dict[int, int], *, start: int = 4, seed2: int | None = None) -
     controls = {} if seed2 is None else {"masked-seed2": named(seed2, "second seed")}
     ar = named(start, "ar")
     found = {at: Pair(ar, named(first, f"twin@{at}"), controls, name=f"at {at}") for at, first in firsts.items()}
-    return dict(found), chosen
+    return {float(at): pair for at, pair in found.items()}, chosen
 
 
 def test_the_line_is_the_planted_one_and_half_of_it_lies_where_it_jumps():
