@@ -48,8 +48,8 @@ def findings(selection: Selection) -> list[str]:
     told.append(f"{sentence(selection.pair, FRONT_LOADING, row_of(total, 'FLI', 'total'))}.")
     told.append(f"{sentence(selection.pair, SPREAD, row_of(total, 'PR/n', 'total'))}.")
     changed = circuits.node_changes(ar, twin).table
-    heads = changed[(changed["kind"] == "head") & (changed["q"] < 0.05)]
-    named = ", ".join(f"L{row.layer}H{row.head}" for row in heads.head(3).itertuples())
+    heads = changed.loc[(changed["kind"] == "head") & (changed["q"] < 0.05), :]
+    named = ", ".join(f"L{row['layer']}H{row['head']}" for row in heads.head(3).to_dict("records"))
     told.append(f"{len(heads)} of its heads matter more or less to the answer than in the AR model"
                 + (f"; most of all {named}." if named else "."))  # fmt: skip
     return told
@@ -94,8 +94,8 @@ def show_runs() -> None:
             "`streamlit run app/main.py -- runs/demo`."
         )
     for turn, folder in enumerate(found):
-        link = {"label": plain(folder), "icon": ":material/description:"}
-        st.page_link("screens/runs.py", **link, query_params={"run": folder})
+        page, shared = "screens/runs.py", {"run": folder}
+        st.page_link(page, label=plain(folder), icon=":material/description:", query_params=shared)
         if turn == 0 and given():
             show_findings(folder)
 

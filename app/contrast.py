@@ -8,7 +8,9 @@ second seed), and the same difference on other tasks. Each switch costs the circ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -19,6 +21,7 @@ from app import live
 from app.selection import TASKS, Selection
 from app.words import plain
 
+Row = Mapping[Any, Any]  # of a table
 SQUARE, CONTROLS, COMPARED = "Weights or mask? (2×2)", "Controls", "Other tasks"
 
 
@@ -60,22 +63,22 @@ def show(selection: Selection, words: Words, key: str) -> None:
             draw(only(compared(selection, tuple(tasks)), words.measure), f"{key} tasks")
 
 
-def sentence(pair: str, words: Words, found: pd.Series) -> str:
+def sentence(pair: str, words: Words, found: Row) -> str:
     """The difference, and whether its interval leaves 0 out."""
-    low, high = found[["low", "high"]].to_numpy(dtype=float)
+    low, high = found["low"], found["high"]
     what = words.above if low > 0 else words.below if high < 0 else None
     told = f"{pair} {what} than its AR twin" if what else f"{pair} is not shown to {words.neither} than its AR twin"
     return f"{told}: Δ{words.measure} {interval(found)}"
 
 
-def interval(found: pd.Series) -> str:
+def interval(found: Row) -> str:
     """An estimate with its 95% interval."""
     return f"{found['estimate']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]".replace("-", "−")
 
 
-def row_of(result: Result, measure: str, part: str) -> pd.Series:
+def row_of(result: Result, measure: str, part: str) -> Row:
     table = result.table
-    return table[(table["measure"] == measure) & (table["part"] == part)].iloc[0]
+    return table.loc[(table["measure"] == measure) & (table["part"] == part), :].iloc[0].to_dict()
 
 
 def parts_told(result: Result, measure: str) -> str:

@@ -18,6 +18,6 @@ Cost: the measure, once a place.
 
 from __future__ import annotations
 
-from analyses.dials.along import HALF, TWIN, along
+from analyses.dials.half_way import HALF, TWIN, along
 
 __all__ = ["HALF", "TWIN", "along"]

@@ -11,7 +11,7 @@ A cell outside the cone cannot move, whatever the weights; one inside it may. `e
 
 from __future__ import annotations
 
-from analyses.interventions.cone import cone
-from analyses.interventions.effect import WHEN, effect
+from analyses.interventions.edited_answers import WHEN, effect
+from analyses.interventions.reach import cone
 
 __all__ = ["WHEN", "cone", "effect"]

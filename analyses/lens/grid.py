@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analyses.interventions.cone import cone
+from analyses.interventions.reach import cone
 from analyses.lens.tuned import TunedLens
 from analyses.lens.unembedding import Unembedding
 from probe.models.model import Model

@@ -35,7 +35,8 @@ def main() -> None:
     ways = st.container(horizontal=True)
     said = component.show(graph(selection), key="circuits", kept=KEPT, live=True)
     node = str((said.get("chosen") or {}).get("node"))
-    for head in dict.fromkeys((*told.heads, *([node] if re.fullmatch(HEAD, node) else []))):
+    heads: list[str] = [*told.heads, *([node] if re.fullmatch(HEAD, node) else [])]
+    for head in dict.fromkeys(heads):
         ways.page_link("screens/intervene.py", label=f"Take {head} out of the twin", icon=":material/build:",
                        query_params=without_head(selection, head))  # fmt: skip
     act = said.get("act")
