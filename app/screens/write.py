@@ -19,7 +19,7 @@ from probe.models.model import Model
 from probe.models.unknown_words import UnknownWordWarning
 
 MODELS = ("zoo:ar", "zoo:masked", "zoo:block", "zoo:fluid", "zoo:flow", "zoo:flow-map")
-PROMPT = "When Luke and Keith went to the museum , Keith gave a flower to"
+PROMPT = "When Luke and Keith went to the museum ,"
 LONGEST = 64
 
 Watched = tuple[Trajectory, Candidates | None]
@@ -31,7 +31,7 @@ def main() -> None:
         names = st.multiselect(
             "Models", MODELS, ["zoo:ar", "zoo:masked"], key="models", bind="query-params", persist_state="session"
         )
-        length = st.slider("Tokens to write", 1, LONGEST, 8, key="length", bind="query-params", persist_state="session")
+        length = st.slider("Tokens to write", 1, LONGEST, 6, key="length", bind="query-params", persist_state="session")
         seed = st.number_input("Seed", 0, 9999, 0, key="seed", bind="query-params", persist_state="session")
     prompt = st.text_input("Prompt", PROMPT, key="prompt", bind="query-params", persist_state="session", max_chars=2000)
     if not names:
