@@ -57,7 +57,7 @@ def asked(
             seen.add((role, called))
             for name, changes in (edits or _WHOLE).items():
                 with edit(model, changes):
-                    found = _figures(model, batch, how, vocabulary)
+                    found = figures(model, batch, how, vocabulary)
                 labels = {"model": model.name, "role": role, "task": batch.task, "reading": called, "edit": name}
                 parts.append(found.table(labels))
     table = pd.concat(parts, ignore_index=True)
@@ -83,8 +83,8 @@ def _called(reading: Reading) -> str:
 
 
 @torch.no_grad()
-def _figures(model: Model, batch: Batch, reading: Reading, vocabulary: int | None) -> PerExample:
-    """Each example's figures; over draws and steps their means."""
+def figures(model: Model, batch: Batch, reading: Reading, vocabulary: int | None = None) -> PerExample:
+    """Each example's `MEASURES`; over draws and steps their means."""
     prompts = reading.ask(model, batch)
     logits = answers(model, prompts, then=lambda found: comparable(found, model, vocabulary)).cpu()
     of = prompts.view.example.cpu()

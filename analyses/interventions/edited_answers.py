@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from analyses import statistics
+from analyses.answers.asked import figures
 from analyses.result import Result
+from analyses.statistics.per_example import PerExample
 from probe.batch import Batch
 from probe.models.model import Model
 from probe.readings import Reading
@@ -25,13 +26,13 @@ WHEN = ("before", "after", "after − before")
 def effect(model: Model, batch: Batch, edits: Sequence[Edit | Skip], *, reading: str | Reading = "prefix") -> Result:
     """The margin (the answer's logit less the distractor's) and the share answered right, with and without edits."""
     how = reading_for(model, reading)
-    before = _answers(model, batch, how)
+    before = figures(model, batch, how)
     with edit(model, edits):
-        after = _answers(model, batch, how)
+        after = figures(model, batch, how)
     rows = [
-        {"measure": measure, "when": when, "model": model.name, "task": batch.task, **_mean(values)}
-        for measure, one, two in zip(("margin", "answered right"), before, after, strict=True)
-        for when, values in zip(WHEN, (one, two, two - one), strict=True)
+        {"measure": name, "when": when, "model": model.name, "task": batch.task, **_mean(values)}
+        for measure, name in (("margin", "margin"), ("right", "answered right"))
+        for when, values in zip(WHEN, _paired(before, after, measure), strict=True)
     ]
     return Result(
         name="intervention",
@@ -44,14 +45,10 @@ def effect(model: Model, batch: Batch, edits: Sequence[Edit | Skip], *, reading:
     )
 
 
-def _answers(model: Model, batch: Batch, reading: Reading) -> tuple[NDArray, NDArray]:
-    """By prompt: the margin, and whether the best token can be continued to a right answer."""
-    logits = reading.logits(model, batch).cpu()
-    rows = torch.arange(len(batch))
-    margin = logits[rows, batch.target.cpu()] - logits[rows, batch.distractor.cpu()]
-    best = logits.argmax(-1)
-    right = (batch.right.cpu() & (batch.choices.cpu()[None] == best[:, None])).any(1)
-    return margin.double().numpy(), right.double().numpy()
+def _paired(before: PerExample, after: PerExample, measure: str) -> tuple[NDArray, NDArray, NDArray]:
+    at = before.axes["measure"].index(measure)
+    one, two = (found.values[:, at] for found in (before, after))
+    return one, two, two - one
 
 
 def _mean(values: NDArray) -> dict[str, Any]:
