@@ -213,7 +213,7 @@ def _print_answer(answer: tuple[str, ...], report: Path) -> None:
     ):
         nexts.add_row(Text(f"  {command}"), Text(what, style="dim"))
     out.print(nexts)
-    out.print(Text(str(report)))
+    out.print(Text(str(report)), soft_wrap=True)  # to be copied, or read by a script, as a whole
 
 
 # The plan

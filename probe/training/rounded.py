@@ -2,8 +2,9 @@
 
 A training with adapters spends nine tenths of its time on products with weights that never change. In eight bits those
 run at four times the speed of single precision on a processor with VNNI (bfloat16 there is slower than single
-precision). What it costs is noise: the weights are rounded once, to 127 steps a row; what enters is rounded anew at
-every call, token by token.
+precision); where the processor cannot add bytes up without loss, they are multiplied in single precision, which gains
+nothing but is right. What it costs is noise: the weights are rounded once, to 127 steps a row; what enters is rounded
+anew at every call, token by token.
 
     y = W x        W ≈ diag(scale) · Q · diag(1/ease),  x·ease ≈ its own scale · q,  so that Q q is a product of bytes
 
@@ -35,8 +36,22 @@ def rounded(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def byte_product(a: Tensor, b: Tensor) -> Tensor:
-    """The product of two matrices of bytes, in whole numbers."""
+    """The product of two matrices of bytes, in whole numbers; in single precision where bytes overflow."""
+    return _int_mm(a, b) if BYTES_HOLD else a.float() @ b.float()
+
+
+def _int_mm(a: Tensor, b: Tensor) -> Tensor:
     return torch._int_mm(a, b)  # type: ignore[reportPrivateImportUsage]  # torch has no public name for it yet
+
+
+def _bytes_hold() -> bool:
+    """Whether this processor adds up products of bytes without loss. One without VNNI adds two of them in sixteen bits
+    first, which two of the loudest overflow, and says nothing."""
+    loud = torch.full((32, 64), int(STEPS), dtype=torch.int8)
+    return bool((_int_mm(loud, loud.t()) == 64 * STEPS**2).all())
+
+
+BYTES_HOLD = _bytes_hold()  # asked once: code that is compiled takes it for a constant
 
 
 class _Product(torch.autograd.Function):

@@ -260,7 +260,7 @@ def test_tokens_of_the_answer_count_more():
         ("name: t\nparadigm: masked\nsteps: 1\ntasks: {ioi: 1}\nstart: x\nstps: 2", "stps"),
         ("name: t\nparadigm: masked\nsteps: 1\nstart: x", "'tasks', or 'text'"),
         ("name: t\nparadigm: flow\nsteps: 1\nstart: x\ntasks: {ioi: 1}\nlora: {rank: 2}", "lora"),
-        ("name: t\nparadigm: block\nweighting: 1/t\nsteps: 1\ntasks: {ioi: 1}\nstart: x", "weighting"),
+        ("name: t\nparadigm: autoregressive\nweighting: 1/t\nsteps: 1\ntasks: {ioi: 1}\nstart: x", "weighting"),
     ],
 )
 def test_a_bad_recipe_is_refused_by_field(text, told, tmp_path):

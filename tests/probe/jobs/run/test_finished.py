@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import pytest
 
@@ -83,11 +82,10 @@ def test_the_answer_is_what_the_report_begins_with(tmp_path):
     assert answer_in(tmp_path / "none.md") == ()
 
 
-def test_the_last_line_is_the_report_and_the_answer_stands_above(twice, capsys, monkeypatch):
+def test_the_last_line_is_the_report_and_the_answer_stands_above(twice, capsys):
     from probe.cli import jobs
 
     summary = run_job(spec_of(twice))
-    monkeypatch.setattr(jobs.out, "file", sys.stdout)
     jobs._print_answer(("In zoo:masked, the circuit is kept.",), summary.report)
     lines = capsys.readouterr().out.splitlines()
     assert "the circuit is kept" in lines[0]
