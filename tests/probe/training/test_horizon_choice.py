@@ -34,6 +34,7 @@ def test_a_choice_is_made_on_one_split_and_told_of_another():
     timid, bold = calibration  # hardly a draft is sure to a millionth, and the head learns to say so
     assert 1 <= timid.tokens_a_pass < bold.tokens_a_pass
     assert timid.slots_a_token < bold.slots_a_token
+    assert timid.right is not None
     assert timid.right > 0.6
     assert found.chosen is bold
     reported = [one for one in found.rows if one.split == "test"]
