@@ -43,7 +43,8 @@ from probe.batch import Batch
 from probe.models.model import Model
 from probe.readings import Reading, named
 from probe.tracing import edit
-from probe.tracing.edits import Change, Edit, Moment
+from probe.tracing.changes import Change, Moment
+from probe.tracing.edits import Edit
 
 Masks = NDArray[np.bool_]  # knock-outs (× examples, each its own) × components
 

@@ -20,9 +20,7 @@ from typing import Protocol
 
 import torch
 
-SMALL = (
-    50_000_000  # parameters; larger models gain from more threads even at one slot, for their weights are read faster
-)
+SMALL = 50_000_000  # parameters; of larger ones the weights are read faster by several threads, even for one slot
 LITTLE = 2e10  # multiplications of a pass: a second of one core
 
 

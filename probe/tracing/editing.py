@@ -26,7 +26,8 @@ from probe.errors import TraceError
 from probe.models.scope import Scope, open_scopes
 from probe.paradigms.canvas import Canvas
 from probe.tracing import pattern_editing
-from probe.tracing.edits import Edit, Moment, Skip, fitted
+from probe.tracing.changes import Moment, fitted
+from probe.tracing.edits import Edit, Skip
 from probe.tracing.selection import ABSENT, as_index, checked_indices, pick, slots_at
 from probe.tracing.sites import Site, head_writes, output_weight, rank, scaled_heads, site
 from probe.tracing.slot_states import SlotStates

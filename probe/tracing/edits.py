@@ -12,7 +12,6 @@ variable of it) is matched by its labels instead: an edit takes the layer, head,
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,9 @@ import torch
 from torch import Tensor
 
 from probe.errors import TraceError, nearest
+from probe.tracing.changes import Add, Change, Mean, Patch, Resample, Traced, Zero
 from probe.tracing.selection import Positions
-from probe.tracing.sites import Site, site
+from probe.tracing.sites import site
 
 if TYPE_CHECKING:
     import xarray
@@ -32,34 +32,6 @@ Numbers = int | Iterable[int] | None
 Steps = frozenset[int] | slice | None
 STATES = ("masked", "just written", "written", "given")
 """What a slot can be in a forward pass: open; written by the pass before; written by any pass; there from the first."""
-
-
-@dataclass(frozen=True, eq=False)
-class Moment:
-    """Where an edit is at work: what a change may ask about."""
-
-    site: Site
-    layer: int
-    turn: int | None  # the layer's number among those of the edit; None where the edit names one layer
-    heads: tuple[int, ...] | None
-    positions: Tensor | None
-    rows: slice | None  # of all the examples, those in this forward pass; None is all
-    step: int
-
-
-@dataclass(frozen=True, eq=False)
-class Change(ABC):
-    """What stands at a place instead of `old`, which has the axes of a view. Broadcast to it."""
-
-    def values(self) -> list[Tensor]:
-        """What tells this change from another of its kind."""
-        return []
-
-    def __str__(self) -> str:
-        return type(self).__name__.lower().lstrip("_")
-
-    @abstractmethod
-    def __call__(self, old: Tensor, moment: Moment) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +80,7 @@ class Skip:
 
     def parts(self) -> tuple[Edit, ...]:
         how: dict[str, Any] = {"steps": self.steps, "state": self.state}
-        return tuple(Edit(name, _Zero(), self.layers, **how) for name in ("attn_out", "mlp_out"))
+        return tuple(Edit(name, Zero(), self.layers, **how) for name in ("attn_out", "mlp_out"))
 
 
 def patch(
@@ -124,16 +96,16 @@ def patch(
     labelled = _labelled(site, value)
     if labelled is None:
         value = value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.get_default_dtype())
-        return _edit(site, _Patch(value), layer, head, position, step)
-    change = _Traced(labelled)
-    return change.where_it_has_values(_edit(site, change, layer, head, position, step))
+        return _edit(site, Patch(value), layer, head, position, step)
+    change = Traced(labelled)
+    return _where_it_has_values(_edit(site, change, layer, head, position, step), change)
 
 
 def zero(
     site: str, *, layer: Numbers = None, head: Numbers = None, position: Positions | None = None, step: Numbers = None
 ) -> Edit:
     """Put 0 there."""
-    return _edit(site, _Zero(), layer, head, position, step)
+    return _edit(site, Zero(), layer, head, position, step)
 
 
 def mean(
@@ -148,9 +120,9 @@ def mean(
     """Put the mean over examples there: of those that run together, or of a reference trace."""
     labelled = _labelled(site, over)
     if labelled is None:
-        return _edit(site, _Mean(), layer, head, position, step)
-    change = _Traced(labelled.mean("example", keepdims=True))
-    return change.where_it_has_values(_edit(site, change, layer, head, position, step))
+        return _edit(site, Mean(), layer, head, position, step)
+    change = Traced(labelled.mean("example", keepdims=True))
+    return _where_it_has_values(_edit(site, change, layer, head, position, step), change)
 
 
 def resample(
@@ -166,9 +138,9 @@ def resample(
     """Put another example's there: of those that run together (never an example's own), or of a reference trace."""
     labelled = _labelled(site, over)
     if labelled is None:
-        return _edit(site, _Resample(seed), layer, head, position, step)
-    change = _Traced(labelled, seed)
-    return change.where_it_has_values(_edit(site, change, layer, head, position, step))
+        return _edit(site, Resample(seed), layer, head, position, step)
+    change = Traced(labelled, seed)
+    return _where_it_has_values(_edit(site, change, layer, head, position, step), change)
 
 
 def add(
@@ -203,7 +175,7 @@ def add(
                 found="NaN or infinity among them",
                 remedy="Look at how it was made: one NaN makes every logit NaN.",
             )
-    return replace(put, change=_Add(put.change, tuple(by_step)))
+    return replace(put, change=Add(put.change, tuple(by_step)))
 
 
 def only(
@@ -255,100 +227,16 @@ def freeze(
     return patch("pattern", pattern, layer=layer, head=head, position=position, step=step)
 
 
-class _Zero(Change):
-    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
-        return torch.zeros_like(old)
-
-
-class _Mean(Change):
-    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
-        return old.mean(dim=0, keepdim=True)
-
-
-@dataclass(frozen=True, eq=False)
-class _Add(Change):
-    """What was there, and `scale` times what another change would have put there."""
-
-    what: Change
-    scales: tuple[float, ...]  # by step; the last one goes on
-
-    def values(self) -> list[Tensor]:
-        return [*self.what.values(), torch.tensor(self.scales)]
-
-    def __str__(self) -> str:
-        return "add" if self.scales == (1,) else f"add ({', '.join(f'{scale:g}' for scale in self.scales)} times)"
-
-    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
-        scale = self.scales[min(max(moment.step, 0), len(self.scales) - 1)]
-        return old + scale * fitted(self.what(old, moment), old, moment.site, str(self))
-
-
-@dataclass(frozen=True, eq=False)
-class _Resample(Change):
-    seed: int
-
-    def values(self) -> list[Tensor]:
-        return [torch.tensor(self.seed)]
-
-    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
-        return old[_other_rows(len(old), self.seed).to(old.device)]
-
-
-@dataclass(frozen=True, eq=False)
-class _Patch(Change):
-    value: Tensor
-
-    def values(self) -> list[Tensor]:
-        return [self.value]
-
-    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
-        value = self.value
-        if value.dim() == 0:
-            return value
-        if moment.site.layered and moment.turn is not None and value.dim() > old.dim():
-            value = value[:, moment.turn if value.shape[1] > 1 else 0]
-        return _these_rows(value, old, moment)
-
-
-@dataclass(frozen=True, eq=False)
-class _Traced(Change):
-    """A trace's own values, or those of its other examples where there is a seed."""
-
-    array: xarray.DataArray
-    seed: int | None = None
-
-    def values(self) -> list[Tensor]:
-        return [torch.tensor(-1 if self.seed is None else self.seed), torch.tensor(self.array.values)]
-
-    def where_it_has_values(self, edit: Edit) -> Edit:
-        """The edit, confined to the layers, heads and positions that the trace has."""
-        one = site(edit.site)
-        layers = self._labels("layer") if edit.layers is None and one.layered else edit.layers
-        heads = self._labels(one.heads) if edit.heads is None and one.heads else edit.heads
-        positions = edit.positions
-        axis, labels = one.dims[one.position_axis - 1], self.array.coords
-        if positions is None and axis in self.array.dims and axis in labels and "place" not in labels:
-            positions = torch.tensor(labels[axis].values)
-        return replace(edit, layers=layers, heads=heads, positions=positions)
-
-    def _labels(self, axis: str) -> tuple[int, ...] | None:
-        if axis not in self.array.coords:
-            return None
-        return tuple(int(label) for label in np.atleast_1d(self.array[axis].values))
-
-    def __call__(self, old: Tensor, moment: Moment) -> Tensor:
-        one = moment.site
-        axis = one.dims[one.position_axis - 1]
-        wanted: dict[str, Any] = {"layer": moment.layer, "step": moment.step}
-        if moment.heads is not None and one.heads:
-            wanted[one.heads] = list(moment.heads)
-        if moment.positions is not None and moment.positions.dim() == 1:
-            wanted[axis] = moment.positions.tolist()
-        chosen = self.array.sel({name: label for name, label in wanted.items() if name in self.array.dims})
-        value = torch.from_numpy(np.ascontiguousarray(chosen.values))
-        if self.seed is not None:
-            return _from_others(value, old, self.seed)
-        return _these_rows(value, old, moment)
+def _where_it_has_values(edit: Edit, traced: Traced) -> Edit:
+    """The edit, confined to the layers, heads and positions that a trace has."""
+    one = site(edit.site)
+    layers = traced.labels("layer") if edit.layers is None and one.layered else edit.layers
+    heads = traced.labels(one.heads) if edit.heads is None and one.heads else edit.heads
+    positions = edit.positions
+    axis, labels = one.dims[one.position_axis - 1], traced.array.coords
+    if positions is None and axis in traced.array.dims and axis in labels and "place" not in labels:
+        positions = torch.tensor(labels[axis].values)
+    return replace(edit, layers=layers, heads=heads, positions=positions)
 
 
 def _labelled(name: str, value: Any) -> xarray.DataArray | None:
@@ -385,44 +273,3 @@ def _edit(name: str, change: Change, layer: Numbers, head: Numbers, position: Po
 
 def _numbers(numbers: Numbers) -> tuple[int, ...] | None:
     return None if numbers is None else (numbers,) if isinstance(numbers, int) else tuple(numbers)
-
-
-def fitted(value: Tensor, old: Tensor, one: Site, what: str) -> Tensor:
-    """A value with the dtype, device and shape of what it stands for; `what` names its edit in the error."""
-    value = value.to(old)
-    try:
-        return value.expand_as(old)
-    except RuntimeError:
-        raise TraceError(
-            f"the value for {what}",
-            expected=f"the shape {tuple(old.shape)} (example, {', '.join(one.dims)}), or 1 where one serves all",
-            found=str(tuple(value.shape)),
-            remedy="Give it the axes of a trace; the layer axis stays when several layers are named.",
-        ) from None
-
-
-def _these_rows(value: Tensor, old: Tensor, moment: Moment) -> Tensor:
-    """Of a value for all examples, those that are in this forward pass. A value of fewer axes has none of examples."""
-    if moment.rows is not None and value.dim() == old.dim() and len(value) not in (1, len(old)):
-        return value[moment.rows]
-    return value
-
-
-def _other_rows(count: int, seed: int) -> Tensor:
-    """For each example another one, from a seed: a random cycle, which leaves nobody in place."""
-    if count < 2:
-        raise TraceError(
-            "resample",
-            expected="at least 2 examples in one forward pass",
-            found=str(count),
-            remedy="Run more of them together, or give it a trace to draw from.",
-        )
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    return torch.empty_like(order).index_put_((order,), order.roll(1))
-
-
-def _from_others(value: Tensor, old: Tensor, seed: int) -> Tensor:
-    if len(value) == len(old) > 1:
-        return value[_other_rows(len(value), seed)]
-    drawn = torch.randint(len(value), (len(old),), generator=torch.Generator().manual_seed(seed))
-    return value[drawn]
