@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.app.test_browser import _wait
+from tests.app.server import serving
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
-ROOT = Path(__file__).parents[2]
 STREAMLITS_OWN = "/_stcore/"  # it looks for its own server below the address of a page first, and is told 404
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    serve = [f"--server.port={port}", "--server.headless=true"]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    environment.pop("TWINPROBE_RUN", None)
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), *serve]
-    server = subprocess.Popen(command, cwd=tmp_path_factory.mktemp("empty"), env=environment)
-    try:
-        _wait(f"http://127.0.0.1:{port}/_stcore/health")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
+    with serving(tmp_path_factory.mktemp("empty")) as (address, _):
+        yield address
 
 
 @pytest.fixture
