@@ -145,6 +145,24 @@ def test_no_file_imports_itself_in_a_circle():
     assert set(order) >= set(FILES)
 
 
+TESTS = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted((ROOT / "tests").rglob("*.py"))
+}
+
+
+@pytest.mark.parametrize("module", TESTS)
+def test_nothing_imports_from_a_test(module):
+    """What two tests share stands in a module of its own, as `tests/app/server.py` does. A test may be changed by whom
+    has read it alone: one that imported another's private name broke when the other was mended."""
+    named = set()
+    for node in ast.walk(ast.parse(TESTS[module].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            named |= {f"{node.module or ''}.{alias.name}" for alias in node.names} | {node.module or ""}
+    assert {name for name in named if re.search(r"(^|\.)test_", name)} == set()
+
+
 def _containing(module: str) -> set[str]:
     """The packages that a module lies in: importing from one's own package's face is how it is read, not a need."""
     parts = module.split(".")

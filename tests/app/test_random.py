@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.test_live import PAGES, opened
+from tests.app.without_a_screen import PAGES, opened
 
 ACTIONS, SEED = 500, 20261130
 SETTLED = 200  # actions, after which caches are full

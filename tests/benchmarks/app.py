@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.app.server import serving
 from tests.benchmarks.frame import arguments, main, show
-from tests.probe.views.test_drawn import canvas, circuit_graph
+from tests.probe.views.drawings import canvas, circuit_graph
 
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 FRAMES = """([slider, values]) => {

@@ -49,7 +49,7 @@ from tests.command import twinprobe
 from tests.probe.fuzz import Door, into, spoilt
 from tests.probe.jobs.asked import text_of
 from tests.probe.jobs.made_up import write_run
-from tests.probe.models.test_gguf import write_gguf
+from tests.probe.models.gguf_file import write_gguf
 from tests.probe.tiny import MASK, backbone_of, model_of, write_stock
 
 FIRST = int(os.environ.get("TWINPROBE_FUZZ", "0"))

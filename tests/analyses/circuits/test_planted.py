@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 
 from analyses.circuits import AttributionOptions
 from analyses.circuits.attribution.attribute import attribute
-from analyses.circuits.circuit import Circuit
 from analyses.circuits.comparison.compare import compare
 from analyses.circuits.selection import select
 from probe.paradigms import Masked
 from probe.readings import named
+from tests.analyses.circuits.planted_edges import auroc
 from tests.analyses.planted import MASK, Planted, induction, permuted_heads, relay
 
 LATER = {"source": 5, "via": 4, "at": 2}  # what is asked for stands to the right
@@ -36,14 +35,6 @@ def prompts(**shape) -> dict[str, tuple[Planted, str]]:
 
 QUESTIONS = prompts(n_layers=6, n_heads=4, n=16, noise=0.03)
 SMALL_QUESTIONS = prompts(n_layers=3, n_heads=2, n=6, noise=0.05)  # for what takes a pass an edge
-
-
-def auroc(circuit: Circuit, planted: frozenset[tuple[str, str]]) -> float:
-    """How well |score| tells planted edges from all others."""
-    edges = circuit.edges
-    is_planted = [edge in planted for edge in zip(edges["source"], edges["target"], strict=True)]
-    assert sum(is_planted) == len(planted)
-    return float(roc_auc_score(is_planted, edges["score"].abs()))
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

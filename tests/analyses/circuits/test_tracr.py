@@ -7,7 +7,7 @@ import torch
 
 from analyses.circuits import AttributionOptions
 from analyses.circuits.attribution.attribute import attribute
-from tests.analyses.circuits.test_planted import auroc
+from tests.analyses.circuits.planted_edges import auroc
 from tests.analyses.tracr import CIRCUITS, UpToHere, program, prompts
 
 

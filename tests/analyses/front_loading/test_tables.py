@@ -14,7 +14,6 @@ from scipy.stats import wasserstein_distance
 from analyses import circuits, front_loading
 from analyses.circuits import AttributionOptions
 from analyses.components.scores import (
-    Scores,
     depths,
     paired,
     scores_of,
@@ -22,29 +21,8 @@ from analyses.components.scores import (
 from analyses.front_loading import statistic
 from analyses.front_loading.statistic import centre, early, shares, wasserstein
 from probe.errors import ProbeError
+from tests.analyses.components.made_scores import HEADS, LAYERS, in_layer, scores_with
 from tests.analyses.planted import permuted_heads, relay
-
-N, LAYERS, HEADS = 40, 6, 4
-NODES = pd.DataFrame(
-    {
-        "node": [f"a{layer}.h{head}" for layer in range(LAYERS) for head in range(HEADS)],
-        "layer": np.repeat(np.arange(LAYERS), HEADS),
-        "head": np.tile(np.arange(HEADS), LAYERS),
-        "kind": "head",
-    }
-)
-
-
-def scores_with(means: np.ndarray, *, noise: float = 0.0, seed: int = 0, model: str = "ar", **other) -> Scores:
-    """Scores whose means by layer and head are these, with noise."""
-    drawn = means.ravel() + noise * np.random.default_rng(seed).normal(size=(N, means.size))
-    return Scores(model, "made", NODES, drawn, LAYERS, **other)
-
-
-def in_layer(*layers: int) -> np.ndarray:
-    means = np.zeros((LAYERS, HEADS))
-    means[list(layers)] = 1.0
-    return means
 
 
 def figure(result, measure: str, **where) -> pd.Series:

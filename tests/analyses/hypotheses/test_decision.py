@@ -26,7 +26,7 @@ from analyses.hypotheses.preregistered import HYPOTHESES
 from analyses.hypotheses.robustness import Cell, grid, over_budgets
 from analyses.result import Result
 from probe.errors import ProbeError
-from tests.analyses.front_loading.test_tables import HEADS, LAYERS, scores_with
+from tests.analyses.components.made_scores import HEADS, LAYERS, scores_with
 
 MEANS = np.random.default_rng(0).exponential(size=(LAYERS, HEADS))
 EARLIER = MEANS * np.exp(-0.5 * np.arange(LAYERS))[:, None]

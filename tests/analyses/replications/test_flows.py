@@ -19,7 +19,7 @@ from probe.decoding import Flowing, Sampler
 from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.paradigms import Autoregressive, Flow, FlowMap, Masked
-from tests.analyses.replications.test_replications import survives_disk, wilson
+from tests.analyses.replications.checks import survives_disk, wilson
 from tests.probe.tiny import MASK, backbone_of, model_of, tokens_of
 
 TASK = probe.task("ioi")

@@ -13,10 +13,10 @@ import probe
 from analyses import replications
 from analyses.replications.fluid_horizons import _binned, _entropy_ahead
 from analyses.replications.written_answers import exact_difference
-from analyses.result import Result
 from probe.decoding import ELASTIC, Sampler, Strides
 from probe.errors import ProbeError
 from probe.paradigms.horizon import new_horizon
+from tests.analyses.replications.checks import survives_disk, wilson
 
 TASK = probe.task("ioi")
 
@@ -24,18 +24,6 @@ TASK = probe.task("ioi")
 @pytest.fixture(scope="module")
 def models():
     return {name: probe.load(f"zoo:{name}", selftest="off") for name in ("ar", "masked", "fluid")}
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    z, p = 1.959963984540054, right / n
-    middle, reach = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (middle - reach) / (1 + z * z / n), (middle + reach) / (1 + z * z / n)
-
-
-def survives_disk(result: Result, folder) -> None:
-    again = Result.open(result.save(folder))
-    pd.testing.assert_frame_equal(again.table, result.table, check_dtype=False)
-    assert again.figure().to_json() == result.figure().to_json()
 
 
 def test_samplers_count_passes_and_right_answers(models, tmp_path):

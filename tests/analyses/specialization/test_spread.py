@@ -15,7 +15,7 @@ from analyses.specialization import neurons
 from analyses.specialization.spread import entropy, fewest, figure_of, gini, largest, participation, participation_ratio
 from analyses.statistics import uniform
 from probe.errors import ProbeError
-from tests.analyses.front_loading.test_tables import HEADS, LAYERS, in_layer, scores_with
+from tests.analyses.components.made_scores import HEADS, LAYERS, in_layer, scores_with
 from tests.analyses.planted import permuted_heads, relay
 
 ALL = LAYERS * HEADS

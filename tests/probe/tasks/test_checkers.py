@@ -12,22 +12,12 @@ from hypothesis import strategies as st
 from probe.errors import TaskError
 from probe.tasks import TASKS, Batch, task
 from tests.probe.tasks import truth
+from tests.probe.tasks.spelling import question, spelt
 from tests.probe.tasks.vocabularies import ASKED, NAMES, batch, shared, tokenizer
 
 pytestmark = shared
 
 IN_ORDER = [asked for asked in ASKED if asked != "infilling, in place"]
-
-
-def question(made: Batch, row: int, words: str = "words", which: str = "clean") -> str:
-    start = int(made.positions["completion"][row, 0])
-    said = tokenizer(words).decode(getattr(made, which)[row, :start].tolist(), skip_special_tokens=True)
-    assert isinstance(said, str)
-    return said
-
-
-def spelt(ids: torch.Tensor, words: str = "words") -> str:
-    return tokenizer(words).decode(ids.tolist()).replace(",", " , ")
 
 
 def checks(asked: str, made: Batch, row: int, written: list[int]) -> bool:

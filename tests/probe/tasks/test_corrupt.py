@@ -9,7 +9,7 @@ import torch
 
 from probe.tasks.word_lists import RIDDLES
 from tests.probe.tasks import truth
-from tests.probe.tasks.test_checkers import question, spelt
+from tests.probe.tasks.spelling import question, spelt
 from tests.probe.tasks.vocabularies import ASKED, NAMES, batch, shared, tokenizer
 
 pytestmark = shared

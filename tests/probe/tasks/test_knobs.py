@@ -7,7 +7,7 @@ import pytest
 from probe.errors import TaskError
 from probe.tasks import task
 from tests.probe.tasks import truth
-from tests.probe.tasks.test_checkers import question
+from tests.probe.tasks.spelling import question
 from tests.probe.tasks.vocabularies import shared, tokenizer
 
 pytestmark = shared

@@ -16,7 +16,7 @@ from probe.tasks import SHARES, TASKS, Draw, Words, split_of, task
 from probe.tasks.paths import shape
 from probe.tasks.sudoku import grids, renamed
 from tests.probe.tasks import truth
-from tests.probe.tasks.test_checkers import question
+from tests.probe.tasks.spelling import question
 from tests.probe.tasks.vocabularies import ASKED, batch, shared, tokenizer
 
 pytestmark = shared

@@ -11,7 +11,7 @@ from probe.errors import ProbeError
 from probe.models.selftests import NOT_RUN, run_selftests
 from probe.training import Recipe, adapt
 from probe.training.ema import Ema
-from tests.probe.training.test_adapt import recipe, same, weights
+from tests.probe.training.small_recipe import recipe, same, weights
 
 
 def flow_recipe(**changed) -> Recipe:

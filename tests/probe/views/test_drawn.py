@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page
 
 from probe.views import View
+from tests.probe.views.drawings import NASTY, canvas, circuit_graph, lens_grid
 
 pytestmark = [pytest.mark.xdist_group("browser")]
-NASTY = "<img src=x onerror=document.title='owned'>"
 
 
 @pytest.fixture
@@ -33,18 +33,6 @@ def shown(page: Page, view: View) -> None:
 
 def state(page: Page) -> dict:
     return page.evaluate("document.querySelector('.tp').twinprobe.state")
-
-
-def canvas(slots: int, steps: int) -> View:
-    """A run that writes slot s in pass s."""
-    row = [[0 if slot < step else -1 for slot in range(slots)] for step in range(steps)]
-    sure = [[None if slot < step else (slot + step) % 10 / 10 for slot in range(slots)] for step in range(steps)]
-    writes = [[min(slot, steps - 1)] for slot in range(slots)]
-    candidates = [[[[0, 0.6], [1, 0.3]] for _ in range(slots)] for _ in range(steps)]
-    data = {"title": NASTY, "about": NASTY, "words": [NASTY, "b"], "ids": [7, 8], "states": row, "final": [0] * slots}
-    data |= {"given": [False] * slots, "withdrawn": [[] for _ in range(slots)]}
-    return View("canvas", {**data, "confidence": sure, "writes": writes, "strides": None, "tau": None,
-                           "candidates": candidates if slots < 20 else None, "step": 0})  # fmt: skip
 
 
 def test_a_canvas_steps_by_keys_and_shows_the_candidates_of_the_slot_that_is_clicked(page):
@@ -91,16 +79,6 @@ def test_128_tokens_in_128_passes_play_at_60_frames_a_second(page):
     assert spent < 1000 / 60
 
 
-def lens_grid() -> View:
-    def model(name: str, share: float) -> dict:
-        cells = [[[[0, share], [1, 0.1]] for _ in range(3)] for _ in range(2)]
-        return {"name": name, "role": name, "steps": [{"tokens": [0, 1, -1], "read": 1, "cells": cells}]}
-
-    pins = {0: [[[[one] * 3 for _ in range(2)]] for one in (0.2, 0.7)]}
-    return View("lens_grid", {"title": NASTY, "about": "", "models": [model("ar", 0.2), model(NASTY, 0.7)],
-                              "pins": pins, "names": {0: "answer"}, "words": [NASTY, "b"], "ids": [7, 8]})  # fmt: skip
-
-
 def test_a_lens_grid_shades_by_the_token_that_is_pinned_and_shows_the_difference(page):
     shown(page, lens_grid())
     tables = page.locator("table.grid")
@@ -111,27 +89,6 @@ def test_a_lens_grid_shades_by_the_token_that_is_pinned_and_shows_the_difference
     page.locator(".panel .choice").nth(1).click()
     assert state(page)["pin"] == 1
     assert tables.nth(2).locator("td").all_inner_texts() == [""] * 6  # 10% in both
-
-
-def circuit_graph(edges: int) -> View:
-    nodes = [{"label": "input", "layer": -1, "kind": "input"}]
-    nodes += [{"label": f"L{layer}H{head}", "layer": layer, "head": head, "kind": "head"}
-              for layer in range(10) for head in range(10)]  # fmt: skip
-    nodes.append({"label": "logits", "layer": 10, "kind": "logits"})
-    ends = [
-        (source, target)
-        for target in range(1, 102)
-        for source in range(target)
-        if (target - 1) // 10 > (source - 1) // 10
-    ]
-    found = [{"source": source, "target": target, "kind": "q", "side": None, "low": [None, None], "high": [None, None],
-              "scores": [1 / (rank + 1), -1 / (rank + 2)], "seed": None, "ranks": [rank + 1, edges - rank]}
-             for rank, (source, target) in enumerate(ends[:edges])]  # fmt: skip
-    assert len(found) == edges
-    return View(
-        "circuit_graph",
-        {"title": NASTY, "about": "", "models": ["ar", NASTY], "n_layers": 10, "nodes": nodes, "edges": found},
-    )
 
 
 def test_a_circuit_graph_follows_its_controls(page):
