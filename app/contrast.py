@@ -18,7 +18,7 @@ import streamlit as st
 from analyses import hypotheses
 from analyses.result import Result
 from app import live
-from app.selection import TASKS, Selection
+from app.selection import Selection, tasks_of
 from app.words import plain
 
 Row = Mapping[Any, Any]  # of a table
@@ -58,7 +58,8 @@ def show(selection: Selection, words: Words, key: str) -> None:
         else:
             st.info("No controls are declared for these twins.")
     if COMPARED in asked:
-        tasks = st.multiselect("Tasks", TASKS, list(TASKS[:4]), key=f"tasks of {key}")
+        offered = tasks_of(selection.pair)
+        tasks = st.multiselect("Tasks", offered, offered[:4], key=f"tasks of {key}")
         if tasks:
             draw(only(compared(selection, tuple(tasks)), words.measure), f"{key} tasks")
 

@@ -13,9 +13,9 @@ from probe import zoo
 from probe.errors import ProbeError
 from probe.models.catalog import entries
 from probe.models.source import Source
+from probe.tasks import ENGLISH, TASKS
 
 EXAMPLES = 24  # prompts at hand, of each task
-TASKS = ("ioi", "greater_than", "induction", "countdown", "sudoku", "paths", "infilling")
 READINGS = {
     "prefix": "prefix: the left context",
     "one_mask": "one mask: all but the answer",
@@ -50,6 +50,12 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(found.keys() - controls, key=lambda name: (name != "zoo:masked", "smollm2" in name, name)))
 
 
+def tasks_of(pair: str) -> list[str]:
+    """The tasks that a pair can be asked; the shipped toy twins do not know the words of those in plain English."""
+    toys = {f"zoo:{name}" for name in zoo.shipped()}
+    return [*TASKS] if pair in toys else [*TASKS, *ENGLISH]
+
+
 def _fetched() -> bool:
     """Whether the real twins' base is here."""
     try:
@@ -73,7 +79,7 @@ def chosen(*, reading: bool = True, example: bool = True) -> Selection:
     """The selection, with its widgets on the left. A page shows those that it uses; the others keep their values."""
     with st.sidebar:
         pair = st.selectbox("Twins", pairs(), key="twins", bind="query-params", persist_state="session")
-        task = st.selectbox("Task", TASKS, key="on", bind="query-params", persist_state="session")
+        task = st.selectbox("Task", tasks_of(str(pair)), key="on", bind="query-params", persist_state="session")
         asked, number = "prefix", 0
         if reading:
             asked = st.selectbox("Reading", list(READINGS), key="asked", format_func=READINGS.__getitem__,

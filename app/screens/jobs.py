@@ -15,7 +15,7 @@ import streamlit as st
 import yaml
 
 from app.folders import roots
-from app.selection import TASKS, pairs
+from app.selection import pairs, tasks_of
 from app.words import plain, tell
 from probe.errors import ProbeError
 from probe.jobs import open_run, parse_spec
@@ -64,9 +64,11 @@ def main() -> None:
 def form() -> tuple[dict[str, object], str]:
     known = measures()
     name = st.text_input("Name", "from-the-app", max_chars=60)
+    twins = st.multiselect("Twins", pairs(), [pairs()[0]])
+    offered = min((tasks_of(pair) for pair in twins), key=len, default=tasks_of(""))
     spec: dict[str, object] = {
-        "pairs": st.multiselect("Twins", pairs(), [pairs()[0]]),
-        "tasks": st.multiselect("Tasks", TASKS, ["ioi"]),
+        "pairs": twins,
+        "tasks": st.multiselect("Tasks", offered, ["ioi"]),
         "readings": st.multiselect("Readings", list(READINGS), ["prefix"]),
         "measures": st.multiselect("Measures", list(known), [one for one in QUICK if one in known]),
         "seeds": [0],

@@ -1,7 +1,8 @@
 """Questions with known answers, each with a corrupt twin: `task("ioi").examples(tokenizer, n)`.
 
-Local tasks are decided by the left context (ioi, greater_than, induction), global ones by the whole (countdown,
-sudoku, paths, infilling). One of your own is a JSONL file (`task("my.jsonl")`), or a subclass of `Task` with one method
+Local tasks are decided by the left context (ioi, greater_than, induction, agreement), global ones by the whole
+(countdown, sudoku, paths, infilling, cloze). Two of them, agreement and cloze, need the vocabulary of a real English
+model. One of your own is a JSONL file (`task("my.jsonl")`), or a subclass of `Task` with one method
 that a package declares (see docs/how_to/add_a_task.md):
 
     [project.entry-points."twinprobe.tasks"]
@@ -16,6 +17,8 @@ from typing import Any
 from probe.batch import Batch
 from probe.errors import TaskError, nearest
 from probe.installed import Installed
+from probe.tasks.agreement import Agreement
+from probe.tasks.cloze import Cloze
 from probe.tasks.countdown import Countdown
 from probe.tasks.draw import Draw
 from probe.tasks.example import Example, Piece
@@ -30,11 +33,14 @@ from probe.tasks.sudoku import Sudoku
 from probe.tasks.task import Task
 from probe.tasks.words import Words
 
+# Those that the shipped vocabulary can write too, and those whose words only a vocabulary of English has.
 TASKS: dict[str, type[Task]] = {
     kind.name: kind for kind in (IOI, GreaterThan, Induction, Countdown, Sudoku, Paths, Infilling)
 }
+ENGLISH: dict[str, type[Task]] = {kind.name: kind for kind in (Agreement, Cloze)}
 
 __all__ = [
+    "ENGLISH",
     "INSTALLED",
     "SHARES",
     "TASKS",
@@ -47,6 +53,7 @@ __all__ = [
     "from_jsonl",
     "split_of",
     "task",
+    "written_in",
 ]
 
 
@@ -55,7 +62,7 @@ def _is_task(thing: object) -> bool:
 
 
 INSTALLED: Installed[type[Task]] = Installed(
-    "twinprobe.tasks", TASKS, _is_task, "a subclass of probe.tasks.Task that is a dataclass"
+    "twinprobe.tasks", {**TASKS, **ENGLISH}, _is_task, "a subclass of probe.tasks.Task that is a dataclass"
 )
 
 
@@ -84,3 +91,16 @@ def _checked(name: str, knobs: dict[str, Any], known: list[str]) -> dict[str, An
             remedy = nearest(knob, known) if known else "It has none."
             raise TaskError(f"the task {name!r}", expected="a knob it has", found=repr(knob), remedy=remedy)
     return knobs
+
+
+def written_in(tokenizer: Any) -> list[str]:
+    """The names of the project's own tasks whose words a tokenizer has; countdown, say, needs numbers of one token."""
+    return [name for name in (*TASKS, *ENGLISH) if _can_write(task(name), tokenizer)]
+
+
+def _can_write(asked: Task, tokenizer: Any) -> bool:
+    try:
+        asked.examples(tokenizer, 1)
+    except TaskError:
+        return False
+    return True

@@ -64,7 +64,7 @@ class Infilling(Task):
             asks_owner = draw.below(2) == 1  # which of the two clues the corrupt prompt changes
             clues = (
                 *(" is a thing to", Piece(use, "clues", corrupt=None if asks_owner else other_use), " that"),
-                *(Piece(f" {people[owner]}", "clues", corrupt=f" {people[another]}" if asks_owner else None),),
+                *(Piece(people[owner], "clues", corrupt=people[another] if asks_owner else None),),
                 *(" has", "."),
             )
             prompt = [*_belongings(people, [draw.shuffled(pair) for pair in owned], answer), " The"]
@@ -86,8 +86,8 @@ def things_of(owned: list[tuple[str, str]]) -> list[str]:
 
 def _belongings(people: list[str], owned: list[list[str]], answer: str) -> Iterator[str | Piece]:
     """What each has, the answer among it."""
-    for i, (person, (one, other)) in enumerate(zip(people, owned, strict=True)):
-        yield from (person if i == 0 else f" {person}", " has")
+    for person, (one, other) in zip(people, owned, strict=True):
+        yield from (person, " has")
         yield from (" the", _offered(one, answer), " and the", _offered(other, answer), ".")
 
 

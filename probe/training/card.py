@@ -30,7 +30,7 @@ from probe.models.source import resolve
 from probe.pairs import Pair
 from probe.progress import progress
 from probe.readings import AR, OneMask, Prefix, Reading, reading_for, surprise
-from probe.tasks import TASKS, Task, task
+from probe.tasks import Task, task, written_in
 from probe.tasks.score import score
 from probe.tasks.solved import pool, right
 from probe.training.curve import CURVE, read_curve
@@ -74,8 +74,9 @@ def _answers(where: str, model: Model, n: int) -> str:
     ar = model.entry.ar if model.entry and model.paradigm.diffuses else None
     pair = Pair(load(ar), model, name=where) if ar else None
     rows = []
-    with progress(f"the card of {where}", len(TASKS), "tasks", lines=True) as advance:
-        for name in TASKS:
+    asked = written_in(model.tokenizer)
+    with progress(f"the card of {where}", len(asked), "tasks", lines=True) as advance:
+        for name in asked:
             advance(0, f"the card of {where}: {name}")
             rows.append(_row(model, pair, task(name), n))
             advance()

@@ -8,16 +8,23 @@ from tokenizers.processors import TemplateProcessing
 
 from probe.errors import TaskError
 from probe.tasks import TASKS, task
-from tests.probe.tasks.vocabularies import ASKED, NAMES, PUBLISHED, batch, characters, shared, tokenizer, whole_words
+from tests.probe.tasks.vocabularies import (
+    PUBLISHED,
+    WRITTEN,
+    batch,
+    characters,
+    knobs_of,
+    shared,
+    tokenizer,
+    whole_words,
+)
 
 pytestmark = shared
 
-every_task = pytest.mark.parametrize("asked", ASKED)
-every_vocabulary = pytest.mark.parametrize("words", NAMES)
+every_writing = pytest.mark.parametrize(("asked", "words"), WRITTEN)
 
 
-@every_vocabulary
-@every_task
+@every_writing
 def test_rows_line_up(asked, words):
     made = batch(asked, words)
     assert made.clean.shape == made.corrupt.shape == (150, made.clean.shape[1])
@@ -29,8 +36,7 @@ def test_rows_line_up(asked, words):
     assert made.clean.max() < len(tokenizer(words))
 
 
-@every_vocabulary
-@every_task
+@every_writing
 def test_the_target_stands_at_the_answer_and_the_distractor_does_not(asked, words):
     made = batch(asked, words)
     answer = made.positions["answer"]
@@ -40,20 +46,19 @@ def test_the_target_stands_at_the_answer_and_the_distractor_does_not(asked, word
     assert (made.positions["completion"] == answer).any(1).all()
 
 
-@every_vocabulary
-@every_task
+@every_writing
 def test_the_completion_is_a_stretch_that_ends_the_text(asked, words):
     made = batch(asked, words)
     completion = made.positions["completion"]
     assert (completion.diff(dim=1) == 1).all()
-    if ASKED[asked][1].get("in_place"):
+    which, knobs = knobs_of(asked)
+    if getattr(task(which, **knobs), "in_place", False):
         assert (completion[:, -1] < made.clean.shape[1] - 1).all()
     else:
         assert (completion[:, -1] == made.clean.shape[1] - 1).all()
 
 
-@every_vocabulary
-@every_task
+@every_writing
 def test_corrupt_differs_exactly_where_it_says_and_never_in_the_completion(asked, words):
     made = batch(asked, words)
     differs = made.clean != made.corrupt
@@ -63,17 +68,15 @@ def test_corrupt_differs_exactly_where_it_says_and_never_in_the_completion(asked
     assert not differs.gather(1, made.positions["completion"]).any()
 
 
-@every_vocabulary
-@every_task
+@every_writing
 def test_corrupt_differs_only_at_the_places_its_task_names(asked, words):
-    which, knobs = ASKED[asked]
+    which, knobs = knobs_of(asked)
     made = batch(asked, words)
     named = torch.cat([made.positions[name] for name in task(which, **knobs).corrupts if name in made.positions], dim=1)
     assert (made.positions["corrupted"][:, :, None] == named[:, None]).any(2).all()
 
 
-@every_vocabulary
-@every_task
+@every_writing
 def test_choices_are_right_wrong_or_open(asked, words):
     made = batch(asked, words)
     assert made.choices.unique().shape == made.choices.shape
@@ -82,18 +85,23 @@ def test_choices_are_right_wrong_or_open(asked, words):
     assert made.wrong[made.choices == made.distractor[:, None]].all()
     for held in (made.target, made.distractor):
         assert torch.isin(held, made.choices).all()
-    if ASKED[asked][0] != "greater_than":  # there the units may still decide
+    if knobs_of(asked)[0] != "greater_than":  # there the units may still decide
         assert (made.right ^ made.wrong).all()
 
 
-@every_vocabulary
-@every_task
+@every_writing
 def test_a_text_is_what_the_tokenizer_itself_makes_of_it(asked, words):
     """BOS and all: a model meets these ids when someone types the text."""
     made = batch(asked, words)
     for which in ("clean", "corrupt"):
         for ids, text in zip(getattr(made, which).tolist(), made.texts(tokenizer(words), which), strict=True):
             assert tokenizer(words)(text)["input_ids"] == ids
+
+
+@every_writing
+def test_words_stand_one_space_apart(asked, words):
+    """Two spaces in a row are tokens of their own, which nobody would type."""
+    assert not any("  " in text for text in batch(asked, words).texts(tokenizer(words)))
 
 
 def test_what_the_tokenizer_puts_around_a_text_is_kept_before_it_and_left_out_behind():

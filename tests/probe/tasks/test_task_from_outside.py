@@ -6,7 +6,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.jobs import parse_spec
-from probe.tasks import INSTALLED, TASKS, task
+from probe.tasks import ENGLISH, INSTALLED, TASKS, task
 from tests import how_to
 
 PAGE = "add_a_task.md"
@@ -14,7 +14,7 @@ PAGE = "add_a_task.md"
 
 def test_a_task_of_ones_own_is_found_by_its_name_and_studied_like_any_other(tmp_path, monkeypatch):
     how_to.install(PAGE, tmp_path, monkeypatch)
-    assert list(INSTALLED) == [*TASKS, "alternates"]
+    assert list(INSTALLED) == [*TASKS, *ENGLISH, "alternates"]
     made = how_to.used(PAGE, containing='"alternates"')
     assert made["batch"].task == "alternates"
     assert len(made["batch"]) == 8

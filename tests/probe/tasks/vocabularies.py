@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from probe.models.tokenizers import load_tokenizer
-from probe.tasks import TASKS, Batch, task, vocabulary
+from probe.tasks import ENGLISH, TASKS, Batch, task, vocabulary
 
 PUBLISHED = ("gpt2", "llama2", "llama3", "qwen3")
 NAMES = ("words", *PUBLISHED)
@@ -35,6 +35,15 @@ ASKED: dict[str, tuple[str, dict]] = {
     "induction, one": ("induction", {"repeated": 1}),
 }
 
+# The tasks that need the words of a real vocabulary; then every task in every vocabulary that can write it.
+ENGLISH_ASKED: dict[str, tuple[str, dict]] = {
+    **{name: (name, {}) for name in ENGLISH},
+    "agreement, same": ("agreement", {"attractor": "same"}),
+    "cloze, asked later": ("cloze", {"in_place": False}),
+}
+WRITTEN = [(asked, words) for asked in ASKED for words in NAMES]
+WRITTEN += [(asked, words) for asked in ENGLISH_ASKED for words in PUBLISHED]
+
 
 @cache
 def tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -46,9 +55,14 @@ def tokenizer(name: str) -> PreTrainedTokenizerBase:
     return load_tokenizer(folder, "")
 
 
+def knobs_of(asked: str) -> tuple[str, dict]:
+    """The name and the knobs of a task that is asked."""
+    return {**ASKED, **ENGLISH_ASKED}[asked]
+
+
 @cache
 def batch(asked: str, name: str = "words", n: int = 150, seed: int = 0, split: str = "test") -> Batch:
-    which, knobs = ASKED[asked]
+    which, knobs = knobs_of(asked)
     return task(which, **knobs).examples(tokenizer(name), n, seed=seed, split=split)
 
 
