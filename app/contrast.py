@@ -65,7 +65,7 @@ def show(selection: Selection, words: Words, key: str) -> None:
 
 
 def sentence(pair: str, words: Words, found: Row) -> str:
-    """The difference, and whether its interval leaves 0 out."""
+    """The difference, and whether its interval excludes 0."""
     low, high = found["low"], found["high"]
     what = words.above if low > 0 else words.below if high < 0 else None
     told = f"{pair} {what} than its AR twin" if what else f"{pair} is not shown to {words.neither} than its AR twin"

@@ -51,7 +51,7 @@ def importance(*circuits: Circuit, k: int | None = None, resamples: int = 1000, 
         table=pd.concat([_nodes(one, k, resamples, seed) for one in circuits], ignore_index=True),
         title=f"Node importance on {circuits[0].about.task}" + (f", strongest {k} edges" if k else ""),
         caption="The sum of the scores of a node's edges, in and out. Blue helps the answer, vermilion hurts it; "
-        "colours go by the square root, since a few nodes have most of it. A dot: the interval leaves 0 out.",
+        "colours go by the square root, since a few nodes have most of it. A dot: the interval excludes 0.",
         drawing="circuit_heatmap",
         about={**facts_of(circuits[0]), **_shape(circuits[0]), "k": k, "resamples": resamples, "seed": seed},
     )

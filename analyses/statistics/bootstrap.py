@@ -16,7 +16,7 @@ Not for magnitudes: resampling adds noise to every mean, and what is made of |me
 through `recentred`.
 
 The p-value against a null is the level at which an interval of the same kind would just touch it, so a p below 0.05 and
-a 95% interval that leaves the null out are one statement.
+a 95% interval that excludes the null are one statement.
 """
 
 from __future__ import annotations

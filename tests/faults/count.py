@@ -50,7 +50,7 @@ def faults(root: Path, count: int = FAULTS, seed: int = 0) -> list[Row]:
 
 def as_markdown(rows: list[Row], seed: int) -> str:
     """The table for docs."""
-    heads = ("fault", "how many", "told at once", "made good by the same command", "lost")
+    heads = ("fault", "how many", "reported", "repaired by the same command", "lost")
     cells = [(row.kind, row.count, row.told, row.mended, len(row.lost)) for row in rows]
     totals = [sum(column) for column in zip(*(cell[1:] for cell in cells), strict=True)]
     cells.append((f"all (seed {seed})", *totals))

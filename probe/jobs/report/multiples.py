@@ -39,7 +39,7 @@ class Mark:
     lows: tuple[float, ...] = ()
     highs: tuple[float, ...] = ()
     x: tuple[float, ...] = ()
-    strong: tuple[bool, ...] = ()  # of dots: whether each leaves its null out
+    strong: tuple[bool, ...] = ()  # of dots: whether each excludes its null
     null: tuple[float, float] | None = None
     words: str = ""
 

@@ -4,7 +4,7 @@ A report needs a sentence that says what was found, and a sentence written by ha
 table by one rule, the same for every measure. An estimate is compared with its null: the null's interval if chance or
 noise gives one, else the null itself, else 0 if the measure gave a p-value. Its significance is then
 
-    above, below    the interval leaves the null out, and, if the table is corrected for many tests, q < 0.05
+    above, below    the interval excludes the null, and, if the table is corrected for many tests, q < 0.05
     within          it does not; this means "no difference shown", never "no difference"
     same            the measure tested for equivalence and found it (a column `equivalent`)
 

@@ -171,7 +171,7 @@ function tpCircuitGraph(root, data, tell, dark) {
     if (state.node === null) {
       const rows = ranked();
       panel.append(TP.make("h4", {}, both ? "Nodes by how much they changed" : "Nodes by score"),
-        TP.make("div.quiet", {}, `Below 0: the answer needs it.${both ? ` ${data.models.join(" → ")}; bold where the change's 95% interval leaves 0 out.` : ""} Click a node for its edges; ctrl-click pins it.`),
+        TP.make("div.quiet", {}, `Below 0: the answer needs it.${both ? ` ${data.models.join(" → ")}; bold where the change's 95% interval excludes 0.` : ""} Click a node for its edges; ctrl-click pins it.`),
         TP.make("div.scroll", { style: "max-height:430px" }, rows));
     } else {
       const node = data.nodes[state.node], pinned = state.pinned.has(state.node);
