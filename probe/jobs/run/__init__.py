@@ -14,6 +14,7 @@ It passes through these files in this order:
     worker                       one local process
     execute                      computes one unit; an exception becomes part of the outcome
     stage_inputs                 the models, prompts and products that a stage is given
+    products                     those opened last, as many as fit in some bytes
     unit_store                   writes the unit's folder, whole or not at all
     figures                      draws the unit's table
     manifest                     writes down what the run was

@@ -7,11 +7,11 @@ something that its hash does not cover.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probe.jobs.run.products import Products
 from probe.jobs.stages.registry import known_stage
 from probe.jobs.stages.stage import Stage
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from probe.readings import Reading
     from probe.tasks import Task
 
-MOST_PRODUCTS = 64  # products that a process keeps in memory
-
 
 class WorkerContext:
     """What one process keeps between units: the models of one pair, and the products that it opened last."""
@@ -36,7 +34,7 @@ class WorkerContext:
         self._pair = ""
         self._models: dict[str, Model] = {}
         self._tokenizers: dict[str, Any] = {}
-        self._products: OrderedDict[str, Any] = OrderedDict()
+        self._products = Products()
 
     def model(self, pair: str, role: str) -> Model:
         """A model of a pair; one without a mask token gets that of the diffusion model."""
@@ -65,15 +63,11 @@ class WorkerContext:
 
     def product(self, digest: str) -> Any:
         """What a finished unit made."""
-        if digest not in self._products:
-            unit = self.plan.units[digest]
-            stage = known_stage(unit.stage)
-            folder = self.root / "units" / digest
-            self._products[digest] = stage.serializer.open(folder, Inputs(self, unit, stage, folder))
-            while len(self._products) > MOST_PRODUCTS:
-                self._products.popitem(last=False)
-        self._products.move_to_end(digest)
-        return self._products[digest]
+        unit = self.plan.units[digest]
+        stage, folder = known_stage(unit.stage), self.root / "units" / digest
+        return self._products.get(
+            digest, lambda: stage.serializer.open(folder, Inputs(self, unit, stage, folder))
+        )
 
 
 class Inputs:
