@@ -13,7 +13,7 @@ example, and since the sums stay over distinct ones, an example drawn twice is n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analyses.representation.outliers import TIMES, without_outliers
-from analyses.representation.states import Beside, in_pairs, traces_of
+from analyses.representation.states import Beside, Tokens, asked, in_pairs
 from analyses.result import Result
 from analyses.statistics import bootstrap
 from probe.models.model import Model
@@ -53,16 +53,15 @@ def cka(
     """CKA of every layer of the AR model with every layer of each other model; clean and masked slots apart.
 
     traces          by role, if they were recorded before (`traces_of`)
-    drop_outliers   without the dimensions that are outliers in either model
+    drop_outliers   without the dimensions that are outliers in either model, among the tokens that are compared
     resamples       of examples, for the intervals
     """
     parts = []
-    traces = traces_of(models, batch, reading, traces)
-    names = {role: str(trace.attrs.get("model", role)) for role, trace in traces.items()}
-    for first, role, both in in_pairs(traces):
-        both = without_outliers(both) if drop_outliers else both
-        for group in both.groups:
-            found = similarity(both.of(group), MINIBATCHES, resamples, seed)
+    sources = asked(models, batch, reading, traces)
+    names = {role: source.name for role, source in sources.items()}
+    for first, role, tokens in in_pairs(sources):
+        for group, minibatches in _states_of(tokens, drop_outliers, seed).items():
+            found = similarity(minibatches, resamples, seed)
             parts.append(found.assign(role=role, beside=first, tokens=group, task=batch.task))
     table = pd.concat(parts, ignore_index=True)
     rows = zip(table["role"], table["beside"], table["tokens"], strict=True)
@@ -81,24 +80,33 @@ def cka(
     )  # fmt: skip
 
 
-def similarity(both: Beside, minibatches: int, resamples: int, seed: int) -> pd.DataFrame:
-    """CKA of every layer of `a` (beside_layer) with every layer of `b` (layer), with intervals and nulls."""
-    grams = [(gram(a), gram(b)) for a, b in _minibatches(both, minibatches, seed)]
-    n = grams[0][0].shape[1]
+def _states_of(tokens: Tokens, drop_outliers: bool, seed: int) -> dict[str, list[Beside]]:
+    """The minibatches of each group, of which only the tokens drawn are recorded, all together."""
+    drawn = {group: [rows[some] for some in minibatches(tokens.example[rows], MINIBATCHES, seed)]
+             for group, rows in tokens.groups.items()}  # fmt: skip
+    needed = np.unique(np.concatenate([rows for each in drawn.values() for rows in each]))
+    both = tokens[needed].states()
+    both = without_outliers(both) if drop_outliers else both
+    return {group: [both[np.searchsorted(needed, rows)] for rows in each] for group, each in drawn.items()}
+
+
+def similarity(drawn: Iterable[Beside], resamples: int, seed: int) -> pd.DataFrame:
+    """CKA of every layer of `a` (beside_layer) with every layer of `b` (layer) over some minibatches of the same
+    examples, with intervals and nulls."""
+    grams = [(gram(both.a), gram(both.b)) for both in drawn]
+    layers_a, layers_b, n = len(grams[0][0]), len(grams[0][1]), grams[0][0].shape[1]
     found = bootstrap(lambda weights: ratio(grams, weights), n, count=resamples, seed=seed)
-    table = found.frame(beside_layer=range(both.a.shape[1]), layer=range(both.b.shape[1]))
+    table = found.frame(beside_layer=range(layers_a), layer=range(layers_b))
     null = _shuffled(grams, seed).reshape(SHUFFLES, -1)
     low, high = np.nanquantile(null, [0.025, 0.975], axis=0)
     return table.assign(null=np.nanmean(null, 0), null_low=low, null_high=high)
 
 
-def _minibatches(both: Beside, count: int, seed: int) -> Iterator[tuple[NDArray, NDArray]]:
-    """One token of every example, drawn anew each time: example × layer × feature of both models."""
+def minibatches(example: NDArray, count: int, seed: int) -> list[NDArray]:
+    """The rows of one token of every example, drawn anew each time."""
     generator = np.random.default_rng(seed)
-    for _ in range(count):
-        order = generator.permutation(len(both.example))
-        _, first = np.unique(both.example[order], return_index=True)
-        yield both.a[order[first]], both.b[order[first]]
+    orders = [generator.permutation(len(example)) for _ in range(count)]
+    return [order[np.unique(example[order], return_index=True)[1]] for order in orders]
 
 
 def gram(states: NDArray) -> NDArray:

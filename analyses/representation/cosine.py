@@ -4,6 +4,8 @@ All states of a layer share a large common part, and a few dimensions may outwei
 *unrelated* tokens is already high. Three are given, each beside its null (the same model pair on tokens that do not
 belong together): raw; with outlier dimensions dropped; and with every dimension z-scored over tokens, in each model by
 itself, which takes out the common part too.
+
+Tokens of one text resemble each other, so at most `TOKENS` of each kind are drawn from it and recorded.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analyses.representation.outliers import TIMES, without_outliers
-from analyses.representation.states import Beside, in_pairs, traces_of
+from analyses.representation.states import Beside, asked, in_pairs, some_of_each
 from analyses.result import Result
 from analyses.statistics.per_example import PerExample
 from probe.models.model import Model
@@ -27,6 +29,7 @@ from probe.tasks import Batch
 if TYPE_CHECKING:
     import xarray
 
+TOKENS = 8  # of each kind, of a text
 TREATMENTS = ("raw", "outliers dropped", "z-scored")
 
 
@@ -43,9 +46,12 @@ def cosine(
     if isinstance(models, Pair):
         models.refuse_strangers("cosine of states")
     parts = []
-    for first, role, both in in_pairs(traces_of(models, batch, reading, traces)):
-        for group in both.groups:
-            found, null = _of_group(both.of(group), times, seed)
+    for first, role, tokens in in_pairs(asked(models, batch, reading, traces)):
+        drawn = {group: rows[some_of_each(tokens.example[rows], TOKENS, seed)] for group, rows in tokens.groups.items()}
+        needed = np.unique(np.concatenate([*drawn.values()]))
+        both = tokens[needed].states()
+        for group, rows in drawn.items():
+            found, null = _of_group(both[np.searchsorted(needed, rows)], times, seed)
             parts.append(found.assign(role=role, beside=first, tokens=group, null=null))
     table = pd.concat(parts, ignore_index=True)
     table.insert(0, "panel", table["tokens"] + " · " + table["treatment"])
@@ -57,7 +63,7 @@ def cosine(
         "1 is the same direction. The dotted line is the cosine of tokens that do not belong together: only what is "
         "above it says that a token is represented alike. The line of AR-CPT is what further training alone changes.",
         "profile",
-        {"axes": axes, "reading": str(reading), "times": times, "seed": seed},
+        {"axes": axes, "reading": str(reading), "times": times, "tokens_a_text": TOKENS, "seed": seed},
     )
 
 

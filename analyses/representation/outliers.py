@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.representation.states import SITE, Beside, traces_of
+from analyses.representation.states import Asked, Beside, Recorded, asked
 from analyses.result import Result
 from probe.models.model import Model
 from probe.pairs import Pair
@@ -35,8 +35,8 @@ def outliers(
     times: float = TIMES,
 ) -> Result:
     """The dimensions whose size is over `times` the layer's median, and their share of the squared norm."""
-    shown = traces_of(models, batch, reading, traces)
-    table = pd.concat([_found(trace, role, times) for role, trace in shown.items()], ignore_index=True)
+    shown = asked(models, batch, reading, traces)
+    table = pd.concat([_found(source, role, times) for role, source in shown.items()], ignore_index=True)
     axes = {"x": "dimension", "y": "layer", "facet": "role", "x_title": "dimension", "z_title": "times the median"}
     return Result(
         "outlier_dimensions",
@@ -51,25 +51,27 @@ def outliers(
 
 def outlying(states: NDArray, times: float = TIMES) -> NDArray:
     """Which dimensions (layer × feature) of states (token × layer × feature) are outliers."""
-    size = _size(states)
-    return size > times * np.median(size, axis=-1, keepdims=True)
+    return _beyond(np.sqrt(np.mean(np.square(states, dtype=np.float64), axis=0)), times)
 
 
 def without_outliers(both: Beside, times: float = TIMES) -> Beside:
     """The states without the dimensions that are outliers in either model, at the layer where they are."""
     either = outlying(both.a, times) | outlying(both.b, times)
-    return Beside(np.where(either, 0, both.a), np.where(either, 0, both.b), both.example, both.group)
+    return both.without(either, either)
 
 
-def _size(states: NDArray) -> NDArray:
-    return np.sqrt(np.mean(np.square(states, dtype=np.float64), axis=0))
+def _beyond(size: NDArray, times: float) -> NDArray:
+    return size > times * np.median(size, axis=-1, keepdims=True)
 
 
-def _found(trace: xarray.Dataset, role: str, times: float) -> pd.DataFrame:
-    states = np.moveaxis(trace[SITE].values, 2, 1).reshape(-1, trace.sizes["layer"], trace.sizes["feature"])
-    size, chosen = _size(states), outlying(states, times)
+def _found(source: Recorded | Asked, role: str, times: float) -> pd.DataFrame:
+    total, tokens = 0.0, 0
+    for states in source.every():
+        total, tokens = total + np.square(states, dtype=np.float64).sum(0), tokens + len(states)
+    size = np.sqrt(total / tokens)
+    chosen = _beyond(size, times)
     layer, dimension = chosen.nonzero()
     ratio = size / np.median(size, axis=-1, keepdims=True)
     share = size**2 / (size**2).sum(-1, keepdims=True)
     columns = {"layer": layer, "dimension": dimension, "estimate": ratio[chosen], "share": share[chosen]}
-    return pd.DataFrame({"model": trace.attrs["model"], "role": role, **columns, "n": len(states)})
+    return pd.DataFrame({"model": source.name, "role": role, **columns, "n": tokens})

@@ -5,6 +5,12 @@ same input token stands at the same slot, hidden or not: align by index. A model
 i from the mask at i; its AR twin answers for it from the token at i - 1. Those two slots answer the same question and
 are put together, as `masked`. What the model without shift holds at i - 1 is reported apart, as `before a mask`. Clean
 slots are always aligned by index.
+
+All that is known before a model runs. So a measure first says which tokens it wants (CKA: two a text), and only their
+states are recorded: of a 7B model, 256 texts of 64 tokens hold 6.6 GB of states, of which CKA reads 0.4.
+
+    for first, role, tokens in in_pairs(asked(pair, batch, "prefix")):
+        both = tokens[rows].states()
 """
 
 from __future__ import annotations
@@ -12,9 +18,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from probe.errors import TraceError
@@ -24,85 +31,184 @@ from probe.readings import Reading
 from probe.readings.by_role import roles
 from probe.tasks import Batch
 from probe.tracing import record
+from probe.tracing.record import SLOTS_AT_ONCE
 
 if TYPE_CHECKING:
     import xarray
 
 SITE = "resid_post"
 CLEAN, MASKED, BEFORE = "clean", "masked", "before a mask"
+MOST_BYTES = 64_000_000  # of states held at a time where all of them are read
 
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """Tokens of two traces: their states (token × layer × feature) and which example and group each belongs to."""
+    """Tokens of two models: their states (token × layer × feature) and which example and group each belongs to."""
 
     a: NDArray
     b: NDArray
     example: NDArray
     group: NDArray
 
-    @cached_property
-    def groups(self) -> list[str]:
-        return [name for name in (CLEAN, MASKED, BEFORE) if (self.group == name).any()]
-
-    def of(self, group: str) -> Beside:
-        chosen = self.group == group
-        return Beside(self.a[chosen], self.b[chosen], self.example[chosen], self.group[chosen])
+    def __getitem__(self, rows: NDArray) -> Beside:
+        return Beside(self.a[rows], self.b[rows], self.example[rows], self.group[rows])
 
     def without(self, a: NDArray, b: NDArray) -> Beside:
         """Without some dimensions (feature, bool) of each model, set to 0."""
         return Beside(np.where(a, 0, self.a), np.where(b, 0, self.b), self.example, self.group)
 
 
-def traces_of(
-    models: Model | Pair, batch: Batch, reading: str | Reading, given: Mapping[str, xarray.Dataset] | None = None
-) -> dict[str, xarray.Dataset]:
-    """The residual stream after every layer, at every slot that each model's reading shows it."""
-    if given is not None:
-        return dict(given)
+class Source(Protocol):
+    """One model's slots, all of which are known, and their states, which may be had."""
+
+    name: str
+    shift: bool
+    tokens: NDArray  # example × slot
+    hidden: NDArray  # example × slot: where no token could be read
+
+    def states(self, example: NDArray, slot: NDArray) -> NDArray:
+        """token × layer × feature, of some slots of some examples."""
+        ...
+
+
+class Recorded:
+    """Of a trace, which has the states of every slot."""
+
+    def __init__(self, trace: xarray.Dataset, role: str = ""):
+        self.name, self.shift = str(trace.attrs.get("model", role)), bool(trace.attrs["shift"])
+        self.tokens = trace["tokens"].values
+        masks = trace["mask_state"].values == 1
+        self.hidden = masks | (trace["place_tau"].values < 1) if "place_tau" in trace else masks
+        self._trace = trace
+
+    def states(self, example: NDArray, slot: NDArray) -> NDArray:
+        return np.moveaxis(self._trace[SITE].values, 2, 1)[example, slot]
+
+    def every(self) -> Iterator[NDArray]:
+        """All states, as token × layer × feature."""
+        states = np.moveaxis(self._trace[SITE].values, 2, 1)
+        yield states.reshape(-1, *states.shape[2:])
+
+
+class Asked:
+    """Of a model that is asked by a reading: only the slots that are wanted are recorded."""
+
+    def __init__(self, model: Model, batch: Batch, reading: Reading):
+        self.name, self.shift, self._model = model.name, model.shift, model
+        self._canvas = reading.ask(model, batch).canvas
+        tokens = self._canvas.tokens
+        hidden = tokens == model.mask_id if model.mask_id is not None else torch.zeros_like(tokens, dtype=torch.bool)
+        if self._canvas.soft is not None:
+            hidden = hidden | (self._canvas.soft.tau.expand_as(tokens) < 1)
+        self.tokens, self.hidden = tokens.cpu().numpy(), hidden.cpu().numpy()
+        self._last: tuple[NDArray, NDArray] | None = None  # the slots asked for last, and their states
+
+    def states(self, example: NDArray, slot: NDArray) -> NDArray:
+        wanted = np.stack([example, slot])
+        if self._last is None or not np.array_equal(self._last[0], wanted):
+            self._last = wanted, self._recorded(example, slot)
+        return self._last[1]
+
+    def _recorded(self, example: NDArray, slot: NDArray) -> NDArray:
+        """Each example's slots are its columns; where it has fewer than others, the first one fills the rest."""
+        examples, row = np.unique(example, return_inverse=True)
+        order = np.argsort(row, kind="stable")
+        counts = np.bincount(row)
+        column = np.empty_like(row)
+        column[order] = np.arange(len(row)) - np.repeat(counts.cumsum() - counts, counts)
+        slots = np.zeros((len(examples), counts.max()), dtype=np.int64)
+        slots[row, column] = slot
+        trace = record(self._model, self._canvas[torch.from_numpy(examples)], SITE, positions=slots)
+        return trace[SITE].values[row, :, column]
+
+    def every(self) -> Iterator[NDArray]:
+        """All states, as token × layer × feature, some texts at a time."""
+        slots = self._canvas.slots
+        text = 4 * slots * self._model.n_layers * self._model.d_model
+        at_once = max(1, min(MOST_BYTES // text, SLOTS_AT_ONCE // slots))
+        for start in range(0, len(self._canvas), at_once):
+            yield from Recorded(record(self._model, self._canvas[start : start + at_once], SITE)).every()
+
+
+def asked(
+    models: Model | Pair, batch: Batch, reading: str | Reading, traces: Mapping[str, xarray.Dataset] | None = None
+) -> dict[str, Recorded | Asked]:
+    """Each role's slots: of a trace that was recorded before, or of the model, which is then run when it is needed."""
+    if traces is not None:
+        return {role: Recorded(trace, role) for role, trace in traces.items()}
+    return {role: Asked(model, batch, how) for role, (model, how) in roles(models, reading).items()}
+
+
+def traces_of(models: Model | Pair, batch: Batch, reading: str | Reading) -> dict[str, xarray.Dataset]:
+    """The residual stream after every layer, at every slot that each model's reading shows it, by role."""
     return {role: record(model, batch, SITE, reading=how) for role, (model, how) in roles(models, reading).items()}
 
 
-def in_pairs(traces: Mapping[str, xarray.Dataset]) -> Iterator[tuple[str, str, Beside]]:
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Tokens that two models hold: in which example, at which slot of each, and of which group."""
+
+    sources: tuple[Source, Source]
+    example: NDArray
+    slots: NDArray  # 2 × token
+    group: NDArray
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+    def __getitem__(self, rows: NDArray) -> Tokens:
+        return Tokens(self.sources, self.example[rows], self.slots[:, rows], self.group[rows])
+
+    @cached_property
+    def groups(self) -> dict[str, NDArray]:
+        """The tokens of each group that there is."""
+        found = {name: (self.group == name).nonzero()[0] for name in (CLEAN, MASKED, BEFORE)}
+        return {name: rows for name, rows in found.items() if len(rows)}
+
+    def states(self) -> Beside:
+        """What both models hold of them."""
+        a, b = (source.states(self.example, slot) for source, slot in zip(self.sources, self.slots, strict=True))
+        return Beside(a, b, self.example, self.group)
+
+
+def in_pairs(sources: Mapping[str, Source]) -> Iterator[tuple[str, str, Tokens]]:
     """The AR model beside every other; a model alone beside itself."""
-    first = "ar" if "ar" in traces else next(iter(traces))
-    for role, trace in traces.items():
-        if role != first or len(traces) == 1:
-            yield first, role, beside(traces[first], trace)
+    first = "ar" if "ar" in sources else next(iter(sources))
+    for role, source in sources.items():
+        if role != first or len(sources) == 1:
+            yield first, role, aligned(sources[first], source)
 
 
-def beside(a: xarray.Dataset, b: xarray.Dataset) -> Beside:
-    """The tokens of two traces of the same examples, aligned; `a` is the AR model's, or another that shifts."""
-    first, second = (np.moveaxis(each[SITE].values, 2, 1) for each in (a, b))  # example × position × layer × feature
-    length = min(first.shape[1], second.shape[1])
-    hidden_a, hidden = (_hidden(each)[:, :length] for each in (a, b))
-    texts = [each["tokens"].values[:, :length] for each in (a, b)]
-    _refuse_other_texts(texts[0], texts[1], hidden_a, hidden)
+def aligned(a: Source, b: Source) -> Tokens:
+    """The tokens that two models hold of the same examples; `a` is the AR model, or another that shifts."""
+    length = min(a.tokens.shape[1], b.tokens.shape[1])
+    hidden_a, hidden = (each.hidden[:, :length] for each in (a, b))
+    _refuse_other_texts(a.tokens[:, :length], b.tokens[:, :length], hidden_a, hidden)
     seen = ~hidden_a & ~hidden
-    if a.attrs["shift"] == b.attrs["shift"]:
-        parts = [_group(first, second, seen, 0, CLEAN), _group(first, second, hidden, 0, MASKED)]
+    if a.shift == b.shift:
+        parts = [_group(seen, 0, CLEAN), _group(hidden, 0, MASKED)]
     else:
         answered, before = np.zeros_like(hidden), np.zeros_like(hidden)
         answered[:, 1:] = hidden[:, 1:] & ~hidden_a[:, :-1]
         before[:, :-1] = answered[:, 1:]
-        parts = [
-            _group(first, second, seen & ~before, 0, CLEAN),
-            _group(first, second, answered, -1, MASKED),
-            _group(first, second, seen & before, 0, BEFORE),
-        ]
-    return Beside(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        parts = [_group(seen & ~before, 0, CLEAN), _group(answered, -1, MASKED), _group(seen & before, 0, BEFORE)]
+    example, of_a, of_b, group = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Tokens((a, b), example, np.stack([of_a, of_b]), group)
 
 
-def _hidden(trace: xarray.Dataset) -> NDArray:
-    """Where no token could be read (example × position): masks, and what a flow sees as noise."""
-    masks = trace["mask_state"].values == 1
-    return masks | (trace["place_tau"].values < 1) if "place_tau" in trace else masks
+def some_of_each(example: NDArray, count: int, seed: int) -> NDArray:
+    """The rows of at most `count` tokens of every example, drawn."""
+    order = np.random.default_rng(seed).permutation(len(example))
+    by_example = order[np.argsort(example[order], kind="stable")]
+    counts = np.bincount(example)
+    nth = np.arange(len(example)) - np.repeat(counts.cumsum() - counts, counts)
+    return np.sort(by_example[nth < count])
 
 
-def _group(a: NDArray, b: NDArray, chosen: NDArray, back: int, name: str) -> tuple[NDArray, ...]:
-    """The tokens of b that are chosen, with those of a as many slots from them."""
+def _group(chosen: NDArray, back: int, name: str) -> tuple[NDArray, ...]:
+    """The tokens of b that are chosen, and those of a as many slots from them."""
     example, place = chosen.nonzero()
-    return a[example, place + back], b[example, place], example, np.full(len(example), name, dtype=object)
+    return example, place + back, place, np.full(len(example), name, dtype=object)
 
 
 def _refuse_other_texts(a: NDArray, b: NDArray, hidden_a: NDArray, hidden_b: NDArray) -> None:

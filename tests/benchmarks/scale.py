@@ -1,10 +1,11 @@
-"""What comparing circuits costs at the size of a 7B model's graph, and single neurons at the width of its MLPs.
+"""What comparing costs at the size of a 7B model: its graph of edges, its neurons, its depth.
 
     python tests/benchmarks/scale.py [--examples 256] [--markdown] [--only compare]
 
 No model is loaded: circuits of 28 layers × 28 heads with 4 key-value heads and directions (496,147 edges) are drawn,
 heavy-tailed and with noise on every prompt, and so are activations of 18,944 neurons. Each function runs in a process
-of its own, on one thread. Memory is the most that it held beyond the circuits themselves.
+of its own, on one thread. Memory is the most that it held beyond the circuits themselves. What puts two models' states
+beside each other is measured on a narrow pair with random weights, 28 layers × 28 heads, and texts of 64 tokens.
 """
 
 from __future__ import annotations
@@ -60,17 +61,62 @@ def of_neurons(n: int) -> dict[str, Any]:
     return {"seconds": time.process_time() - began, "bytes": most - before}
 
 
+def narrow(seed: int, paradigm: Any) -> Any:
+    """A model of 28 layers × 28 heads, 8 numbers wide each, with random weights."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from probe.models.model import Model
+
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 224, "intermediate_size": 592, "vocab_size": 512, "max_position_embeddings": 512}
+    config = Qwen2Config(num_hidden_layers=28, num_attention_heads=28, num_key_value_heads=4, **sizes)
+    return Model(Qwen2ForCausalLM(config), paradigm, name=f"narrow {seed}")
+
+
+def texts(n: int, length: int, words: int) -> Any:
+    """Drawn tokens as a batch whose answer is the last."""
+    import torch
+
+    from probe.batch import Batch
+
+    clean = torch.randint(2, words, (n, length), generator=torch.Generator().manual_seed(0))
+    at = torch.full((n, 1), length - 1)
+    places = {"answer": at, "completion": at, "corrupted": torch.ones_like(at)}
+    either = torch.tensor([[True, False]]).expand(n, -1)
+    return Batch("drawn", "local", 0, "all", clean, clean.roll(1, 0), clean[:, -1], clean[:, -2], places,
+                 torch.tensor([2, 3]), either, ~either, tuple({} for _ in range(n)), {})  # fmt: skip
+
+
+def of_states(name: str, n: int) -> dict[str, Any]:
+    from analyses import representation
+    from probe.pairs import Pair
+    from probe.paradigms import Autoregressive, Masked
+
+    pair = Pair(narrow(0, Autoregressive(mask_id=1)), narrow(1, Masked(mask_id=1)), name="narrow")
+    batch = texts(n, 64, pair.vocabulary)
+    measure = getattr(representation, name)
+    began = time.process_time()
+    before, most = held_while(lambda: measure(pair, batch), "cpu")
+    return {"seconds": time.process_time() - began, "bytes": most - before}
+
+
+STATES = ("cka", "cosine", "outliers")
+
+
 def run() -> None:
-    options = arguments(__doc__, examples=256, only=("all", *CALLS, "selectivity"))
+    works = {
+        **{name: ("of", f"{GRAPH.n_edges:,} edges") for name in CALLS},
+        "selectivity": ("neurons", f"a layer of {NEURONS:,} neurons"),
+        **{name: ("states", "28 layers, d 224, 64 tokens") for name in STATES},
+    }
+    options = arguments(__doc__, examples=256, only=("all", *works))
     rows = []
-    for name in (*CALLS, "selectivity"):
+    for name, (function, size) in works.items():
         if options.only not in ("all", name):
             continue
-        given = {"n": options.examples}
-        took = (
-            alone(__file__, "neurons", **given) if name == "selectivity" else alone(__file__, "of", name=name, **given)
-        )
-        size = f"a layer of {NEURONS:,} neurons" if name == "selectivity" else f"{GRAPH.n_edges:,} edges"
+        own = {} if function == "neurons" else {"name": name}
+        took = alone(__file__, function, n=options.examples, **own)
         rows.append(
             {"": name, "of": size, "prompts": str(options.examples), "CPU s": f"{took['seconds']:.1f}",
              "GB more": f"{took['bytes'] / 1e9:.2f}"}
@@ -79,4 +125,4 @@ def run() -> None:
 
 
 if __name__ == "__main__":
-    main(run, of=of_circuits, neurons=of_neurons)
+    main(run, of=of_circuits, neurons=of_neurons, states=of_states)

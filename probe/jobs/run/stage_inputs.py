@@ -65,9 +65,7 @@ class WorkerContext:
         """What a finished unit made."""
         unit = self.plan.units[digest]
         stage, folder = known_stage(unit.stage), self.root / "units" / digest
-        return self._products.get(
-            digest, lambda: stage.serializer.open(folder, Inputs(self, unit, stage, folder))
-        )
+        return self._products.get(digest, lambda: stage.serializer.open(folder, Inputs(self, unit, stage, folder)))
 
 
 class Inputs:

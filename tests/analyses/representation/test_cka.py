@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import ortho_group
 
 import probe
 from analyses import representation
-from analyses.representation.cka import gram, hsic, hsic_of_all, ratio, similarity
+from analyses.representation.cka import gram, hsic, hsic_of_all, minibatches, ratio, similarity
 from analyses.representation.states import Beside
 
 RNG = np.random.default_rng
@@ -60,8 +62,12 @@ def beside(a, b):
     return Beside(a, b, np.arange(len(a)), np.full(len(a), "clean", dtype=object))
 
 
+def compared(both, count=1):
+    return similarity([both[rows] for rows in minibatches(both.example, count, 0)], 200, 0)
+
+
 def cells(a, b, **how):
-    return similarity(beside(a, b), how.get("minibatches", 1), 200, 0).set_index(["beside_layer", "layer"])
+    return compared(beside(a, b), how.get("minibatches", 1)).set_index(["beside_layer", "layer"])
 
 
 def test_a_model_is_like_itself_and_like_itself_turned_and_scaled():
@@ -97,7 +103,7 @@ def test_half_shared_lies_between_and_its_interval_holds_it():
         generator = RNG(seed)
         common, one, two = (generator.normal(size=(80, 1, size)) for size in (shared, d - shared, d - shared))
         a, b = np.concatenate([common, one], 2), np.concatenate([common, two], 2)
-        row = similarity(beside(a, b), 1, 200, 0).iloc[0]
+        row = compared(beside(a, b)).iloc[0]
         inside += row["low"] <= shared / d <= row["high"]
     assert inside >= 34  # of 40 intervals at 95%; 33 or fewer would happen once in ten thousand
 
@@ -106,7 +112,7 @@ def test_only_one_token_of_an_example_is_in_a_minibatch():
     a = np.repeat(states(n=30), 4, axis=0)  # four copies of each token would look like shared structure
     unrelated = np.repeat(states(n=30, seed=9), 4, axis=0)
     both = Beside(a, unrelated, np.repeat(np.arange(30), 4), np.full(120, "clean", dtype=object))
-    row = similarity(both, 2, 200, 0).iloc[0]
+    row = compared(both, 2).iloc[0]
     assert row["n"] == 30
     assert row["low"] < 0 < row["high"]
 
@@ -136,3 +142,34 @@ def test_masked_clean_and_what_stands_before_a_mask_are_apart(pair):
     own = representation.cka(pair, batch, traces={"ar": traces["ar"], "twice": traces["ar"]}, resamples=50).table
     diagonal = own[own["layer"] == own["beside_layer"]]
     assert diagonal["estimate"].tolist() == pytest.approx([1] * len(diagonal))
+
+
+def test_only_the_tokens_that_are_compared_are_recorded(pair, monkeypatch):
+    """And what comes out is what comes of a recording of them all."""
+    batch = probe.task("ioi").examples(pair, 12, seed=0)
+    sizes: list[int] = []
+
+    def counted(*given, **how):
+        trace = probe.record(*given, **how)
+        sizes.append(trace["resid_post"].nbytes)
+        return trace
+
+    monkeypatch.setattr(representation.states, "record", counted)
+    traces = representation.traces_of(pair, batch, "prefix")
+    whole = max(sizes)
+    for measure in (partial(representation.cka, resamples=20), representation.cosine, representation.outliers):
+        everywhere = measure(pair, batch, traces=traces).table
+        sizes.clear()
+        chosen = measure(pair, batch).table
+        pd.testing.assert_frame_equal(chosen, everywhere, rtol=1e-4, atol=1e-5)
+        if measure is not representation.outliers:  # which reads every slot, some texts at a time
+            assert max(sizes) < 0.7 * whole
+
+
+def test_all_states_are_read_some_texts_at_a_time(pair, monkeypatch):
+    batch = probe.task("ioi").examples(pair, 12, seed=0)
+    at_once = representation.outliers(pair, batch, times=2.0).table
+    monkeypatch.setattr(representation.states, "MOST_BYTES", 1)
+    one_by_one = representation.outliers(pair, batch, times=2.0).table
+    assert len(at_once) > 0
+    pd.testing.assert_frame_equal(one_by_one, at_once, rtol=1e-4)

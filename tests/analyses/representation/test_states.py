@@ -13,7 +13,7 @@ from analyses import representation
 from analyses.representation.cosine import cosines, z_scored
 from analyses.representation.drift import modules
 from analyses.representation.outliers import outlying, without_outliers
-from analyses.representation.states import Beside, beside
+from analyses.representation.states import Beside, Recorded, aligned
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.paradigms import Autoregressive, Masked
@@ -36,24 +36,30 @@ def traces(shift: bool):
     return [probe.record(model, batch, "resid_post", reading=how) for model, how in ((ar, "ar"), (diffusion, "prefix"))]
 
 
+def beside(a, b):
+    """Of each group, what both traces hold."""
+    tokens = aligned(Recorded(a), Recorded(b))
+    return {group: tokens[rows].states() for group, rows in tokens.groups.items()}
+
+
 def test_twins_that_shift_are_aligned_by_index():
     a, b = traces(shift=True)
     both = beside(a, b)
-    assert both.groups == ["clean", "masked"]
-    masked = both.of("masked")
+    assert list(both) == ["clean", "masked"]
+    masked = both["masked"]
     np.testing.assert_array_equal(masked.a, a.resid_post.values[:, :, 6])
     np.testing.assert_array_equal(masked.b, b.resid_post.values[:, :, 6])
-    assert len(both.of("clean").a) == N * 6
+    assert len(both["clean"].a) == N * 6
 
 
 def test_a_twin_without_shift_answers_one_slot_later():
     a, b = traces(shift=False)
     both = beside(a, b)
-    assert both.groups == ["clean", "masked", "before a mask"]
-    np.testing.assert_array_equal(both.of("masked").a, a.resid_post.values[:, :, 5])  # AR answers at i - 1
-    np.testing.assert_array_equal(both.of("masked").b, b.resid_post.values[:, :, 6])  # the mask itself at i
-    np.testing.assert_array_equal(both.of("before a mask").b, b.resid_post.values[:, :, 5])
-    assert len(both.of("clean").a) == N * 5
+    assert list(both) == ["clean", "masked", "before a mask"]
+    np.testing.assert_array_equal(both["masked"].a, a.resid_post.values[:, :, 5])  # AR answers at i - 1
+    np.testing.assert_array_equal(both["masked"].b, b.resid_post.values[:, :, 6])  # the mask itself at i
+    np.testing.assert_array_equal(both["before a mask"].b, b.resid_post.values[:, :, 5])
+    assert len(both["clean"].a) == N * 5
 
 
 def test_traces_of_other_texts_are_refused():
