@@ -106,9 +106,9 @@ STATES = ("cka", "cosine", "outliers")
 
 def run() -> None:
     works = {
-        **{name: ("of", f"{GRAPH.n_edges:,} edges") for name in CALLS},
+        **dict.fromkeys(CALLS, ("of", f"{GRAPH.n_edges:,} edges")),
         "selectivity": ("neurons", f"a layer of {NEURONS:,} neurons"),
-        **{name: ("states", "28 layers, d 224, 64 tokens") for name in STATES},
+        **dict.fromkeys(STATES, ("states", "28 layers, d 224, 64 tokens")),
     }
     options = arguments(__doc__, examples=256, only=("all", *works))
     rows = []
