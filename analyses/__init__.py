@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         components,
         depth,
         dials,
+        features,
         front_loading,
         hypotheses,
         interventions,
@@ -67,6 +68,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a study comes to them)
     "steering",  # a push along a direction, at which step, how far: dose, commitment
     "clock",  # how much is still masked: where the model keeps it, and what moving it does
     "lookahead",  # whether what is not yet written can be read off a state
+    "features",  # sparse features of one model or of both twins: train, crosscoder, compare, evaluate
     "dials",  # any measure along the way from AR to diffusion, and where it changes
     "hypotheses",  # what the results say, taken together: verdict, two_by_two, decomposition
     "replications",  # what the systems' papers say of themselves, tried on the twins at hand

@@ -1,0 +1,36 @@
+"""Sparse features: a state as a sum of a few of many directions, of one model (an SAE) or of both twins (a crosscoder).
+
+    features.train(model, batches)                 a TopK SAE of a model's stream behind a layer
+    features.crosscoder(pair, batches)             one set of latents for both twins, a decoder each
+    features.compare(pair, batches)                which latents are of both, which of one, beside a second seed
+    features.evaluate(dictionary, pair, batch)     what it leaves of the states, and what that costs the model
+    features.Dictionary                            encode, decode, direction (a vector for steering), save, open
+    features.load, features.save                   SAELens' files
+
+Dictionaries learn from traces on disk, read a block at a time; with a folder they resume. Only safetensors are read.
+"""
+
+from __future__ import annotations
+
+from analyses.features.comparison import compare
+from analyses.features.dictionary import Dictionary
+from analyses.features.evaluation import evaluate
+from analyses.features.latent_scaling import scaling
+from analyses.features.learning import crosscoder, train
+from analyses.features.saelens import load, save
+from analyses.features.stream import Stream
+from analyses.features.training import TrainingOptions, fit
+
+__all__ = [
+    "Dictionary",
+    "Stream",
+    "TrainingOptions",
+    "compare",
+    "crosscoder",
+    "evaluate",
+    "fit",
+    "load",
+    "save",
+    "scaling",
+    "train",
+]

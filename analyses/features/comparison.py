@@ -1,0 +1,160 @@
+"""What a crosscoder says of two models: which features are of both and which of one alone, beside a second seed.
+
+Two trainings of one model differ too, and a crosscoder of those finds features of one alone as well; how many is the
+null. It is made in the same way from the same examples (by default of the diffusion model and its second seed), and the
+difference of the shares is tested, latents being drawn anew in each. The crosscoder learns from four fifths of the
+examples, latents are judged on the rest.
+
+    features.compare(pair, batches, layer=2).figure()
+
+Cost: two crosscoders (see `training`), and a pass of each model over the examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analyses.features.dictionary import Dictionary
+from analyses.features.latent_scaling import ABSENT, BOTH, DECOUPLED, GROUPS, RARE, SHARED, UNDECIDED, scaling
+from analyses.features.learning import TWINS, at, crosscoder, models_of
+from analyses.features.recording import layer_of, recorded
+from analyses.features.training import TrainingOptions
+from analyses.result import Result
+from analyses.statistics import Estimate, adjusted, combination, mean
+from analyses.statistics.contrasts import BASES
+from probe.errors import ProbeError
+from probe.pairs import Pair
+from probe.readings import Reading
+from probe.tasks import Batch
+
+ALONE = "one model alone"
+HELD_OUT = 5  # every fifth part of the examples judges
+BLOCKS_A_GROUP = 4
+SHARE = "share of latents"
+LESS = " − "
+
+
+def compare(
+    pair: Pair,
+    batches: Batch | Iterable[Batch],
+    *,
+    layer: int | None = None,
+    reading: str | Reading = "prefix",
+    options: TrainingOptions | None = None,
+    beside: Iterable[tuple[str, str]] | None = None,
+    folder: str | Path | None = None,
+) -> Result:
+    """The shares of a crosscoder's latents that are of both twins, or of one alone, beside those of a second seed.
+
+    batches  of the tasks' train split, some hundred examples at least
+    beside   the pairs of roles whose crosscoders are the null; the diffusion model and its second seed, where the pair
+             has one, or else the AR model and its own
+    folder   for states and checkpoints; given again, it resumes
+    """
+    given = [batches] if isinstance(batches, Batch) else list(batches)
+    nulls = second_seeds(pair)[:1] if beside is None else [(str(one), str(two)) for one, two in beside]
+    behind = layer_of(pair.ar, layer)
+    found: dict[tuple[str, str], pd.DataFrame] = {}
+    with at(folder) as place:
+        for roles in (TWINS, *nulls):
+            own = place / "-".join(roles)
+            made = crosscoder(pair, [learns(one) for one in given], roles=roles, layer=behind, reading=reading,
+                              options=options, folder=own)  # fmt: skip
+            found[roles] = of_latents(made, pair, [judges(one) for one in given], reading, own)
+    tasks = ", ".join(dict.fromkeys(batch.task for batch in given))
+    table = shares(found)
+    table.insert(0, "task", tasks)
+    table.insert(0, "model", [pair.models[role].name for role in table.pop("of")])
+    return Result(
+        "features",
+        table,
+        f"Features of both twins, and of one alone, {tasks}",
+        "Shares of a crosscoder's latents that fire often enough, by latent scaling: absent from the other model "
+        f"(ν < {ABSENT:g} with 95% confidence, and no other latent in its stead: < {DECOUPLED:g}), or shared "
+        f"(ν ≥ {SHARED:g}). Grey: in the crosscoder of a second seed.",
+        "forest",
+        {"axes": {"rows": ["pair", "class"], "colour": "pair", "x_title": SHARE}, "layer": behind,
+         "reading": str(reading), "options": str(options or TrainingOptions())},
+    )  # fmt: skip
+
+
+def second_seeds(pair: Pair) -> list[tuple[str, str]]:
+    """The pairs of a model and its second seed that a pair has, the diffusion model's first."""
+    known = [(BASES[role], role) for role in pair.models if role in BASES]
+    return sorted(known, key=lambda roles: roles[0] != "diffusion")
+
+
+def learns(batch: Batch) -> Batch:
+    """The examples that a dictionary learns from."""
+    return batch[slice(0, len(batch) - len(batch) // HELD_OUT)]
+
+
+def judges(batch: Batch) -> Batch:
+    """Those that it is judged by."""
+    return batch[slice(len(batch) - len(batch) // HELD_OUT, len(batch))]
+
+
+def of_latents(
+    dictionary: Dictionary, pair: Pair, batches: list[Batch], reading: str | Reading, folder: Path
+) -> pd.DataFrame:
+    """Latent scaling of a crosscoder over batches that it has not seen: a row a latent."""
+    models, layer = models_of(pair, dictionary.models), dictionary.layer
+    total = sum(map(len, batches))
+    block = max(1, total // (GROUPS * BLOCKS_A_GROUP))
+    assert layer is not None
+    stream = recorded(models, batches, layer=layer, reading=reading, folder=folder / "judged", block=block)
+    return scaling(dictionary, stream)
+
+
+def shares(found: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """The shares of each class by pair of roles, and the twins' less each other pair's."""
+    (twins, own), *nulls = found.items()
+    rows = [row for roles, table in found.items() for row in _rows(roles, table)]
+    table = pd.DataFrame(rows).assign(null=np.nan, p=np.nan)
+    if not nulls:
+        return table.assign(q=np.nan)
+    _, first = nulls[0]
+    here = table["pair"] == named(twins)
+    for name in (ALONE, BOTH, UNDECIDED):
+        table.loc[here & (table["class"] == name), "null"] = float(is_of(first, name).mean())
+    differences = []
+    for roles, other in nulls:
+        for name in (ALONE, BOTH):
+            change = combination([share_of(own, name), share_of(other, name)], (1, -1))
+            label = {"of": twins[1], "pair": named(twins) + LESS + named(roles), "class": name, "unit": SHARE}
+            differences.append({**label, **change.row(p=True), "null": 0.0})
+    table = pd.concat([table, pd.DataFrame(differences)], ignore_index=True)
+    return table.assign(q=adjusted(table["p"]))
+
+
+def named(roles: tuple[str, str]) -> str:
+    return " and ".join(roles)
+
+
+def _rows(roles: tuple[str, str], table: pd.DataFrame) -> list[dict[str, Any]]:
+    classes = [BOTH, *(f"{role} only" for role in roles), ALONE, UNDECIDED]
+    common = {"of": roles[1], "pair": named(roles), "unit": SHARE}
+    found = [{**common, "class": name, **share_of(table, name).row()} for name in classes]
+    rare = float((table["class"] == RARE).mean())
+    return [*found, {**common, "class": "rare or dead, of all latents", "estimate": rare, "n": len(table)}]
+
+
+def is_of(table: pd.DataFrame, name: str) -> np.ndarray:
+    """Of the latents that fire often enough, which are of a class."""
+    classes = table.loc[table["class"] != RARE, "class"].astype(str)
+    alone = classes.str.endswith(" only")
+    return (alone if name == ALONE else classes == name).to_numpy(dtype=float)
+
+
+def share_of(table: pd.DataFrame, name: str, *, count: int = 2_000) -> Estimate:
+    """With its interval, over latents."""
+    values = is_of(table, name)
+    if len(values) < 2:
+        raise ProbeError("the shares of a crosscoder's latents", expected="at least 2 latents that fire often enough",
+                         found=str(len(values)), remedy="Train on more examples, or longer.")  # fmt: skip
+    return mean(values, count=count)
