@@ -7,9 +7,13 @@ a known amount must have it in its interval.
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
 
 from analyses.calibration.found import Found, Simulate
 from analyses.clock.hidden_share import explained, held_out
+from analyses.features.comparison import ALONE, less
+from analyses.features.latent_scaling import ABSENT, BOTH, Sums, beyond, judged
 from analyses.representation.probes import one_hot, predicted
 from analyses.statistics.contrasts import compared
 from analyses.statistics.per_example import PerExample
@@ -79,7 +83,46 @@ def lookahead_gain(generator: np.random.Generator, regime: str, differ: bool) ->
     return Found(bool(row["p"] < 0.05 and row["estimate"] > 0), bool(row["low"] > 0))
 
 
+_GROUPS, _WIDTH, _LATENTS = 20, 16, 64
+
+
+def _latent_sums(generator: np.random.Generator, nu: np.ndarray) -> Sums:
+    """What a pass over the states adds up of latents whose length in the other model is ν: they fire in some groups of
+    examples far more than in others, and what they stand for differs from group to group."""
+    squares = generator.gamma(2.0, 100.0 / _GROUPS, (_GROUPS, len(nu)))
+    length = np.stack([np.ones(len(nu)), nu])[:, None, :, None]
+    axis = np.ones(_WIDTH) / np.sqrt(_WIDTH)
+    own = length * axis * (1 + 0.3 * generator.normal(size=(2, _GROUPS, len(nu), 1)))
+    left = generator.normal(size=(*own.shape[:3], _WIDTH)) * 0.3
+    return Sums(squares, squares[None, :, :, None] * own + np.sqrt(squares)[None, :, :, None] * left)
+
+
+def absent_feature(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """A feature as long in the other model as the threshold allows is called absent by chance alone. Of one half as
+    long, what it is short of the threshold lies in its interval."""
+    nu = ABSENT / 2 if differ else ABSENT
+    sums = _latent_sums(generator, np.array([nu]))
+    absent = bool(judged(sums)["absent"].iloc[0])
+    excess, error = beyond(*sums.lengths(), np.zeros(1, dtype=int), ABSENT)
+    reach = stdtrit(_GROUPS - 1, 0.975) * error[0]
+    return Found(absent, bool(abs(excess[0] - (nu - ABSENT)) <= reach))
+
+
+def features_alone(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """The share of features of one model alone, twins less second seeds: a fifth in both, or two fifths in one."""
+    shares = (0.4 if differ else 0.2, 0.2)
+    tables = []
+    for share in shares:
+        nu = np.where(generator.random(_LATENTS) < share, 0.0, 1.0)
+        absent = judged(_latent_sums(generator, nu))["absent"]
+        tables.append(pd.DataFrame({"class": np.where(absent, "diffusion only", BOTH)}))
+    found = less(*tables, ALONE)
+    return Found(bool(found.p < 0.05), bool(found.low <= shares[0] - shares[1] <= found.high))
+
+
 INSTRUMENTS: dict[str, Simulate] = {
+    "features: absent at the threshold": absent_feature,
+    "Δ share of exclusive features": features_alone,
     "lookahead: gain over place and count": lookahead_gain,
     "clock: gain over the share hidden": clock_gain,
     "Δ share of the Jacobian from the right": jacobian_share,

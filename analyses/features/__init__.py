@@ -1,9 +1,11 @@
 """Sparse features: a state as a sum of a few of many directions, of one model (an SAE) or of both twins (a crosscoder).
 
-    features.train(model, batches)                 a TopK SAE of a model's stream behind a layer
+    features.train(model, batches)                 a TopK SAE of a model's stream after a layer
     features.crosscoder(pair, batches)             one set of latents for both twins, a decoder each
     features.compare(pair, batches)                which latents are of both, which of one, beside a second seed
     features.evaluate(dictionary, pair, batch)     what it leaves of the states, and what that costs the model
+    features.rivals(dictionary, model, batch)      does a single feature tell answers better than a neuron does?
+    features.selectivity, features.toward          features where neurons are used: selectivity, steering
     features.Dictionary                            encode, decode, direction (a vector for steering), save, open
     features.load, features.save                   SAELens' files
 
@@ -15,22 +17,28 @@ from __future__ import annotations
 from analyses.features.comparison import compare
 from analyses.features.dictionary import Dictionary
 from analyses.features.evaluation import evaluate
+from analyses.features.held_out_units import rivals
 from analyses.features.latent_scaling import scaling
 from analyses.features.learning import crosscoder, train
 from analyses.features.saelens import load, save
 from analyses.features.stream import Stream
 from analyses.features.training import TrainingOptions, fit
+from analyses.features.use import activations, selectivity, toward
 
 __all__ = [
     "Dictionary",
     "Stream",
     "TrainingOptions",
+    "activations",
     "compare",
     "crosscoder",
     "evaluate",
     "fit",
     "load",
+    "rivals",
     "save",
     "scaling",
+    "selectivity",
+    "toward",
     "train",
 ]

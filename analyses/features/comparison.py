@@ -125,7 +125,7 @@ def shares(found: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
     differences = []
     for roles, other in nulls:
         for name in (ALONE, BOTH):
-            change = combination([share_of(own, name), share_of(other, name)], (1, -1))
+            change = less(own, other, name)
             label = {"of": twins[1], "pair": named(twins) + LESS + named(roles), "class": name, "unit": SHARE}
             differences.append({**label, **change.row(p=True), "null": 0.0})
     table = pd.concat([table, pd.DataFrame(differences)], ignore_index=True)
@@ -149,6 +149,11 @@ def is_of(table: pd.DataFrame, name: str) -> np.ndarray:
     classes = table.loc[table["class"] != RARE, "class"].astype(str)
     alone = classes.str.endswith(" only")
     return (alone if name == ALONE else classes == name).to_numpy(dtype=float)
+
+
+def less(table: pd.DataFrame, other: pd.DataFrame, name: str) -> Estimate:
+    """A class's share in one crosscoder less that in another."""
+    return combination([share_of(table, name), share_of(other, name)], (1, -1))
 
 
 def share_of(table: pd.DataFrame, name: str, *, count: int = 2_000) -> Estimate:

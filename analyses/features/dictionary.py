@@ -61,11 +61,11 @@ class Dictionary:
 
     @property
     def layer(self) -> int | None:
-        """The layer behind which its states stand."""
+        """The layer after which its states stand."""
         return self.about.get("layer")
 
     def __repr__(self) -> str:
-        of, layer = " and ".join(self.models), "" if self.layer is None else f", behind layer {self.layer}"
+        of, layer = " and ".join(self.models), "" if self.layer is None else f", after layer {self.layer}"
         return f"Dictionary({self.latents} latents of {of}, {self.k} at a time, d {self.d_model}{layer})"
 
     @property

@@ -29,7 +29,7 @@ def train(
     options: TrainingOptions | None = None,
     folder: str | Path | None = None,
 ) -> Dictionary:
-    """A TopK SAE of a model's residual stream behind a layer.
+    """A TopK SAE of a model's residual stream after a layer.
 
     batches  of the tasks' train split
     layer    the middle one unless given

@@ -22,7 +22,7 @@ SITE = "resid_post"
 
 
 def layer_of(model: Model, layer: int | None) -> int:
-    """The layer behind which states are taken: the middle one, unless one is asked for."""
+    """The layer after which states are taken: the middle one, unless one is asked for."""
     chosen = (model.n_layers - 1) // 2 if layer is None else layer
     if not isinstance(chosen, int) or not 0 <= chosen < model.n_layers:
         raise ProbeError("the layer of a dictionary", expected=f"a number from 0 to {model.n_layers - 1}",

@@ -104,7 +104,7 @@ def _k(config: Mapping[str, Any], path: Path) -> int:
 
 
 def _layer(config: Mapping[str, Any]) -> int | None:
-    """The layer *behind* which its states stand, as its hook's name has it."""
+    """The layer after which its states stand, as its hook's name has it."""
     metadata = config.get("metadata")
     hook = (metadata if isinstance(metadata, dict) else config).get("hook_name")
     parts = hook.split(".") if isinstance(hook, str) else []

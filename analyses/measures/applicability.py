@@ -51,3 +51,12 @@ def writes_several(place: Mapping[str, Any], spec: Spec) -> str | None:
     if spec.labelled["task"][place["task"]].task in ("ioi", "greater_than", "induction"):
         return "the task writes one token, so nothing is ahead of it"
     return writes_token_by_token(place, spec)
+
+
+def asks_once(place: Mapping[str, Any], spec: Spec) -> str | None:
+    """Why a measure that pairs both models' states does not apply to a reading that asks the diffusion model several
+    times, in states that the AR model never sees."""
+    reading = spec.labelled["reading"][place["reading"]].reading
+    if reading in ("ar", "prefix", "one_mask"):
+        return None
+    return f"under {reading!r} the diffusion model is asked several times, and the AR model once"

@@ -24,6 +24,7 @@ class StageOptions(TypedDict, total=False):
     knobs: Mapping[str, Any]
     passes: float
     refuses: Callable[[Mapping[str, Any], Any], str | None]
+    resumes: bool
     formerly: tuple[str, ...]
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from analyses.measures.applicability import needs_twins, writes_at_the_end, writes_several, writes_token_by_token
+from analyses.measures.applicability import (
+    asks_once,
+    needs_twins,
+    writes_at_the_end,
+    writes_several,
+    writes_token_by_token,
+)
 from analyses.measures.declare import TWINS, in_order, measure
 
 if TYPE_CHECKING:
@@ -83,6 +89,22 @@ def _lookahead_probes(given: Inputs) -> Result:
     from analyses import lookahead
 
     return lookahead.read(given.pair, given.batch, seed=given.seed, **given.knobs)
+
+
+def _features(given: Inputs) -> Result:
+    """Its states and checkpoints lie in the unit's folder for as long as it is being made."""
+    from shutil import rmtree
+
+    from analyses import features
+
+    knobs = dict(given.knobs)
+    layer, learns_from = knobs.pop("layer"), knobs.pop("learns_from")
+    options = features.TrainingOptions(**knobs, seed=given.seed)
+    examples = given.task.examples(given.tokenizer, learns_from, seed=given.seed, split="train", fewer=True)
+    place = given.folder / "features"
+    found = features.compare(given.pair, examples, layer=layer, reading=given.reading, options=options, folder=place)
+    rmtree(place)
+    return found
 
 
 def _direct_attribution(given: Inputs) -> Result:
@@ -264,6 +286,15 @@ MEASURES = [
         knobs={"ahead": [1, 2, 3], "slots": "next", "by_step": False},
         passes=20.0,
         refuses=writes_several,
+    ),
+    measure(
+        "features",
+        "sparse features of both twins and of one alone, by a crosscoder",
+        _features,
+        knobs={"layer": None, "learns_from": 2000, "latents": 256, "k": 16, "steps": 1000, "rows": 256},
+        passes=200.0,  # two crosscoders' training, which does not depend on how many examples are asked about
+        refuses=asks_once,
+        resumes=True,
     ),
     measure("direct_attribution", "what components write of the answer", _direct_attribution, "pool", "trace"),
     measure("component_lens", "what components write, as words", _component_lens, "pool", "trace"),

@@ -96,6 +96,11 @@ HEADLINES: dict[str, Headline] = {
         {"measure": "gain over place and count", "ahead": "1"}, by="role", kind="line", x="layer", x_of="layer",
         zero=0, values=("ar", "diffusion"),
     ),
+    "features": Headline(
+        "share of a crosscoder's features that one of the two models lacks: of the twins, and of a second seed",
+        {"class": "one model alone"}, by="pair", values=("ar and diffusion", "diffusion and masked-seed2"), zero=0,
+        bounds=(0, 1), terms=("Crosscoder", "Latent scaling"),
+    ),
     "contributions": Headline(
         "size of the MLP's write beside what is there already, ‖m‖/‖h+a‖", {"measure": "‖m‖/‖h+a‖"}, by="role",
         kind="line", x="depth", x_of=_DEPTH, zero=0,

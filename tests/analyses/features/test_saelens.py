@@ -67,7 +67,7 @@ def test_those_of_releases_3_to_5_are_read(tmp_path, tensors, x):
     (folder / CONFIG).write_text(json.dumps(config))
     read = features.load(folder)
     assert torch.allclose(read.encode(x), theirs(tensors, x)[0], atol=1e-4)
-    assert read.layer == 2  # behind layer 2 is before layer 3
+    assert read.layer == 2  # after layer 2 is before layer 3
 
 
 def test_ours_are_written_in_the_streams_units(tmp_path):
