@@ -18,6 +18,7 @@ import streamlit as st
 from analyses import hypotheses
 from analyses.result import Result
 from app import live
+from app.drawn import Drawn, draw
 from app.selection import Selection, tasks_of
 from app.words import plain
 
@@ -51,17 +52,17 @@ def show(selection: Selection, words: Words, key: str) -> None:
     asked = st.pills("Switch on", [SQUARE, CONTROLS, COMPARED], selection_mode="multi", key=f"parts of {key}",
                      label_visibility="collapsed")  # fmt: skip
     if SQUARE in asked:
-        draw(only(square(selection), words.measure), f"{key} square", parts_told(square(selection), words.measure))
+        draw(part(selection, SQUARE, words.measure), f"{key} square", parts_told(square(selection), words.measure))
     if CONTROLS in asked:
         if live.controls(selection.pair):
-            draw(only(controlled(selection), words.measure), f"{key} controls")
+            draw(part(selection, CONTROLS, words.measure), f"{key} controls")
         else:
             st.info("No controls are declared for these twins.")
     if COMPARED in asked:
         offered = tasks_of(selection.pair)
         tasks = st.multiselect("Tasks", offered, offered[:4], key=f"tasks of {key}")
         if tasks:
-            draw(only(compared(selection, tuple(tasks)), words.measure), f"{key} tasks")
+            draw(part(selection, COMPARED, words.measure, tuple(tasks)), f"{key} tasks")
 
 
 def sentence(pair: str, words: Words, found: Row) -> str:
@@ -87,20 +88,11 @@ def parts_told(result: Result, measure: str) -> str:
     return f"Of the difference, the weights make {weights} and the attention mask {mask}."
 
 
-def only(result: Result, measure: str) -> Result:
-    """The rows of one measure."""
-    return replace(result, table=result.table[result.table["measure"] == measure].reset_index(drop=True))
-
-
-def draw(result: Result, key: str, told: str = "") -> None:
-    """A figure with what it says, and its numbers on demand."""
-    st.subheader(plain(result.title))
-    if told:
-        st.write(plain(told))
-    st.plotly_chart(result.figure().update_layout(title=None, margin_t=40), key=key, config={"displaylogo": False})
-    st.caption(plain(result.caption))
-    with st.expander("Numbers"):
-        st.dataframe(result.table, hide_index=True, key=f"table {key}")
+@st.cache_resource(max_entries=64, show_spinner=False)
+def part(selection: Selection, name: str, measure: str, tasks: tuple[str, ...] = ()) -> Drawn:
+    """One part of a difference, the rows of one measure."""
+    result = compared(selection, tasks) if tasks else {SQUARE: square, CONTROLS: controlled}[name](selection)
+    return Drawn(replace(result, table=result.table[result.table["measure"] == measure].reset_index(drop=True)))
 
 
 @st.cache_resource(max_entries=32, show_spinner="Both weights under both masks …")

@@ -2,11 +2,17 @@
 
 Few of each are kept, the least recently used go first, so memory settles. Models are shared by all sessions of the app
 and are safe to share: hooks and edits belong to the thread that opened them.
+
+Twins of one AR model share it, and what is computed of it: its circuit is attributed once, for all of its twins and for
+every reading, since an AR model is asked in its own way under each. So a cache asks which model it is, not whose twin.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import streamlit as st
 
@@ -18,9 +24,20 @@ from app.selection import EXAMPLES, Selection
 from probe.models.model import Model
 from probe.models.source import Source
 from probe.pairs import Pair
+from probe.readings import Reading
 from probe.tasks import Batch
 
 STEPS = 3  # of eap-ig, live: five are the default elsewhere
+_numbers: WeakKeyDictionary[Model, int] = WeakKeyDictionary()
+_next = count()
+
+
+def number(model: Model) -> int:
+    """What a cache knows a model by: a number that no other model in this process has or will have."""
+    return _numbers.setdefault(model, next(_next))
+
+
+BY_MODEL: dict[str | type, Any] = {Model: number}  # hash_funcs of what is computed of a model
 
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the twins …")
@@ -33,10 +50,15 @@ def model(name: str) -> Model:
     return probe.load(name)
 
 
-@st.cache_resource(max_entries=12, show_spinner="Making prompts …")
 def batch(pair_name: str, task: str) -> Batch:
     """Prompts as they come, right answered or not: an app shows failures too."""
-    return probe.task(task).examples(pair(pair_name), EXAMPLES, fewer=True)
+    return prompts(pair(pair_name).ar, task)
+
+
+@st.cache_resource(max_entries=12, hash_funcs=BY_MODEL, show_spinner="Making prompts …")
+def prompts(ar: Model, task: str, n: int = EXAMPLES, split: str = "test") -> Batch:
+    """Those of a pair are made in the words of its AR model, so its other twins have the same."""
+    return probe.task(task).examples(ar, n, split=split, fewer=True)
 
 
 def circuits(pair_name: str, task: str, reading: str) -> tuple[Circuit, Circuit]:
@@ -44,7 +66,6 @@ def circuits(pair_name: str, task: str, reading: str) -> tuple[Circuit, Circuit]
     return circuit(pair_name, task, reading, "ar"), circuit(pair_name, task, reading, "diffusion")
 
 
-@st.cache_resource(max_entries=48, show_spinner="Attributing: one backward pass a prompt and step …")
 def circuit(pair_name: str, task: str, reading: str, role: str, attention: str | None = None) -> Circuit:
     """The circuit of one of the twins, or of a control by its name; `attention` puts it under another mask."""
     twins = pair(pair_name)
@@ -52,8 +73,14 @@ def circuit(pair_name: str, task: str, reading: str, role: str, attention: str |
     own = probe.readings.reading_for(of, reading)
     if attention is not None:
         own = replace(probe.readings.named(reading), attention=attention)
+    return attributed(of, twins.ar, task, own)
+
+
+@st.cache_resource(max_entries=48, hash_funcs=BY_MODEL, show_spinner="Attributing: a backward pass a prompt and step …")
+def attributed(of: Model, ar: Model, task: str, reading: Reading) -> Circuit:
+    """The circuit of a model on the prompts of an AR model's twins."""
     how = AttributionOptions(example_edges=True)
-    return analyses.circuits.attribute(of, batch(pair_name, task), reading=own, steps=STEPS, options=how)
+    return analyses.circuits.attribute(of, prompts(ar, task), reading=reading, steps=STEPS, options=how)
 
 
 def controls(pair_name: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ value with the difference between clean and corrupt prompts added (`steer`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -142,9 +142,13 @@ def _values(
     return values if slot is None else values[..., [slot], :]
 
 
-@st.cache_data(max_entries=256, show_spinner="Over all prompts …")
 def effect(selection: Selection, wanted: Try) -> pd.DataFrame:
-    """The change's effect over all prompts: see `analyses.interventions.effect`."""
+    """The change's effect over all prompts, whichever of them is looked at: see `analyses.interventions.effect`."""
+    return _effect(replace(selection, example=0), wanted)
+
+
+@st.cache_data(max_entries=256, show_spinner="Over all prompts …")
+def _effect(selection: Selection, wanted: Try) -> pd.DataFrame:
     twins, prompts, _ = live.of(selection)
     model = twins.models[wanted.role]
     edits = [edit_of(selection, wanted, prompts)]

@@ -14,6 +14,7 @@ from analyses import circuits, statistics
 from analyses.circuits import Circuit
 from analyses.result import Result
 from app import component, live, tries
+from app.drawn import Drawn
 from app.selection import Selection, chosen
 from app.tries import Try
 from app.words import plain
@@ -48,8 +49,8 @@ def main() -> None:
     ar, twin = live.circuits(selection.pair, selection.task, selection.reading)
     with st.expander("How much have the two in common?"):
         found = common(selection)
-        st.plotly_chart(found.figure(), config={"displaylogo": False})
-        st.caption(plain(found.caption))
+        st.plotly_chart(found.figure, config={"displaylogo": False})
+        st.caption(plain(found.result.caption))
     with st.expander("Every head and MLP, with its interval"):
         st.dataframe(changes(selection).table, hide_index=True)
         st.caption(plain(changes(selection).caption))
@@ -140,9 +141,10 @@ def graph(selection: Selection) -> View:
     return circuits.graph_view(*live.circuits(*where), seed=seed, seed_of=int(not (other or "ar").startswith("ar")))
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def common(selection: Selection) -> Result:
-    return circuits.compare(*live.circuits(selection.pair, selection.task, selection.reading))
+@st.cache_resource(max_entries=16, show_spinner=False)
+def common(selection: Selection) -> Drawn:
+    found = circuits.compare(*live.circuits(selection.pair, selection.task, selection.reading))
+    return Drawn(found, titled=True)
 
 
 def show_faithfulness(selection: Selection, names: tuple[str, ...]) -> None:

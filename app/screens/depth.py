@@ -5,9 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from analyses import front_loading, lens
-from analyses.result import Result
 from app import contrast, live
-from app.contrast import draw
+from app.drawn import Drawn, draw
 from app.selection import Selection, chosen
 
 
@@ -22,19 +21,19 @@ def main() -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def index(selection: Selection) -> Result:
-    return front_loading.index(*live.circuits(selection.pair, selection.task, selection.reading))
+def index(selection: Selection) -> Drawn:
+    return Drawn(front_loading.index(*live.circuits(selection.pair, selection.task, selection.reading)))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def profile(selection: Selection) -> Result:
-    return front_loading.profile(*live.circuits(selection.pair, selection.task, selection.reading))
+def profile(selection: Selection) -> Drawn:
+    return Drawn(front_loading.profile(*live.circuits(selection.pair, selection.task, selection.reading)))
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading every layer …")
-def beliefs(selection: Selection) -> Result:
+def beliefs(selection: Selection) -> Drawn:
     twins, prompts, _ = live.of(selection)
-    return lens.logit_lens(twins, prompts, reading=selection.reading)
+    return Drawn(lens.logit_lens(twins, prompts, reading=selection.reading))
 
 
 main()

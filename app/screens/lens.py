@@ -6,12 +6,11 @@ import streamlit as st
 
 from analyses import lens
 from analyses.lens import TunedLens
-from analyses.result import Result
 from app import component, live
-from app.contrast import draw
+from app.drawn import Drawn, draw
 from app.selection import EXAMPLES, Selection, chosen
-from probe.readings import reading_for
-from probe.tasks import task
+from probe.models.model import Model
+from probe.readings import Reading, reading_for
 from probe.views import View
 
 LENSES = {"logit": "Logit lens", "tuned": "Tuned lens", "component": "Component lens"}
@@ -58,20 +57,25 @@ def grid(selection: Selection, pins: tuple[int, ...], kind: str) -> View:
     return lens.grid(twins, prompts, example, reading=selection.reading, pins=pins, tuned=maps)
 
 
-@st.cache_resource(max_entries=6, show_spinner="Training a tuned lens for both twins …")
 def tuned(pair: str, name: str, reading: str) -> dict[str, TunedLens]:
     twins = live.pair(pair)
-    prompts = task(name).examples(twins, 2 * EXAMPLES, split="train", fewer=True)
     return {
-        role: lens.train(model, prompts, readings=[reading_for(model, reading)], steps=TRAINED, rows=ROWS)
+        role: trained(model, twins.ar, name, reading_for(model, reading))
         for role, model in (("ar", twins.ar), ("diffusion", twins.diffusion))
     }
 
 
+@st.cache_resource(max_entries=12, hash_funcs=live.BY_MODEL, show_spinner="Training a tuned lens for both twins …")
+def trained(of: Model, ar: Model, name: str, reading: Reading) -> TunedLens:
+    """On the training prompts of an AR model's twins: its own lens serves all of them."""
+    prompts = live.prompts(ar, name, 2 * EXAMPLES, "train")
+    return lens.train(of, prompts, readings=[reading], steps=TRAINED, rows=ROWS)
+
+
 @st.cache_resource(max_entries=16, show_spinner="Reading every head and MLP …")
-def components(selection: Selection) -> Result:
+def components(selection: Selection) -> Drawn:
     twins, prompts, _ = live.of(selection)
-    return lens.component_lens(twins, prompts, reading=selection.reading)
+    return Drawn(lens.component_lens(twins, prompts, reading=selection.reading))
 
 
 main()

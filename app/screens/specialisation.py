@@ -5,9 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from analyses import circuits, specialization
-from analyses.result import Result
 from app import contrast, live
-from app.contrast import draw
+from app.drawn import Drawn, draw
 from app.selection import Selection, chosen
 
 
@@ -21,13 +20,13 @@ def main() -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def importance(selection: Selection) -> Result:
-    return circuits.importance(*live.circuits(selection.pair, selection.task, selection.reading))
+def importance(selection: Selection) -> Drawn:
+    return Drawn(circuits.importance(*live.circuits(selection.pair, selection.task, selection.reading)))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def spread(selection: Selection) -> Result:
-    return specialization.spread(*live.circuits(selection.pair, selection.task, selection.reading))
+def spread(selection: Selection) -> Drawn:
+    return Drawn(specialization.spread(*live.circuits(selection.pair, selection.task, selection.reading)))
 
 
 main()
