@@ -1,4 +1,4 @@
-"""What is at hand, on the first page: what the chosen twins show, in sentences, their self-tests, and finished runs."""
+"""The lower half of the first page: findings about the chosen twins, their self-tests, and finished runs."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def show() -> None:
     with right:
         show_runs()
     with left:
-        st.subheader(plain(f"{selection.pair} on {selection.task}, in sentences"))
+        st.subheader(plain(f"Findings: {selection.pair} on {selection.task}"))
         try:
             for found in findings(selection):
                 st.write(f"- {plain(found)}")
-            st.caption("From this machine, just now: EAP-IG on 24 prompts, with 95% intervals over prompts.")
+            st.caption("Computed just now on this machine: EAP-IG on 24 prompts, with 95% intervals over prompts.")
             show_selftests(selection)
         except ProbeError as problem:
             tell(problem)
@@ -40,7 +40,7 @@ def show() -> None:
 
 @st.cache_resource(max_entries=32, show_spinner="Asking both twins …")
 def findings(selection: Selection) -> list[str]:
-    """What the twins at hand show on the task: the circuit, its depth, and its spread."""
+    """What the chosen twins show on the task: the circuit, its depth, and its spread."""
     where = (selection.pair, selection.task, READING)
     ar, twin = live.circuits(*where)
     told = [kept(selection)]
@@ -51,16 +51,16 @@ def findings(selection: Selection) -> list[str]:
     heads = changed.loc[(changed["kind"] == "head") & (changed["q"] < 0.05), :]
     named = ", ".join(f"L{row['layer']}H{row['head']}" for row in heads.head(3).to_dict("records"))
     told.append(f"{len(heads)} of its heads matter more or less to the answer than in the AR model"
-                + (f"; most of all {named}." if named else "."))  # fmt: skip
+                + (f"; {named} changed most." if named else "."))  # fmt: skip
     return told
 
 
 def kept(selection: Selection, k: int = 60) -> str:
-    """How many of the AR model's strongest edges the twin has, beside chance and a second seed."""
+    """How many of the AR model's strongest edges the twin shares, compared with chance and a second seed."""
     where = (selection.pair, selection.task, READING)
     ar, twin = live.circuits(*where)
     shared = int((ar.mask(k) & twin.mask(k)).sum())
-    said = f"{selection.pair} has {shared} of {ar.about.model}'s {k} strongest edges among its own {k}; chance has "
+    said = f"{selection.pair} shares {shared} of {ar.about.model}'s {k} strongest edges; by chance it would share "
     said += f"{k * k / ar.graph.n_edges:.1f}"
     if other := live.other_seed(selection.pair):
         again = live.circuit(*where, other)
@@ -72,20 +72,20 @@ def kept(selection: Selection, k: int = 60) -> str:
 
 
 def show_selftests(selection: Selection) -> None:
-    """What the self-tests said when the twins were loaded."""
+    """The outcomes of the self-tests that ran when the twins were loaded."""
     twins = live.pair(selection.pair)
     found = {model.name: model.selftests.findings if model.selftests else () for model in twins.models.values()}
     passed = sum(one.outcome == PASS for tests in found.values() for one in tests)
     every = sum(len(tests) for tests in found.values())
     skipped = sum(one.outcome == NOT_RUN for tests in found.values() for one in tests)
-    words = f"Self-tests of both, run as they were loaded: {passed} of {every} passed"
+    words = f"Self-tests of both models, run when they were loaded: {passed} of {every} passed"
     with st.expander(words + (f", {skipped} not run" if skipped else ""), icon=":material/verified:"):
         rows = [{"model": name, **vars(one)} for name, tests in found.items() for one in tests]
         st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
 def show_runs() -> None:
-    """The runs at hand; of the first, what it found."""
+    """The runs in the folders that the app was started with, and the findings of the first."""
     found = runs()
     st.subheader("Finished runs")
     if not found:

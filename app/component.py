@@ -1,7 +1,7 @@
-"""A view of `probe.views` on a page: mounted as a component, which hands back what was chosen in it.
+"""A view of `probe.views` on a page: mounted as a component, which returns what was chosen in it.
 
-What is chosen in a view (the step, the head, K, the pinned nodes) stands in the address beside the selection of the
-page, so that a link opens the same view: `?circuits_k=40&circuits_pinned=L1H2,MLP 0`.
+What is chosen in a view (the step, the head, K, the pinned nodes) is kept in the page's address with the page's
+selection, so that a link opens the same view: `?circuits_k=40&circuits_pinned=L1H2,MLP 0`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def _mounted(kind: str) -> Callable[..., Any]:
 
 
 def show(view: View, key: str, *, kept: tuple[str, ...] = (), **further: Any) -> Mapping[str, Any]:
-    """Show a view; `chosen` of what it returns is the state of its controls, `act` what was asked to be done just now.
+    """Show a view. In its return value `chosen` is the state of its controls, and `act` the action just requested.
 
-    `kept` names parts of that state that stand in the address. `further` goes to the view's data: `live=True` lets it
-    offer what needs a model.
+    `kept` names the parts of that state that are kept in the address. `further` goes to the view's data: `live=True`
+    makes it offer actions that need a model.
     """
     opened = _opened(key, kept)
     data = {**view.plain(), "dark": st.context.theme.type == "dark", **further, **opened, "keep": list(kept)}
@@ -37,11 +37,11 @@ def show(view: View, key: str, *, kept: tuple[str, ...] = (), **further: Any) ->
 
 
 def _nothing() -> None:
-    """A component's state is kept only where somebody waits for it."""
+    """A callback that does nothing: Streamlit keeps a component's state only if it has one."""
 
 
 def _opened(key: str, kept: tuple[str, ...]) -> dict[str, Any]:
-    """What the address said when the view was first opened: from then on, the view itself knows."""
+    """What the address said when the view was first opened; from then on the view keeps its own state."""
     first = st.session_state.setdefault(f"address of {key}", {})
     if not first:
         asked = {name: st.query_params.get(f"{key}_{name}") for name in kept}
@@ -81,5 +81,5 @@ def read(text: str) -> Any:
 
 
 def _bare(word: str) -> str:
-    """A word without the signs that part words here."""
+    """A word without the characters that separate words here."""
     return "".join(" " if sign in ",;:" else sign for sign in str(word))

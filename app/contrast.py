@@ -1,4 +1,4 @@
-"""A difference between twins on a page: its sentence first, then what it is made of, switched on one by one.
+"""A difference between twins on a page: first a sentence, then its parts, switched on one by one.
 
     contrast.show(selection, "FLI", sentence)
 
@@ -28,7 +28,7 @@ SQUARE, CONTROLS, COMPARED = "Weights or mask? (2×2)", "Controls", "Other tasks
 
 @dataclass(frozen=True)
 class Words:
-    """How a difference is told: the measure's name, and what is said of one above 0, below 0, and not shown."""
+    """The words for a difference: the measure's name, and a phrase for one above 0, below 0, and not shown."""
 
     measure: str
     above: str
@@ -39,9 +39,9 @@ class Words:
 FRONT_LOADING = Words("FLI", "computes earlier", "computes later", "compute earlier or later")
 SPREAD = Words(
     "PR/n",
-    "spreads the work over more components",
-    "keeps the work in fewer components",
-    "spread the work over more or fewer components",
+    "spreads its computation over more components",
+    "concentrates its computation in fewer components",
+    "spread its computation over more or fewer components",
 )
 
 
@@ -85,7 +85,7 @@ def row_of(result: Result, measure: str, part: str) -> Row:
 
 def parts_told(result: Result, measure: str) -> str:
     weights, mask = (interval(row_of(result, measure, part)) for part in ("weights", "mask"))
-    return f"Of the difference, the weights make {weights} and the attention mask {mask}."
+    return f"The weights account for {weights} of the difference, the attention mask for {mask}."
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -120,5 +120,5 @@ def compared(selection: Selection, tasks: tuple[str, ...]) -> Result:
     tables = [one.table[one.table["part"] == "total"] for one in found]
     axes = {"rows": ["task"], "facet": "measure"}
     return replace(found[0], title="The same difference on other tasks", table=pd.concat(tables, ignore_index=True),
-                   caption="The diffusion model less its AR twin, with 95% intervals over prompts; local tasks can be "
-                   "answered from the left, global ones cannot.", about={"axes": axes})  # fmt: skip
+                   caption="The diffusion model minus its AR twin, with 95% intervals over prompts. Local tasks can be "
+                   "answered from the left context, global ones cannot.", about={"axes": axes})  # fmt: skip

@@ -1,6 +1,6 @@
 """The folders that the app was started with, and the runs and models in them. Nothing else on the machine is opened.
 
-What looks into them is imported where it is used: the first page asks only which folders were named.
+What reads their content is imported where it is used: the first page needs only the names of the folders.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def given() -> list[Path]:
 
 
 def roots() -> list[Path]:
-    """Where runs are looked for: in the folders that were named, or where the app was started."""
+    """Where to look for runs: in the folders that were named, or in the current one."""
     return given() or [Path.cwd()]
 
 
@@ -37,12 +37,12 @@ def runs() -> list[str]:
 
 
 def twins() -> list[str]:
-    """The diffusion models in the folders that were named, whose AR model is a shipped one or lies in them too."""
+    """The diffusion models in the folders that were named, if their AR model is a shipped one or in them too."""
     return [str(path) for root in given() for path in _models(root) if _is_twin(path)]
 
 
 def _models(root: Path) -> list[Path]:
-    """The folders below a root that say of themselves what model they hold."""
+    """The folders below a root that have a model's declaration."""
     from probe.models.catalog import OWN_ENTRY
 
     found: list[Path] = []

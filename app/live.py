@@ -1,10 +1,10 @@
-"""Models and what is computed of them, kept between clicks: no forward pass is made twice for one view.
+"""Models and what is computed from them, cached between clicks: no forward pass is made twice for one view.
 
-Few of each are kept, the least recently used go first, so memory settles. Models are shared by all sessions of the app
-and are safe to share: hooks and edits belong to the thread that opened them.
+The caches are small and drop the least recently used, so memory is bounded. All sessions of the app share the models,
+which is safe: hooks and edits belong to the thread that opened them.
 
-Twins of one AR model share it, and what is computed of it: its circuit is attributed once, for all of its twins and for
-every reading, since an AR model is asked in its own way under each. So a cache asks which model it is, not whose twin.
+Twins of one AR model share it and everything computed from it: its circuit is attributed once, for all of its twins and
+every reading, since an AR model always has its own reading. So the caches are keyed by model, not by pair.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def model(name: str) -> Model:
 
 
 def batch(pair_name: str, task: str) -> Batch:
-    """Prompts as they come, right answered or not: an app shows failures too."""
+    """Prompts as they come, whether answered right or not: the app shows failures too."""
     return prompts(pair(pair_name).ar, task)
 
 
 @st.cache_resource(max_entries=12, hash_funcs=BY_MODEL, show_spinner="Making prompts …")
 def prompts(ar: Model, task: str, n: int = EXAMPLES, split: str = "test") -> Batch:
-    """Those of a pair are made in the words of its AR model, so its other twins have the same."""
+    """A pair's prompts are made with its AR model's tokenizer, so all of its twins have the same."""
     return probe.task(task).examples(ar, n, split=split, fewer=True)
 
 
@@ -67,7 +67,7 @@ def circuits(pair_name: str, task: str, reading: str) -> tuple[Circuit, Circuit]
 
 
 def circuit(pair_name: str, task: str, reading: str, role: str, attention: str | None = None) -> Circuit:
-    """The circuit of one of the twins, or of a control by its name; `attention` puts it under another mask."""
+    """The circuit of one of the twins, or of a control by its name; `attention` computes it under another mask."""
     twins = pair(pair_name)
     of = twins.models[role] if role in twins.models else control(pair_name, role)
     own = probe.readings.reading_for(of, reading)
@@ -90,14 +90,14 @@ def controls(pair_name: str) -> dict[str, str]:
 
 
 def control(pair_name: str, name: str) -> Model:
-    """A control, which knows the twin's mask."""
+    """A control model, given the twin's mask token."""
     found = model(controls(pair_name)[name])
     probe.pairs.lend_mask(found, pair(pair_name).diffusion.mask_id)
     return found
 
 
 def other_seed(pair_name: str) -> str | None:
-    """The control that is one of the twins trained again from another seed, if there is one: the twin's own first."""
+    """The control that is one of the twins trained with another seed, if there is one; the diffusion twin's first."""
     named = [name for name in controls(pair_name) if name.endswith("seed2")]
     return next((name for name in named if not name.startswith("ar")), next(iter(named), None))
 

@@ -3,9 +3,9 @@
     streamlit run app/main.py                    # live, with the shipped twins
     streamlit run app/main.py -- runs/demo       # the same, and this run to read
 
-What is looked at (pair, task, reading, example) is chosen once, on the left, for all live pages, and stands in the
-address, so a view can be sent to a colleague. The app serves this machine alone (`.streamlit/config.toml`), opens the
-folders that it was started with and no others, and shows every word of models and files as text.
+The pair, task, reading and example are chosen once, on the left, for all live pages, and kept in the address, so a view
+can be sent to a colleague. The app serves this machine alone (`.streamlit/config.toml`), opens only the folders that it
+was started with, and shows every word of models and files as text, never as markup.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def first_look() -> bool:
-    """Whether this session has shown nothing yet."""
+    """Whether this session has shown no page yet."""
     first = OPENED not in st.session_state
     st.session_state[OPENED] = True
     return first

@@ -1,4 +1,4 @@
-"""A prompt of one's own as a task of one example: what it asks, what it asks when corrupt, and both answers."""
+"""The reader's own prompt as a task of one example: a clean and a corrupt prompt, and the answer of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST = 600  # characters
 
 @dataclass(frozen=True)
 class Own:
-    """The prompt, a corrupt one of as many tokens, and the answer that each makes right."""
+    """The prompt, a corrupt one with the same number of tokens, and the right answer of each."""
 
     prompt: str = "When Luke and Keith went to the museum , Keith gave a flower to"
     corrupt: str = "When Luke and Keith went to the museum , Luke gave a flower to"
@@ -25,7 +25,7 @@ class Own:
 
 @dataclass(frozen=True)
 class OwnPrompt(Task):
-    """The task that asks it."""
+    """The task whose only example this is."""
 
     name, scope = "own prompt", "local"
     asks, because = "What the reader typed", "it is asked from the left"

@@ -1,4 +1,4 @@
-"""What all live pages look at: the pair, the task, the reading and the example, chosen once and kept in the address."""
+"""What all live pages show: the pair, the task, the reading and the example, chosen once and kept in the address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from probe.models.catalog import entries
 from probe.models.source import Source
 from probe.tasks import ENGLISH, TASKS
 
-EXAMPLES = 24  # prompts at hand, of each task
+EXAMPLES = 24  # prompts of each task
 READINGS = {
     "prefix": "prefix: the left context",
     "one_mask": "one mask: all but the answer",
@@ -35,14 +35,14 @@ class Selection:
 
 
 def pairs() -> tuple[str, ...]:
-    """The twins that can be worked with: shipped, in the folders that the app was started with, in the catalog."""
+    """The twins to choose from: shipped, in the folders that the app was started with, in the catalog."""
     return (*shipped(), *twins(), *cataloged())
 
 
 @cache
 def shipped() -> tuple[str, ...]:
-    """The shipped twins: diffusion models that were made from an AR model. Masked first, as the plainest; the real
-    ones, whose base is fetched, where it was."""
+    """The shipped twins: diffusion models that were made from an AR model. Masked first, as the simplest; the real
+    ones if their base was fetched."""
     names = [f"zoo:{name}" for name in (*zoo.shipped(), *(zoo.adapted() if _fetched() else ()))]
     entries = {name: Source(name).entry for name in names}
     found = {name: entry for name, entry in entries.items() if entry is not None and entry.ar}
@@ -51,13 +51,13 @@ def shipped() -> tuple[str, ...]:
 
 
 def tasks_of(pair: str) -> list[str]:
-    """The tasks that a pair can be asked; the shipped toy twins do not know the words of those in plain English."""
+    """The tasks that a pair's tokenizer can write; the shipped toy twins do not know the words of the English ones."""
     toys = {f"zoo:{name}" for name in zoo.shipped()}
     return [*TASKS] if pair in toys else [*TASKS, *ENGLISH]
 
 
 def _fetched() -> bool:
-    """Whether the real twins' base is here."""
+    """Whether the real twins' base was fetched."""
     try:
         return all((zoo.zoo_folder(name) / "config.json").is_file() for name in zoo.FETCHED)
     except ProbeError:
@@ -66,7 +66,7 @@ def _fetched() -> bool:
 
 @cache
 def cataloged() -> tuple[str, ...]:
-    """The twins of the catalog of which both halves lie in the local cache of the Hub; nothing is downloaded."""
+    """The twins of the catalog of which both models are in the local cache of the Hub; nothing is downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
     def here(name: str) -> bool:
@@ -76,7 +76,8 @@ def cataloged() -> tuple[str, ...]:
 
 
 def chosen(*, reading: bool = True, example: bool = True) -> Selection:
-    """The selection, with its widgets on the left. A page shows those that it uses; the others keep their values."""
+    """The selection, with its widgets on the left. A page shows the widgets that it uses; the others keep their
+    values."""
     with st.sidebar:
         pair = st.selectbox("Twins", pairs(), key="twins", bind="query-params", persist_state="session")
         task = st.selectbox("Task", tasks_of(str(pair)), key="on", bind="query-params", persist_state="session")
@@ -98,8 +99,8 @@ def own_prompt() -> Own | None:
     if not st.toggle("My own prompt", key="own", bind="query-params", persist_state="session"):
         return None
     first, typed = Own(), []
-    for name, about in (("prompt", "Prompt"), ("corrupt", "Corrupt, of as many tokens"), ("answer", "Answer"),
-                        ("other", "Answer of the corrupt one")):  # fmt: skip
+    for name, about in (("prompt", "Prompt"), ("corrupt", "Corrupt prompt, equally many tokens"), ("answer", "Answer"),
+                        ("other", "Answer of the corrupt prompt")):  # fmt: skip
         typed.append(str(st.text_input(about, getattr(first, name), key=f"own_{name}", max_chars=LONGEST,
                                        bind="query-params", persist_state="session")))  # fmt: skip
     return Own(*typed)

@@ -1,8 +1,8 @@
 """Tries: one change at one place of one twin, the edit that makes it, and its effect over all prompts.
 
-A try says into which model, at which site, layer, head and slot, and what is done there: something is put there that
-another prompt or the other twin has there (`patch`), the mean over prompts, nothing, its own value scaled, or its own
-value with the difference between clean and corrupt prompts added (`steer`).
+A try names a model, a site, layer, head and slot, and what replaces the activation there: that of another prompt or of
+the other twin (`patch`), the mean over prompts, 0, its own value scaled, or its own value plus the mean difference
+between clean and corrupt prompts (`steer`).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ SITES = {
     "MLP output": "mlp_out",
 }
 DEEDS = {
-    "patch": "what stands in the first grid",
+    "patch": "patch from the first grid",
     "zero": "zero",
     "mean": "the mean over prompts",
-    "scale": "its own, scaled",
-    "steer": "its own, and clean − corrupt added",
+    "scale": "scale",
+    "steer": "add clean − corrupt",
 }
 SOURCES = {
     "corrupt prompt": "corrupt",
@@ -73,7 +73,7 @@ class Try:
 
     @property
     def row(self) -> int:
-        """The row of the lens grid that changes: the stream behind the layer."""
+        """The row of the lens grid that changes: the stream after the layer."""
         return self.layer + 1
 
     def place(self) -> str:
@@ -100,7 +100,7 @@ class Try:
 
 
 def still(model: Model, selection: Selection) -> Reading:
-    """A reading of one state: what is changed at a slot is not followed through a whole run here."""
+    """A reading of a single state: a change at a slot is not followed through a whole decoding run here."""
     return reading_for(model, "prefix" if selection.reading == "trajectory" else selection.reading)
 
 
@@ -130,7 +130,8 @@ def edit_of(selection: Selection, wanted: Try, prompts: Batch) -> Edit:
 def _values(
     model: Model, selection: Selection, prompts: Batch, wanted: Try, which: str = "clean", *, moved: bool = False
 ) -> np.ndarray:
-    """What a model has at the place of a try (or, `moved`, where its patch is taken from): the axes of the site."""
+    """A model's activations where a try acts (or, `moved`, where its patch is taken from), with the axes of the
+    site."""
     layer = wanted.from_layer if moved and wanted.from_layer is not None else wanted.layer
     slot = wanted.from_slot if moved and wanted.from_slot is not None else wanted.slot
     site, layer = ("resid_pre", 0) if layer == EMBEDDING else (wanted.site, layer)
@@ -164,12 +165,12 @@ def told(table: pd.DataFrame, measure: str, when: str, digits: int = 2) -> str:
 
 
 def sentence(model: str, table: pd.DataFrame) -> str:
-    """Whether the answer breaks, after words that say of what change."""
+    """Whether the answer breaks, as the end of a sentence that names the change."""
     find = table.set_index(["measure", "when"])
     before, after = (find.loc[("answered right", when), "estimate"] for when in ("before", "after"))
     moved = find.loc[("margin", "after − before")]
     sure = moved.fillna(moved["estimate"])  # of one prompt there is no interval
-    went = "falls" if sure["high"] < 0 else "rises" if sure["low"] > 0 else "is not shown to move"
+    went = "falls" if sure["high"] < 0 else "rises" if sure["low"] > 0 else "is not shown to change"
     breaks = "breaks" if after < before / 2 else "suffers" if after < before else "holds"
     share = f"still answers {after:.0%} right" if after == before else f"answers {after:.0%} right, not {before:.0%}"
     return f"the answer {breaks}: {model} {share}, and the margin {went} ({told(table, 'margin', 'after − before')})"

@@ -1,4 +1,4 @@
-"""Attention: who looks at whom in each head, both twins side by side."""
+"""Attention: the pattern of each head, both twins side by side."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def main() -> None:
     st.title("Attention")
     component.show(patterns(selection), key="attention", kept=("head", "by", "step"))
     st.caption(
-        "Sort heads by what they look at, in one model or by the difference between the two. Scores are of this one "
-        "prompt; `analyses.attention.heads` makes them over many, with intervals."
+        "Sort heads by what they attend to, in one model or by the difference between the two. Scores are for this one "
+        "prompt; `analyses.attention.heads` computes them over many, with intervals."
     )
 
 

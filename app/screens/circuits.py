@@ -72,7 +72,7 @@ class Told:
 
 
 def without_head(selection: Selection, node: str) -> dict[str, str]:
-    """The address of Intervene with a head's output set to zero in the twin."""
+    """The query of Intervene's address that sets a head's output to zero in the twin."""
     layer, head = re.findall(r"\d+", node)
     where = {"twins": selection.pair, "on": selection.task, "in": "diffusion", "site": "head output"}
     return {**where, "layer": layer, "head": head, "slot": "every slot", "instead": "zero"}
@@ -80,7 +80,7 @@ def without_head(selection: Selection, node: str) -> dict[str, str]:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def took_over(selection: Selection) -> Told:
-    """Which heads the twin leans on more than its AR model does, and which less."""
+    """Which heads contribute more in the twin than in its AR model, and which less."""
     names = [circuit.about.model for circuit in live.circuits(selection.pair, selection.task, selection.reading)]
     table = changes(selection).table
     shown = table.loc[(table["kind"] == "head") & (table["q"] < SURE), :]
@@ -99,7 +99,7 @@ def took_over(selection: Selection) -> Told:
         share = "" if took > gave / 2 else ", but little of it"
         sentence = (
             f"In {names[1]}, {heads[0]} took over from {heads[1]} of {names[0]}{share}: "
-            f"it gained {took:.2f} of the {gave:.2f} that {heads[1]} gave up"
+            f"it gained {took:.2f} and {heads[1]} lost {gave:.2f}"
         )
     elif len(more):
         sentence = f"{names[1]} leans more on {heads[0]} than {names[0]} does, and on no head less"
@@ -109,7 +109,7 @@ def took_over(selection: Selection) -> Told:
 
 
 def without(selection: Selection, node: str) -> str:
-    """What is left of the twin's answer when a head writes nothing."""
+    """What is left of the twin's answer when a head's output is 0."""
     layer, head = (int(number) for number in re.findall(r"\d+", node))
     taken = Try("diffusion", "z", layer, head, None, "zero")
     model = live.pair(selection.pair).diffusion.name
@@ -148,7 +148,7 @@ def common(selection: Selection) -> Drawn:
 
 
 def show_faithfulness(selection: Selection, names: tuple[str, ...]) -> None:
-    """What the pinned nodes alone keep of each model's answer: 1 is all of it, 0 none."""
+    """How much of each model's answer the pinned nodes alone keep: 1 is all of it, 0 none."""
     st.subheader("The pinned nodes alone")
     st.dataframe(faithful(selection, names), hide_index=True)
     st.caption(

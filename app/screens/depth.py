@@ -1,4 +1,4 @@
-"""Depth and front-loading: whether the twin computes earlier than its AR model, and what makes the difference."""
+"""Depth and front-loading: whether the twin computes earlier than its AR model, and what explains the difference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main() -> None:
     contrast.show(selection, contrast.FRONT_LOADING, "depth")
     draw(profile(selection), "profile")
     draw(beliefs(selection), "beliefs")
-    with st.expander("All figures of front-loading, attention and MLPs apart"):
+    with st.expander("All front-loading numbers, attention and MLPs separately"):
         draw(index(selection), "front-loading")
 
 

@@ -1,8 +1,8 @@
-"""Intervene: put something else at a place of one twin, and see what moves.
+"""Intervene: change an activation of one twin, and see what else changes.
 
-A cell of the grid in front is dragged onto a cell of the grid behind it: what the one model has there then stands in
-the other. Or a cell of the second grid is clicked and zeroed, meaned, scaled or steered. The third grid shows what
-moved, with the cells that attention lets the change reach; tries are listed with their effect on all prompts.
+A cell of the first grid is dragged onto a cell of the second: the first model's activation there is patched into the
+other. Or a cell of the second grid is clicked and zeroed, set to its mean, scaled or steered. The third grid shows what
+changed, and hatches cells that the change cannot reach. Tries are listed with their effect on all prompts.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from probe.views import View
 
 EVERY, SAME = "every slot", "the same"
 HELP = "; ".join(f"{deed}: {what}" for deed, what in DEEDS.items())
-BUTTONS = [["zero", "zero it"], ["mean", "mean over prompts"], ["patch", "what the first grid has here"],
+BUTTONS = [["zero", "zero it"], ["mean", "mean over prompts"], ["patch", "patch from the first grid"],
            ["scale", "scale it"], ["steer", "steer it"]]  # fmt: skip
 HINT = (
-    "Drag a cell of the first grid onto a cell of the second: what stands there is put here. Or click a cell of the "
-    "second grid and choose what is done with it."
+    "Drag a cell of the first grid onto a cell of the second to patch its activation in. Or click a cell of the second "
+    "grid and choose an intervention."
 )
 Tries = dict[tuple[Selection, Try], dict[str, Any]]
 
@@ -50,13 +50,13 @@ def main() -> None:
 
 
 def settle() -> None:
-    """Give the widgets the values that were asked for by a drag or a click, before they are drawn."""
+    """Set the widgets to what a drag or a click requested, before they are drawn."""
     for key, value in st.session_state.pop("wanted", {}).items():
         st.session_state[key] = value
 
 
 def follow(act: dict[str, Any], now: Try) -> None:
-    """Turn what was done in the view into values of the widgets. Row r of a grid is the stream behind r layers."""
+    """Turn an action in the view into values of the widgets. Row r of a grid is the residual stream after r layers."""
     to = act["to"]
     residual = now.site == "resid_post"
     layer = int(to["layer"]) - 1
@@ -72,7 +72,7 @@ def follow(act: dict[str, Any], now: Try) -> None:
 
 
 def asked(model: Model, prompts: Batch) -> Try:
-    """The change that the widgets say."""
+    """The intervention that the widgets describe."""
     first = st.columns([1, 1.6, 1.8, 2.2])
     bound: Any = {"bind": "query-params"}
     role = str(first[0].selectbox("In the", ["diffusion", "ar"], key="in", **bound))
@@ -105,7 +105,7 @@ def asked(model: Model, prompts: Batch) -> Try:
 
 
 def at_first(key: str, value: float, name: str = "value") -> dict[str, Any]:
-    """A widget's key, and what it begins with unless a drag or a click has set it."""
+    """A widget's key, and its first value unless a drag or a click has set it."""
     return {"key": key} if key in st.session_state else {"key": key, name: value}
 
 
@@ -140,15 +140,15 @@ def remember(selection: Selection, wanted: Try, table: pd.DataFrame) -> None:
 
 
 def history() -> None:
-    """All tries of this session, the last first; a row that is chosen is tried again."""
+    """All tries of this session, the last first; choosing a row repeats it."""
     known: Tries = st.session_state["tries"]
     st.subheader("Tries")
     picked = st.dataframe(pd.DataFrame(list(reversed(known.values()))), hide_index=True, key="history",
                           on_select="rerun", selection_mode="single-row")  # fmt: skip
     st.caption(
-        "Margin: the answer's logit less the distractor's where the answer is read. In the third grid, hatched cells "
-        "are those that the change cannot reach: in a causal model all slots to its left, in an open one none above "
-        "its layer. Choose a row to go back to that try."
+        "Margin: the answer's logit minus the distractor's, at the answer's slot. In the third grid, hatched cells are "
+        "those that the change cannot reach: in a causal model all slots to its left, under full attention no slot of "
+        "a later layer. Choose a row to go back to that try."
     )
     rows = list(picked.get("selection", {}).get("rows", [])) if isinstance(picked, dict) else []
     again = (len(known), *rows)

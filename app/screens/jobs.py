@@ -1,7 +1,7 @@
-"""Jobs: a spec by form, seen as YAML, run in the background; its report is opened under Runs.
+"""Jobs: a spec filled in as a form, shown as YAML, run in the background; its report opens under Runs.
 
-The form offers shipped twins and tasks alone. A spec that was typed could name any path, and its errors would tell a
-visitor which of them exist; such a spec is run by hand: `twinprobe run spec.yaml`.
+The form offers only shipped twins and tasks. A typed spec could name any path, and its errors would tell a visitor
+which of them exist; such a spec is run from the command line: `twinprobe run spec.yaml`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ QUICK = ("answers", "front_loading", "spread", "overlap", "beliefs")
 
 @dataclass
 class Job:
-    """A run in the background: its process, and where its words go."""
+    """A run in the background: its process, and the file of its output."""
 
     folder: Path
     process: subprocess.Popen[bytes]
@@ -85,7 +85,7 @@ def start(text: str, folder: Path) -> None:
         tell(problem)
         return
     if str(folder) in started() and started()[str(folder)].state == "running":
-        st.warning("That run is going on. Choose another name, or cancel it.")
+        st.warning("That run is still going on. Choose another name, or cancel it.")
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     wanted = folder.with_suffix(".yaml")
@@ -99,7 +99,7 @@ def start(text: str, folder: Path) -> None:
 
 @st.fragment(run_every=3)
 def show_jobs() -> None:
-    """What runs, how far it is, and a way to stop it: what is done by then is kept, and running it again goes on."""
+    """The runs with their progress, and a button to stop each. Finished units are kept; the same run again resumes."""
     for where, job in started().items():
         with st.container(border=True):
             st.write(f"**{plain(where)}**: {plain(job.state)}")
@@ -114,7 +114,7 @@ def show_jobs() -> None:
 
 
 def last_words(log: Path) -> str:
-    """The end of what the run said, which says why it stopped."""
+    """The last lines of the run's output, which say why it stopped."""
     if not log.is_file():
         return ""
     with log.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Lens: what each layer of both twins would answer on one prompt; or what each head and MLP says by itself."""
+"""Lens: what each layer of both twins would answer on one prompt; or what each head and MLP predicts by itself."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from probe.views import View
 LENSES = {"logit": "Logit lens", "tuned": "Tuned lens", "component": "Component lens"}
 TRAINED, ROWS = 60, 32  # steps, and states in each, of a tuned lens that is made while one waits
 ABOUT = {
-    "logit": "After each layer, the stream is read by the model's own last norm and unembedding. Middle layers are "
-    "read in the last layer's basis, so compare two models by where they settle rather than by how sure their middle "
-    "layers look.",
-    "tuned": f"As the logit lens, through one affine map a layer that brings a middle state into the last layer's "
-    f"basis: trained just now for both twins, {TRAINED} steps on the task's own training prompts.",
+    "logit": "After each layer, the model's own last norm and unembedding read the residual stream. Middle layers are "
+    "read in the last layer's basis, so compare two models by where they settle, not by how sure their middle layers "
+    "look.",
+    "tuned": f"Like the logit lens, after one affine map per layer that brings a middle state into the last layer's "
+    f"basis. Trained just now for both twins, {TRAINED} steps on the task's own training prompts.",
 }
 KEPT = ("step", "pin", "model", "layer", "slot")
 
@@ -47,7 +47,7 @@ def show_grid(selection: Selection, kind: str) -> None:
         kept.clear()
         kept[selection] = (*pins, int(act["token"]))
         st.rerun()
-    st.caption(f"{ABOUT[kind]} The third grid is the twin less the AR model, on the pinned token.")
+    st.caption(f"{ABOUT[kind]} The third grid is the twin minus the AR model, for the pinned token.")
 
 
 @st.cache_data(max_entries=32, show_spinner="Reading every layer …")

@@ -1,13 +1,13 @@
-"""Runs: a run folder, opened to look around in.
+"""Runs: a finished run, to browse.
 
     streamlit run app/main.py -- runs/demo
 
-It shows what the report shows, from the same content and the same files, and lets a reader choose: which measure, of
-which pair, on which task. It opens the runs in the folders that it was started with, and nothing else on the machine:
-those named on the command line, else the one that `TWINPROBE_RUN` names, else the current folder.
+It shows what the report shows, from the same files, and lets a reader choose the measure, pair and task. It opens the
+runs in the folders that the app was started with, and nothing else on the machine: those named on the command line,
+else the one that `TWINPROBE_RUN` names, else the current folder.
 
-Tables are cached, figures are not: a figure is made again from its numbers in less time than a cache would take to copy
-it. Nothing that a run says is markup: every word of it is escaped before it is shown.
+Tables are cached, figures are not: drawing a figure from its numbers takes less time than copying it out of a cache.
+Every word of a run is escaped before it is shown, never treated as markup.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def main() -> None:
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the run …")
 def read(folder: str, changed: float) -> Contents:
-    """All that a run says, read again when its manifest has changed."""
+    """The content of a run's report, read again when its manifest has changed."""
     return contents(open_run(folder))
 
 
 def chosen_folder() -> Path | None:
-    """The run to show, picked among those in the folders that the app was started with, and no others."""
+    """The run to show, chosen among those in the folders that the app was started with."""
     near, places = runs(), roots()
     if not near:
         return None if places == [Path.cwd()] else places[0]
@@ -85,7 +85,7 @@ def chosen_blocks(report: Contents) -> tuple[str, list[Block]]:
 
 
 def narrowed(blocks: list[Block], name: str) -> list[Block]:
-    """The blocks with the chosen pair, task, reading or seed; there is nothing to choose where all are alike."""
+    """The blocks with the chosen pair, task, reading or seed; a choice is offered only if the blocks differ in it."""
     values = list(dict.fromkeys(getattr(block.unit, name) for block in blocks))
     if len(values) < 2:
         return blocks
@@ -107,7 +107,7 @@ def show_summary(report: Contents) -> None:
         if block.finding:
             st.write(f"- {plain(block.finding)} ({plain(block.place)})")
     if report.grid:
-        with st.expander("Every measure, pair and task at one glance"):
+        with st.expander("Every measure, pair and task at a glance"):
             st.dataframe(grid_table(report), hide_index=True, height="content", key="grid")
             st.caption(
                 "▲ above its null · ▼ below it · ◆ some of each · ○ no difference shown · = shown to be the same"
@@ -115,7 +115,7 @@ def show_summary(report: Contents) -> None:
 
 
 def show_downloads(run: RunFolder) -> None:
-    """The report as a file, in both of its forms, and the spec that makes the run again."""
+    """Downloads: the report in both of its forms, and the spec that repeats the run."""
     kinds = {"report.html": "text/html", "report.md": "text/markdown", "spec.yaml": "text/yaml"}
     here = {name: kind for name, kind in kinds.items() if (run.folder / name).is_file()}
     for column, (name, kind) in zip(st.columns(len(kinds) + 2), here.items(), strict=False):
@@ -187,7 +187,7 @@ def show_figure(run: RunFolder, block: Block) -> None:
         tell(problem)
         return
     if figure is None:
-        st.info("No figure was saved for this unit; its numbers stand below.")
+        st.info("No figure was saved for this unit; its numbers are below.")
         return
     layout = {key: value for key, value in figure.get("layout", {}).items() if key != "title"}
     layout["margin"] = {**layout.get("margin", {}), "t": 30}  # the caption is its title

@@ -1,4 +1,4 @@
-"""Specialisation: whether few heads and MLPs do the work, or many a little."""
+"""Specialisation: whether a few heads and MLPs do most of the work, or many do a little each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main() -> None:
     st.title("Specialisation")
     contrast.show(selection, contrast.SPREAD, "spread")
     draw(importance(selection), "importance")
-    with st.expander("All figures of spread: PR, entropy, Gini, largest share, n for half and nine tenths"):
+    with st.expander("All measures of spread: PR, entropy, Gini, largest share, n for half and nine tenths"):
         draw(spread(selection), "spread")
 
 

@@ -1,4 +1,4 @@
-"""Start: what this is, three first views that are one click away, what the twins at hand show, and the runs.
+"""Start: what the app is, three first views that are one click away, findings about the chosen twins, and the runs.
 
 The three views are drawn before anything heavy is imported, so that there is something to click on at once.
 """
@@ -10,19 +10,19 @@ import streamlit as st
 FIRST = (
     (
         "Watch both write",
-        "The AR model writes from left to right, its masked twin wherever it is sure.",
+        "The AR model writes from left to right, its masked twin where it is most confident.",
         "write",
         {"models": ["zoo:ar", "zoo:masked"]},
     ),
     (
         "Which head took over?",
-        "What the twin leans on more than the AR model does, and whether the answer breaks without it.",
+        "The head that the twin relies on more than the AR model, and whether the answer breaks without it.",
         "circuits",
         {"twins": "zoo:masked", "on": "ioi"},
     ),
     (
         "Drag one into the other",
-        "Put what one prompt or twin has at a place into the other's run, and see how far it is felt.",
+        "Patch an activation of one prompt or twin into the other's run, and see how far the change reaches.",
         "intervene",
         {"twins": "zoo:masked", "on": "ioi"},
     ),

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def one(name: str, prompt: str, length: int, seed: int) -> None:
-    """A model's run: its knobs, its canvas, and what was changed by hand."""
+    """A model's run: its options, its canvas, and what was changed by hand."""
     model = live.model(name)
     asked = knobs(name, model)
     where = f"hand {name}"
@@ -73,7 +73,7 @@ def one(name: str, prompt: str, length: int, seed: int) -> None:
 
 @st.cache_resource(max_entries=32, show_spinner="Writing …")
 def run(name: str, tokens: tuple[int, ...], length: int, seed: int, asked: tuple[tuple[str, Any], ...]) -> Watched:
-    """A run with the candidates of every slot; `length` 0 fills the masks of the text itself."""
+    """A run with the most likely tokens of every slot; `length` 0 fills the masks in the text itself."""
     model = live.model(name)
     own: Any = rule_for(model)
     rule = replace(own, **dict(asked))
@@ -92,7 +92,7 @@ def run(name: str, tokens: tuple[int, ...], length: int, seed: int, asked: tuple
 def changed(
     model: Model, trajectory: Trajectory, act: dict[str, Any], asked: dict[str, Any], seed: int
 ) -> tuple[Watched, str]:
-    """The run that goes on from a step after a token was written, masked again, or left as it was."""
+    """The run that continues from a step after a token was written, masked again, or left as it was."""
     step, slot = int(act["step"]), int(act["slot"])
     state = trajectory.states[step] if step < len(trajectory) else trajectory.tokens
     word = ""
@@ -111,12 +111,12 @@ def changed(
             word = str(model.tokenizer.decode([int(act["token"])]))
         length = len(trajectory.tokens) - len(text)
     told = {
-        "write": f"{word.strip()!r} was written at slot {slot} by hand; the run goes on from pass {step + 1}",
+        "write": f"{word.strip()!r} was written at slot {slot} by hand; the run continues from pass {step + 1}",
         "mask": f"slot {slot} was masked again",
-        "rewind": f"the run goes on from pass {step + 1}",
+        "rewind": f"the run continues from pass {step + 1}",
     }[act["act"]]
     if length == 0 and not bool((text == model.mask_id).any()):
-        return (trajectory, None), "every slot is written: nothing is left to go on with"
+        return (trajectory, None), "every slot is written: nothing is left to continue"
     found = run(model.name, tuple(text.tolist()), length, seed, tuple(asked.items()))
     return found, told
 
@@ -131,7 +131,7 @@ def encoded(model: Model, prompt: str) -> torch.Tensor:
 
 
 def knobs(name: str, model: Model) -> dict[str, Any]:
-    """What can be turned of the model's own rule, where it was turned."""
+    """The options of the model's own sampler, as the reader set them."""
     rule: Any = rule_for(model)
     known = {field.name for field in fields(rule)}
     asked: dict[str, Any] = {}
@@ -140,13 +140,13 @@ def knobs(name: str, model: Model) -> dict[str, Any]:
             asked["order"] = st.selectbox("Order", ORDERS, key=f"order {name}")
         if "steps" in known:
             steps = st.number_input(
-                "Forward passes (0: one a token)", 0, 128, 0 if "order" in known else 16, key=f"steps {name}"
+                "Forward passes (0: one per token)", 0, 128, 0 if "order" in known else 16, key=f"steps {name}"
             )
             asked["steps"] = int(steps) or None
         if (
             "threshold" in known
             and "order" in known
-            and st.checkbox("Write all that is surer than", key=f"sure {name}")
+            and st.checkbox("Write all tokens above confidence", key=f"sure {name}")
         ):
             asked["threshold"] = st.slider("Threshold", 0.1, 0.99, 0.9, key=f"threshold {name}")
             asked["steps"] = None

@@ -1,9 +1,9 @@
-"""The command line: each verb parses its words, calls one function of the library, and shows what it returned.
+"""The command line: each command parses its arguments, calls one function of the library, and shows what it returned.
 
 A user's mistake is a `ProbeError` and is printed as such, never as a traceback. Exit codes: 0 all is well; 1 it ran and
-something failed (a self-test, a unit of a job); 2 the command was given something it cannot use; 130 interrupted.
+something failed (a self-test, a unit of a job); 2 the input cannot be used; 130 interrupted.
 
-One file a group of verbs. Importing it registers them, so the order of `GROUPS` is their order in the help.
+Each file has a group of commands. Importing it registers them, so the order of `GROUPS` is their order in the help.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ for _group in GROUPS:
 
 
 def main() -> None:
-    """The entry point: errors that a user can act on are told, not traced."""
+    """The entry point: errors that a user can act on are printed as sentences, without a traceback."""
     try:
         app()
     except ProbeError as problem:

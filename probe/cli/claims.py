@@ -1,7 +1,7 @@
-"""`claims`: what the systems' papers say of themselves, asked of the shipped twins.
+"""`claims`: what the systems' papers claim of their own methods, tested on the shipped twins.
 
-The claims stand in packages that this one does not know (entry points of the group `twinprobe.claims`, each an iterable
-of claims); here they are named, handed the models they ask for, and shown.
+Other packages define the claims (entry points of the group `twinprobe.claims`, each an iterable
+of claims). This module finds them, gives them the models that they need, and shows the results.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ _SHOWN = ("model", "manner", "way", "task", "stride", "verified", "steps", "meas
 
 @app.command(epilog="Example: [cyan]twinprobe claims horizons -n 200 --out claims[/]")
 def claims(
-    names: Annotated[list[str] | None, typer.Argument(help="Claims to ask; all when none is named.")] = None,
-    n: Annotated[int, typer.Option("-n", min=10, help="Held-out questions a task.")] = 500,
-    folder: Annotated[Path | None, typer.Option("--out", help="Keep tables (parquet) and figures (JSON) here.")] = None,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="As the zoo's card of claims has them.")] = False,
+    names: Annotated[list[str] | None, typer.Argument(help="Claims to test; default: all.")] = None,
+    n: Annotated[int, typer.Option("-n", min=10, help="Held-out questions per task.")] = 500,
+    folder: Annotated[Path | None, typer.Option("--out", help="Save tables (parquet) and figures (JSON) here.")] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, as in the zoo's card of claims.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Test what the systems claim of themselves on the shipped twins; whatever comes out is what is written."""
+    """Test on the shipped twins what the systems' papers claim of their own methods."""
     from probe.training.trained_models import Zoo
 
     known = _known()
@@ -55,7 +57,7 @@ def claims(
         if missing:
             told.append({"claim": claim.name, "not asked": f"not shipped: {', '.join(missing)}"})
             if not as_json:
-                out.print(Text(f"  not asked: {', '.join(missing)} not shipped", style="yellow"))
+                out.print(Text(f"  not tested: {', '.join(missing)} not shipped", style="yellow"))
             continue
         for number, result in enumerate(claim.ask(zoo, n)):
             if folder is not None:
@@ -70,10 +72,10 @@ def claims(
 
 
 def _counted(claims: list[Any]) -> Iterator[Any]:
-    """Each claim; how many are asked is on the screen for errors."""
+    """Each claim, with progress on standard error."""
     with progress("claims", len(claims), "claims", lines=True) as advance:
         for claim in claims:
-            advance(0, f"asking {claim.name}")
+            advance(0, f"testing {claim.name}")
             yield claim
             advance()
 
@@ -99,7 +101,7 @@ def _keep(result: Any, folder: Path, name: str) -> None:
 
 
 def _print_markdown(result: Any) -> None:
-    """The same table, for a page that stands beside the models."""
+    """The same table in Markdown."""
     from probe.jobs.report.markdown import escaped
 
     head, rows = _cells(result)
@@ -126,7 +128,7 @@ def _print(result: Any) -> None:
 
 
 def _cells(result: Any) -> tuple[list[str], list[list[str]]]:
-    """What a table shows of a result: its names, then its rows. Each figure stands with its own interval."""
+    """A result as a table's header and rows. Each estimate is shown with its interval."""
     beside = [name for name in result.table if f"{name}_low" in result.table]
     shown = [name for name in _SHOWN if name in result.table and name not in beside]
     tested = [name for name in ("q",) if name in result.table]

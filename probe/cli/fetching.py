@@ -1,4 +1,4 @@
-"""`fetch`: what the real twins need and cannot be shipped."""
+"""`fetch`: files that the real twins need and that are not in the package."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def fetch(
     what: Annotated[Source, typer.Argument(help="The base of the real twins, or the text that they are made from.")],
     given: Annotated[
         Path | None,
-        typer.Option("--from", help="The file that it is made from, already at hand.", exists=True, dir_okay=False),
+        typer.Option("--from", help="Use this copy of the downloaded file.", exists=True, dir_okay=False),
     ] = None,
 ) -> None:
-    """Fetch the base of the real twins into the user's cache, or make the text that they learn from."""
+    """Fetch the base of the real twins into the user's cache, or make their training text."""
     from probe.cache import cache_folder
     from probe.fetching.corpus import fetch_text
     from probe.fetching.smollm2 import fetch_base

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a key of the spec, as key=value; repeatable.")]
 Workers = Annotated[
-    int | None, typer.Option(min=0, help="Processes; 0 works in this one. Default: as many as cores, or GPUs.")
+    int | None, typer.Option(min=0, help="Worker processes; 0 works in this one. Default: one per core, or GPU.")
 ]
 PLACES = ("local", "ray")
 
@@ -36,7 +36,7 @@ PLACES = ("local", "ray")
 @app.command(epilog="Example: [cyan]twinprobe init my-job.yaml --like demo[/]")
 def init(
     spec: Annotated[Path, typer.Argument(help="The file to write.")] = Path("spec.yaml"),
-    pair: Annotated[str, typer.Option(help="The pair to begin with.")] = "zoo:masked",
+    pair: Annotated[str, typer.Option(help="The pair to study.")] = "zoo:masked",
     like: Annotated[
         str | None, typer.Option(help="A shipped spec to copy instead.", autocompletion=shipped, show_default=False)
     ] = None,
@@ -52,7 +52,7 @@ def init(
 
 @app.command(epilog="Example: [cyan]twinprobe specs[/], then [cyan]twinprobe run demo --dry-run[/]")
 def specs(as_json: Json = False) -> None:
-    """The shipped specs, which `run` and `init --like` know by name, and what each asks."""
+    """List the shipped specs, which `run` and `init --like` take by name, and the question of each."""
     from probe.jobs.spec.file import FILE
 
     known = {name: FILE.yaml_of(text_of(name), name) for name in shipped()}
@@ -80,17 +80,18 @@ def run(
     ],
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder, instead of the spec's.")] = None,
     override: Set = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it will take.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost.")] = False,
     on: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
-    address: Annotated[str | None, typer.Option(help="Of the Ray cluster; default: one of this machine alone.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of the Ray cluster; default: one on this machine.")
+    ] = None,
     workers: Workers = None,
-    only: Annotated[str | None, typer.Option(help="Only units like this, such as 'front_loading/*'.")] = None,
+    only: Annotated[str | None, typer.Option(help="Only units whose name matches, such as 'front_loading/*'.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run a job; the same command again does only what is missing or changed.
 
-    Exits with 0 when all is done, 1 when something failed or was left out, 2 when the spec cannot be used, and 130 when
-    it was interrupted.
+    Exit codes: 0 all is done, 1 something failed or was left out, 2 the spec cannot be used, 130 interrupted.
     """
     from probe.jobs.spec.file import read_spec
 
@@ -109,7 +110,7 @@ def _output(folder: Path | None) -> list[str]:
 
 
 def _again(spec: str, folder: Path | None, override: list[str] | None) -> str:
-    """The command that gives a run again."""
+    """The command that repeats a run."""
     out = ["--out", str(folder)] if folder else []
     said = [word for each in override or () for word in ("--set", each)]
     return shlex.join(["twinprobe", "run", spec, *out, *said])
@@ -122,7 +123,7 @@ def demo(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """The shipped twins, all analyses, and a report: a job like any other, in a few minutes."""
+    """Run all analyses on the shipped twins and write a report, in a few minutes."""
     from probe.jobs.spec.file import parse_spec
 
     read = parse_spec(text_of("demo"), "the shipped spec demo", [*_output(folder), *(override or ())])
@@ -132,11 +133,11 @@ def demo(
 @app.command(epilog="Example: [cyan]twinprobe verify runs/demo --sample 5[/]")
 def verify(
     folder: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
-    sample: Annotated[int, typer.Option(min=0, help="Measures to make again and compare.")] = 3,
+    sample: Annotated[int, typer.Option(min=0, help="How many units to compute again and compare.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Decides which.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Check a run: every file by its hash, the weights, and a sample of its measures made again."""
+    """Check a run: every file by its hash, the weights, and a sample of its units, computed again."""
     from probe.jobs.run.verify import verify as checked
 
     findings = checked(folder, sample=sample, seed=seed, tell=lambda words: _whisper(words, as_json))
@@ -159,7 +160,7 @@ def _print_findings(findings: list[Any]) -> None:
         table.add_row(Text(finding.what), Text(finding.trouble or "the same", style="red" if finding.trouble else ""))
     if table.row_count:
         out.print(table)
-    out.print(Text(f"{len(findings)} things checked, {len(troubled)} not as they should be"))
+    out.print(Text(f"{len(findings)} things checked, {len(troubled)} with problems"))
 
 
 def _whisper(words: str, as_json: bool) -> None:
@@ -202,7 +203,7 @@ def _print_summary(summary: Summary) -> None:
 
 
 def _print_answer(answer: tuple[str, ...], report: Path) -> None:
-    """What came out, and where to look next; the path of the report is the last line."""
+    """The findings, and what to do next; the path of the report is the last line."""
     for sentence in answer:
         out.print(Text(f"  {sentence}"))
     folder = shlex.quote(str(report.parent))
@@ -246,7 +247,7 @@ def _show_plan(spec: Any, as_json: bool) -> None:
 
 
 def _plan_table(plan: Plan, left: list[Unit], costs: dict[str, Cost]) -> Table:
-    """One row a stage: how often, and about what it takes."""
+    """One row per stage: how many units, and about what they cost."""
     table = Table(box=box.SIMPLE)
     for heading in ("stage", "units", "to do", "time", "memory", "disk"):
         table.add_column(heading, justify="left" if heading == "stage" else "right")

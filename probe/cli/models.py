@@ -1,4 +1,4 @@
-"""`check` and `catalog`: what a model is declared to be, and whether it behaves so."""
+"""`check` and `catalog`: how models are declared, and whether they behave as declared."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 def check(
     where: Annotated[
         list[str] | None,
-        typer.Argument(help="Models to check; all shipped ones when none is named.", show_default=False),
+        typer.Argument(help="Models to check; default: all shipped ones.", show_default=False),
     ] = None,
     catalog: CatalogFile = None,
-    paradigm: Annotated[str | None, typer.Option(help="Check it as this paradigm instead of the declared one.")] = None,
+    paradigm: Annotated[str | None, typer.Option(help="Check as this paradigm instead of the declared one.")] = None,
     mask_id: Annotated[int | None, typer.Option(help="Its mask token.")] = None,
-    shift: Annotated[bool | None, typer.Option("--shift/--no-shift", help="Where its answers are read.")] = None,
+    shift: Annotated[
+        bool | None, typer.Option("--shift/--no-shift", help="Whether slot i-1 predicts token i, or slot i.")
+    ] = None,
     attention: Annotated[str | None, typer.Option(help="causal, full, block:N or masks_last.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +70,7 @@ def _selftest_table(place: str, described: str, tests: SelfTests) -> Table:
 
 @app.command(epilog="Example: [cyan]twinprobe catalog --json[/]")
 def catalog(catalog: CatalogFile = None, as_json: Json = False) -> None:
-    """Every family that loads and what it was checked against; and what is declared of each known checkpoint: its AR
+    """List every family that loads and what it was checked against, and how each known checkpoint is declared: its AR
     twin, mask, shift, attention and sampler."""
     from probe.models.catalog import entries
     from probe.models.families import families, refused
@@ -89,8 +91,8 @@ def catalog(catalog: CatalogFile = None, as_json: Json = False) -> None:
         table.add_row(*map(Text, (family.name, family.model_type, family.stock, family.checked)))
     out.print(table)
     for model_type, reason in refused().items():
-        out.print(Text(f"refused: {model_type}, for it has {reason}"))
-    table = Table(title="what is declared of each checkpoint", title_justify="left", box=box.SIMPLE)
+        out.print(Text(f"refused: {model_type}, because it has {reason}"))
+    table = Table(title="how each checkpoint is declared", title_justify="left", box=box.SIMPLE)
     table.add_column("name, and the AR model it was made from", no_wrap=True)
     table.add_column("declared", overflow="fold")
     for row in rows:
@@ -110,10 +112,10 @@ def _declaration(row: Entry) -> str:
 @app.command(epilog="Example: [cyan]twinprobe card zoo:masked --write[/]")
 def card(
     where: Where,
-    n: Annotated[int, typer.Option("-n", min=1, help="Held-out questions a task.")] = 500,
-    write: Annotated[bool, typer.Option("--write", help="Put it into the model's folder as README.md.")] = False,
+    n: Annotated[int, typer.Option("-n", min=1, help="Held-out questions per task.")] = 500,
+    write: Annotated[bool, typer.Option("--write", help="Save it in the model's folder as README.md.")] = False,
 ) -> None:
-    """A model's card: what it is, how it was made, and how well it answers, measured now."""
+    """Print a model's card: what it is, how it was made, and how well it answers, measured now."""
     from probe.models.source import resolve
     from probe.training.card import CARD
     from probe.training.card import card as made

@@ -1,4 +1,4 @@
-"""The verbs that read a run: its report set anew, and two runs held side by side."""
+"""The commands that read a run: write its report again, and compare two runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_SHOWN = 20
 
 @app.command(epilog="Example: [cyan]twinprobe report runs/demo[/]")
 def report(run: Run) -> None:
-    """Write a run's report anew: report.html, report.md and report.parquet in its folder."""
+    """Write a run's report again: report.html, report.md and report.parquet in its folder."""
     from probe.jobs.report.render import write_report
 
     out.print(Text(str(write_report(run))))
@@ -42,7 +42,7 @@ def compare(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What changed between two runs: estimates, units, and what made them."""
+    """Compare two runs: their estimates, their units, and how they were made."""
     from probe.jobs.report.compare_runs import compare as side_by_side
 
     found = side_by_side(one, two)
@@ -70,14 +70,14 @@ def _tables(found: Comparison) -> list[Table]:
     rows = found.telling_rows()
     if rows:
         more = f", {_MOST_SHOWN} of {len(rows)}" if len(rows) > _MOST_SHOWN else ""
-        changed = _table(f"estimates that say something else{more}", "unit", "of", *found.names, "change")
+        changed = _table(f"estimates that differ{more}", "unit", "of", *found.names, "change")
         for row in rows[:_MOST_SHOWN]:
             cells = [Text(row[key]) for key in ("unit", "of", "one", "two")]
             changed.add_row(*cells, Text(row["change"], style=_CHANGE_STYLES.get(row["change"], "")))
         tables.append(changed)
     differing = (*found.units, *found.circumstances)
     if differing:
-        made = _table("what is not the same about them", "", "what", *found.names)
+        made = _table("how the runs differ otherwise", "", "what", *found.names)
         for each in differing:
             made.add_row(
                 *(Text("–" if words is None else words) for words in (each.kind, each.name, each.one, each.two))

@@ -1,9 +1,10 @@
 """The progress of a job on a screen: how many units are done, and about how long the rest will take.
 
-Units differ: a circuit takes two seconds and a table that is made from it two hundredths, and a plan does not mix them
-evenly. An estimate from the last few units jumps by a factor of ten. So what is left is estimated by kind: a unit takes
-as long as those of its measure took so far (or as all did, where none is done yet), and as many run at a time as did
-until now. What is told moves a third of the way to each new estimate, so that one slow unit does not shake it.
+Units differ: a circuit takes two seconds and a table made from it two hundredths, and a plan does not mix them evenly.
+So an estimate from the last few units would jump by a factor of ten. Instead the time left is estimated by kind: a unit
+takes as long as the finished ones of its measure (or as all finished ones, if there are none yet), and as many units
+run in parallel as did so far. The displayed estimate moves a third of the way to each new one, so that one slow unit
+hardly changes it.
 """
 
 from __future__ import annotations

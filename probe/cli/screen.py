@@ -1,4 +1,4 @@
-"""What every verb shares: the app they register with, the screen they print to, and how a mistake is told.
+"""What every command shares: the app it registers with, the screen it prints to, and how errors are printed.
 
 Everything that comes from a model, a tokenizer or a file is shown as plain text, never as markup.
 """
@@ -69,7 +69,7 @@ CatalogFile = Annotated[
 
 
 def tell(problem: ProbeError) -> None:
-    """A user's mistake, as they can act on it."""
+    """Print a user's mistake with what to do about it."""
     console = Screen(stderr=True)
     told = Table.grid(padding=(0, 2))
     told.add_column(style="bold", no_wrap=True)

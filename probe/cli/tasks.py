@@ -1,4 +1,4 @@
-"""`task`: examples of a question, with what is masked, asked and changed marked."""
+"""`task`: examples of a task, with the masked, the asked and the changed tokens marked."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def task(
     ],
     show: Annotated[int, typer.Option(min=1, help="How many examples.")] = 3,
     tokenizer: Annotated[
-        str | None, typer.Option(help="A model or folder whose tokenizer to use; the shipped one when none is named.")
+        str | None, typer.Option(help="A model or folder whose tokenizer to use; default: the shipped one.")
     ] = None,
     knob: Annotated[list[str] | None, typer.Option(help="A knob of the task, as name=value; repeatable.")] = None,
     seed: int = 0,
     split: Annotated[str, typer.Option(help="train, test or calibration")] = "test",
     as_json: Json = False,
 ) -> None:
-    """Show examples of a task: clean, corrupt, target, with what is masked and what is changed marked."""
+    """Show examples of a task: clean, corrupt, target, with the masked and the changed tokens marked."""
     from probe.tasks import from_jsonl
     from probe.tasks import task as named_task
 
@@ -49,8 +49,8 @@ def task(
         return
     out.print(Text(asked.describe()))
     written, asked_for, changed = ("[in brackets]", "underline"), ("[?so]", _ASKED), ("{so}", _CHANGED)
-    out.print(Text.assemble("The model writes what stands ", written, " and is asked for what is marked ", asked_for,
-                            "; clean and corrupt differ where marked ", changed, "."))  # fmt: skip
+    out.print(Text.assemble("The model writes the tokens ", written, "; the asked one is marked ", asked_for,
+                            "; tokens that differ between clean and corrupt ", changed, "."))  # fmt: skip
     for example in shown:
         out.print(_example_table(example))
 

@@ -1,4 +1,4 @@
-"""Watching a model write: a line for every forward pass, and for every stride that FLUID accepts.
+"""Show a model while it writes: a line for every forward pass, and for every stride that FLUID accepts.
 
 In a terminal the passes of a stride overwrite one another and the strides remain; in a pipe every line is printed.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Watch(AbstractContextManager):
-    """Shows the first example of a run. `on_step` and `on_stride` are what decoding tells."""
+    """Shows the first example of a run. Decoding calls `on_step` and `on_stride`."""
 
     def __init__(self, console: Console, model: Model, *, strides: bool):
         self._console, self._model = console, model

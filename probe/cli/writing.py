@@ -1,4 +1,4 @@
-"""`decode` and `adapt`: a model is watched as it writes, and taught to write another way."""
+"""`decode`, `horizon` and `adapt`: watch a model write, tune FLUID's strides, train a model in another paradigm."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ _EXAMPLES = "\n\n".join(
     f"{what}: [cyan]twinprobe decode {how}[/]"
     for what, how in (
         ("Example", 'zoo:fluid "When Luke and Keith went to the museum, Keith gave a" --length 3'),
-        ("In three passes, the surest places first", 'zoo:masked "When Luke" --sampler confidence --steps 3'),
-        ("All that is surer than .9 at once", 'zoo:masked "When Luke" --threshold 0.9'),
+        (
+            "In three passes, the most confident positions first",
+            'zoo:masked "When Luke" --sampler confidence --steps 3',
+        ),
+        ("All tokens above confidence 0.9 at once", 'zoo:masked "When Luke" --threshold 0.9'),
         ("Draws from a nucleus", 'zoo:ar "When Luke" --temperature 0.8 --top-p 0.9'),
         ("Without a word", 'zoo:masked "When Luke" --suppress Luke'),
         ("Until a word that ends the text", 'zoo:ar "When Luke" --length 40 --stop .'),
@@ -39,8 +42,8 @@ _EXAMPLES = "\n\n".join(
         ("As Dream does", 'zoo:masked "When Luke" --steps 4 --schedule dream --order-temperature 0.1'),
         ("As LLaDA does", 'zoo:masked "When Luke" --steps 4 --block 4 --schedule llada --guidance 0.5'),
         ("With an approximate cache", 'zoo:masked "When" --length 12 --block 4 --cache dual'),
-        ("Revised on the way", 'zoo:masked "When" --sampler random --steps 16 --temperature 1 --remask cap --eta 0.2'),
-        ("FLUID in strides of six, drawn", 'zoo:fluid "When Luke" --stride 6 --temperature 1'),
+        ("With remasking", 'zoo:masked "When" --sampler random --steps 16 --temperature 1 --remask cap --eta 0.2'),
+        ("FLUID in strides of six, sampled", 'zoo:fluid "When Luke" --stride 6 --temperature 1'),
         ("A flow in four steps", 'zoo:flow "When Luke" --steps 4'),
     )
 )
@@ -49,42 +52,48 @@ _EXAMPLES = "\n\n".join(
 @app.command(epilog=_EXAMPLES)
 def decode(
     where: Where,
-    prompt: Annotated[str, typer.Argument(help="The text to go on from.", show_default=False)],
+    prompt: Annotated[str, typer.Argument(help="The text to continue.", show_default=False)],
     length: Annotated[int, typer.Option(min=1, help="Tokens to write.")] = 8,
     sampler: Annotated[
         str | None, typer.Option(help="confidence, margin, entropy, random or left_to_right; default: the model's own")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Forward passes; default: one a token.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Write every token surer than this at once.")] = None,
-    block: Annotated[int | None, typer.Option(min=1, help="Write in blocks of so many tokens, left to right.")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0.0, help="0, the default, takes the best token.")] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from so many best tokens alone.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Draw from the fewest best tokens whose probabilities add up to so much.")
+    steps: Annotated[int | None, typer.Option(min=1, help="Forward passes; default: one per token.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Write all tokens above this confidence at once.")] = None,
+    block: Annotated[
+        int | None, typer.Option(min=1, help="Write in blocks of this many tokens, left to right.")
     ] = None,
-    schedule: Annotated[str | None, typer.Option(help="Places written a step: even, llada or dream.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0.0, help="0, the default, takes the most likely token.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the k most likely tokens only.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Sample from the fewest most likely tokens whose probabilities sum to p.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="How many positions to write per step: even, llada or dream.")
+    ] = None,
     order_temperature: Annotated[
-        float | None, typer.Option(min=0.0, help="Draw the order of places, too (Dream's alg_temp).")
+        float | None, typer.Option(min=0.0, help="Sample the order of positions, too (Dream's alg_temp).")
     ] = None,
     suppress: Annotated[
-        list[str] | None, typer.Option(help="A token that is never written, as its vocabulary spells it; repeatable.")
+        list[str] | None, typer.Option(help="A token that is never written, as the vocabulary spells it; repeatable.")
     ] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="A token that ends the text, spelled so; repeatable.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="A token that ends the text; repeatable.")] = None,
     guidance: Annotated[
-        float | None, typer.Option(min=0.0, help="Away from what is written without the prompt (LLaDA's cfg_scale).")
+        float | None, typer.Option(min=0.0, help="Classifier-free guidance, the prompt masked (LLaDA's cfg_scale).")
     ] = None,
     remask: Annotated[
-        str | None, typer.Option(help="Take tokens back while writing (ReMDM): cap, rescale, conf or loop.")
+        str | None, typer.Option(help="Mask written tokens again (ReMDM): cap, rescale, conf or loop.")
     ] = None,
-    eta: Annotated[float | None, typer.Option(help="How much is taken back: ReMDM's η; default: as published.")] = None,
+    eta: Annotated[float | None, typer.Option(help="How much is remasked: ReMDM's η; default: as published.")] = None,
     cache: Annotated[
-        str | None, typer.Option(help="Keep what is no longer exact under full attention (Fast-dLLM): prefix or dual.")
+        str | None, typer.Option(help="Approximate KV cache under full attention (Fast-dLLM): prefix or dual.")
     ] = None,
     fill: Annotated[
-        bool, typer.Option("--fill", help="Write where the text has blanks, each ___ one token, in place of behind it.")
+        bool, typer.Option("--fill", help="Fill the blanks of the text, each ___ one token, instead of continuing it.")
     ] = False,
     stride: Annotated[
-        str | None, typer.Option(help="FLUID: masks appended at a time, or elastic; default: elastic if it has a head.")
+        str | None, typer.Option(help="FLUID: tokens drafted at once, or elastic; default: elastic if it has a head.")
     ] = None,
     verify: Annotated[
         bool | None, typer.Option("--verify/--no-verify", help="FLUID: check each stride against autoregression.")
@@ -93,11 +102,11 @@ def decode(
         bool | None,
         typer.Option("--overlap/--no-overlap", help="FLUID: check a stride in the pass that drafts the next; default."),
     ] = None,
-    least: Annotated[int | None, typer.Option(min=1, help="FLUID: no elastic stride is shorter.")] = None,
+    least: Annotated[int | None, typer.Option(min=1, help="FLUID: the shortest elastic stride.")] = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
-    """Watch a model write: one line a forward pass, what it has just written marked; FLUID's strides as they end."""
+    """Watch a model write: one line per forward pass, new tokens marked; FLUID's strides as they end."""
     from probe.decoding import PassOptions, rule_for, writer_of
     from probe.decoding import decode as run
     from probe.decoding import fill as fill_in
@@ -129,14 +138,14 @@ def decode(
 
 
 def _encoded(model: Model, prompt: str) -> Tensor:
-    """The prompt's tokens; words that the model does not know are named on the screen for errors."""
+    """The prompt's tokens; words that the model does not know are named on standard error."""
     with _noted():
         return model.encode(prompt)[0]
 
 
 @contextmanager
 def _noted() -> Iterator[None]:
-    """What a model warns of, as notes on the screen for errors, each once."""
+    """A model's warnings, each once, as notes on standard error."""
     with warnings.catch_warnings(record=True) as found:
         for kind in (UnknownWordWarning, LongTextWarning):
             warnings.simplefilter("always", kind)
@@ -149,7 +158,7 @@ def _remasking(kind: str | None, eta: float | None) -> Any:
     from probe.decoding import Remasking
 
     if kind is None and eta is not None:
-        raise ProbeError("--eta", expected="--remask beside it", found="none", remedy="Say which: --remask cap.")
+        raise ProbeError("--eta", expected="--remask with it", found="none", remedy="Say which: --remask cap.")
     return None if kind is None else Remasking(kind, eta)
 
 
@@ -179,7 +188,7 @@ def _length(stride: str | None) -> int | str | None:
 
 
 def _with(rule: Any, name: str, **asked: Any) -> Any:
-    """A model's own rule with what was asked for, refused where the rule has no such thing."""
+    """A model's own sampler with the given options, which are refused if the sampler does not have them."""
     said = {field: value for field, value in asked.items() if value is not None}
     named = {"order": "sampler", "length": "stride"}
     shown = {field: "--" + named.get(field, field).replace("_", "-") for field in asked}
@@ -188,7 +197,7 @@ def _with(rule: Any, name: str, **asked: Any) -> Any:
         if field not in known:
             raise ProbeError(
                 f"{shown[field]} for {name}",
-                expected=f"an option of its way of writing ({rule}): " + ", ".join(shown[one] for one in known),
+                expected=f"an option of its sampler ({rule}): " + ", ".join(shown[one] for one in known),
                 found=shown[field],
                 remedy="Leave it out.",
             )
@@ -196,7 +205,7 @@ def _with(rule: Any, name: str, **asked: Any) -> Any:
 
 
 def _plain(run: Any) -> dict[str, Any]:
-    """A run of one example in what JSON knows."""
+    """A run of one example as JSON values."""
     told = {name: getattr(run, name) for name in ("sampler", "seed", "forward_passes", "slots")}
     told["approximate"] = run.approximate
     told["committed_at"] = run.committed_at.tolist()
@@ -213,13 +222,13 @@ def horizon(
     where: Where,
     task: Annotated[list[str], typer.Option(help="A task whose answers are written; repeatable.")],
     tau: Annotated[list[float] | None, typer.Option(help="A τ to try; repeatable. Default: 0.25 to 2.8.")] = None,
-    n: Annotated[int, typer.Option("-n", min=20, help="Questions of each task and split.")] = 300,
-    texts: Annotated[int, typer.Option(min=20, help="Training texts of each task that a head learns from.")] = 2000,
-    folder: Annotated[Path | None, typer.Option("--out", help="Write the chosen head here.")] = None,
+    n: Annotated[int, typer.Option("-n", min=20, help="Questions per task and split.")] = 300,
+    texts: Annotated[int, typer.Option(min=20, help="Training texts per task for each head.")] = 2000,
+    folder: Annotated[Path | None, typer.Option("--out", help="Save the chosen head here.")] = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
-    """Choose τ of FLUID's Elastic Horizons on the calibration split, and show the frontier of passes and slots."""
+    """Choose τ of FLUID's Elastic Horizons on the calibration split, and show passes and slots of each stride."""
     from rich.table import Table
 
     from probe.models.loading import load
@@ -249,7 +258,7 @@ def horizon(
 @app.command(epilog="Example: [cyan]twinprobe adapt recipe.yaml --out my-twin[/]")
 def adapt(
     recipe: Annotated[Path, typer.Argument(help="A recipe; those of the shipped models are examples.")],
-    folder: Annotated[Path, typer.Option("--out", help="Where the model goes; the same command again resumes.")],
+    folder: Annotated[Path, typer.Option("--out", help="The folder of the new model; the same command again resumes.")],
     as_it_is: Annotated[
         bool, typer.Option("--as-it-is", help="Train nothing: write the newest checkpoint as a snapshot that loads.")
     ] = False,
