@@ -6,16 +6,16 @@ A circuit study needs two imports:
 
     pair  = probe.load_pair("zoo:masked")
     batch = probe.task("ioi").batch(pair, n=256, seed=0)                 # prompts that both twins answer right
-    ar    = analyses.circuits.attribute(pair.ar, batch)                  # AR models are read in the AR way
+    ar    = analyses.circuits.attribute(pair.ar, batch)                  # AR models always use the reading "ar"
     mdm   = analyses.circuits.attribute(pair.diffusion, batch)
 
     analyses.circuits.compare(ar, mdm).figure()                          # how many edges the two have in common
-    analyses.front_loading.index(ar, mdm).table                          # how early each works, and the difference
+    analyses.front_loading.index(ar, mdm).table                          # how early each computes, and the difference
     analyses.lens.logit_lens(pair, batch).figure()                       # from which layer on the answer is there
     analyses.attention.heads(pair, batch, reading="prefix").table        # what each head looks at
 
-Each room below answers one kind of question, and its docstring lists its functions. Nothing here loads a model from
-disk or knows a screen. A room is imported when it is first used, so `import analyses` costs nothing.
+Each package below answers one kind of question, and its docstring lists its functions. Nothing here loads a model from
+disk or depends on a user interface. A package is imported when it is first used, so `import analyses` costs nothing.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ __all__ = [  # noqa: RUF022  (in the order in which a study comes to them)
     "front_loading",  # how early attribution lies: index, profile, did, spans
     "specialization",  # whether few components do the work: spread, curves, selectivity
     "components",  # heads and MLPs knocked out one by one and together
-    "depth",  # layers left out: what is lost, and what later layers do about it
+    "depth",  # layers knocked out or skipped: what is lost, and how later layers change
     "lens",  # what each layer or component would answer: logit_lens, tuned_lens, direct
-    "interventions",  # what a change at one place does, and what it can reach: effect, cone
+    "interventions",  # the effect of an edit, and the cells that it can reach: effect, cone
     "attention",  # what each head looks at: heads, sinks
-    "activations",  # the states where answers are read, and what each layer adds to them
-    "representation",  # whether two models hold the same: cka, cosine, probes, weight_drift
-    "revision",  # what becomes of answers while they are written: by_step
-    "steering",  # a push along a direction, at which step, how far: dose, commitment
-    "clock",  # how much is still masked: where the model keeps it, and what moving it does
-    "lookahead",  # whether what is not yet written can be read off a state
+    "activations",  # the states at the answers' slots, and what each layer adds to them
+    "representation",  # whether two models represent the same: cka, cosine, probes, weight_drift
+    "revision",  # how answers change during decoding: by_step
+    "steering",  # steering along a direction, by dose and by step: dose, commitment
+    "clock",  # how much is still masked: which layers encode it, and the effect of shifting it
+    "lookahead",  # whether tokens not yet written can be read off a state
     "features",  # sparse features of one model or of both twins: train, crosscoder, compare, evaluate
-    "dials",  # any measure along the way from AR to diffusion, and where it changes
+    "dials",  # any measure along a training from AR to diffusion, and where it changes
     "hypotheses",  # what the results say, taken together: verdict, two_by_two, decomposition
-    "replications",  # what the systems' papers say of themselves, tried on the twins at hand
+    "replications",  # what the systems' papers claim of their own methods, tested on the shipped twins
     "statistics",  # intervals, tests, corrections
     "calibration",  # how often those tests are wrong
     "plots",  # the drawings that results name

@@ -1,7 +1,7 @@
 """A Result: one measure's answer, as a tidy table, the words that go with it, and a figure made from that table alone.
 
-A figure that cannot be redrawn from numbers on disk cannot be checked. So a measure never draws: it hands back a table,
-one row an estimate, and names the drawing (see `analyses.plots`) that turns such a table into a figure. A report, the
+A figure that cannot be redrawn from numbers on disk cannot be checked. So a measure never draws: it returns a table,
+one row per estimate, and names the drawing (see `analyses.plots`) that turns such a table into a figure. A report, the
 app and a notebook all open the same file and show the same numbers.
 
     result = front_loading.index(circuits)
@@ -9,10 +9,10 @@ app and a notebook all open the same file and show the same numbers.
     result.figure()                      # Plotly, from result.table and result.about
     result.save("run/results")           # run/results/front_loading.parquet; Result.open() gives it back
 
-Columns that mean the same are called the same everywhere: `model`, `task`, `layer`, `head`, …, then `estimate`, `low`,
-`high` (a 95% interval unless `about` says otherwise), `n`, `unit`; `null`, `null_low`, `null_high` where chance or
-noise gives a figure too; `p`, and `q`, which is `p` after Benjamini-Hochberg over the table. A table with a column a
-measure (`attention.heads`: `previous`, `previous_low`, …) has the same form as `result.long`.
+Columns with the same meaning have the same name everywhere: `model`, `task`, `layer`, `head`, …, then `estimate`,
+`low`, `high` (a 95% interval unless `about` says otherwise), `n`, `unit`; `null`, `null_low`, `null_high` for the value
+that chance or noise would give; `p`, and `q`, which is `p` after Benjamini-Hochberg over the table. A table with one
+column per measure (`attention.heads`: `previous`, `previous_low`, …) gets this form by `result.long`.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from probe.outside_files import FileKind, cut
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-FILE = FileKind("file", remedy="Run the job that makes it again.", finite=False)
+FILE = FileKind("file", remedy="Run the job again that makes it.", finite=False)
 _KEY = b"twinprobe"
 _SHOWN = 8  # rows in a notebook, before anyone asks for the table
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A table of estimates, what it is called, how its figure is to be read, and which drawing makes that figure.
+    """A table of estimates with a title, a caption, and the name of the drawing that makes its figure.
 
-    `about` holds what the drawing needs to know of the columns (`axes`) and whatever else tells this table from
-    another: reading, method, seed, number of resamples. It is plain data, since it is written beside the table.
+    `about` holds what the drawing needs to know of the columns (`axes`) and what else distinguishes this table:
+    reading, method, seed, number of resamples. It is plain data, since it is saved with the table.
     """
 
     name: str
@@ -59,7 +59,8 @@ class Result:
 
     @property
     def long(self) -> pd.DataFrame:
-        """The table with one row an estimate: `measure`, `estimate`, `low`, `high`, where it has a column a measure."""
+        """The table with one row per estimate (`measure`, `estimate`, `low`, `high`), if it has one column per
+        measure."""
         return one_row_an_estimate(self.table)
 
     def figure(self) -> Figure:
@@ -68,7 +69,7 @@ class Result:
         return plots.draw(self.drawing, self.table, self.about, self.title)
 
     def save(self, folder: str | Path) -> Path:
-        """Write `folder/NAME.parquet`, words and all."""
+        """Write `folder/NAME.parquet`, with title and caption."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -86,15 +87,15 @@ class Result:
 
         try:
             table = pq.read_table(path)
-        except (OSError, ValueError) as problem:  # pyarrow's own errors are kinds of these
+        except (OSError, ValueError) as problem:  # pyarrow's own errors derive from these
             raise FILE.refuse(path, "a Parquet file", cut(" ".join(str(problem).split()))) from None
         written = (table.schema.metadata or {}).get(_KEY)
         if written is None:
             raise ProbeError(
                 f"file {str(path)!r}",
                 expected="a table written by Result.save",
-                found="a Parquet file without its words",
-                remedy="Open it with pandas, or run the job that makes it again.",
+                found="a Parquet file without a title and caption",
+                remedy="Open it with pandas, or run the job again that makes it.",
             )
         words = FILE.object_of(written, path)
         if "reads" in words:  # what older files call the caption
@@ -104,7 +105,7 @@ class Result:
         return cls(table=table.to_pandas(), about=about if isinstance(about, dict) else {}, **texts)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the title, how to read it, and the first rows. The figure is drawn when asked for."""
+        """What a notebook shows: the title, the caption, and the first rows. `.figure()` draws the figure."""
         more = len(self.table) - _SHOWN
         rest = f"<p>… and {more:,} more rows in <code>.table</code></p>" if more > 0 else ""
         told, shown = _what_differs(self.table)
@@ -120,12 +121,12 @@ class Result:
 
 
 def _what_differs(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """What is the same in all rows, in words, and the columns that differ; columns that hold nothing are in neither."""
+    """The values that are the same in all rows, in words, and the columns that differ; empty columns are left out."""
     if len(table) < 2:
         return "", table
     filled = table.loc[:, [not bool((table[name].isna() | (table[name].astype(str) == "")).all()) for name in table]]
     alike = [name for name in filled if filled[name].astype(str).nunique(dropna=False) == 1]
-    kept = [name for name in ("estimate", "low", "high") if name in alike]  # they are what the table is about
+    kept = [name for name in ("estimate", "low", "high") if name in alike]  # they are the table's subject
     said = [name for name in alike if name not in kept]
     words = ", ".join(f"{name} {_said(filled[name].iloc[0])}" for name in said)
     return words, filled.drop(columns=said)
@@ -136,7 +137,8 @@ def _said(value: Any) -> str:
 
 
 def _refuse_p_of_nothing(name: str, table: pd.DataFrame) -> None:
-    """A p-value beside an estimate that is NaN or infinite came from comparisons with NaN, which are all false."""
+    """Refuse a p-value for an estimate that is NaN or infinite: it came from comparisons with NaN, which are all
+    false."""
     if not {"estimate", "p"} <= set(table.columns):
         return
     estimate, p = (np.asarray(pd.to_numeric(table[column], errors="coerce"), float) for column in ("estimate", "p"))
@@ -148,12 +150,12 @@ def _refuse_p_of_nothing(name: str, table: pd.DataFrame) -> None:
             f"the result {name!r}",
             expected="a p-value only where there is an estimate",
             found=f"p = {p[row]:.3g} for an estimate of {estimate[row]} in row {row} ({labels})",
-            remedy="Find where the values stop being finite, and make the result again.",
+            remedy="Find where the values stop being finite, and compute the result again.",
         )
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know, as what it knows."""
+    """Values that JSON lacks, as ones that it has."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

@@ -1,6 +1,6 @@
-"""Activations: what stands in the residual stream where an answer is read, and what each layer adds to it.
+"""Activations: the residual stream at the slot that predicts an answer, and what each layer adds to it.
 
-states = activations.answer_states(pair, batch)             one forward pass a model, for many measures
+states = activations.answer_states(pair, batch)             one forward pass per model, for many measures
 activations.contributions(pair, batch, states=states)       how much each layer writes, and in which direction
 """
 

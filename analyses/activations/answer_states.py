@@ -1,19 +1,19 @@
-"""Answer states: what a model had in it at the slots that answer, one row a question, for every model of a pair.
+"""Answer states: each model's activations at the slots that predict the answers, one row per question.
 
-Most measures ask the same thing. They show each model the batch as its reading shows it, look at the residual stream
-where the answer is read, and make one figure an example. Keeping that slot alone settles three matters at once:
+Most measures work alike: they run each model on the batch under its reading, take the residual stream at the slot that
+predicts the answer, and compute one number per example. Keeping that slot alone has three advantages:
 
-- It is where the two twins hold comparable things. With a shift on both sides the same input token stands there;
-  without one, the diffusion model's mask at i is held against the AR model's token at i - 1.
-- Its logits were always trained. At a slot whose target is in sight, a diffusion model's never were.
-- It is small. With one slot a question, a 7B model's whole residual stream over a thousand questions fits in memory.
+- The two twins are comparable there. If both shift, it is the same input token; if the twin does not, its mask at i is
+compared with the AR model's token at i - 1. - Its logits were always trained. A diffusion model's logits at a slot
+whose target is visible never were. - It is small. With one slot per question, a 7B model's whole residual stream over a
+thousand questions fits in memory.
 
-    states = answer_states(pair, batch, reading="prefix")        # one forward pass a model
-    lens.logit_lens(pair, batch, states=states)                  # and no more for what is made of it
+    states = answer_states(pair, batch, reading="prefix")        # one forward pass per model
+    lens.logit_lens(pair, batch, states=states)                  # and no further pass for these
     activations.contributions(pair, batch, states=states)
 
-A reading may ask about an example several times. Draws of random masks are averaged within an example. The steps of a
-decoding run never are: they become an axis of their own.
+A reading may make several questions of an example. Draws of random masks are averaged within an example. The steps of a
+decoding run are not: they become an axis of their own.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ READ_SITES = ("resid_pre", "z", "attn_out", "mlp_out", "final_norm")
 
 @dataclass(frozen=True, eq=False)
 class AnswerStates:
-    """A trace of one model at the slots that answer, with the batch and the reading that it was recorded under."""
+    """A trace of one model at the answers' slots, with its batch and reading."""
 
     model: Model
     batch: Batch
@@ -59,7 +59,7 @@ class AnswerStates:
 
     @property
     def example(self) -> Tensor:
-        """Which example of the batch each question asks about."""
+        """The example of the batch that each question is about."""
         return torch.as_tensor(self.trace["of_example"].values)
 
     @property
@@ -82,7 +82,7 @@ class AnswerStates:
         return torch.from_numpy(self.trace[site].squeeze("position").values)
 
     def per_example(self, values: Tensor | np.ndarray, **axes: Iterable) -> PerExample:
-        """One figure an example from one a question: the mean over draws, or a step axis."""
+        """One number per example from one per question: the mean over draws, or a step axis."""
         stepped = isinstance(self.reading, TrajectoryReading)
         step = self.trace["draw"].values if stepped else None
         return PerExample.from_questions(values, self.example, len(self.batch), step=step, **axes)
@@ -92,7 +92,7 @@ class AnswerStates:
 
 
 GivenStates = Mapping[str, AnswerStates] | AnswerStates | None
-"""What measures take as `states=`: those of a model, of a pair by role, or none, to have them recorded now."""
+"""What measures take as `states=`: those of a model, those of a pair by role, or None, which records them now."""
 
 
 @overload
@@ -130,8 +130,8 @@ def answer_states(
 ) -> AnswerStates | dict[str, AnswerStates]:
     """Run a model once over a batch and keep `sites` at the slots that answer; of a pair, those of each model by role.
 
-    reading     how the questions are put: AR models are asked in the AR way, the others by this reading
-    square      of a pair, the two other cells of the 2×2 too: each twin's weights under the other's attention mask
+    reading     of the diffusion models; AR models always use their own
+    square      also the two other cells of a pair's 2×2: each twin's weights under the other's attention mask
     batch_size  questions in one forward pass
     """
     vocabulary = models.vocabulary if isinstance(models, Pair) else None
@@ -157,7 +157,7 @@ def _recorded(
 def from_trace(
     model: Model, batch: Batch, reading: str | Reading, trace: xarray.Dataset, *, vocabulary: int | None = None
 ) -> AnswerStates:
-    """The same from a trace that was recorded before, which must hold the slots that answer and no others."""
+    """The same from a recorded trace, which must hold exactly the answers' slots."""
     if "of_example" not in trace or trace.sizes.get("position", 1) != 1:
         raise TraceError(
             "the trace given",
@@ -187,7 +187,7 @@ def states_of(
 def tabled(
     states: Mapping[str, AnswerStates], measure: Callable[[AnswerStates], PerExample], **labels: str
 ) -> tuple[pd.DataFrame, dict[str, PerExample]]:
-    """A measure of every role, and every role less the AR model, paired by example, with p and q."""
+    """A measure of every role, and the difference of every role from the AR model, paired by example, with p and q."""
     made = {role: measure(each) for role, each in states.items()}
     names = {role: each.model.name for role, each in states.items()}
     return compared(made, names, next(iter(states.values())).batch.task, **labels), made

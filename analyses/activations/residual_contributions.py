@@ -1,12 +1,12 @@
-"""Residual contributions: how much each layer adds, beside what is already there, and in which direction.
+"""Residual contributions: how much each layer adds, relative to the residual stream, and in which direction.
 
-With h what enters a layer, a what its attention writes and m what its MLP writes, at the slot that answers:
+With h a layer's input, a the output of its attention and m that of its MLP, at the answer's slot:
 
     ‖a‖/‖h‖   ‖m‖/‖h+a‖   ‖a+m‖/‖h‖        the sizes
-    cos(a, h)   cos(m, h+a)   cos(a+m, h)    the directions: above 0 a layer amplifies what it finds, below 0 it erases
+    cos(a, h)   cos(m, h+a)   cos(a+m, h)    the directions: above 0 a layer amplifies its input, below 0 it erases
 
-A layer that adds little, or only along what is there, could be left out with little harm. Such a profile is cheap, but
-it does not show what the layer causes: for that, leave it out (`analyses.depth.skip_effects`).
+A layer that adds little, or only along its input, could be skipped with little harm. Such a profile is cheap but not
+causal; for the effect of a layer, skip it (`analyses.depth.skip_effects`).
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ def contributions(
         "residual_contributions",
         table,
         f"What each layer writes, {batch.task}",
-        "h enters a layer, a is what attention adds and m what the MLP adds, at the slot that answers. Sizes are "
-        "relative to what is already there. A cosine above 0 amplifies what is there, below 0 it erases it.",
+        "h is a layer's input, a what attention adds and m what the MLP adds, at the answer's slot. Sizes are "
+        "relative to the stream before. A cosine above 0 means that the layer amplifies its input, below 0 that it "
+        "erases it.",
         "by_depth",
         {"axes": axes, "reading": str(reading)},
     )

@@ -1,8 +1,8 @@
 """The share of questions that each model answers right, before any of them is selected.
 
-An answer is right if the best token of the shared vocabulary, masks apart, is a right one. The null is what a guess
-among the choices gets right. Intervals are Wilson's, over questions. A table costs one forward pass a model; where a
-pool of solved questions was drawn, the passes that drew it are counted and not done again.
+An answer is right if the best token of the shared vocabulary, masks apart, is a right one. The null is the accuracy of
+a guess among the choices. Intervals are Wilson's, over questions. A table costs one forward pass per model; if a pool
+of solved questions was drawn, the passes that drew it are reused.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 
 def accuracy(pair: Pair, task: Task, n: int = 200, *, reading: str | Reading = "prefix", seed: int = 0) -> Result:
-    """How often each model of a pair answers right, on `n` questions of a task that nobody selected."""
+    """How often each model of a pair answers right, on `n` unselected questions of a task."""
     return of_pool(pair, task, task.examples(pair, n, seed=seed, fewer=True), reading=reading)
 
 
 def of_pool(pair: Pair, task: Task, batch: Batch, *, reading: str | Reading = "prefix") -> Result:
-    """The same of a batch, on the questions that it was chosen from; the first of the chosen is shown."""
+    """The same for a batch, on the questions from which it was selected; the first selected one is the example."""
     tried = max((one.tried for one in batch.accuracy.values()), default=len(batch))
     questions = task.examples(pair, tried, seed=batch.seed, split=batch.split, fewer=True)
     known: Mapping[str, Accuracy] = batch.accuracy
@@ -50,8 +50,8 @@ def of_pool(pair: Pair, task: Task, batch: Batch, *, reading: str | Reading = "p
         "answers",
         pd.DataFrame(rows),
         f"How often each model answers right, {batch.task}",
-        "The share of questions that each model answers right, before any were selected. The null is what a guess "
-        "among the choices gets right.",
+        "The share of questions that each model answers right, before any were selected. The null is the accuracy of "
+        "a guess among the choices.",
         "forest",
         {"axes": axes, "reading": str(reading), "example": _example(pair, batch, reading)},
     )
@@ -76,7 +76,7 @@ def _example(pair: Pair, batch: Batch, reading: str | Reading) -> dict[str, Any]
 
 
 def _several(first: Batch) -> bool:
-    """Whether more than one answer is right: then the one that is shown is an example."""
+    """Whether more than one answer is right, so that the one shown is an example."""
     return int(first.right.sum()) > 1
 
 
@@ -85,8 +85,8 @@ WHICH = ("clean", "corrupt")
 
 @torch.no_grad()
 def _answer(pair: Pair, model: Model, first: Batch, reading: str | Reading, which: str) -> dict[str, Any]:
-    """The best token, how probable it is to the model, and whether it is right (None where that is not known: of a
-    corrupt prompt to which several answers are right, a batch names one)."""
+    """The best token, its probability, and whether it is right (None if not known: a batch names only one of a corrupt
+    prompt's several right answers)."""
     asked = reading_for(model, reading, runs=False).ask(model, first, which)
     shares = answers(model, asked, then=lambda logits: comparable(logits, model, pair.vocabulary).softmax(-1)).mean(0)
     best = int(shares.argmax())

@@ -1,12 +1,12 @@
-"""One batch asked in several ways: under each reading, and with each of some edits in the model.
+"""The answers to one batch under several readings, and with several sets of edits in the model.
 
     answers.asked(pair, batch, ["prefix", "one_mask"]).table
     answers.asked(pair, batch, edits={"as it is": [], "without 1.2": [probe.zero("head_out", layer=1, head=2)]})
 
-What a model says depends on what it is shown, so a share of right answers means nothing without its reading; and what a
-component is for is seen in what is lost without it. Each row is one model under one reading and one set of edits, with
-three figures: the share `right`, the `margin` (the right answer's logit less the distractor's) and the `nats` that the
-right answer costs. A row costs one forward pass. AR models know one reading, `ar`, and are asked by it once.
+A model's answer depends on the tokens that it sees, so a share of right answers means nothing without its reading; and
+the role of a component shows in what is lost without it. Each row is one model under one reading and one set of edits,
+with three measures: the share `right`, the `margin` (the right answer's logit minus the distractor's) and the `nats` of
+the right answer, −log p. A row costs one forward pass. AR models have one reading, `ar`, and appear once.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def asked(
     controls: bool = False,
     square: bool = False,
 ) -> Result:
-    """What each model answers under each reading and each named set of edits, the same edits in every model.
+    """Each model's answers under each reading and each named set of edits; every model gets the same edits.
 
-    controls   a pair's controls too
-    square     of a pair, the two other cells of the 2×2 of weights and attention too
+    controls   also a pair's controls
+    square     also the two other cells of a pair's 2×2 of weights and attention
     """
     vocabulary = models.vocabulary if isinstance(models, Pair) else None
     left_out = set(models.controls) if isinstance(models, Pair) and not controls else set()
@@ -61,21 +61,21 @@ def asked(
                 labels = {"model": model.name, "role": role, "task": batch.task, "reading": called, "edit": name}
                 parts.append(found.table(labels))
     table = pd.concat(parts, ignore_index=True)
-    several = table.groupby("role")[["reading", "edit"]].nunique().max() > 1  # what a model was asked in several ways
+    several = table.groupby("role")[["reading", "edit"]].nunique().max() > 1  # models with several readings
     rows = [name for name in ("reading", "edit") if bool(several[name])] or ["role"]
     return Result(
         "asked",
         table,
-        f"What is answered, {batch.task}",
-        "Right: the share of questions whose likeliest answer is right. Margin: the logit of the right answer less the "
-        "distractor's. Nats: what the right answer costs, 0 being certain of it.",
+        f"Answers, {batch.task}",
+        "Right: the share of questions whose most likely answer is right. Margin: the logit of the right answer minus "
+        "the distractor's. Nats: −log p of the right answer.",
         "forest",
         {"axes": {"rows": rows, "facet": "measure", "colour": "role"}},
     )
 
 
 def _called(reading: Reading) -> str:
-    """A reading's name, with those of its knobs that were turned."""
+    """A reading's name, with the options that are not at their defaults."""
     usual = named(reading.name)
     knobs = {one.name: getattr(reading, one.name) for one in fields(reading)}
     turned = [f"{name}={value}" for name, value in knobs.items() if value != getattr(usual, name)]
@@ -84,7 +84,7 @@ def _called(reading: Reading) -> str:
 
 @torch.no_grad()
 def figures(model: Model, batch: Batch, reading: Reading, vocabulary: int | None = None) -> PerExample:
-    """Each example's `MEASURES`; over draws and steps their means."""
+    """Each example's `MEASURES`, averaged over draws and steps."""
     prompts = reading.ask(model, batch)
     logits = answers(model, prompts, then=lambda found: comparable(found, model, vocabulary)).cpu()
     of = prompts.view.example.cpu()

@@ -1,13 +1,13 @@
-"""Attention: what each head looks at, on both sides, and where attention is parked.
+"""Attention: what each head attends to, on both sides, and where its sinks are.
 
     attention.heads(model, tokens).table      layer, head, previous, next, same, induction, reverse_induction, sink, …
     attention.highest(result, "induction")    the head that scores highest on one of them
-    attention.looks(pair, batch)              where each head looks from the slot that answers: at which named place
+    attention.looks(pair, batch)              attention from the answer's slot to each named position
     attention.sinks(model, trajectory)        the sink of each step of a decoding run
-    attention.patterns(pair, batch)           one example to look at: who looks at whom in each head
-    attention.watched(model)                  the same sums over any forward pass that somebody else makes
+    attention.patterns(pair, batch)           one example's attention pattern in each head, as a view
+    attention.watched(model)                  the same scores for any forward pass
 
-Patterns are reduced as they are made, so that 32 layers over 2,048 tokens cost the memory of one.
+Each pattern is reduced as soon as it is computed, so that 32 layers over 2,048 tokens cost the memory of one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each head looks at: one row a head, in both directions."""
+"""What each head attends to, in both directions: one row per head."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from probe.tasks import Batch
 COLUMNS = ("previous", "next", "same", "induction", "reverse_induction", "sink", "entropy", "duplicate", "offset",
            "sink_place", "sink_masked")  # fmt: skip
 SLOTS_AT_ONCE = 8192
-RESAMPLES = 2000  # enough for a table of many heads; ten thousand would take longer and hardly move its intervals
+RESAMPLES = 2000  # enough for a table of many heads; ten thousand would take longer and hardly change its intervals
 
 
 def heads(
@@ -40,10 +40,10 @@ def heads(
 ) -> Result:
     """Where every head's attention goes, with an interval over texts for each score (`previous_low`, …).
 
-    tokens      ids, a canvas, or a task's batch: its clean text as it stands, or as a reading shows it
+    tokens      ids, a canvas, or a task's batch: its clean text as it is, or under a reading
     attention   another attention than the model's own: "causal", "full", "block:4", or a mask
     padding     True on padded tokens, which are left out
-    square      of a pair, the two other cells of the 2×2 too: each twin's weights under the other's mask
+    square      also the two other cells of a pair's 2×2: each twin's weights under the other's mask
     resamples   of texts, for the intervals
     """
     task = tokens.task if isinstance(tokens, Batch) else ""
@@ -56,7 +56,7 @@ def heads(
             own = how.attention if square else None
             made[role] = per_head(model, _shown(model, tokens, own if attention is None else attention, padding))
     parts = [wide(of, resamples, model=names[role], role=role, task=task) for role, of in made.items()]
-    # Heads of one name are one head in twins alone; of a model from nothing there is no difference by head.
+    # Heads correspond by name only in twins; a model trained from random weights gets no difference by head.
     alike = not isinstance(models, Pair) or models.twins
     for role in made if alike and "ar" in made else ():
         difference = made[role].minus(made["ar"]) if role != "ar" else None
@@ -66,11 +66,11 @@ def heads(
     return Result(
         "attention_heads",
         pd.concat(parts, ignore_index=True),
-        "What each head looks at",
-        "One cell a head: the share of its attention that goes to the token before, to the one after, and so on, "
-        "averaged over the places that have such a token. Induction: to what followed this token before; reverse "
-        "induction: the same with the text read backwards. The sink is the most looked-at token of a text. Entropy "
-        "is divided by the log of the tokens in sight, of which a diffusion model has more.",
+        "What each head attends to",
+        "One cell per head: the share of its attention that goes to the token before, to the one after, and so on, "
+        "averaged over the positions that have such a token. Induction: to what followed this token before; reverse "
+        "induction: the same with the text read backwards. The sink is the most attended token of a text. Entropy "
+        "is divided by the log of the number of visible tokens, of which a diffusion model has more.",
         "heads",
         {"measures": list(COLUMNS), "reading": None if reading is None else str(reading)},
     )
@@ -85,7 +85,7 @@ def per_head(model: Model, shown: Canvas) -> PerExample:
 
 @torch.no_grad()
 def measured(model: Model, shown: Canvas) -> Tensor:
-    """text × layer × head × COLUMNS, the model being run on `shown` now."""
+    """text × layer × head × COLUMNS, from running the model on `shown`."""
     size = max(1, SLOTS_AT_ONCE // shown.slots)
     with watched(model) as seen:
         for at in range(0, len(shown), size):
@@ -94,12 +94,12 @@ def measured(model: Model, shown: Canvas) -> Tensor:
 
 
 def scored(seen: Watch) -> Tensor:
-    """What was seen, a text a row: text × layer × head × COLUMNS."""
+    """What was seen: text × layer × head × COLUMNS."""
     return torch.cat([each.scores for each in seen.passes])[..., [MEASURES.index(name) for name in COLUMNS]]
 
 
 def _through_reading(model: Model, batch: Batch, reading: Reading) -> PerExample:
-    """The scores of each example as a reading shows it: averaged over draws, apart by step."""
+    """The scores of each example under a reading: averaged over draws, separate by step."""
     prompts = reading.ask(model, batch)
     found = measured(model, prompts.canvas)
     layers, heads = (range(size) for size in found.shape[1:3])
@@ -109,7 +109,7 @@ def _through_reading(model: Model, batch: Batch, reading: Reading) -> PerExample
 
 
 def wide(found: PerExample, resamples: int, *, p: bool = False, **labels: str) -> pd.DataFrame:
-    """One row a (step,) layer and head; a column a measure, and its low and high."""
+    """One row per (step,) layer and head; for each measure a column with its low and high."""
     long = found.table(resamples=resamples, p=p)
     index = [axis for axis in found.axes if axis != "measure"]
     sides = ("low", "high", *(("p",) if p else ()))
@@ -126,7 +126,7 @@ def _under(reading: Reading, attention: str | Tensor | None) -> Reading:
     if isinstance(attention, Tensor):
         raise AttentionError(
             f"attention for the reading {reading}",
-            expected="the name of a kind: a reading makes its own canvas",
+            expected="the name of an attention, since a reading makes its own canvas",
             found=f"a mask of shape {tuple(attention.shape)}",
             remedy="Name it ('causal', 'full', …), or pass the canvas in place of the batch.",
         )

@@ -1,10 +1,10 @@
-"""Where each head looks from the slot that answers: at which of the places that the task names.
+"""Attention from the answer's slot to each position that the task names, for every head.
 
-    attention.looks(pair, batch).figure()     # layer × head, a panel a place and a model
+    attention.looks(pair, batch).figure()     # layer × head, a panel per position and model
 
-A task names places by what stands there (IOI: `indirect_object`, `subject`, `second_subject`, …). A head that moves the
-answer looks at the place that holds it, from the slot that writes it; so it is found by its looks before anything is
-taken out. What it looks at is no proof of what it does: hold it against a knock-out. One forward pass a model.
+A task names positions by their role in the prompt (IOI: `indirect_object`, `subject`, `second_subject`, …). A head that
+moves the answer attends to its position from the slot that predicts it, so its attention finds it before any ablation.
+Attention does not prove that a head matters: compare with a knock-out. One forward pass per model.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ def looks(
     reading: str | Reading = "prefix",
     controls: bool = False,
 ) -> Result:
-    """The share of each head's attention that goes from the answering slot to each named place, summed over its tokens.
+    """The share of each head's attention that goes from the answer's slot to each named position, summed over its
+    tokens.
 
-    `places` are names of `batch.positions`; None is all that the task itself names.
+    `places` are names of `batch.positions`; None takes all that the task names.
     """
     chosen = list(places or [name for name in batch.positions if name not in _OF_EVERY_TASK])
     for name in chosen:
@@ -63,9 +64,9 @@ def looks(
     return Result(
         "attention_looks",
         table,
-        f"Where each head looks from the slot that answers, {batch.task}",
-        "The share of a head's attention, from the slot whose logits answer, that goes to the tokens of each named "
-        "place. A head can look at a place without carrying anything from it.",
+        f"Attention from the answer's slot, {batch.task}",
+        "The share of a head's attention, from the slot that predicts the answer, that goes to the tokens of each "
+        "named position. A head can attend to a position without moving information from it.",
         "heatmap",
         {"axes": {"facet": "panel", "z_title": "share"}, "reading": str(reading)},
     )
@@ -83,6 +84,6 @@ def _looks(model: Model, batch: Batch, reading: Reading, places: list[str]) -> t
 
 
 def _summed(seen: Tensor, at: Tensor) -> Tensor:
-    """Attention to a row's own places, each counted once (they are padded by repeating the last)."""
+    """Attention to a row's own positions, each counted once (rows are padded by repeating the last)."""
     there = torch.zeros(len(seen), seen.shape[-1]).scatter(1, at, 1.0)
     return torch.einsum("rlhk,rk->rlh", seen, there)

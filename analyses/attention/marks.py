@@ -1,6 +1,6 @@
-"""Marks: which keys a kind of head looks at, as weights on (query, key) that a pattern is summed under.
+"""Marks: the keys that a kind of head attends to, as weights on (query, key) for summing a pattern.
 
-Where its attention goes makes a head a previous-token head or an induction head. So every score here is
+Its attention makes a head a previous-token head or an induction head. So every score here is
 Σ pattern × mark over a query's keys, averaged over the queries that have such a key in the text:
 
     previous           the token before
@@ -9,14 +9,14 @@ Where its attention goes makes a head a previous-token head or an induction head
     duplicate          another occurrence of the query's token
     induction          what follows an earlier occurrence of the query's token
     reverse_induction  what precedes a later occurrence: the same with the text read backwards
-    offset             key's place less query's: below 0 a head looks back, above 0 ahead
+    offset             key's position minus the query's: below 0 a head looks back, above 0 ahead
 
-Reading the text backwards exchanges previous with next, induction with reverse induction, and the sign of the offset.
+Reading the text backwards swaps previous with next, induction with reverse induction, and the sign of the offset.
 
-A mask is not a token: it duplicates nothing, and a slot that holds one has no token of its own. But a slot that answers
-for a hidden token stands in for that token's place. Its neighbours are then the visible tokens on both sides of *that
-place*: the left one for induction, the right one for reverse induction. So a model without shift, which answers at the
-mask, is measured by the same tokens as its twin with shift, which answers one slot to the left.
+A mask is not a token: it duplicates nothing, and a slot that holds one has no token of its own. But a slot that
+predicts a hidden token counts as that token's position. Its neighbours are then the visible tokens on both sides of
+*that position*: the left one for induction, the right one for reverse induction. So a model without shift, which
+predicts at the mask, is measured by the same tokens as its twin with shift, which predicts one slot to the left.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from probe.paradigms.canvas import Canvas
 MARKS = ("previous", "next", "same", "duplicate", "induction", "reverse_induction", "offset")
 
 _NONE = -1  # among tokens: there is none, or it is hidden
-_NOT_EVEN_ONE = -2  # what a query without a token looks for: nothing matches it
+_NOT_EVEN_ONE = -2  # the token of a query without one: nothing matches it
 
 
 @dataclass(frozen=True)
 class Words:
-    """What stands at and beside every slot (batch × slots), hidden tokens and padding as none."""
+    """The tokens at and next to every slot (batch × slots); hidden tokens and padding count as none."""
 
     real: Tensor
     hidden: Tensor
@@ -46,7 +46,7 @@ class Words:
     tokens: Tensor
     before: Tensor
     after: Tensor
-    left: Tensor  # the token that induction looks for an earlier one of
+    left: Tensor  # the token whose earlier occurrence induction looks for
     left_place: Tensor
     right: Tensor
     right_place: Tensor
@@ -59,7 +59,7 @@ class Words:
         tokens = canvas.tokens.masked_fill(~real | hidden, _NONE)
         before, after = (_beside(tokens, real, places, block, way) for way in (1, -1))
         of_hidden = hidden if not model.shift else _beside(hidden.long(), real, places, block, -1) == 1
-        # A slot that answers for a hidden token at place p is at p (no shift) or p - 1 (shift).
+        # The slot that predicts a hidden token at position p is p (no shift) or p - 1 (shift).
         ahead = 1 if model.shift else 0
         beyond = _beside(after, real, places, block, -1) if model.shift else after
         left = torch.where(of_hidden, tokens if model.shift else before, tokens)
@@ -96,14 +96,14 @@ def _asks(tokens: Tensor) -> Tensor:
 
 
 def _beside(values: Tensor, real: Tensor, places: Tensor, block: Tensor, way: int) -> Tensor:
-    """What stands one slot to the left (way 1) or to the right (way -1), or none at an edge."""
+    """The token one slot to the left (way 1) or to the right (way -1), or none at an edge."""
     whole = real & real.roll(way, 1) & (places.roll(way, 1) == places - way) & (block.roll(way, 1) == block)
     whole[:, 0 if way == 1 else -1] = False
     return values.roll(way, 1).masked_fill(~whole, _NONE)
 
 
 def hidden_slots(model: Model, canvas: Canvas) -> Tensor:
-    """Which slots (batch × slots) hold no token that could be read: masks, and what a flow sees as noise."""
+    """Which slots (batch × slots) hold no readable token: masks, and what a flow sees as noise."""
     hidden = torch.zeros_like(canvas.tokens, dtype=torch.bool)
     if model.mask_id is not None:
         hidden = canvas.tokens == model.mask_id
@@ -111,7 +111,7 @@ def hidden_slots(model: Model, canvas: Canvas) -> Tensor:
 
 
 def real_slots(canvas: Canvas) -> Tensor:
-    """Which slots (batch × slots) are no padding: padding sees itself alone, and only itself sees it."""
+    """Which slots (batch × slots) are not padding: padding sees only itself, and only padding sees it."""
     allowed = canvas.allowed.expand(len(canvas), -1, -1)
     company = (allowed.sum(1) > 1) | (allowed.sum(2) > 1)
     alone = ~company.any(1, keepdim=True)

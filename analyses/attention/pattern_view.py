@@ -1,11 +1,11 @@
-"""Attention patterns as a view: who looks at whom in each head of one example, both twins side by side.
+"""Attention patterns as a view: each head's pattern on one example, both twins side by side.
 
     attention.patterns(pair, batch, example=0)                   # under the reading "prefix"
-    attention.patterns(pair, batch, heads=[(1, 3), (2, 0)])      # of large models: these alone
+    attention.patterns(pair, batch, heads=[(1, 3), (2, 0)])      # for large models: only these
     attention.patterns(pair, batch, reading="trajectory")        # with a slider over the steps of their own decoding
 
-Heads can be sorted by what they look at (previous, next, induction, …), in one model or by the difference between two.
-The patterns of all heads are held, so of a model with many heads choose some; `attention.heads` finds them.
+Heads can be sorted by what they attend to (previous, next, induction, …), in one model or by the difference between
+two. The view holds the patterns of all its heads, so choose some if a model has many; `attention.heads` finds them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def patterns(
     words = Spelt(first.tokenizer if first.has_tokenizer else None)
     data: dict[str, Any] = {
         "title": f"Attention on {batch.task}, example {example}",
-        "about": f"reading {named(reading)}; click a token or a row to see where that slot looks",
+        "about": f"reading {named(reading)}; click a token or a row to see what that slot attends to",
         "heads": [f"L{layer}H{head}" for layer, head in chosen],
         "scores": list(SCORES),
         "models": [_of_model(model, prompts[role], chosen, words) for role, (model, _) in asked.items()],
@@ -62,7 +62,7 @@ def patterns(
 
 @torch.no_grad()
 def _of_model(model: Model, prompts: Prompts, chosen: Sequence[tuple[int, int]], words: Spelt) -> dict[str, Any]:
-    """A model's patterns and scores, step by step: one, unless the reading asks several times."""
+    """A model's patterns and scores by step; there is one unless the reading makes several questions."""
     canvas = prompts.canvas
     trace = record(model, canvas, ["pattern"])
     found = torch.from_numpy(trace["pattern"].transpose("example", "layer", "head", "query", "key").to_numpy())
@@ -94,8 +94,8 @@ def _or_none(value: torch.Tensor) -> float | None:
 def _refuse_too_many(patterns_shown: int, slots: int) -> None:
     if patterns_shown * slots * slots > MOST_NUMBERS:
         raise ProbeError(
-            "attention patterns to look at",
+            "attention patterns to draw",
             expected=f"at most {MOST_NUMBERS:,} numbers, which a browser holds",
             found=f"{patterns_shown} patterns of {slots} × {slots}",
-            remedy="Choose heads=[(layer, head), …]; analyses.attention.heads says which are worth it.",
+            remedy="Choose heads=[(layer, head), …]; analyses.attention.heads helps to choose.",
         )

@@ -1,7 +1,7 @@
-"""Sinks along a decoding run: how much attention the most looked-at token gets at each step, and where it stands.
+"""Sinks along a decoding run: how much attention the most attended token gets at each step, and its position.
 
 A head with nothing to look for still has to put its attention somewhere. An AR model puts it on the first token, at
-every step. A diffusion model's sink need not stand still: it may sit on a mask, and move when that mask is written.
+every step. A diffusion model's sink can move: it may be a mask, and move when that mask is written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOVED = "share that moved"
 
 
 def sinks(model: Model, run: Trajectory, *, by_head: bool = False, resamples: int = RESAMPLES) -> Result:
-    """Of each step and layer (and head): the sink's mass, its place, how often it is a mask, how often it moved."""
+    """For each step and layer (and head): the sink's mass, its position, how often it is a mask, how often it moved."""
     found = _by_step(model, run)
     measures = [*MEASURES.values(), MOVED]
     if by_head:
@@ -39,8 +39,8 @@ def sinks(model: Model, run: Trajectory, *, by_head: bool = False, resamples: in
         "attention_sinks",
         table,
         f"Sinks along a decoding run, {model.name}",
-        "One line a layer, the mean of its heads. Mass: the share of all attention that the most looked-at token gets. "
-        "Place: where that token stands. Share that moved: how often it is another one than a step before.",
+        "One line per layer, the mean of its heads. Mass: the share of all attention that the most attended token "
+        "gets. Place: that token's position. Share that moved: how often it is another token than a step before.",
         "sinks",
         {"sampler": run.sampler, "seed": run.seed, "measures": measures},
     )

@@ -1,14 +1,14 @@
-"""Watching attention: every pattern is reduced the moment it is made, and then let go.
+"""Watching attention: every pattern is reduced as soon as it is computed, and then freed.
 
-The patterns of 32 layers of 32 heads over 2,048 tokens are 17 GB for one text, and all that is wanted of them is ten
-numbers a head. So nothing here records patterns. Inside `watched(model)` every forward pass, whoever makes it, reduces
-each layer's pattern to those numbers at once:
+The patterns of 32 layers of 32 heads over 2,048 tokens take 17 GB for one text, but only ten numbers per head are
+needed. So nothing here records patterns. Inside `watched(model)` every forward pass, whoever makes it, reduces each
+layer's pattern to those numbers at once:
 
     with watched(model) as seen:
         trace = probe.record(model, batch, sites, reading="prefix")     # or probe.decode(…), or model.logits(…)
-    seen.passes                                                         # one a forward pass
+    seen.passes                                                         # one per forward pass
 
-A pattern is gone through a block of queries at a time, so that what is held beside it stays small too.
+A pattern is reduced one block of queries at a time, so that temporary arrays stay small too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _AT_ONCE = 2**24  # numbers of a block of queries' marks or pattern
 
 @dataclass
 class Pass:
-    """One forward pass: of each example, layer and head, the MEASURES; NaN where an example has no such key."""
+    """One forward pass: the MEASURES of each example, layer and head; NaN where an example has no such key."""
 
     canvas: Canvas
     layers: list[Tensor] = field(default_factory=list)  # each example × head × MEASURES
@@ -68,7 +68,7 @@ def watched(model: Model) -> Iterator[Watch]:
     watch = Watch(model)
     before = model.attention_override
     model.before_run.append(watch.sees)
-    model.attention_override = before or "eager"  # patterns are computed openly; an edited pattern already is
+    model.attention_override = before or "eager"  # patterns need the eager kernel; an edited pattern already uses it
     try:
         with attached(model, Selection.of(model, "pattern"), watch.take):
             yield watch
@@ -96,7 +96,7 @@ def scores(pattern: Tensor, allowed: Tensor, words: Words) -> Tensor:
         entropy += torch.einsum("bhq,bq->bh", torch.special.entr(block).sum(-1), share.to(pattern))
         looked_at += torch.einsum("bhqk,bq->bhk", block, words.real[:, some].to(pattern))
     texts = words.real.sum(1).to(pattern)
-    have[:, MARKS.index("offset")] = texts  # every query has an offset, be it 0
+    have[:, MARKS.index("offset")] = texts  # every query has an offset, even if it is 0
     several = (visible.sum(-1) > 1).sum(1).to(pattern)
     sink = _sink(looked_at / texts[:, None, None], words)
     averaged = torch.cat([marked / _or_nan(have)[:, None], (entropy / _or_nan(several)[:, None])[..., None]], -1)
@@ -108,7 +108,8 @@ def _or_nan(count: Tensor) -> Tensor:
 
 
 def _sink(mass: Tensor, words: Words) -> Tensor:
-    """The most looked-at key of each example and head: its share of all attention, its place, whether it is a mask."""
+    """The most attended key of each example and head: its share of all attention, its position, whether it is a
+    mask."""
     most, slot = mass.max(-1)
     flat = slot.flatten(1).to(words.places.device)
     place, hidden = (of.gather(1, flat).view_as(slot).to(most) for of in (words.places, words.hidden))

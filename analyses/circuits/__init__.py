@@ -4,12 +4,12 @@
     circuit.top(200)                                        # source, target, score
     circuits.faithfulness(model, batch, circuit).figure()   # does the circuit alone do what the model does?
     circuits.compare(ar, diffusion).table                   # how much two circuits have in common
-    circuits.cross(pair, batch, {"ar": ar, "diffusion": diffusion})   # does one's circuit do it in the other?
+    circuits.cross(pair, batch, {"ar": ar, "diffusion": diffusion})   # does one model's circuit work in the other?
 
-There are three rooms: `attribution` scores edges and nodes, `evaluation` runs circuits alone, `comparison` compares
-their edges. Here lies what all three share: the graph, the circuit, the choice of its edges, its pictures, and EAP-IG's
-file format. One code serves grouped queries, biases, q and k norms, causal, open and block attention, and inserted
-masks.
+Three packages: `attribution` scores edges and nodes, `evaluation` runs circuits alone, `comparison` compares their
+edges. The modules here are shared by all three: the graph, the circuit, the choice of its edges, its pictures, and
+EAP-IG's file format. The same code serves grouped queries, biases, q and k norms, causal, full and block attention, and
+inserted masks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A circuit: how much each edge and node of a model matters to its answer, and what the model was asked.
+"""A circuit: how much each edge and node of a model matters to its answer, with the task and reading.
 
     circuit.edges          source, target, score, and the layers and kinds at both ends; strongest first
     circuit.nodes          node, layer, head, kind, score
@@ -8,7 +8,7 @@
     circuit.weighted(w)    the edge scores under other weights of the examples; needs per-example edges
     circuit.joined()       the same circuit with the parts of edges split by position role or direction added up
 
-A score is how much the answer's metric changes if the edge carries what it carries in the corrupt run: to first order,
+A score is how much the answer's metric changes if the edge carries its activation from the corrupt run: to first order,
 (z_corrupt - z_clean) · ∂M/∂input, or exactly, by patching. *Negative scores help the answer, positive ones hurt it.*
 Scores are means over examples. The matrix behind the table is `scores` (sources × targets, 0 where there is no
 edge), laid out by `graph`.
@@ -39,14 +39,14 @@ FILE = FileKind("circuit file", remedy="Attribute again, and save the circuit an
 By = Literal["abs", "signed"]
 
 ARRAYS = ("scores", "per_example", "by_example", "neurons", "experts")
-_DENSE = "example_edges"  # what files made before 0.2 call edge scores by example, kept as matrices
+_DENSE = "example_edges"  # the name of edge scores by example in files made before 0.2, as matrices
 _SHOWN = 10  # edges in a notebook
 _UNSHOWN = ("other", "d_model", "from_nothing")  # of a circuit's provenance
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a circuit comes from: the model, what it was asked, and how the scores were made."""
+    """Where a circuit comes from: the model, the task and reading, and how the scores were made."""
 
     model: str
     paradigm: str
@@ -61,7 +61,7 @@ class Provenance:
     scope: str = ""
     clean: float = float("nan")  # the metric on clean prompts, mean over examples
     corrupt: float = float("nan")
-    d_model: int = 0  # the width of the stream; 0 is not known
+    d_model: int = 0  # the width of the stream; 0 if not known
     points: str = "1..m"  # of the path of integration (AttributionOptions.points)
     from_nothing: bool = False  # the diffusion model was trained without an AR model's weights
     other: dict[str, Any] = field(default_factory=dict)
@@ -77,9 +77,9 @@ _REQUIRED = {one.name for one in fields(Provenance) if one.default is MISSING an
 class Circuit:
     """Scores of a graph's edges and nodes.
 
-    `by_example`, where it was asked for (`example_edges=True`), has each edge's score in each example, (examples ×
-    edges), the edges in the order of `scores[graph.valid]`: half a gigabyte for 256 prompts of a model of 28 × 28
-    heads. It may be an array that is read from a file as it is used.
+    `by_example` (with `example_edges=True`) has each edge's score in each example, (examples × edges), the edges in the
+    order of `scores[graph.valid]`: half a gigabyte for 256 prompts of a model of 28 × 28 heads. It may be a
+    memory-mapped array.
     """
 
     graph: Graph
@@ -87,8 +87,8 @@ class Circuit:
     per_example: NDArray
     about: Provenance
     by_example: NDArray | None = None
-    neurons: NDArray | None = None  # (examples, layers, neurons), where asked for
-    experts: NDArray | None = None  # (examples, layers, experts), where asked for
+    neurons: NDArray | None = None  # (examples, layers, neurons), if requested
+    experts: NDArray | None = None  # (examples, layers, experts), if requested
 
     def __post_init__(self) -> None:
         what, graph, examples = f"the circuit of {self.about.model!r}", self.graph, range(len(self.per_example))
@@ -127,7 +127,7 @@ class Circuit:
 
     @cached_property
     def nodes(self) -> pd.DataFrame:
-        """Every node with its own score: how much the metric changes if all it writes is corrupt."""
+        """Every node with its own score: how much the metric changes if its output is that of the corrupt run."""
         frame = self.graph.nodes()
         within = [_rows_within(kind, found) for kind, found in self._within()]
         frame = pd.concat([frame, *within], ignore_index=True) if within else frame
@@ -135,12 +135,12 @@ class Circuit:
 
     @property
     def per_node(self) -> NDArray:
-        """(examples, rows of `nodes`): `per_example`, with neurons or experts behind it where there are any."""
+        """(examples, rows of `nodes`): `per_example`, followed by neurons or experts if there are any."""
         within = [found.reshape(len(found), -1) for _, found in self._within()]
         return np.concatenate([self.per_example, *within], axis=1) if within else self.per_example
 
     def _within(self) -> list[tuple[str, NDArray]]:
-        """What MLPs are made of, as far as it was asked for."""
+        """Neurons or experts, if they were scored."""
         known = (("neuron", self.neurons), ("expert", self.experts))
         return [(kind, found) for kind, found in known if found is not None]
 
@@ -150,7 +150,8 @@ class Circuit:
 
     @property
     def example_edges(self) -> NDArray | None:
-        """`by_example` as matrices, (examples, sources, targets), made anew each time: twice as large, half of it 0."""
+        """`by_example` as matrices, (examples, sources, targets), computed at each call: twice as large, half of it
+        0."""
         if self.by_example is None:
             return None
         found = np.zeros((len(self.by_example), *self.graph.shape), self.by_example.dtype)
@@ -158,9 +159,9 @@ class Circuit:
         return found
 
     def order(self, by: By = "abs") -> NDArray:
-        """The edges' cells (as numbers into the flattened matrix), strongest first.
+        """The edges' cells (as indices into the flattened matrix), strongest first.
 
-        "signed" begins with what helps the answer most: the most negative scores.
+        "signed" begins with the edges that help the answer most, with the most negative scores.
         """
         cells = np.flatnonzero(self.graph.valid)
         scores = self.scores.ravel()[cells]
@@ -181,7 +182,7 @@ class Circuit:
         return frame.iloc[np.argsort(strength, kind="stable")].reset_index(drop=True)
 
     def importance(self, k: int | None = None) -> pd.DataFrame:
-        """Each node's s(v): the sum of the scores of the edges that it has, on either side, among the strongest k."""
+        """Each node's s(v): the sum of the scores of its incoming and outgoing edges among the strongest k."""
         kept = self.scores * self.graph.valid if k is None else self.scores * self.mask(k)
         sums = np.append(kept.sum(1) + kept.sum(0) @ self.graph.feeds, kept[:, self._to_logits].sum())
         return self.graph.nodes().assign(score=sums)
@@ -234,7 +235,8 @@ class Circuit:
         return replace(self, graph=plain, scores=self.scores @ joins, by_example=joined)
 
     def save(self, path: str | Path) -> Path:
-        """Write the circuit as one .npz, without pickle; `Circuit.open` reads it back. Compressed: most of it is 0."""
+        """Write the circuit as one .npz, without pickle; `Circuit.open` reads it back. It is compressed, since most of
+        it is 0."""
         path = Path(path).with_suffix(".npz")
         path.parent.mkdir(parents=True, exist_ok=True)
         words = json.dumps({"graph": asdict(self.graph), "about": self.about.as_dict()})
@@ -254,13 +256,11 @@ class Circuit:
 
     @classmethod
     def from_parts(cls, words: Mapping[str, Any], arrays: Mapping[str, NDArray], source: str | Path) -> Circuit:
-        """A circuit from what a file holds of it: its graph and provenance in plain words, and its arrays."""
+        """A circuit from the content of a file: its graph and provenance as plain data, and its arrays."""
         graph, about = words.get("graph"), words.get("about")
         known = {one.name for one in fields(Provenance)}
         if not isinstance(graph, dict) or not isinstance(about, dict) or not _REQUIRED <= about.keys() <= known:
-            raise FILE.refuse(
-                source, "a graph, and where the circuit comes from", ", ".join(map(cut, words)) or "nothing"
-            )
+            raise FILE.refuse(source, "a graph and a provenance", ", ".join(map(cut, words)) or "nothing")
         made = Graph.from_fields(graph)
         scores = arrays.get("scores", np.zeros(0))
         if scores.shape[:1] != (made.n_sources,) or scores.shape != made.shape:
@@ -277,7 +277,7 @@ class Circuit:
 
 
 def _rows_within(kind: str, found: NDArray) -> pd.DataFrame:
-    """The nodes that neurons ("m0.n7") or experts ("m0.e7") are."""
+    """The nodes of neurons ("m0.n7") or experts ("m0.e7")."""
     _, layers, width = found.shape
     layer, number = np.divmod(np.arange(layers * width), width)
     names = [f"m{a}.{kind[0]}{b}" for a, b in zip(layer, number, strict=True)]
@@ -290,13 +290,13 @@ def refuse_means_only(circuit: Circuit) -> None:
         raise ProbeError(
             "edge scores of single examples",
             expected="a circuit that kept them (example_edges=True)",
-            found="one that holds their mean alone",
+            found="one that has only their mean",
             remedy="Attribute again with options=AttributionOptions(example_edges=True).",
         )
 
 
 def _refuse_not_finite_edges(what: str, by_example: NDArray, graph: Graph) -> None:
-    """A few examples at a time, so that a file is not read into memory as a whole."""
+    """A few examples at a time, so that a file is not read into memory whole."""
     sources, targets = np.nonzero(graph.valid)
     for start in range(0, len(by_example), 32):
         part = by_example[start : start + 32]
@@ -307,7 +307,7 @@ def _refuse_not_finite_edges(what: str, by_example: NDArray, graph: Graph) -> No
 
 
 def _refuse_shapes(arrays: Mapping[str, NDArray], graph: Graph, source: str | Path) -> None:
-    """Refuse a file's arrays by example where they are not of one number of examples, or not of this graph."""
+    """Refuse a file's arrays by example if their numbers of examples differ, or if they do not fit this graph."""
     nodes, edges = arrays.get("per_example", np.zeros(0)), arrays.get("by_example")
     fit = nodes.ndim == 2 and nodes.shape[1] == graph.n_sources + 1
     if not fit or (edges is not None and edges.shape != (len(nodes), graph.n_edges)):
@@ -325,5 +325,5 @@ def _refuse_more(k: int, edges: int) -> None:
             "k",
             expected=f"from 0 to the {edges} edges that there are",
             found=str(k),
-            remedy="Ask for a share of them: int(0.01 * circuit.graph.n_edges).",
+            remedy="Use a share of them: int(0.01 * circuit.graph.n_edges).",
         )

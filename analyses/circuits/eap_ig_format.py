@@ -4,18 +4,17 @@
     circuit, mask = read_json("ioi.json")
 
 The file has `cfg` (the shape), `nodes` (name → in_graph) and `edges` (name → score, in_graph), an edge being named
-`a0.h1->a3.h2<q>`. Both sides call nodes and edges alike, with one exception: EAP-IG gives every query head a key and a
-value of its own. A shared key is therefore written once for each head that reads with it, its score in equal parts;
-read back, the parts are added up, which is exact also for files of EAP-IG's own (what is shared has the sum of the
-gradients).
+`a0.h1->a3.h2<q>`. Both formats name nodes and edges alike, with one exception: EAP-IG gives every query head a key and
+a value of its own. A shared key is therefore written once for each head that uses it, its score in equal parts. Reading
+adds the parts up, which is exact for files of EAP-IG's own, too (a shared key's gradient is the sum of theirs).
 
-Scores change their sign on the way: ours follow the metric, so that what helps the answer is negative; EAP-IG's follow
-the loss, and there it is positive.
+Scores change their sign: ours follow the metric, so that an edge that helps the answer is negative; EAP-IG's follow the
+loss, so that it is positive.
 
 EAP-IG also writes `.pt` files. They are pickles, which nothing here opens.
 
-Two entries are ours, and EAP-IG ignores them: `cfg.n_kv_heads`, and `twinprobe`, the circuit's provenance. Scores of
-single examples have no place in the file.
+Two entries are ours, and EAP-IG ignores them: `cfg.n_kv_heads`, and `twinprobe`, the circuit's provenance. The file has
+no scores of single examples.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ _SHARED = re.compile(r"a(?P<layer>\d+)\.h(?P<head>\d+)<(?P<kind>[kv])>")
 
 
 def write_json(circuit: Circuit, path: str | Path, mask: NDArray | None = None) -> Path:
-    """Write the circuit as EAP-IG does. `mask` says which edges are in it; None is all."""
+    """Write the circuit as EAP-IG does. `mask` selects its edges; None is all."""
     graph = circuit.graph
     if graph.position_roles or graph.directions:
         raise ProbeError(
             "an EAP-IG graph",
             expected="a circuit whose edges are not split by position role or direction",
             found=f"position roles {graph.position_roles}, directions {graph.directions}",
-            remedy="EAP-IG has no names for them: pass circuit.joined(), whose edges have the sum of their parts.",
+            remedy="EAP-IG has no names for them: pass circuit.joined(), which adds up the parts of each edge.",
         )
     kept = graph.valid if mask is None else mask & graph.valid
     written = {
@@ -97,7 +96,7 @@ def _graph(cfg: dict[str, Any]) -> Graph:
 
 
 def _nodes(graph: Graph, kept: NDArray) -> dict[str, bool]:
-    """EAP-IG's view of who is in: whoever has an edge on both sides, and always the logits."""
+    """The nodes in the graph as EAP-IG counts them: those with an edge on both sides, and always the logits."""
     entered = kept.any(0) @ graph.feeds
     entered[0] = True
     inside = (entered & kept.any(1)).tolist()
@@ -119,7 +118,7 @@ def _edges(circuit: Circuit, kept: NDArray) -> dict[str, dict[str, Any]]:
 
 
 def _cell(graph: Graph, name: str, path: str | Path) -> tuple[int, int]:
-    """Where in the matrix an edge of EAP-IG's stands: its query head's key is the one that the head shares."""
+    """The matrix cell of an edge of EAP-IG's: a query head's key is the one that the head shares."""
     parts = _EDGE.fullmatch(name)
     if parts is None:
         raise _unreadable(path, "edges named SOURCE->TARGET", repr(name))
@@ -140,7 +139,7 @@ def _opened(path: Path) -> dict[str, Any]:
             f"circuit file {str(path)!r}",
             expected="EAP-IG's JSON graph",
             found=f"its {path.suffix} graph, a pickle, which can run code when it is opened",
-            remedy="Where you trust it, open it with EAP-IG (Graph.from_pt) and write it by Graph.to_json.",
+            remedy="If you trust it, open it with EAP-IG (Graph.from_pt) and write it with Graph.to_json.",
         )
     read = FILE.json(path)
     missing = [part for part in ("cfg", "nodes", "edges") if not isinstance(read, dict) or part not in read]
@@ -150,7 +149,7 @@ def _opened(path: Path) -> dict[str, Any]:
 
 
 def _provenance(read: dict[str, Any]) -> Provenance:
-    """What the file says of itself; of a file of EAP-IG's, that nothing is known."""
+    """The provenance in the file; for a file of EAP-IG's, an empty one."""
     unknown: dict[str, Any] = {
         "model": "unknown", "paradigm": "unknown", "task": "unknown", "reading": "unknown", "method": "unknown",
         "steps": 0, "metric": "unknown", "ablation": "unknown", "n": 0, "seed": 0,

@@ -1,21 +1,21 @@
-"""The graph of a transformer: what writes to the residual stream, what reads from it, and which read follows a write.
+"""The graph of a transformer: what writes to the residual stream, what reads from it, and in which order.
 
 Every node is a *source*, whose output is added to the residual stream: the input (token embeddings), each attention
 head, each MLP. A *target* is a place where the stream is read: the query, key or value projection of a head, an MLP,
-the logits. An edge goes from a source to every target behind it. Edges carry the residual stream's own linearity, so
-there is nothing between a source and a target but a sum, and a graph of any architecture is one matrix,
-`sources × targets`, with a mask of the cells that are edges (`valid`).
+the logits. An edge goes from a source to every target after it. The residual stream is a sum, so nothing lies between a
+source and a target, and the graph of any architecture is one matrix, `sources × targets`, with a mask of the cells that
+are edges (`valid`).
 
 Names are those of EAP-IG: `input`, `a3.h1`, `m3`, `logits`, and `a3.h1<q>` for a head's query input. With grouped
-queries several query heads share a key and a value head. That is one read, so it is one target, and in `a3.h1<k>` and
+queries several query heads share a key and a value head. These are one target each, and in `a3.h1<k>` and
 `a3.h1<v>` the number counts key-value heads (as `head` does in an edit of `k` or `v`). `feeds` says which nodes a
 target belongs to; in a model without grouped queries it is the head of the same name.
 
 Two options make finer graphs. With `position_roles` a target is split by the position at which it reads, named as the
 task names its positions: `a3.h1<q>@answer`. An edge stays at its position, so its score is the sum over its roles. With
-`directions` keys and values are split by the query that looks at them: one at the same place or after it (`a3.h1<k>`),
-or one before it (`a3.h1<k>@from_right`), which no causal model has. In a `parallel` model (GPT-NeoX) an MLP does not
-read the heads of its own layer.
+`directions` keys and values are split by the query that looks at them: one at the same position or after it
+(`a3.h1<k>`), or one before it (`a3.h1<k>@from_right`), which no causal model has. In a `parallel` model (GPT-NeoX) an
+MLP does not read the heads of its own layer.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from probe.models.model import Model
 
 Kind = Literal["q", "k", "v", "mlp", "logits"]
-ELSEWHERE = "elsewhere"  # the role of positions that the task does not name
+ELSEWHERE = "elsewhere"  # positions that the task does not name
 FROM_RIGHT = "from_right"
 
 
@@ -61,7 +61,8 @@ class Target:
 
 @dataclass(frozen=True)
 class Graph:
-    """The graph of a shape. `position_roles` name positions; the last of them takes all positions without a name."""
+    """The graph of a model's shape. `position_roles` name positions; the last of them takes all positions without a
+    name."""
 
     n_layers: int
     n_heads: int
@@ -86,13 +87,13 @@ class Graph:
                 "the graph of a circuit",
                 expected="whole numbers n_layers, n_heads and n_kv_heads, and position roles that are names",
                 found=str({**sizes, "position_roles": roles})[:200],
-                remedy="Attribute again, and save the circuit anew.",
+                remedy="Attribute again, and save the circuit.",
             )
         return cls(*sizes.values(), tuple(roles), bool(directions), bool(known.get("parallel")))  # type: ignore[arg-type]  # whole, as was checked
 
     @property
     def n_sources(self) -> int:
-        """How many write, without a list of them."""
+        """The number of sources."""
         return 1 + self.n_layers * (self.n_heads + 1)
 
     @property
@@ -101,7 +102,7 @@ class Graph:
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
-        """The names of all that write, in the order of a forward pass."""
+        """The names of all sources, in the order of a forward pass."""
         layers = range(self.n_layers)
         return ("input", *(name for layer in layers for name in (*self.heads(layer), f"m{layer}")))
 
@@ -110,7 +111,7 @@ class Graph:
 
     @cached_property
     def layer_targets(self) -> tuple[Target, ...]:
-        """What reads at each layer (queries, keys, values, the MLP), then the logits; not split by position role."""
+        """The targets of each layer (queries, keys, values, the MLP), then the logits; not split by position role."""
         each = [
             target
             for layer in range(self.n_layers)
@@ -129,7 +130,7 @@ class Graph:
 
     @cached_property
     def target_values(self) -> tuple[Target, ...]:
-        """All that reads, one position role after the other."""
+        """All targets, one position role after the other."""
         plain = self.layer_targets
         return tuple(
             Target(one.kind, one.layer, one.head, role, one.from_right)
@@ -139,7 +140,7 @@ class Graph:
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """The names of all that read."""
+        """The names of all targets."""
         return tuple(map(str, self.target_values))
 
     @property
@@ -171,7 +172,7 @@ class Graph:
 
     @cached_property
     def before(self) -> NDArray:
-        """For each target, how many sources come before it: they are the first ones."""
+        """For each target, how many sources come before it; these are the first ones."""
         count = [
             len(self.sources)
             if one.kind == "logits"
@@ -213,7 +214,7 @@ class Graph:
 
     @cached_property
     def joins(self) -> NDArray:
-        """(targets, targets of the plain graph): which of the plain graph's each target is a part of."""
+        """(targets, targets of the plain graph): the plain target that each target is a part of."""
         whole = {target: at for at, target in enumerate(self.plain.layer_targets)}
         joins = np.zeros((len(self.target_values), len(whole)))
         for row, part in enumerate(self.target_values):

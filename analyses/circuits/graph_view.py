@@ -1,12 +1,12 @@
 """The circuit graph as a view: one or two circuits in one layout by layer.
 
-    circuits.graph_view(ar, diffusion)                       # which edges are in both, which in one alone
-    circuits.graph_view(ar, diffusion, seed=ar_of_seed_2)    # each edge's score in a second seed stands beside it
+    circuits.graph_view(ar, diffusion)                       # edges in both, and in one only
+    circuits.graph_view(ar, diffusion, seed=ar_of_seed_2)    # with each edge's score in a second seed
 
-The strongest `k` edges of each are kept, with their rank in either, so that the number shown is a slider in the
-browser. A node has its own score in each model, and how much it differs between the two on the same prompts. Where
-circuits hold the scores of every prompt, an edge has the 95% interval of its mean over prompts; a node has it always.
-What a second seed of one of them says of the same edge or node is its seed null.
+The strongest `k` edges of each are kept, with their rank in both, so that a slider in the browser can choose how many
+to show. A node has its own score in each model, and the difference between the two on the same prompts. If circuits
+have the scores of every prompt, an edge has the 95% interval of its mean over prompts; a node always has one. The score
+of the same edge or node in a second seed is its seed null.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def graph_view(*circuits: Circuit, k: int = STRONGEST, seed: Circuit | None = No
             "seed": None if seed is None else _short(seed.scores[source, target]),
             "seed_rank": None if seed is None else int(seed_ranks[source, target]),
         }
-        # A key or a value of grouped heads is read by each of them: one edge, drawn to all.
+        # A key or a value of grouped heads is used by each of them: one edge, drawn to all.
         for turn, reader in enumerate(graph.nodes_of(read) or ["logits"]):
             edges.append({**facts, "target": nodes.at(reader), "copy": turn > 0})
     about = circuits[0].about
     names = [one.about.model for one in circuits]
     data: dict[str, Any] = {
         "title": f"The circuit{'s' * (len(names) > 1)} of {' and '.join(names)} on {about.task}",
-        "about": f"{about.method}, {about.steps} steps, {about.n} prompts; the strongest {k} edges of each are at hand",
+        "about": f"{about.method}, {about.steps} steps, {about.n} prompts; the strongest {k} edges of each",
         "models": names,
         "seed": None if seed is None else seed.about.model,
         "seed_of": min(seed_of, len(names) - 1),
@@ -70,7 +70,7 @@ def graph_view(*circuits: Circuit, k: int = STRONGEST, seed: Circuit | None = No
 
 
 class _Nodes:
-    """Nodes by their place in the view's list, in the order in which edges name them."""
+    """The indices of nodes in the view's list, in the order in which edges name them."""
 
     def __init__(self, n_layers: int) -> None:
         self._n_layers = n_layers
@@ -78,7 +78,7 @@ class _Nodes:
         self._at: dict[str, int] = {}
 
     def numbers(self) -> dict[str, int]:
-        """Each node's place by its name."""
+        """Each node's index by its name."""
         return dict(self._at)
 
     def at(self, name: str) -> int:
@@ -89,7 +89,7 @@ class _Nodes:
 
 
 def _with_scores(nodes: _Nodes, circuits: Sequence[Circuit], seed: Circuit | None) -> list[dict[str, Any]]:
-    """The nodes with their own scores: of each model, of the second less the first, and of the seed."""
+    """The nodes with their own scores: in each model, the difference second minus first, and in the seed."""
     row_of = {name: row for row, name in enumerate((*circuits[0].graph.sources, "logits"))}
     of_models = [_means(one.per_example) for one in circuits]
     paired = len(circuits) == 2 and circuits[0].n == circuits[1].n
@@ -116,7 +116,7 @@ def _means(values: NDArray) -> list[list[float | None]]:
 
 
 def _short(value: NDArray | float) -> float:
-    """Four digits, which is what is read."""
+    """Rounded to four digits."""
     return float(f"{float(value):.4g}")
 
 
@@ -132,14 +132,14 @@ def _node(name: str, n_layers: int) -> dict[str, Any]:
 
 
 def _side(read: Target, *, directions: bool) -> str | None:
-    """Whether a key or value stands left or right of the query that reads it, where the circuit tells the two apart."""
+    """Whether a key or value is left or right of the query that reads it, if the circuit has directions."""
     if not directions or read.kind not in ("k", "v"):
         return None
     return "right" if read.from_right else "left"
 
 
 def _ranks(circuit: Circuit) -> NDArray:
-    """Each edge's rank by |score|, 1 being the strongest; what is no edge comes after all of them."""
+    """Each edge's rank by |score|, 1 being the strongest; cells without an edge come last."""
     strength = np.where(circuit.graph.valid, np.abs(circuit.scores), -1.0)
     ranks = np.empty(strength.size, dtype=np.int64)
     ranks[np.argsort(-strength, axis=None, kind="stable")] = np.arange(1, strength.size + 1)

@@ -1,11 +1,11 @@
-"""Which heads and MLPs one model leans on more than the other: each node's own score in both, and the change.
+"""Which heads and MLPs matter more in one model than in the other: each node's own score in both, and the change.
 
     circuits.node_changes(ar, diffusion).table      # node, ar, diffusion, estimate (the change), low, high, p, q
 
-A node's score is how much the answer's metric changes if all it writes is what the corrupt prompt makes it write:
-below 0, the answer needs it. So a change below 0 says that the diffusion model leans on the node more than its AR twin
-does. Differences are paired, since both answered the same prompts; q is p after Benjamini-Hochberg over the nodes. It
-costs no forward pass.
+A node's score is how much the answer's metric changes if its output is that of the corrupt prompt: below 0, the answer
+needs it. So a change below 0 says that the node matters more in the diffusion model than in its AR twin. Differences
+are paired, since both answered the same prompts; q is p after Benjamini-Hochberg over the nodes. It costs no forward
+pass.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def node_changes(ar: Circuit, diffusion: Circuit) -> Result:
     return Result(
         name="node_changes",
         table=table.loc[order, :].reset_index(drop=True),
-        title=f"How much more {diffusion.about.model} leans on each node than {ar.about.model}",
-        caption="The change of a node's own score, over the same prompts, with its 95% interval. Below 0, the "
+        title=f"Change of each node's importance from {ar.about.model} to {diffusion.about.model}",
+        caption="The change of a node's own score on the same prompts, with its 95% interval. Below 0, the "
         "diffusion model's answer needs the node more than the AR model's does.",
         drawing="forest",
         about={"axes": {"rows": ["node"], "colour": "task", "x_title": "change of score"}},

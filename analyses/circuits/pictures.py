@@ -1,4 +1,4 @@
-"""Pictures of circuits: the tables from which the graph and the heatmap of a circuit are drawn.
+"""Figures of circuits: the tables behind the graph and the heatmap of a circuit.
 
 picture(ar, diffusion).figure()        # the strongest edges of each, side by side, K on a slider
 importance(ar, diffusion).figure()     # layer × head (and MLP), s(v) of each node
@@ -23,9 +23,9 @@ SHOWN = (10, 20, 50, 100, 200, 500)
 
 
 def picture(*circuits: Circuit, ks: Sequence[int] = SHOWN, how: How = "top", by: By = "abs") -> Result:
-    """The edges of circuits as graphs laid out by layer. Each edge says from which K on it is in (`k`).
+    """The edges of circuits as graphs laid out by layer. Each edge has the smallest K at which it is in (`k`).
 
-    `how` and `by` choose as in `select`, dead ends included: an edge that is there at K stays there.
+    `how` and `by` choose as in `select`, but keep dead ends: an edge that is in at K stays in at larger K.
     """
     edges = min(one.graph.n_edges for one in circuits)
     several, models = "s" * (len(circuits) > 1), " and ".join(one.about.model for one in circuits)
@@ -34,7 +34,7 @@ def picture(*circuits: Circuit, ks: Sequence[int] = SHOWN, how: How = "top", by:
         name="circuit",
         table=pd.concat([_edges(one, ks, how, by) for one in circuits], ignore_index=True),
         title=f"The circuit{several} of {models} on {circuits[0].about.task}",
-        caption="Each line is an edge of the circuit, from the node that writes to the one that reads, layers upward. "
+        caption="Each line is an edge of the circuit, from source to target, layers upward. "
         "Its width is |score|; blue helps the answer, vermilion hurts it. A node is as large as the sum of its edges.",
         drawing="circuit_graph",
         about={**facts_of(circuits[0]), **_shape(circuits[0]), "ks": ks},
@@ -44,7 +44,7 @@ def picture(*circuits: Circuit, ks: Sequence[int] = SHOWN, how: How = "top", by:
 def importance(*circuits: Circuit, k: int | None = None, resamples: int = 1000, seed: int = 0) -> Result:
     """s(v) of every head and MLP: the sum of its edges' scores, over all of them or the strongest k.
 
-    Intervals are over prompts (of circuits with `example_edges`), which edges are the strongest being taken as given.
+    Intervals are over prompts (of circuits with `example_edges`), with the set of strongest edges fixed.
     """
     return Result(
         name="circuit_importance",
@@ -82,7 +82,7 @@ def _nodes(circuit: Circuit, k: int | None, resamples: int, seed: int) -> pd.Dat
 
 
 def _by_example(circuit: Circuit, k: int | None) -> NDArray:
-    """(examples × nodes), each node's sum over its edges on either side."""
+    """(examples × nodes), each node's sum over its incoming and outgoing edges."""
     graph = circuit.graph
     out, into = circuit.ends(graph.valid if k is None else circuit.mask(k))
     to_logits = np.array([one.kind == "logits" for one in graph.target_values])

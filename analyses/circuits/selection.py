@@ -1,17 +1,17 @@
 """Selection: which edges are *the* circuit, given every edge's score.
 
-The strongest k edges (`circuit.mask(k)`) need not hang together: an edge may lead from a node that nothing strong leads
-into. Three answers, all as a mask of the matrix of edges:
+The strongest k edges (`circuit.mask(k)`) need not be connected: an edge may start at a node that no strong edge enters.
+Three choices, each a mask of the matrix of edges:
 
-    select(circuit, 200)                   the strongest 200, less the dead ends among them
-    select(circuit, 200, how="greedy")     grown from the logits: an edge is taken only into a node that is in already
-    pruned(circuit.graph, mask)            any mask less its dead ends
+    select(circuit, 200)                   the strongest 200, without the dead ends among them
+    select(circuit, 200, how="greedy")     grown from the logits: an edge is taken only if its target is already in
+    pruned(circuit.graph, mask)            any mask without its dead ends
 
 A dead end is a node that no kept edge enters, or that none leaves; the input and the logits never are. Removing one
-may make another, so pruning goes on until nothing changes. These are EAP-IG's rules, ties apart.
+may make another, so pruning goes on until nothing changes. These are EAP-IG's rules, except for ties.
 
 A circuit is compared with random sets of edges. `layer_matched` draws as many edges between each two kinds of node in
-each two layers as the circuit has: what they do, any edges at that depth would do.
+each two layers as the circuit has, and so shows what arbitrary edges at those depths would do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def select(circuit: Circuit, k: int, *, how: How = "top", by: By = "abs", prune:
 
 
 def greedy(circuit: Circuit, k: int, by: By = "abs") -> Mask:
-    """k edges, each the strongest of those into what is there already, beginning with the logits."""
+    """k edges, each the strongest of those into the nodes that are already in, beginning with the logits."""
     circuit.mask(k, by)  # refuses a k that there is not
     graph = circuit.graph
     columns = _strongest_first(circuit, by)
@@ -109,7 +109,7 @@ def blocks(graph: Graph) -> NDArray[np.int_]:
 
 
 def _shuffled(mask: Mask, block: NDArray, valid: Mask, draws: int, seed: int) -> NDArray[np.bool_]:
-    """In each block as many cells as the mask has there, drawn anew."""
+    """In each block, randomly drawn cells, as many as the mask has there."""
     cells = np.flatnonzero(valid)
     block, chosen = np.unique(block.ravel()[cells], return_inverse=True)[1], mask.ravel()[cells]
     wanted = np.bincount(block, weights=chosen).astype(int)

@@ -3,12 +3,12 @@
     write_graph(circuit, "graphs", k=200, prompt=["Then", "Anna", …])     # graphs/SLUG.json, and its entry in the index
 
 The viewer was made for features of transcoders, each at one token. Here a node is a head or an MLP, summed over
-positions, so all of them stand at the last token, one row a layer: heads by number, the MLP behind them. Links hold a
-target's query, key and value added up, with the sign turned, since there a positive weight helps the answer and here a
-negative score does. `influence`, by which the viewer's slider prunes, is the share of all importance that a node and
-those above it have together.
+positions, so all of them are put at the last token, one row per layer: heads by number, then the MLP. A link is the sum
+of a target's query, key and value edges with the opposite sign, since in the viewer a positive weight helps the answer
+and here a negative score does. `influence`, by which the viewer's slider prunes, is the cumulative share of importance
+of a node and all more important ones.
 
-The viewer lists what stands in `graph-metadata.json` of the folder that it serves; an entry of the same slug is
+The viewer lists the graphs in `graph-metadata.json` of the folder that it serves; an entry with the same slug is
 replaced.
 """
 
@@ -64,7 +64,7 @@ def write_graph(
 
 
 def as_graph(circuit: Circuit, k: int, slug: str, prompt: list[str]) -> dict[str, Any]:
-    """What the file holds."""
+    """The content of the file."""
     weights: dict[tuple[str, str], float] = {}
     for source, target, score in circuit.top(min(k, circuit.graph.n_edges))[["source", "target", "score"]].to_numpy():
         link = (str(source), str(target).partition("<")[0])
@@ -84,7 +84,7 @@ def as_graph(circuit: Circuit, k: int, slug: str, prompt: list[str]) -> dict[str
 
 
 def _node(name: str, circuit: Circuit, at: int, influence: float) -> dict[str, Any]:
-    """A node as the viewer has it: where it stands, what it is called, and how it is drawn."""
+    """A node in the viewer's form: its position, its name, and how it is drawn."""
     graph, about = circuit.graph, circuit.about
     shared = {"ctx_idx": at, "run_idx": 0, "reverse_ctx_idx": 0, "token_prob": 0.0, "is_target_logit": False,
               "influence": influence, "activation": None}  # fmt: skip
@@ -106,7 +106,7 @@ def _node(name: str, circuit: Circuit, at: int, influence: float) -> dict[str, A
 
 
 def _influence(names: list[str], weights: dict[tuple[str, str], float]) -> dict[str, float]:
-    """Of each node, the share of all importance that it and those above it have."""
+    """For each node, the share of all importance that it and all more important nodes have."""
     size = dict.fromkeys(names, 0.0)
     for (source, target), weight in weights.items():
         size[source] += abs(weight)

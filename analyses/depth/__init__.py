@@ -1,9 +1,9 @@
-"""Depth by cause: which layers carry the answer, and what later layers do with what earlier ones wrote.
+"""Causal depth: which layers carry the answer, and how later layers use the output of earlier ones.
 
     causal_profile([Knockouts.of(model, batch)]).figure()           # what is lost without a layer
-    causal_front_loading(ar, diffusion, controls)                   # has that moved earlier?
-    targeted([(knockouts, scores_of(circuit))])                     # early, middle, late, beside random components
-    skip_effects(pair, batch)                                       # what leaving a layer out changes in later ones
+    causal_front_loading(ar, diffusion, controls)                   # has the loss moved to earlier layers?
+    targeted([(knockouts, scores_of(circuit))])                     # early, middle, late, compared with random
+    components skip_effects(pair, batch)                                       # how skipping a layer changes later ones
 
 `front_loading` measures the same by attribution.
 """

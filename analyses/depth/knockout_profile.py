@@ -1,4 +1,4 @@
-"""Depth by cause: what a model loses without a layer, and whether early components carry more than others.
+"""Causal depth: what a model loses without a layer, and whether early components matter more than others.
 
 Attribution is a gradient, and gradients can vanish where a model saturates, so depth should not rest on them alone.
 Here layers and windows of layers are knocked out. The drop in the metric, by layer, is a profile whose centre of mass
@@ -9,8 +9,8 @@ can be compared with that of the attribution:
     targeted([(knockouts["mean"], scores_of(circuit))]).table
 
 `targeted` takes the components with the most attribution in the first, middle and last third of the layers, and knocks
-each set out at once. Any set costs something, so each is compared with random sets of as many heads and MLPs, chosen
-from anywhere outside it, whose writes are as big: of many drawn, those with the closest norms (`norm_ratio` says how
+each set out at once. Any set costs something, so each is compared with random sets of as many heads and MLPs, drawn
+from all others, with outputs of similar size: of many draws, those with the closest norms (`norm_ratio` says how
 close). Each prompt runs with a few of these sets, and different prompts with different ones.
 """
 
@@ -32,16 +32,16 @@ from analyses.result import Result
 from analyses.statistics import Estimate, adjusted, recentred
 
 STAGES = ("early", "middle", "late")
-_CANDIDATES = 2_000  # random sets, of which those closest in norm are run
+_CANDIDATES = 2_000  # random draws, of which those closest in norm are run
 _MET = 4  # of them, by each prompt
-_FARTHEST = 2.0  # the ratio of norms beyond which two sets are no match
+_FARTHEST = 2.0  # the ratio of norms beyond which two sets do not match
 
 
 def causal_profile(runs: Iterable[Knockouts], *, windows: Sequence[int] = (1,)) -> Result:
-    """The drop in the metric by layer (or window of layers) and by what stands in its place.
+    """The drop in the metric by layer (or window of layers) and by kind of ablation.
 
-    In shares of what the model loses when everything is knocked out. `centre` of mass is a row of its own, with no
-    layer.
+    Drops are shares of what the model loses if everything is knocked out. The `centre` of mass is a row of its own,
+    without a layer.
     """
     rows = []
     for run in runs:
@@ -53,7 +53,7 @@ def causal_profile(runs: Iterable[Knockouts], *, windows: Sequence[int] = (1,)) 
         table=table,
         title="What a layer carries",
         caption="The share of the answer that is lost when a layer (or a window of layers) is knocked out, with a 95% "
-        "band; layers that stand in for each other lose little one by one.",
+        "band; layers that back each other up lose little one by one.",
         drawing="causal_profile",
         about={
             "axes": {
@@ -65,7 +65,7 @@ def causal_profile(runs: Iterable[Knockouts], *, windows: Sequence[int] = (1,)) 
 
 
 def causal_scores(run: Knockouts) -> Scores:
-    """The drop by each whole layer, as scores: `front_loading` then speaks of causes instead of attributions."""
+    """The drop by each whole layer, as scores: `front_loading` of these is causal."""
     layers = range(run.model.n_layers)
     nodes = pd.DataFrame({"node": [f"layer {at}" for at in layers], "layer": list(layers), "head": -1, "kind": "head"})
     drop = run.drop(run.layers([[at] for at in layers])).T
@@ -73,7 +73,8 @@ def causal_scores(run: Knockouts) -> Scores:
 
 
 def causal_front_loading(ar: Knockouts, diffusion: Knockouts, controls: Mapping[str, Knockouts]) -> Result:
-    """ΔFLI by cause, and what of it is more training or chance: `controls.decomposition` of whole layers' drops."""
+    """Causal ΔFLI, and the parts of it due to more training or chance: `controls.decomposition` of whole layers'
+    drops."""
     from analyses.hypotheses.controls import decomposition
 
     others = {role: causal_scores(run) for role, run in controls.items()}
@@ -81,9 +82,9 @@ def causal_front_loading(ar: Knockouts, diffusion: Knockouts, controls: Mapping[
     return replace(
         found,
         name="causal_front_loading",
-        title="Has what a layer carries moved earlier?",
-        caption="The change of the front-loading index of what is lost when whole layers are knocked out: right of 0, "
-        "earlier. Total change = what more training alone does (AR-CPT) + what comes beyond it.",
+        title="Has computation moved earlier, by knock-outs?",
+        caption="The change of the front-loading index, computed from the loss when whole layers are knocked out: "
+        "right of 0, earlier. Total change = more training alone (AR-CPT) + the rest.",
     )
 
 
@@ -107,7 +108,7 @@ def _profile_rows(run: Knockouts, width: int) -> list[dict[str, Any]]:
 
 
 def stage_of(scores: Scores) -> NDArray:
-    """0, 1 or 2 for each component: the third of the depth that it lies in."""
+    """0, 1 or 2 for each component: the third of the depth that it is in."""
     return np.minimum((depths(scores.n_layers)[scores.layer] * 3).astype(int), 2)
 
 
@@ -121,8 +122,8 @@ def strongest(scores: Scores, stage: int, size: int) -> NDArray:
 def matched(mask: NDArray, kinds: NDArray, norms: NDArray, draws: int, *, seed: int = 0) -> tuple[Masks, NDArray]:
     """Random sets with as many components of each kind as the mask has, none of them in it, and their norms' ratios.
 
-    Of many drawn, those whose total norm is closest to the mask's. Where too few components are left outside, those in
-    the mask may be drawn too.
+    Of many draws, those whose total norm is closest to the mask's. If too few components are left outside the mask, its
+    own may be drawn too.
     """
     generator = np.random.default_rng(seed)
     drawn = np.zeros((_CANDIDATES, len(mask)), dtype=bool)
@@ -143,18 +144,18 @@ def matched(mask: NDArray, kinds: NDArray, norms: NDArray, draws: int, *, seed: 
 def targeted(
     runs: Iterable[tuple[Knockouts, Scores]], *, size: int | None = None, draws: int = 16, seed: int = 0
 ) -> Result:
-    """Early, middle and late knock-outs, each beside its random match; and early against middle and late.
+    """Early, middle and late knock-outs, each compared with random sets; and early compared with middle and late.
 
-    `size` components each: a tenth of all, unless said.
+    `size` components each: by default a tenth of all.
     """
     rows = [row for run, scores in runs for row in _targeted_rows(run, scores, size, draws, seed)]
     table = pd.DataFrame(rows)
     return Result(
         name="targeted_knockouts",
         table=table.assign(q=adjusted(table["p"])),
-        title="Do early structures carry more than others?",
+        title="Do early components matter more than others?",
         caption="The share of the answer that is lost when the strongest components of a third of the layers are "
-        "knocked out; grey is the same of random sets of as many heads and MLPs with writes as big.",
+        "knocked out; grey: random sets with as many heads and MLPs and outputs of similar size.",
         drawing="forest",
         about={"axes": {"rows": ["comparison", "model"], "colour": "task", "x_title": "share of the metric lost"}},
     )
@@ -186,7 +187,7 @@ def _targeted_rows(run: Knockouts, scores: Scores, size: int | None, draws: int,
 
 
 def met(sets: int, examples: int) -> NDArray:
-    """Which sets each example meets (few × examples): all sets equally often."""
+    """Which sets each example runs with (few × examples): all sets equally often."""
     few = min(_MET, sets)
     return (np.arange(few)[:, None] + few * np.arange(examples)) % sets
 

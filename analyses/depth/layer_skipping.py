@@ -1,17 +1,18 @@
-"""The skip-effect matrix: how much later layers change what they write when an earlier layer is left out.
+"""The skip-effect matrix: how much the outputs of later layers change if an earlier layer is skipped.
 
     E[s, l] = max over positions of ‖Δ_l − Δ_l^{without s}‖ / ‖Δ_l‖,     Δ_l = what layer l adds to the residual stream
 
-A model that computes in stages has strong effects below the diagonal. One whose layers all add to the same guess has
-weak ones. Where the effect shows says in which direction it travels, so left and right are kept apart, in two ways:
+A model that computes in stages has strong effects below the diagonal. One whose layers all refine the same guess has
+weak ones. The position of the effect shows the direction of the information flow, so left and right are separated, in
+two ways:
 
-    left, right   the layer is left out everywhere; the effect is looked for left and right of the slot that answers
-    ←, →          the layer is left out on one side of a border only, and looked for on the other: what flows across.
-                  Under a causal mask nothing flows left, and ← is exactly 0
+    left, right   the layer is skipped everywhere; the effect is measured left and right of the answer's slot ←, →
+    the layer is skipped on one side of a border only, and the effect is measured on the other. Under a causal mask
+    nothing flows left, and ← is exactly 0
 
-The text with nothing left out and its variants, each without one layer, are rows of one batch, so both updates of a
-layer are at hand at the same moment: nothing is kept from one layer to the next, and 32 layers over 2,048 tokens take
-no more memory than the forward pass.
+The text and its variants, each without one layer, are rows of one batch, so both updates of a layer are available
+together: nothing is kept from one layer to the next, and 32 layers over 2,048 tokens take no more memory than the
+forward pass.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ def skip_effects(
     border: int | None = None,
     square: bool = False,
 ) -> Result:
-    """E[skipped, layer] of each model, on all positions and on each side of the slot that answers.
+    """E[skipped, layer] of each model, on all positions and on each side of the answer's slot.
 
-    `flows` adds what crosses a border (a place; the middle of the text unless given), at three times the cost.
+    `flows` adds the effects across a border (a position; by default the middle of the text), at three times the cost.
     """
     made, names = {}, {}
     for role, (model, how) in roles(models, reading, square=square).items():
@@ -62,10 +63,10 @@ def skip_effects(
     return Result(
         "skip_effects",
         compared(made, names, batch.task),
-        f"What leaving a layer out does to the others, {batch.task}",
-        "A cell is the largest relative change in what a layer writes when another one is left out. Left and right: "
-        "looked for on that side of the slot that answers. Arrows: left out on one side of a border and looked for "
-        "across it; nothing flows left under a causal mask.",
+        f"How skipping a layer changes the others, {batch.task}",
+        "A cell is the largest relative change of a layer's output if another one is skipped. Left and right: "
+        "measured on that side of the answer's slot. Arrows: skipped on one side of a border and measured "
+        "on the other; nothing flows left under a causal mask.",
         "skip_effects",
         {"axes": axes, "reading": str(reading), "border": border},
     )
@@ -83,7 +84,7 @@ def _of_model(model: Model, asked: Prompts, reading: Reading, n: int, flows: boo
 
 
 def effect(model: Model, canvas: Canvas, at: Tensor) -> Tensor:
-    """E of each row (row × skipped × layer × SIDES), a layer being left out everywhere; sides of the slots `at`."""
+    """E of each row (row × skipped × layer × SIDES), with a layer skipped everywhere; sides of the slots `at`."""
     slot = torch.arange(canvas.slots)
     everywhere = torch.ones(len(canvas), canvas.slots, dtype=torch.bool)
     sides = torch.stack([everywhere, slot < at, slot > at], 1)
@@ -91,7 +92,7 @@ def effect(model: Model, canvas: Canvas, at: Tensor) -> Tensor:
 
 
 def flow(model: Model, canvas: Canvas, border: Tensor) -> Tensor:
-    """E across a border (row × skipped × layer × FLOWS): left out from it on and seen before it, and the reverse."""
+    """E across a border (row × skipped × layer × FLOWS): skipped from it on and measured before it, and the reverse."""
     left = torch.arange(canvas.slots) < border
     leftwards = _measured(model, canvas, ~left, left[:, None])
     return torch.cat([leftwards, _measured(model, canvas, left, ~left[:, None])], -1)
@@ -99,8 +100,8 @@ def flow(model: Model, canvas: Canvas, border: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _measured(model: Model, canvas: Canvas, skipped_at: Tensor, sides: Tensor) -> Tensor:
-    """row × skipped × layer × side. `skipped_at` (row × slot): where layers are left out; `sides` (row × side × slot):
-    where the effect is looked for."""
+    """row × skipped × layer × side. `skipped_at` (row × slot): where layers are skipped; `sides` (row × side × slot):
+    where the effect is measured."""
     per_pass = max(1, min(model.n_layers, SLOTS_AT_ONCE // canvas.slots - 1))  # variants beside the whole one
     rows_at_once = max(1, SLOTS_AT_ONCE // (canvas.slots * (per_pass + 1)))
     found = torch.zeros(len(canvas), model.n_layers, model.n_layers, sides.shape[1])
@@ -117,7 +118,7 @@ def _measured(model: Model, canvas: Canvas, skipped_at: Tensor, sides: Tensor) -
 
 @dataclass
 class _Variants:
-    """One pass over rows and their variants: the rows as they are first, then all of them without each of `layers`."""
+    """One pass over rows and their variants: first the unchanged rows, then all of them without each of `layers`."""
 
     model: Model
     layers: range
@@ -159,7 +160,7 @@ class _Variants:
 
 
 def _change(update: Tensor, sides: Tensor) -> Tensor:
-    """Row × variant × side: the largest relative change of the variants' updates, NaN where a side has no slot."""
+    """Row × variant × side: the largest relative change of the variants' updates; NaN if a side has no slot."""
     whole, *others = update.unflatten(0, (-1, len(sides)))
     change = torch.stack([(other - whole).norm(dim=-1) for other in others], 1)
     relative = torch.where(change == 0, 0.0, change / whole.norm(dim=-1)[:, None])  # a layer may write nothing at all

@@ -1,12 +1,13 @@
-"""Front-loading: how early in a model its computation lies, and whether its diffusion twin has moved it.
+"""Front-loading: how early a model computes, and whether its diffusion twin computes earlier.
 
     index(ar, diffusion).table          # FLI and early mass of each model, their change, W₁ between the profiles
     profile(ar, diffusion).figure()     # the share of attribution in each layer
-    did({"ioi": (ar, diffusion), "countdown": (…)})     # more so where constraints are global?
-    spans(ar, diffusion).table          # where edges start, and how many layers they bridge
-    right_context(prefix, one_mask).table   # earlier where the model sees the right context?
+    did({"ioi": (ar, diffusion), "countdown": (…)})     # more so on global tasks?
+    spans(ar, diffusion).table          # where edges start, and how many layers they span
+    right_context(prefix, one_mask).table   # earlier if the model sees the right context?
 
-All take circuits, or the `Scores` of a knock-out. `index_of` and `early_of` are the two figures as measures.
+All take circuits, or the `Scores` of a knock-out. `index_of` and `early_of` are FLI and early mass as measures of
+scores.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Front-loading as a statistic: from a profile of attribution over depth to one figure.
+"""Front-loading as a statistic: from a profile of attribution over depth to one number.
 
 A profile holds each layer's share of attribution; depth x runs from 0 to 1.
 
     centre          CoM = Σ share · x
-    front_loading   FLI = 1 - 2·CoM: 1 if all lies in the first layer, -1 if in the last
+    front_loading   FLI = 1 - 2·CoM: 1 if all is in the first layer, -1 if in the last
     early           the share below a third of the depth
     wasserstein     W₁ between two profiles
 """
@@ -23,7 +23,7 @@ EARLY = 1 / 3
 
 
 def shares(mass: NDArray) -> NDArray:
-    """Mass as shares of its sum; not a number where all of it is noise, and the sum not above 0."""
+    """Mass as shares of its sum; NaN if all of it is noise and the sum is not above 0."""
     total = mass.sum(-1, keepdims=True)
     return mass / np.where(total > 0, total, np.nan)
 

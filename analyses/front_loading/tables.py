@@ -1,22 +1,22 @@
-"""Front-loading: how early in a model its computation lies, and whether its diffusion twin has moved it.
+"""Front-loading: how early a model computes, and whether its diffusion twin computes earlier.
 
 Attribution mass p(l) is a layer's share of Σ|s(v)| over heads and MLPs; with normalised depth x = (l + ½)/L,
 
     centre of mass  CoM = Σ p(l)·x(l)
-    index           FLI = 1 - 2·CoM, in (-1, 1): 1 is all at the bottom, -1 all at the top, 0 even
+    index           FLI = 1 - 2·CoM, in (-1, 1): 1 is all in the first layer, -1 all in the last, 0 even
     early mass      Σ p(l) over x < 1/3
 
     profile(ar, diffusion).figure()     # p(l) of each, with bands
     index(ar, diffusion).table          # FLI, early mass of each; Δ of both, and W₁ between the profiles
-    spans(ar, diffusion).table          # where edges start, and over how many layers they reach
+    spans(ar, diffusion).table          # where edges start, and how many layers they span
     did({"ioi": (ar, diffusion), "countdown": (…)})
 
 **DiD** = ΔFLI on global tasks - ΔFLI on local ones is Mechanism Shift's structural hypothesis as one number. It is
-above 0 if the diffusion model computes earlier where constraints are global, and not merely everywhere.
+above 0 if the diffusion model computes earlier on global tasks, and not merely on all tasks.
 
-Differences are paired: both models answered the same prompts. Magnitudes have their noise taken out before and in
+Differences are paired: both models answered the same prompts. Noise is subtracted from magnitudes before and in
 resampling (`analyses.statistics.recentred` says why a plain bootstrap would be wrong; the calibration shows it). W₁
-cannot be below 0, so it stands beside its null: the W₁ between two resamples of the prompts in *one* model.
+cannot be below 0, so it is compared with its null: the W₁ between two resamples of the prompts in *one* model.
 
 Everything here also takes the `Scores` of a knock-out: that profile is causal (see `depth`).
 """
@@ -49,14 +49,14 @@ from analyses.statistics import Estimate, Statistic, adjusted, combination, rece
 CHANGE = "diffusion − AR"
 _NULL_DRAWS = 1_000
 
-# From profiles to figures: closed forms, on the last axis
+# From profiles to numbers: closed forms, on the last axis
 
 
 # From scores to statistics of weighted prompts
 
 
 def profile(*circuits: Circuit | Scores, parts: Iterable[str] = ("all",), k: int | None = None) -> Result:
-    """Attribution mass by layer, a line a model."""
+    """Attribution mass by layer, one line per model."""
     tables = []
     for scores in (scores_of(one, k) for one in circuits):
         for part in parts:
@@ -68,7 +68,7 @@ def profile(*circuits: Circuit | Scores, parts: Iterable[str] = ("all",), k: int
         table=pd.concat(tables, ignore_index=True),
         title="Where attribution lies",
         caption="Each line is a model: the share of |attribution| of its heads and MLPs in each layer, with a 95% "
-        "band. A line that lies more to the left is computing earlier; the dotted one is even.",
+        "band. A line further to the left computes earlier; the dotted one is even.",
         drawing="profile",
         about={
             "axes": {
@@ -88,7 +88,7 @@ def index(
     k: int | None = None,
     seed: int = 0,
 ) -> Result:
-    """FLI and early mass of each model, and how each differs from the first; attention and MLPs also apart."""
+    """FLI and early mass of each model, and how each differs from the first; also for attention and MLPs separately."""
     first, *others = (scores_of(one, k) for one in (ar, diffusion, *controls))
     rows = []
     for part in (part for part in parts if first.part(part).values.size):
@@ -103,10 +103,10 @@ def index(
         name="front_loading",
         table=table.assign(q=adjusted(table["p"])),
         title="Front-loading",
-        caption="FLI, the front-loading index, is 1 if all attribution lies in the first layer, -1 if in the last. "
-        "Early mass is the share in the first third of the layers. A change is the model's less the AR twin's, on "
-        "the same prompts: right of 0, it computes earlier. W₁ is how far attribution has moved, either way; grey is "
-        "what other prompts alone move it.",
+        caption="FLI, the front-loading index, is 1 if all attribution is in the first layer, -1 if in the last. "
+        "Early mass is the share in the first third of the layers. A change is the model's minus the AR twin's, on "
+        "the same prompts: right of 0, it computes earlier. W₁ is how far attribution has moved, in either direction; "
+        "grey is the W₁ between other prompts in one model.",
         drawing="forest",
         about={
             "axes": {"rows": ["part", "model"], "colour": "task", "facet": "measure", "x_title": ""},
@@ -131,14 +131,14 @@ def _between_profiles(a: Scores, b: Scores) -> Statistic:
 
 
 def _distance(base: Scores, other: Scores, part: str, seed: int) -> dict[str, Any]:
-    """W₁ between two models' profiles, beside the one between two resamples of a model's own prompts."""
+    """W₁ between two models' profiles, with that between two resamples of one model's prompts."""
     profiles = [profile_of(one) for one in (base, other)]
     found = measured(_between_profiles, base, other)
     one, two = (statistics.resamples(base.n, _NULL_DRAWS, seed=seed + turn) for turn in (0, 1))
     null = np.mean([wasserstein(of(one), of(two)) for of in profiles], axis=0)
     low, high = np.quantile(null, [0.025, 0.975])
     named = {**label(other), "model": f"{other.model} − {base.model}", "part": part, "measure": "W₁"}
-    as_far = np.sum((null >= found.estimate) | np.isnan(null))  # a resample without a profile is no proof
+    as_far = np.sum((null >= found.estimate) | np.isnan(null))  # a resample without a profile counts as no evidence
     p = (as_far + 1) / (len(null) + 1) if np.isfinite(found.estimate) else np.nan
     row = found.row()
     return {
@@ -155,9 +155,9 @@ def _distance(base: Scores, other: Scores, part: str, seed: int) -> dict[str, An
 def did(
     twins: Mapping[str, tuple[Circuit | Scores, Circuit | Scores]], *, part: str = "all", k: int | None = None
 ) -> Result:
-    """ΔFLI on each task, on local and on global ones, and the difference of the two; and the same for early mass.
+    """ΔFLI on each task, on local and on global ones, and the difference of the two; the same for early mass.
 
-    Tasks are those that there are, not a sample of tasks: the interval is over prompts.
+    Tasks are fixed, not a sample of tasks: the interval is over prompts.
     """
     pairs = {task: tuple(scores_of(one, k).part(part) for one in two) for task, two in twins.items()}
     rows = []
@@ -177,8 +177,8 @@ def did(
         name="did",
         table=table.assign(q=adjusted(table["p"]), null=0.0),
         title="Has computation moved earlier, and more so where constraints are global?",
-        caption="Each line is the diffusion model's front-loading less its AR twin's: right of 0, the diffusion model "
-        "computes earlier. The last line is DiD, the difference in differences: the mean over global tasks less that "
+        caption="Each line is the diffusion model's front-loading minus its AR twin's: right of 0, the diffusion model "
+        "computes earlier. The last line is DiD, the difference in differences: the mean over global tasks minus that "
         "over local ones.",
         drawing="forest",
         about={
@@ -204,7 +204,7 @@ def _difference_in_differences(
 
 
 def right_context(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, attention: str = "full") -> Result:
-    """FLI of one model where it sees the right context less FLI where it does not, on the same prompts."""
+    """FLI of one model with the right context visible minus FLI without it, on the same prompts."""
     one, other = scores_of(prefix), scores_of(one_mask)
     rows = [
         {**label(one), "reading": name, "measure": "FLI", **measured(index_of, of).row(), "p": np.nan}
@@ -214,13 +214,13 @@ def right_context(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, atten
     rows.append({**label(one), "reading": "one mask − prefix", "measure": "Δ FLI", **found, "null": 0.0})
     blind = {"nothing": "it sees nothing to its right"} if attention == "causal" else {}
     if np.array_equal(one.values, other.values):
-        blind = {"nothing": "nothing stands to the right of the answer, so both readings ask the same question"}
+        blind = {"nothing": "no token is to the right of the answer, so both readings ask the same question"}
     return Result(
         name="right_context",
         table=pd.DataFrame(rows[:1] if blind else rows),
-        title="Does the model compute earlier where it sees the right context?",
+        title="Does the model compute earlier if it sees the right context?",
         caption="FLI, the front-loading index, of one model under both readings, and their difference on the same "
-        "prompts: right of 0, what is to the right of the answer moves computation earlier."
+        "prompts: right of 0, seeing the right context moves computation earlier."
         + "".join(f" Does not apply here: {reason}." for reason in blind.values()),
         drawing="forest",
         about={"axes": {"rows": ["reading"], "colour": "task", "facet": "measure"}, **blind},
@@ -230,9 +230,9 @@ def right_context(prefix: Circuit | Scores, one_mask: Circuit | Scores, *, atten
 def spans(*circuits: Circuit, k: int | None = None) -> Result:
     """Edges by where they start and how far they reach: mass-weighted depth of the source, and span.
 
-    `k` keeps the strongest edges of each circuit; of one that has fewer, all, and the caption says so.
+    `k` keeps the strongest edges of each circuit; if it has fewer, all are used and the caption says so.
 
-    Of a circuit that kept its examples' edges, with intervals; else the figures alone.
+    Intervals need a circuit with example edges.
     """
     rows = []
     for circuit in circuits:
@@ -245,18 +245,18 @@ def spans(*circuits: Circuit, k: int | None = None) -> Result:
         name="edge_spans",
         table=pd.DataFrame(rows),
         title="Where edges start, and how far they reach",
-        caption="Both in shares of the model's depth, weighted by |score|: a source depth of 0.2 is a fifth of the way "
-        "up; a span of 0.5 bridges half of the layers." + _of_fewer(circuits, k),
+        caption="Both as shares of the model's depth, weighted by |score|: a source depth of 0.2 is a fifth of the way "
+        "up; a span of 0.5 covers half of the layers." + _of_fewer(circuits, k),
         drawing="forest",
         about={"axes": {"rows": ["measure", "model"], "colour": "task", "x_title": "share of depth"}, "k": k},
     )
 
 
 def _of_fewer(circuits: Iterable[Circuit], k: int | None) -> str:
-    """Which circuits have fewer edges than were asked for."""
+    """Which circuits have fewer edges than k."""
     counts = {circuit.about.model: circuit.graph.n_edges for circuit in circuits}
     fewer = [f"{model} has {count:,}" for model, count in counts.items() if k is not None and count < k]
-    return f" All edges count where there are no {k:,}: {', '.join(fewer)}." if fewer else ""
+    return f" Circuits with fewer than {k:,} edges, used whole: {', '.join(fewer)}." if fewer else ""
 
 
 def _edge_geometry(circuit: Circuit, k: int | None) -> tuple[NDArray, NDArray, NDArray]:

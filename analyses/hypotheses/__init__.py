@@ -1,12 +1,12 @@
-"""Hypotheses: what Mechanism Shift says of diffusion twins, written down beforehand, and what the results answer.
+"""Hypotheses: what Mechanism Shift says of diffusion twins, written down beforehand, and the answers of the results.
 
     found = gather(results, {"ar": "zoo:ar", "diffusion": "zoo:masked", "ar-cpt": "zoo:ar-cpt"})
     verdict(found.evidence, missing=found.missing).table    # every hypothesis with its answer
-    decomposition(ar, diffusion, {"ar-cpt": cpt})           # more training, beyond training, or a seed?
+    decomposition(ar, diffusion, {"ar-cpt": cpt})           # more training, diffusion, or a seed?
     two_by_two({("ar", "causal"): ar, …})                   # the weights, or the mask?
-    grid(over_budgets(ar, diffusion, ks=(50, 200, None)))   # the same at other prompts and budgets
+    grid(over_budgets(ar, diffusion, ks=(50, 200, None)))   # the same for other prompts and circuit sizes
 
-`HYPOTHESES` are the statements, each with the figure and the threshold that decide it.
+`HYPOTHESES` are the statements, each with the quantity and the threshold that decide it.
 """
 
 from __future__ import annotations

@@ -1,21 +1,21 @@
 """Controls: what causes a difference between twins, in parts that add up.
 
 An AR model and its diffusion twin differ in three ways at once: the weights were trained longer, on another objective,
-and under another attention mask. Two designs separate the three, for any figure that is a statistic of the same
-examples:
+and under another attention mask. Two designs separate the three, for any statistic of the same examples:
 
 **The 2×2** of {AR, diffusion} weights and {causal, native} mask:
 
     weights      the mean of the weights' effect under either mask
     mask         the mean of the mask's effect on either weights
     interaction  how far the weights' effect depends on the mask
-    total        diffusion under its own mask less AR under the causal one = weights + mask
+    total        diffusion under its own mask minus AR under the causal one = weights + mask
 
-**The controls**: AR-CPT, the AR model trained on as long and on the same data with its own objective, and second seeds:
+**The controls**: AR-CPT, the AR model trained for as many more steps on the same data with its own objective, and
+second seeds:
 
     total = more training (AR-CPT − AR) + beyond training (diffusion − AR-CPT)
-    seed         a second model less its first, which differ in their seed only: the noise floor
-    again        a second twin less AR: `total`, when everything is done once more
+    seed         a model minus the same model with another seed: the noise floor
+    again        a second twin minus AR: `total`, replicated
 
     two_by_two({("ar", "causal"): circuit, …})
     decomposition(ar, diffusion, {"ar-cpt": …, "ar-seed2": …})
@@ -84,7 +84,7 @@ def decomposition(
     controls: Mapping[str, Circuit | Scores],
     measures: Mapping[str, Measure] = MEASURES,
 ) -> Result:
-    """How much of the change is more training, how much is beyond it, and how much a seed changes by itself."""
+    """How much of the change more training explains, how much is left, and how much a seed changes by itself."""
     roles = {"ar": scores_of(ar), "diffusion": scores_of(diffusion)}
     roles |= {name: scores_of(one) for name, one in controls.items()}
     rows = []
@@ -96,14 +96,14 @@ def decomposition(
 
 
 _READS_2X2 = (
-    "Each measure (FLI: how early attribution lies; PR/n: how many components share it) under both weights and both "
-    "masks, and its parts: weights + mask = total. If the mask's part is the "
+    "Each measure (FLI: how early attribution lies; PR/n: how many components share it) for both weights under both "
+    "masks, and its parts: weights + mask = total. If the mask's part equals the "
     "total, running the AR weights bidirectionally would have shown the same."
 )
 _READS_CONTROLS = (
     "FLI: how early attribution lies; PR/n: how many components share it. Total = more training + beyond training. "
-    "What AR-CPT shows too is not due to diffusion; what is no larger than a "
-    "second seed's difference is chance."
+    "A change that AR-CPT shows too is not due to diffusion; one no larger than a "
+    "second seed's may be chance."
 )
 
 
@@ -126,6 +126,6 @@ def _complete(cells: Mapping[Cell, Any]) -> tuple[Cell, ...]:
 
 
 def seed_floor(rows: pd.DataFrame, measure: str) -> float:
-    """The largest difference, either way, that a second seed alone makes."""
+    """The largest difference, of either sign, that a second seed alone makes."""
     seeds = rows[(rows["measure"] == measure) & rows["part"].str.startswith("seed")]
     return float(np.abs(seeds["estimate"]).max()) if len(seeds) else np.nan

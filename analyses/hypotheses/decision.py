@@ -1,23 +1,23 @@
 """The verdict: the hypotheses of Mechanism Shift and of its rivals, each with the answer that the results give.
 
-Each hypothesis has a figure and a threshold, the smallest effect that its sentence needs (`preregistered`). Answers:
+Each hypothesis has a measured quantity (`figure`) and a threshold, its smallest effect (`preregistered`). Answers:
 
-    supported      the whole interval is an effect of at least that size
-    contradicted   the whole interval is a smaller effect, none, or one in the opposite direction (`how` says which)
+    supported      the whole interval is at or beyond the threshold
+    contradicted   the whole interval is below it, or in the opposite direction (`how` says which)
     undecided      neither, or q ≥ 0.05 over all hypotheses (Benjamini-Hochberg); more prompts or seeds might decide
-    not measured   no result has the figure, or it does not apply; the note says why
+    not measured   no result has the quantity, or it does not apply; the note says why
 
 `says` is the finding as part of a sentence ("computation does not move earlier on global tasks"). It follows from the
-answer by rule, names what else explains it, and is empty where nothing was decided.
+answer by rule, names the controls that explain it, and is empty where nothing was decided.
 
-Beside the answer stands the same figure of the controls, and the control that explains it, if one does:
+The table also has the same quantity for the controls, and the control that explains the answer, if one does:
 
-    more training  AR-CPT shows the effect too, and nothing of it is left beyond AR-CPT
-    seed           a second seed differs as much, or a second twin does not show the effect again
+    more training  AR-CPT shows the effect too, and the twin shows no more of it than AR-CPT
+    seed           a second seed differs as much, or a second twin does not show the effect
     mask           the AR weights show the effect under the diffusion model's mask
 
 A hypothesis that is "supported, explained by more training" is no evidence about diffusion. Intervals are over prompts
-of these tasks; a pair of twins is one pair, and the interval says nothing of other pairs.
+of these tasks and for one pair of twins; they say nothing about other pairs.
 
     verdict({"did": Evidence.of(row), "spread": Evidence.of(row, controls)}).table
 """
@@ -38,20 +38,20 @@ from analyses.statistics import Estimate, adjusted
 from probe.errors import ProbeError, nearest
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
-OPPOSITE, SHORT = "the opposite", "less than the sentence needs"
+OPPOSITE, SHORT = "the opposite", "too small an effect"
 LEVEL = 0.05
 _ALSO = {
-    "more training": "as more AR training does",
-    "seed": "as chance between seeds would",
-    "mask": "as the mask alone does",
-    "weights": "by its weights alone",
+    "more training": "as with more AR training",
+    "seed": "as between two seeds",
+    "mask": "as with the mask alone",
+    "weights": "with the weights alone",
     "AR itself": "as in the AR model",
 }
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A figure with its interval, and the same figure's controls where they were measured.
+    """A quantity with its interval, and the same quantity for the controls, where they were measured.
 
     Controls by name: "more training", "beyond training", "seed (…)", "again (…)", "weights", "mask", "… itself".
     """
@@ -71,7 +71,7 @@ class Evidence:
         controls: Mapping[str, Any] | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Evidence:
-        """From an Estimate of one figure, or a row of any Result's table."""
+        """From an Estimate of one quantity, or a row of any Result's table."""
         found: Mapping[Any, Any] = row.row() if isinstance(row, Estimate) else dict(row)
         beside = {name: one if isinstance(one, Evidence) else cls.of(one) for name, one in (controls or {}).items()}
         estimate, low, high, n = (float(found[name]) for name in ("estimate", "low", "high", "n"))
@@ -79,7 +79,7 @@ class Evidence:
 
 
 def answer(low: float, high: float, sign: int, threshold: float = 0.0) -> str:
-    """What an interval answers to "the figure lies on this side of the threshold"."""
+    """The answer of an interval to "the quantity is on this side of the threshold"."""
     if not (np.isfinite(low) and np.isfinite(high)):
         return UNDECIDED
     below, above = high < threshold, low > threshold
@@ -89,19 +89,19 @@ def answer(low: float, high: float, sign: int, threshold: float = 0.0) -> str:
 
 
 def how(evidence: Evidence, hypothesis: Hypothesis) -> str:
-    """In which way a hypothesis is contradicted: by the opposite, or by an effect too small for its sentence."""
+    """How a hypothesis is contradicted: by the opposite effect, or by one that is too small."""
     found = answer(evidence.low, evidence.high, hypothesis.sign, hypothesis.threshold)
-    if found != CONTRADICTED or hypothesis.likeness:  # a likeness has one other side
+    if found != CONTRADICTED or hypothesis.likeness:  # a similarity has no opposite sign
         return ""
     other_way = answer(evidence.low, evidence.high, -hypothesis.sign, -hypothesis.threshold)
     return OPPOSITE if other_way == SUPPORTED else SHORT
 
 
 def explained(evidence: Evidence, hypothesis: Hypothesis) -> str:
-    """Which controls account for an effect that was found; empty where none does, or where none was found."""
+    """The controls that explain an effect; empty if none does, or if there is no effect."""
     found = answer(evidence.low, evidence.high, hypothesis.sign, hypothesis.threshold)
     controls = evidence.controls
-    if hypothesis.likeness:  # what it takes account of is that something was lost
+    if hypothesis.likeness:  # here the effect to explain is a loss of similarity
         more = controls.get("more training")
         lost = found in (SUPPORTED, CONTRADICTED) and evidence.high < hypothesis.threshold
         return "more training" if lost and more is not None and more.high < hypothesis.threshold else ""
@@ -122,7 +122,7 @@ def explained(evidence: Evidence, hypothesis: Hypothesis) -> str:
 
 
 def says(evidence: Evidence, hypothesis: Hypothesis) -> str:
-    """The finding as part of a sentence, with what else explains it; empty where nothing was decided."""
+    """The finding as part of a sentence, with the controls that explain it; empty if nothing was decided."""
     found = answer(evidence.low, evidence.high, hypothesis.sign, hypothesis.threshold)
     if found == UNDECIDED:
         return ""
@@ -134,13 +134,13 @@ def says(evidence: Evidence, hypothesis: Hypothesis) -> str:
 
 
 def _more_training(controls: Mapping[str, Evidence], side: int) -> bool:
-    """AR-CPT shows it as well, and beyond AR-CPT nothing of that side is left."""
+    """AR-CPT shows the effect as well, and the twin shows no more of it than AR-CPT."""
     more, beyond = controls.get("more training"), controls.get("beyond training")
     return more is not None and beyond is not None and _on(more, side) and not _on(beyond, side)
 
 
 def _seed(evidence: Evidence, side: int) -> bool:
-    """A second seed differs as much, or a second twin does not show it again."""
+    """A second seed differs as much, or a second twin does not show the effect."""
     floors = [abs(one.estimate) for name, one in evidence.controls.items() if name.startswith("seed")]
     again = [one for name, one in evidence.controls.items() if name.startswith("again")]
     return (bool(floors) and max(floors) >= abs(evidence.estimate)) or any(not _on(one, side) for one in again)
@@ -155,7 +155,7 @@ def _on(one: Evidence, side: int) -> bool:
 
 
 def verdict(evidence: Mapping[str, Evidence], *, pair: str = "", missing: Mapping[str, str] | None = None) -> Result:
-    """Every hypothesis and rival with its answer. `missing`: of those without evidence, why."""
+    """Every hypothesis and rival with its answer. `missing` says why a hypothesis has no evidence."""
     known = [one.name for one in HYPOTHESES]
     for name in evidence:
         if name not in known:
@@ -174,9 +174,9 @@ def verdict(evidence: Mapping[str, Evidence], *, pair: str = "", missing: Mappin
         name="verdict",
         table=table.assign(pair=pair),
         title=f"Mechanism Shift's hypotheses{f', {pair}' if pair else ''}: {outcome}",
-        caption="Each hypothesis's figure with its 95% interval over prompts. The line is the smallest effect that the "
-        "sentence needs: right of it, it is as stated. Each hypothesis has its own scale, and its numbers stand beside "
-        "it. Small marks are the same figure of the controls. "
+        caption="The measured quantity of each hypothesis with its 95% interval over prompts. The line is the smallest "
+        "effect that counts: right of it, the hypothesis holds. Each hypothesis has its own scale, with its numbers "
+        "beside it. Small marks are the same quantity for the controls. "
         "'Explained by' names a control that shows the same effect: then diffusion is not its cause.",
         drawing="verdict",
         about={
@@ -187,7 +187,7 @@ def verdict(evidence: Mapping[str, Evidence], *, pair: str = "", missing: Mappin
 
 
 def _corrected(table: pd.DataFrame) -> pd.DataFrame:
-    """An answer stands if it stands among all the hypotheses that were measured."""
+    """Answers that do not survive correction for all measured hypotheses become undecided."""
     error = (table["high"] - table["low"]) / (2 * 1.959964)
     away = (table["estimate"] - table["null"]).abs() / error.where(error > 0, np.nan)
     q = adjusted(2 * ndtr(-away.to_numpy()))

@@ -3,18 +3,17 @@
     found = gather(results, {"ar": "zoo:ar", "diffusion": "zoo:masked", "ar-cpt": "zoo:ar-cpt", …})
     verdict(found.evidence, missing=found.missing)
 
-A hypothesis is about a figure of two models, the twin and its AR model. The same figure of two other models is a
-control: AR-CPT and AR show more training, a second seed and the first show chance, a second twin and AR show the whole
-again. So the same rows are read for every two roles that `statistics.contrasts` names.
+A hypothesis is about a quantity of two models, the twin and its AR model. The same quantity of two other models is a
+control: AR-CPT and AR show more training, two seeds show chance, a second twin and AR replicate the result. So the same
+rows are read for every two roles that `statistics.contrasts` names.
 
-Several tasks are combined by their mean, with independent errors, since no two tasks share an example. Figures of the
-same prompts (a retention at several K) are combined end by end: the means of estimates, of low ends and of high ends,
-which cannot make an interval narrower than it is. A hypothesis without a table is missing, with the measure that would
-give it.
+Several tasks are combined by their mean, with independent errors, since no two tasks share an example. Quantities of
+the same prompts (a retention at several K) are combined by averaging estimates, lower ends and upper ends separately,
+which cannot make an interval too narrow. A hypothesis without a table is missing, with the measure that would give it.
 
-How a model computes an answer can be asked only of a model that answers. A task that one of the twins answers no better
-than by guessing (`answers`) is left out of all evidence; where that is every task, as it is for untrained weights, no
-hypothesis is asked.
+How a model computes an answer can be studied only if it knows the answer. A task that one of the twins answers no
+better than by guessing (`answers`) is left out of all evidence; if that is every task, as for untrained weights, no
+hypothesis is tested.
 """
 
 from __future__ import annotations
@@ -43,19 +42,19 @@ _NORMAL = 1.959964
 TOTAL = "total"
 
 OfTwo = Callable[[str, str], Evidence | None]
-"""A figure of two roles, or None where it was not measured of them."""
+"""A quantity of two roles, or None if it was not measured for them."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found, and of the rest what would measure it; by the hypotheses' names."""
+    """The evidence by the hypotheses' names, and for each of the others the measure that is missing."""
 
     evidence: Mapping[str, Evidence]
     missing: Mapping[str, str]
 
 
 def gather(results: Iterable[Result], names: Mapping[str, str]) -> Found:
-    """What results say of each hypothesis. `names`: what models are called in the tables, by role."""
+    """The evidence of some results for each hypothesis. `names`: the models' names in the tables, by role."""
     tables = Tables(results, names)
     sources: dict[str, tuple[str, Callable[[], Evidence | None]]] = {
         "local retention": ("overlap", lambda: tables.retention("local")),
@@ -84,7 +83,7 @@ def gather(results: Iterable[Result], names: Mapping[str, str]) -> Found:
 
 
 class Tables:
-    """The results' tables by name, and the figure that each of them gives."""
+    """The results' tables by name, and the evidence that each of them gives."""
 
     def __init__(self, results: Iterable[Result], names: Mapping[str, str]):
         kept: dict[str, list[pd.DataFrame]] = {}
@@ -105,7 +104,7 @@ class Tables:
         return table.loc[~table["task"].isin(self.guessed), :] if "task" in table else table
 
     def rows(self, name: str, **where: object) -> pd.DataFrame:
-        """The rows of a table in which columns have these values; none where there is no such table or column."""
+        """The rows of a table in which columns have these values; none if there is no such table or column."""
         table = self.tables.get(name)
         if table is None or not set(where) <= set(table.columns):
             return pd.DataFrame()
@@ -114,16 +113,16 @@ class Tables:
         return table
 
     def why_not(self, name: str) -> str:
-        """Why a table says nothing: it says so itself, or nobody made it."""
+        """Why a table gives no evidence: its own note, or that the measure did not run."""
         return self.notes.get(name, f"needs {name}")
 
     def with_controls(self, of_two: OfTwo, **beside: Evidence | None) -> Evidence | None:
-        """A figure of the twins, and beside it the same of every two roles that make a control."""
+        """A quantity of the twins, with the same quantity of every two roles that make a control."""
         found = {part: of_two(*roles) for part, roles in self.contrasts.items()} | beside
         return _beside(found)
 
     def of_parts(self, of_part: Callable[[str], Evidence | None]) -> Evidence | None:
-        """The same of a table that has the controls' parts as rows."""
+        """The same from a table that has the controls' parts as rows."""
         return _beside({part: of_part(part) for part in (*self.contrasts, "weights", "mask")})
 
     # What the circuits say
@@ -143,13 +142,13 @@ class Tables:
         return _by_task(rows.dropna(subset=["estimate", "low", "high"]) if len(rows) else rows)
 
     def shift(self, measure: str, scope: str | None = None) -> Evidence | None:
-        """A measure's change, the mean over tasks, and at other prompts and K."""
+        """A measure's change: the mean over tasks, and the answers for other prompts and K."""
         found = self.of_parts(lambda part: self._part(part, measure, scope))
         settings = self._settings(measure, lambda rows: _mean(_of_scope(rows, scope)))
         return None if found is None else replace(found, settings=settings)
 
     def did(self, name: str, measure: str) -> Evidence | None:
-        """The change on global tasks less the change on local ones."""
+        """The change on global tasks minus the change on local ones."""
         found = self.of_parts(lambda part: self._did(part, measure, name))
         settings = self._settings(measure, _did_of) if name == "controls" else {}
         return None if found is None else replace(found, settings=settings)
@@ -164,7 +163,7 @@ class Tables:
         return _less(*(self._part(part, measure, scope, name) for scope in ("global", "local")))
 
     def _settings(self, measure: str, of_setting: Callable[[pd.DataFrame], Evidence | None]) -> dict[str, int]:
-        """How many settings of the robustness grid say what of a figure above 0."""
+        """How many settings of the robustness grid give each answer to "the quantity is above 0"."""
         rows = self.rows("robustness", measure=f"Δ {measure}")
         if rows.empty or "scope" not in rows:
             return {}
@@ -182,7 +181,7 @@ class Tables:
         return self.with_controls(lambda *two: _mean(self._change("knockout_curves", *two, what="Δ area − random")))
 
     def _change(self, name: str, base: str, other: str, **where: object) -> pd.DataFrame:
-        """The rows of one model less another, whichever way round the table has them."""
+        """The rows of one model minus another, whichever order the table has them in."""
         one, two = self.names[base], self.names[other]
         rows = self.rows(name, model=f"{two} − {one}", **where)
         if len(rows):
@@ -191,7 +190,7 @@ class Tables:
         return rows.assign(estimate=-rows["estimate"], low=-rows["high"], high=-rows["low"]) if len(rows) else rows
 
     def early_knockouts(self) -> Evidence | None:
-        """Of the twin alone; the other models' own figures stand beside it."""
+        """The twin's own loss, with the other models' own losses as controls."""
         roles = {"diffusion": TOTAL, "ar": "AR itself", "ar-cpt": "AR-CPT itself"}
         return _beside({named: self._early_knockouts(role) for role, named in roles.items() if role in self.names})
 
@@ -200,7 +199,7 @@ class Tables:
         return _mean(self.rows("targeted_knockouts", **where))
 
     def early_loss(self) -> Evidence | None:
-        """How much more of the answer one model loses than another by a layer of the first third."""
+        """How much more of the answer one model loses than another without a layer of the first third."""
         return self.with_controls(lambda base, other: self._more_lost(base, other))
 
     def _more_lost(self, base: str, other: str) -> Evidence | None:
@@ -211,12 +210,12 @@ class Tables:
         return _by_task(rows.loc[(rows["layer"] >= 0) & (rows["depth"] < EARLY), :] if len(rows) else rows)
 
     def transfer(self) -> Evidence | None:
-        """What the AR model's circuit does in the diffusion model, random circuits being 0 and its own being 1. Asked
-        only of circuits that share few edges."""
+        """The faithfulness of the AR model's circuit in the diffusion model, scaled: random edges 0, its own circuit 1.
+        Tested only for circuits that share few edges."""
         kept = self._retention("ar", "diffusion", None)
         if kept is not None and kept.high >= FEW_EDGES:
             within = f"R = {kept.estimate:.2f} [{kept.low:.2f}, {kept.high:.2f}]"
-            self.notes["cross_faithfulness"] = f"asked of circuits that share few edges (R < {FEW_EDGES:g}): {within}"
+            self.notes["cross_faithfulness"] = f"tested only if circuits share few edges (R < {FEW_EDGES:g}): {within}"
             return None
         rows = self.rows("cross_faithfulness", measure="transfer", role="diffusion", circuit="ar")
         return _by_task(rows.dropna(subset=["estimate"]) if len(rows) else rows)
@@ -228,7 +227,7 @@ class Tables:
         return self.of_parts(lambda part: _mean(self.rows("output_diffuseness", part=part, **where)))
 
     def cka(self) -> Evidence | None:
-        """Layer by layer with its like, over all kinds of tokens and tasks; all beside the AR model."""
+        """Each layer with the same layer of the AR model, over all kinds of tokens and tasks."""
         return self.with_controls(lambda base, other: self._cka(other) if base == "ar" else None)
 
     def _cka(self, role: str) -> Evidence | None:
@@ -252,13 +251,13 @@ def _answered(table: pd.DataFrame | None) -> tuple[list[str], list[str]]:
 
 
 def end_by_end(rows: pd.DataFrame) -> Evidence:
-    """Figures of the same prompts taken together: the means of estimates, of lows and of highs."""
+    """Quantities of the same prompts combined: the means of estimates, of lows and of highs."""
     estimate, low, high = (float(rows[name].to_numpy(float).mean()) for name in ("estimate", "low", "high"))
     return Evidence(estimate, low, high, int(rows["n"].to_numpy().min()))
 
 
 def mean_of(several: list[Evidence]) -> Evidence:
-    """The mean of figures that share no examples."""
+    """The mean of quantities that share no examples."""
     found = combination([_estimate(one) for one in several], np.full(len(several), 1 / len(several)))
     return replace(Evidence.of(found), tasks=sum(one.tasks for one in several))
 
@@ -291,7 +290,7 @@ def _of_scope(rows: pd.DataFrame, scope: str | None) -> pd.DataFrame:
 
 
 def _beside(found: Mapping[str, Evidence | None]) -> Evidence | None:
-    """The total, with those of the other parts that were measured as its controls."""
+    """The total, with the other parts that were measured as its controls."""
     total = found[TOTAL]
     others = {part: one for part, one in found.items() if part != TOTAL and one is not None}
     return None if total is None else replace(total, controls=others)

@@ -1,17 +1,17 @@
-"""The hypotheses: each a statement, the figure that decides it, and the least that the figure must show.
+"""The hypotheses: each a statement, the quantity that decides it, and the smallest effect that counts.
 
-Mechanism Shift's own come first, then rival findings (`rival`). Statement, figure and direction were written down
-before anything was measured. A direction alone is too little: with enough prompts a change of 0.001 is above 0, and
-would support "computation moves earlier". So each hypothesis has a `threshold`, the smallest effect that its sentence
-needs, and the reason for it:
+Mechanism Shift's own come first, then rival findings (`rival`). Statement, quantity and direction were written down
+before anything was measured. A direction alone is too little: with enough prompts the interval of a change of 0.001 is
+above 0, and would support "computation moves earlier". So each hypothesis has a `threshold`, its smallest effect, and
+the reason for it:
 
-    supported      the whole interval is at least as large an effect
-    contradicted   the whole interval is a smaller one, or one in the opposite direction
+    supported      the whole interval is at or beyond the threshold
+    contradicted   the whole interval is below it, or in the opposite direction
 
 The thresholds 0.5 and 0.9 are as old as the statements. The others were added after first results of the shipped twins
-were known. They are taken from what each figure's range means, not from those results, and are the same for every pair.
+were known. They follow from the range of each quantity, not from those results, and are the same for every pair.
 
-"Circuits that share few edges do the same thing" says nothing of circuits that share most edges, so it is asked only
+"Circuits that share few edges do the same thing" does not apply to circuits that share most edges, so it is tested only
 where retention is below FEW_EDGES.
 """
 
@@ -26,14 +26,14 @@ _TWENTIETH = "a twentieth of the answer"
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A statement as a side of a threshold: `sign` 1 says that the figure lies above it, -1 below.
+    """A statement that `figure`, a measured quantity, is above the threshold (`sign` 1) or below it (-1).
 
-    asks       the question that it puts, in one line
-    reason     why the threshold is what it is
-    yes, no    what is found of a pair where it is supported, and where it is contradicted
-    opposite   what is found where the effect is as large in the other direction; empty where there is no such thing
-    topic      what its finding is told together with in a report's first sentences; empty where it is not
-    likeness   the figure is a likeness (0 to 1), not a change from 0
+    asks       the statement as a question, in one line
+    reason     why the threshold has this value
+    yes, no    the finding in words if it is supported, and if it is contradicted
+    opposite   the finding if the effect is as large in the other direction; empty if there is no such thing
+    topic      groups findings into the first sentences of a report; empty if it is not among them
+    likeness   the quantity is a similarity (0 to 1), not a change from 0
     """
 
     name: str
@@ -63,54 +63,54 @@ HYPOTHESES = (
         "On local tasks the circuit is kept.",
         "Is the AR circuit kept on local tasks?",
         "R, local", 1, 0.5,
-        "R is 0 by chance and 1 if as much is kept as prompts allow: at least half of that",
+        "half way from chance (0) to the overlap of two halves of the prompts (1)",
         yes="the AR circuit is kept on local tasks", no="the AR circuit is not kept on local tasks",
         topic="circuit", likeness=True,
     ),
     Hypothesis(
         "global retention",
-        "On globally constrained tasks it is not.",
-        "Is it replaced on globally constrained tasks?",
+        "On globally constrained tasks the circuit is not kept.",
+        "Is the AR circuit replaced on globally constrained tasks?",
         "R, global", -1, 0.5,
-        "less than half of what prompts allow",
+        "half way from chance (0) to the overlap of two halves of the prompts (1)",
         yes="the AR circuit is not kept on global tasks", no="it is kept on global tasks",
         topic="circuit", likeness=True,
     ),
     Hypothesis(
         "retention gap",
-        "Less is kept on global tasks than on local ones.",
-        "Is less of it kept on global tasks than on local ones?",
+        "Less of the circuit is kept on global tasks than on local ones.",
+        "Is less of the AR circuit kept on global tasks than on local ones?",
         "R local − R global", 1, 0.05,
-        "a twentieth of the way from chance to all that can be kept",
-        yes="less of it is kept on global tasks than on local ones",
-        no="no less of it is kept on global tasks than on local ones",
-        opposite="more of it is kept on global tasks than on local ones",
+        "a twentieth of the way from chance to the overlap of two halves of the prompts",
+        yes="less of the AR circuit is kept on global tasks than on local ones",
+        no="no less of the AR circuit is kept on global tasks than on local ones",
+        opposite="more of the AR circuit is kept on global tasks than on local ones",
     ),
     Hypothesis(
         "did",
-        "On global tasks computation moves earlier, more than on local ones.",
-        "Does work move earlier on global tasks, more than on local ones?",
+        "Computation moves earlier on global tasks, compared with local ones.",
+        "Does computation move earlier on global tasks, compared with local ones?",
         "DiD of FLI", 1, 0.05, _A_LAYER_OF_FORTY,
-        yes="earlier on global tasks, compared with local ones",
-        no="no earlier on global tasks, compared with local ones",
-        opposite="later on global tasks, compared with local ones",
+        yes="computation moves earlier on global tasks, compared with local ones",
+        no="computation moves no earlier on global tasks, compared with local ones",
+        opposite="computation moves later on global tasks, compared with local ones",
     ),
     Hypothesis(
         "global front-loading",
         "On global tasks computation moves earlier.",
-        "Does work move to earlier layers on global tasks?",
+        "Does computation move to earlier layers on global tasks?",
         "ΔFLI, global", 1, 0.05, _A_LAYER_OF_FORTY,
         yes="computation moves earlier on global tasks", no="computation does not move earlier on global tasks",
         opposite="computation moves later on global tasks", topic="depth",
     ),
     Hypothesis(
         "causal did",
-        "The same by cause: layers knocked out instead of attributed.",
-        "Does the same show when layers are knocked out?",
+        "Knocking out layers, instead of attributing, shows the same.",
+        "Does knocking out layers show the same?",
         "DiD of causal FLI", 1, 0.05, _A_LAYER_OF_FORTY,
-        yes="by knock-outs, layers that matter lie earlier on global tasks, compared with local ones",
-        no="by knock-outs, layers that matter lie no earlier on global tasks, compared with local ones",
-        opposite="by knock-outs, layers that matter lie later on global tasks, compared with local ones",
+        yes="by knock-outs, computation moves earlier on global tasks, compared with local ones",
+        no="by knock-outs, computation moves no earlier on global tasks, compared with local ones",
+        opposite="by knock-outs, computation moves later on global tasks, compared with local ones",
     ),
     Hypothesis(
         "spread",
@@ -123,8 +123,8 @@ HYPOTHESES = (
     ),
     Hypothesis(
         "spread within layers",
-        "The same within layers, whatever the depth.",
-        "Do more of a layer's own components share its work?",
+        "Within layers, too, components are less sharply specialised.",
+        "Do more components of a layer share its work?",
         "ΔPR within layers", 1, 0.25,
         "a quarter of a component in each layer",
         yes="within layers, more components share the work", no="within layers, no more components share the work",
@@ -132,18 +132,18 @@ HYPOTHESES = (
     ),
     Hypothesis(
         "knock-out area",
-        "No few components carry the answer any more.",
-        "Does the answer outlast its strongest components better?",
+        "The answer depends less on a few components.",
+        "Is the answer more robust to the loss of its strongest components?",
         "Δ(area − random)", 1, 0.05,
-        f"{_TWENTIETH} more survives, over all numbers of components knocked out",
-        yes="the answer survives the loss of its strongest components better",
-        no="the answer survives the loss of its strongest components no better",
-        opposite="the answer survives the loss of its strongest components worse",
+        f"{_TWENTIETH} more survives, averaged over the number of components knocked out",
+        yes="the answer is more robust to the loss of its strongest components",
+        no="the answer is no more robust to the loss of its strongest components",
+        opposite="the answer is less robust to the loss of its strongest components",
     ),
     Hypothesis(
         "early knock-outs",
         "On global tasks early structures matter more than random ones.",
-        "Do the strongest early components carry more than random ones?",
+        "Does the answer depend more on the strongest early components than on random ones?",
         "loss early − random", 1, 0.05, _TWENTIETH,
         yes="early components matter more than random ones on global tasks",
         no="early components matter no more than random ones on global tasks",
@@ -152,9 +152,9 @@ HYPOTHESES = (
     Hypothesis(
         "diffuse output",
         "Components' outputs are more diffuse.",
-        "Does each component speak for more tokens at once?",
+        "Does each component's output favour more tokens at once?",
         "Δ entropy of own outputs (nats)", 1, 0.1,
-        "a tenth more tokens in play, e^0.1",
+        "a tenth more tokens, since e^0.1 is 1.1",
         yes="components' own outputs are more diffuse", no="components' own outputs are no more diffuse",
         opposite="components' own outputs are less diffuse", topic="spread",
     ),
@@ -163,40 +163,40 @@ HYPOTHESES = (
         "The representations stay AR-like.",
         "Do layers arrange tokens as in the AR model?",
         "CKA", 1, 0.9,
-        "likeness that leaves a tenth for what changed",
+        "at most a tenth below full similarity",
         yes="representations stay AR-like", no="representations do not stay AR-like",
         likeness=True, source="Dream (2603.07475)", rival=True,
     ),
     Hypothesis(
         "early layers redundant",
-        "The early layers are the ones that can be left out.",
-        "Is less lost without an early layer than in the AR model?",
+        "Early layers are redundant.",
+        "Does the answer lose less without an early layer than in the AR model?",
         "Δ early knock-out loss", -1, -0.05, f"{_TWENTIETH} less is lost",
-        yes="early layers can be left out better than in the AR model",
-        no="early layers can be left out no better than in the AR model",
-        opposite="early layers can be left out worse than in the AR model",
+        yes="early layers are more redundant than in the AR model",
+        no="early layers are no more redundant than in the AR model",
+        opposite="early layers are less redundant than in the AR model",
         source="LLaDA (2605.06366)", rival=True,
     ),
     Hypothesis(
         "same function",
         "Circuits that share few edges do the same thing.",
-        "Where few edges are shared, does the AR circuit still do the work?",
+        "If few edges are shared, does the AR circuit still work in the diffusion model?",
         "transfer (random 0, own 1)", 1, 0.5,
-        "at least half of what its own circuit does beyond random edges; less is not the same thing",
+        "half way from random edges (0) to the model's own circuit (1)",
         yes="it still does most of the work in the diffusion model",
         no="it does less than half of the work in the diffusion model",
         topic="circuit", likeness=True, source="2606.06267", rival=True,
     ),
     Hypothesis(
         "right context",
-        "What moves computation earlier is sight of the right context.",
-        "Does sight of the right context move work earlier?",
+        "Computation moves earlier because the model sees the right context.",
+        "Does seeing the right context move computation earlier?",
         "ΔFLI one mask − prefix", 1, 0.05, _A_LAYER_OF_FORTY,
-        yes="sight of the right context moves computation earlier",
-        no="sight of the right context does not move computation earlier",
-        opposite="sight of the right context moves computation later",
+        yes="seeing the right context moves computation earlier",
+        no="seeing the right context does not move computation earlier",
+        opposite="seeing the right context moves computation later",
         source="rival account", rival=True,
     ),
 )  # fmt: skip
 FEW_EDGES = 0.5
-"""Circuits whose retention is below this share few edges: what "same function" is asked of."""
+"""Circuits whose retention is below this share few edges; "same function" is tested on these only."""

@@ -1,8 +1,8 @@
 """Robustness: does an answer hold at another choice of prompts, another K, another number of decoding steps?
 
-"The twin computes earlier" is one figure at one setting, and there are many settings. Here the same difference is
-measured at each of them: on random halves of the prompts, at several circuit budgets K, and at several numbers of
-decoding steps. Where an answer holds at one setting only, the result names that setting.
+"The twin computes earlier" is one result at one setting, and there are many settings. Here the same difference is
+measured at each of them: on random halves of the prompts, at several circuit sizes K, and at several numbers of
+decoding steps. If an answer holds at one setting only, the result names that setting.
 
     cells = [*over_budgets(ar, diffusion, ks=(50, 200, None), halves=4)]
     cells += [Cell(ar, diffusion, steps=steps) for steps, (ar, diffusion) in by_steps.items()]
@@ -42,7 +42,7 @@ SETTINGS = ("prompts", "K", "steps")
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One setting, and what the twins did there. K None is every edge; steps None is no decoding run."""
+    """One setting, and the twins' circuits there. K None is every edge; steps None is no decoding run."""
 
     ar: Circuit | Scores
     diffusion: Circuit | Scores
@@ -60,7 +60,7 @@ def over_budgets(
     steps: int | None = None,
     seed: int = 0,
 ) -> Iterator[Cell]:
-    """All prompts and random halves of them, at each K. Circuits must have kept their examples' edges for a K."""
+    """All prompts and random halves of them, at each K. A K needs circuits with example edges."""
     generator = np.random.default_rng(seed)
     for k in ks:
         two = scores_of(ar, k), scores_of(diffusion, k)
@@ -71,7 +71,7 @@ def over_budgets(
 
 
 def grid(cells: Iterable[Cell], measures: Mapping[str, Measure] = MEASURES, *, sign: int = 1) -> Result:
-    """Each measure's difference (diffusion − AR) in each cell, and what it says of "the difference has this sign"."""
+    """Each measure's difference (diffusion − AR) in each cell, and its answer to "the difference has this sign"."""
     rows = []
     for cell in cells:
         two = scores_of(cell.ar, _k(cell.ar, cell.k)), scores_of(cell.diffusion, _k(cell.diffusion, cell.k))
@@ -86,8 +86,8 @@ def grid(cells: Iterable[Cell], measures: Mapping[str, Measure] = MEASURES, *, s
         name="robustness",
         table=table,
         title="Does it hold at other settings?",
-        caption="Each cell is the diffusion model's figure less its AR twin's at one choice of prompts, circuit "
-        "budget K and decoding steps. A dot marks cells whose 95% interval does not contain 0. "
+        caption="Each cell is the diffusion model's value minus its AR twin's at one choice of prompts, circuit "
+        "size K and decoding steps. A dot marks cells whose 95% interval does not contain 0. "
         + " ".join(sentences(table)),
         drawing="robustness",
         about={"sentences": sentences(table), "sign": sign, "axes": {"x": "K", "y": "setting", "facet": "panel"}},
@@ -123,7 +123,7 @@ def _in_words(part: pd.DataFrame) -> str:
 
 
 def _only(part: pd.DataFrame, decided: str) -> str:
-    """Which value of a setting, if one value alone, gives this answer."""
+    """The value of a setting that alone gives this answer, if there is one."""
     alone: list[str] = []
     for setting in SETTINGS:
         values, where = part[setting].unique(), part.loc[part["answer"] == decided, setting].unique()

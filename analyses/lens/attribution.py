@@ -1,9 +1,9 @@
-"""Direct logit attribution: what each component's write adds to the answer's margin by itself.
+"""Direct logit attribution: what each component's output adds to the answer's margin directly.
 
 The residual stream is a sum. With its scale held fixed the final norm is linear, so the margin, the logit of the target
-less that of the distractor, is a sum too: one part for the embedding, each head, each MLP, and one for the biases. The
-parts add up to the margin exactly; where a model caps its logits (Gemma 2), to the margin before the cap. A part is
-what a component writes *towards the unembedding*; what it does by way of later components is not in it.
+minus that of the distractor, is a sum too: one part for the embedding, each head, each MLP, and one for the biases. The
+parts add up to the margin exactly; if a model caps its logits (Gemma 2), to the margin before the cap. A part is a
+component's direct effect on the logits; its effect through later components is not included.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def direct(
         table,
         f"What each component adds to the margin, {batch.task}",
         "Parts of logit(target) − logit(distractor) with the final norm's scale held; they add up to the margin. Above "
-        "0 a component writes the answer, below 0 it writes against it.",
+        "0 a component supports the answer, below 0 it opposes it.",
         "components",
         {"reading": str(reading), "measures": ["direct attribution"]},
     )
@@ -60,10 +60,10 @@ def margin_by_node(states: AnswerStates) -> PerExample:
     scale, added, centred = unembedding.frozen(last)
     towards = unembedding.directions(states.target) - unembedding.directions(states.distractor)
     onto = towards * scale
-    if centred:  # taking off a write's mean and then looking along `onto` is looking along `onto` less its own mean
+    if centred:  # subtracting an output's mean and projecting on `onto` equals projecting on `onto` minus its own mean
         onto = onto - onto.mean(-1, keepdim=True)
     nodes, parts = [INPUT], [(embedded.to(onto) * onto).sum(-1, keepdim=True)]
-    headless = torch.zeros_like(onto)  # what attention writes that is no head's: biases
+    headless = torch.zeros_like(onto)  # the part of attention's output that belongs to no head: biases
     for layer, (names, written) in enumerate(component_outputs(states)):
         nodes += names
         parts.append(torch.einsum("qnf,qf->qn", written.float(), onto))

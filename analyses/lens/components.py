@@ -1,9 +1,9 @@
 """The component lens: what each head and MLP would answer if its output were the whole residual stream.
 
-A specialised component says one thing loudly: the target ranks high in it, the ten best tokens hold most of its
+The output of a specialised component favours few tokens: it ranks the target high, the ten best tokens have most of its
 probability, its entropy is low. Mechanism Shift's hypothesis is that diffusion makes components more diffuse. A
-component's output is small beside the residual stream that it is added to, so it is put through the final norm by
-itself, which sets its scale.
+component's output is small compared with the residual stream, so it is put through the final norm by itself, which sets
+its scale.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ TOP = 10
 
 
 def component_outputs(states: AnswerStates) -> Iterator[tuple[list[str], Tensor]]:
-    """What each layer's heads and MLP add to the stream at the slot that answers: their names, and question × node ×
-    feature."""
+    """The outputs of each layer's heads and MLP at the answer's slot: their names, and question × node × feature."""
     z, mlp_out = states.at("z"), states.at("mlp_out")
     for layer in range(z.shape[1]):
         weight = output_weight(states.model, layer)
@@ -62,8 +61,8 @@ def component_lens(
     return Result(
         "component_lens",
         table,
-        f"What each component says by itself, {batch.task}",
-        "One mark a head or MLP: its own output, unembedded alone. A specialised component ranks the target high and "
+        f"What each component predicts by itself, {batch.task}",
+        "One mark per head or MLP: its own output, unembedded alone. A specialised component ranks the target high and "
         "puts its mass on few tokens; a diffuse one spreads it.",
         "components",
         {"reading": str(reading), "measures": MEASURES},

@@ -1,18 +1,17 @@
-"""Beliefs layer by layer: the distribution over tokens after each layer, held against the final one.
+"""Beliefs layer by layer: the distribution over tokens after each layer, compared with the final one.
 
-Layer -1 is the embedding, before any layer has written; layer l the state that l leaves; the last one is the model's
-answer itself. Of each question and layer:
+Layer -1 is the embedding; layer l the state after l; the last one gives the model's answer. For each question and
+layer:
 
-    kl           KL(final ‖ here), nats: how far this belief is from the one the model will end with
+    kl           KL(final ‖ here), in nats: how far this belief is from the final one
     entropy      nats
     rank         of the target, 1 being the best token
     agrees       whether the best token here is the final one
 
-and of each question, on the normalised depth that counts layers passed out of L:
+and for each question, as a share of the L layers:
 
-    prediction depth    the first depth from which on the best token stays the final one
-    KL-half-depth       where the KL has come down to half of what it is at the embedding, for good; between two layers
-                        by straight line
+    prediction depth    the first depth from which on the best token stays the final one KL-half-depth       where the
+    KL falls below half of its value at the embedding and stays there; interpolated linearly between layers
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ LENS_SITES = ("resid_pre", "final_norm")
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Of each question (row) and state (column: the embedding, then each layer)."""
+    """For each question (row) and state (column: the embedding, then each layer)."""
 
     kl: Tensor
     entropy: Tensor
@@ -56,10 +55,10 @@ class Curves:
 
 
 def crossing(falling: Tensor, level: Tensor) -> Tensor:
-    """The depth (0 to 1) at which each row comes to its level for good, by straight line between two states."""
+    """The depth (0 to 1) from which each row stays at or below its level, interpolated linearly between states."""
     states = falling.shape[1]
     above = falling > level
-    # The last state above the level; what follows it is at or below.
+    # The last state above the level; later ones are at or below it.
     last = states - 1 - above.flip(1).float().argmax(1)
     last = last.masked_fill(~above.any(1), 0)
     after = (last + 1).clamp(max=states - 1)
@@ -76,7 +75,8 @@ def curves(states: AnswerStates, tuned: TunedLens | None = None) -> Curves:
 
 @torch.no_grad()
 def beliefs_of(states: AnswerStates, translate: Callable[[Tensor, slice], Tensor]) -> Curves:
-    """The same through any lens: `translate` takes some questions' states that enter the layers, and which they are."""
+    """The same through any lens: `translate` takes the states that enter the layers and the indices of their
+    questions."""
     unembedding = Unembedding.of(states)
     entering, normed, target = states.at("resid_pre"), states.at("final_norm"), states.target
     parts = []

@@ -1,9 +1,9 @@
-"""How diffuse components' outputs are, in one figure a model: Mechanism Shift's hypothesis about output space.
+"""How diffuse components' outputs are, one number per model: Mechanism Shift's hypothesis about output space.
 
-The component lens says of every head and MLP how it would answer by itself. Here three of its figures are averaged over
-all components of a model, example by example: entropy, the mass of the ten best tokens, and the rank of the target.
-Models are compared as in `analyses.hypotheses.controls`: the twin's whole change, what more training alone does, and
-what another seed does.
+The component lens shows how every head and MLP would answer by itself. Here three of its measures are averaged over all
+components of a model, example by example: entropy, the mass of the ten best tokens, and the rank of the target. Models
+are compared as in `analyses.hypotheses.controls`: the twin's whole change, the part due to more training, and the
+change between seeds.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def diffuseness(
         table=table.assign(q=adjusted(table["p"])),
         title=f"How diffuse components' outputs are, {batch.task}",
         caption="Means over all heads and MLPs, each unembedded by itself. More entropy, less mass on the ten best "
-        "tokens and a worse rank of the target are more diffuse. Total change = what more training alone does "
-        "(AR-CPT) + what comes beyond it.",
+        "tokens and a worse rank of the target are more diffuse. Total change = more training alone "
+        "(AR-CPT) + the rest.",
         drawing="forest",
         about={"axes": {"rows": ["part"], "colour": "task", "facet": "measure"}, "reading": str(reading),
                "reference": None},

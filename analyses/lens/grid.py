@@ -4,8 +4,8 @@
     lens.grid(pair, batch, tuned=lenses)                # through the tuned lens
     lens.grid(pair, batch, reading="trajectory")        # with a slider over the steps of each model's own decoding
 
-A cell is a distribution over tokens; its ten best are kept. Of the right answer and the distractor (and of `pins`) the
-probability is kept in every cell, so that the two models can be compared cell by cell. One forward pass a model.
+A cell is a distribution over tokens; its ten best are kept. The probabilities of the right answer and the distractor
+(and of `pins`) are kept in every cell, so that the two models can be compared cell by cell. One forward pass per model.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def grid(
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """What a change is taken from: a model, on the clean prompt or the corrupt one."""
+    """The source of a patch: a model, on the clean prompt or the corrupt one."""
 
     model: Model
     which: str = "clean"
@@ -79,11 +79,10 @@ def before_and_after(
     beside: Beside | None = None,
     cell: tuple[int, int | None] | None = None,
 ) -> View:
-    """One model on one example, as it is and with edits, and what they changed in every cell.
+    """One model on one example, without and with edits, and the change in every cell.
 
-    The edits hold values for one example, or for all alike. `cell`, the (row, slot) of the grid that they change (a
-    slot of None is every one), draws which cells attention lets the change reach; `beside` puts the grid of what the
-    change is taken from in front.
+    The edits hold values for one example, or one value for all. `cell`, the (row, slot) of the grid that they change
+    (slot None: every one), marks the cells that the change can reach; `beside` puts the source's grid in front.
     """
     how = reading_for(model, reading)
     one = batch[example : example + 1]
@@ -93,14 +92,14 @@ def before_and_after(
     if beside is not None:
         own = reading_for(beside.model, reading)
         shown.insert(0, _Shown(str(beside), "beside", beside.model, own, which=beside.which))
-    title = f"What the change does: {batch.task}, example {example}"
+    title = f"Effect of the change: {batch.task}, example {example}"
     vocabulary = None if beside is None else min(model.vocabulary, beside.model.vocabulary)
     view = _view(shown, one, (title, f"logit lens, reading {how}"), vocabulary, ())
     last = len(shown) - 1
     more: dict[str, Any] = {
         "drawn": list(range(last)),
         "difference": [last - 1, last],
-        "difference_name": f"what moved in {model.name}",
+        "difference_name": f"change in {model.name}",
         "swap": last,
     }
     if cell is not None:
@@ -113,7 +112,7 @@ def before_and_after(
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """One of the grids: a model, how it is asked, the lens it is read through, and what is changed in it."""
+    """One of the grids: a model, its reading, its lens, and its edits."""
 
     name: str
     role: str
@@ -141,7 +140,7 @@ def _view(
     title, about = words_above
     data: dict[str, Any] = {
         "title": title,
-        "about": f"{about}; a cell is the best token after a layer, shaded by how likely",
+        "about": f"{about}; a cell is the best token after a layer, shaded by its probability",
         "models": made,
         "pins": {
             words.code(token): [[[[slot[at] for slot in layer] for layer in step] for step in of] for of in kept]
@@ -160,8 +159,8 @@ class _Cells:
 
     @torch.no_grad()
     def of(self, one: Batch, reading: Reading, which: str = "clean") -> tuple[list[dict[str, Any]], list[Any]]:
-        """Its steps (one, unless the reading asks several times), and the pinned tokens' shares: step → layer → slot →
-        pin."""
+        """Its steps (one, unless the reading makes several questions), and the pinned tokens' probabilities: step →
+        layer → slot → pin."""
         model = self._unembedding.model
         view = reading.view(model, one)
         prompts = reading.ask(model, one, which, view=view)

@@ -1,22 +1,22 @@
-"""The Jacobian lens, for any attention: a middle state as what it will become, and where what it becomes comes from.
+"""The Jacobian lens, for any attention: what later layers make of a middle state, and where information comes from.
 
-The logit lens reads a middle state as if no layer followed. The Jacobian lens first takes it through what later layers
-do to it on average: J_l = E[∂ final residual at the answer's slot / ∂ residual after layer l], so that a state h says
-what norm(J_l h) says. TransformerLens has it for causal models, and this agrees with it there. Under full attention,
-and along a decoding run, it answers more, because the Jacobian is kept apart by side and by step:
+The logit lens reads a middle state as if no layer followed. The Jacobian lens first applies the mean Jacobian of the
+later layers, J_l = E[∂ final residual at the answer's slot / ∂ residual after layer l], so that a state h is read as
+norm(J_l h). TransformerLens has it for causal models, and this agrees with it there. Under full attention, and along a
+decoding run, it shows more, because the Jacobian is kept separately by side and by step:
 
     a lens    KL to the final belief and rank of the target, reading the answer's slot through its own matrix ("own
               slot") and through the sum over all slots ("all slots", TransformerLens' convention)
-    a map     of what arrives at the answer's slot when the stream after layer l is moved a little anywhere: how much
-              from the slots left of it, from itself, from those right of it. Held against slots that are all alike
+    a map     of what arrives at the answer's slot from small changes of the stream after layer l: how much from the
+    slots left of it, from its own, from those right of it. The null is that all slots contribute alike
 
 The matrices that read an example are means over *other* examples (two halves, each read by the other's), so a lens
-cannot know what it reads. Between roles, `role − ar` rows are paired by example.
+cannot overfit the example. Between roles, `role − ar` rows are paired by example.
 
     lens.jacobian(pair, batch).figure()
     lens.jacobian(pair, batch, reading="trajectory")      # the same at each decoding step
 
-Cost: d backward passes a question, for all layers and sides together; 32 questions of a shipped twin take 6 s of CPU.
+Cost: d backward passes per question, for all layers and sides together; 32 questions of a shipped twin take 6 s of CPU.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def jacobian(
 ) -> Result:
     """The Jacobian lens and its map, after each layer, for a model or for every model of a pair.
 
-    square    of a pair, each twin's weights under the other's mask too (the 2×2)
-    examples  of the batch, how many from its beginning; every one costs d backward passes a model
+    square    also each twin's weights under the other's mask (the 2×2)
+    examples  how many of the batch, from its beginning; each costs d backward passes per model
     """
     some = batch[torch.arange(min(examples, len(batch)))]
     if len(some) < FEWEST:
@@ -78,10 +78,10 @@ def jacobian(
     return Result(
         "jacobian_lens",
         table,
-        f"Through the Jacobian lens, {batch.task}",
-        "What arrives at the slot that answers, by side: the shares of the squared Jacobian, beside those of slots "
-        "that are all alike (dotted). KL: how far the belief read after a layer is from the final one; gain: how much "
-        "nearer than the logit lens's, above 0 where later layers transport the state as the Jacobian says.",
+        f"Jacobian lens, {batch.task}",
+        "Information that arrives at the answer's slot, by side: shares of the squared Jacobian, with those if all "
+        "slots contributed alike (dotted). KL: how far the belief read after a layer is from the final one; gain: how "
+        "much nearer than the logit lens's, above 0 if later layers transform the state as the Jacobian predicts.",
         "profile",
         {
             "axes": {"x": "depth", "colour": "role", "facet": "measure", "x_title": "layers passed / L"},
@@ -91,7 +91,7 @@ def jacobian(
 
 
 def _with_nulls(table: pd.DataFrame, even: dict[str, dict[str, float]]) -> pd.DataFrame:
-    """Shares beside those of slots that are all alike; gains and differences beside 0, which alone are tested."""
+    """Nulls: for shares that all slots contribute alike; for gains and differences 0. Only the latter are tested."""
     table["null"] = [
         0.0 if " − " in role or measure.startswith("gain") else even[role].get(measure, np.nan)
         for role, measure in zip(table["role"], table["measure"], strict=True)
@@ -100,7 +100,7 @@ def _with_nulls(table: pd.DataFrame, even: dict[str, dict[str, float]]) -> pd.Da
 
 
 def _of_model(states: AnswerStates) -> tuple[PerExample, dict[str, float]]:
-    """Every figure of a model (example × (step ×) layer × measure), and the shares of slots that are all alike."""
+    """Every measure of a model (example × (step ×) layer × measure), and the shares if all slots contributed alike."""
     matrices, shares, even = _mean_matrices(states)
     half, turn = _halves(states), _turn(states)
     logit = curves(states)
@@ -121,7 +121,7 @@ def _columns(name: str, found: Curves, logit: Curves) -> dict[str, Tensor]:
 
 def _mean_matrices(states: AnswerStates) -> tuple[Tensor, Tensor, Tensor]:
     """The matrices that read each half at each step, own slot and all slots (half, step, layer, lens, out, in); every
-    question's shares by side (question, layer, side); and the even ones."""
+    question's shares by side (question, layer, side); and those if all slots contributed alike."""
     model, prompts = states.model, states.reading.ask(states.model, states.batch)
     if not torch.equal(prompts.view.example.cpu(), states.example):
         raise ProbeError("the questions of a Jacobian lens", expected="the same twice", found="others the second time",
@@ -146,14 +146,14 @@ def _halves(states: AnswerStates) -> Tensor:
 
 
 def _turn(states: AnswerStates) -> Tensor:
-    """Which of the steps each question is of; draws of a still reading share their matrices."""
+    """The step of each question; draws of a reading without steps share their matrices."""
     if not isinstance(states.reading, TrajectoryReading):
         return torch.zeros(len(states), dtype=torch.long)
     return torch.unique(torch.as_tensor(states.trace["draw"].values), return_inverse=True)[1]
 
 
 def _reader(matrices: Tensor, half: Tensor, turn: Tensor) -> Callable[[Tensor, slice], Tensor]:
-    """Takes the states that enter the layers (question × layer × feature) to the end, each by its half's matrices."""
+    """Transforms the states that enter the layers (question × layer × feature), each by its half's matrices."""
 
     def read(entering: Tensor, rows: slice) -> Tensor:
         read_by = torch.stack([half[rows], turn[rows]], -1)

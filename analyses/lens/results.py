@@ -46,7 +46,7 @@ def tuned_lens(
     states: GivenStates = None,
     square: bool = False,
 ) -> Result:
-    """The logit lens and the tuned one beside it. `tuned`: one lens, or one a role of the pair."""
+    """The logit lens and the tuned lens. `tuned`: one lens, or one per role of the pair."""
     return beliefs(models, batch, tuned, reading=reading, states=states, square=square)
 
 
@@ -73,7 +73,7 @@ def beliefs(
     return Result(
         "tuned_lens" if tuned is not None else "logit_lens",
         table,
-        f"What is believed after each layer, {batch.task}",
+        f"Belief after each layer, {batch.task}",
         "Each line is a model's belief after each layer: what it would answer if the later layers did nothing. KL is "
         "the distance to the final belief, and falls to 0 where the two agree; a line further left decides earlier. "
         "The logit lens unembeds middle layers in the last layer's basis, so compare models by the tuned lens, which "
@@ -92,7 +92,7 @@ def depth(
     states: GivenStates = None,
     square: bool = False,
 ) -> Result:
-    """Prediction depth and KL-half-depth through each lens, and how they differ from the AR model's."""
+    """Prediction depth and KL-half-depth through each lens, and their differences from the AR model's."""
     states = states_of(models, batch, LENS_SITES, reading, states, square)
 
     def of_question(one: AnswerStates, found: Curves) -> PerExample:
@@ -105,9 +105,9 @@ def depth(
     return Result(
         "prediction_depth",
         table,
-        f"How deep the answer is decided, {batch.task}",
-        "Prediction depth: from where on the best token stays the final one. KL-half-depth: where the distance to "
-        "the final belief has halved for good. 0 is the embedding, 1 the last layer. Rows with a minus sign are "
+        f"Depth at which the answer is decided, {batch.task}",
+        "Prediction depth: where the best token becomes the final one and stays so. KL-half-depth: where the distance "
+        "to the final belief halves and stays below. 0 is the embedding, 1 the last layer. Rows with a minus sign are "
         "differences from the AR twin on the same examples: below 0, the model decides earlier.",
         "forest",
         {"axes": axes, "reading": str(reading)},
@@ -115,14 +115,14 @@ def depth(
 
 
 def _of_steps(table: pd.DataFrame) -> str:
-    """How the lines of a decoding run are to be read."""
+    """A sentence for the caption on the lines of a decoding run."""
     if "step" not in table:
         return ""
-    return f" A line is one decoding step, and has a band where at least {FEWEST} answers are read at it."
+    return f" A line is one decoding step, with a band if at least {FEWEST} answers are read at it."
 
 
 def _through_each(states: Mapping[str, AnswerStates], tuned: Tuned, measure: Any) -> pd.DataFrame:
-    """A measure of the curves of every role through the logit lens, and through the tuned one where there is one."""
+    """A measure of the curves of every role through the logit lens, and through the tuned one if there is one."""
     parts = [tabled(states, lambda one: measure(one, curves(one)), lens="logit")[0]]
     lenses = {"model": tuned} if isinstance(tuned, TunedLens) else dict(tuned or {})
     have = {role: one for role, one in states.items() if role.split(",")[0] in lenses}
@@ -135,5 +135,5 @@ def _through_each(states: Mapping[str, AnswerStates], tuned: Tuned, measure: Any
 
 
 def _role_of(states: Mapping[str, AnswerStates], one: AnswerStates) -> str:
-    """Whose lens reads these questions: a cell of the 2×2 has its weights' own."""
+    """The role whose lens reads these questions: in a cell of the 2×2, that of the weights."""
     return next(role for role, each in states.items() if each is one).split(",")[0]

@@ -1,14 +1,14 @@
-"""Training a tuned lens on the readings: on slots whose logits the model was trained to answer with, and no others.
+"""Training a tuned lens under the readings: only on slots whose logits the model was trained to predict with.
 
-What is in sight decides which slots those are. An AR model answers for the next token wherever only text stands before
-it. A diffusion model answers for what is masked; at a slot whose token is visible its logits were never trained, and
-maps fitted there would learn noise. So the AR model is shown plain text, and the others the readings they are asked
-under: the prefix, one mask, and random masks at three rates.
+The visible tokens decide which slots those are. An AR model predicts the next token wherever only text precedes it. A
+diffusion model predicts masked tokens; its logits for visible tokens were never trained, and maps fitted there would
+learn noise. So the AR model gets plain text, and the others their readings: the prefix, one mask, and random masks at
+three rates.
 
 Slots differ in how far a middle layer's belief is from the final one: a hundredth of a nat at an answer, whole nats in
-the middle of a text. If all counted alike, a map could win on the text what it loses on the answers, and answers are
-where lenses are used. So slots form *groups*: the answers, or the text, of a task under a reading. KL is counted in
-units of the logit lens's own KL in that group, and a map is kept only if held-out KL rises in no group.
+the middle of a text. If all counted alike, a map could gain on the text and lose on the answers, where lenses are used.
+So slots form *groups*: the answers, or the text, of a task under a reading. KL is counted in units of the logit lens's
+own KL in that group, and a map is kept only if held-out KL rises in no group.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from probe.readings import Reading, View, named
 from probe.tasks import Batch
 from probe.tracing import fingerprint, record
 
-TEXT_SLOTS = 3  # drawn from those of a canvas that answer, beside the answer's own
+TEXT_SLOTS = 3  # drawn from a canvas's trained slots, besides the answer's own
 HELD_OUT = 0.2  # the share of examples that decide which map is kept
-LOOKS = 10  # at the held-out ones, in the course of training
+LOOKS = 10  # evaluations on held-out examples during training
 
 
 @dataclass(frozen=True)
 class States:
-    """What enters each layer (row × layer × feature), and what the final norm gives, at slots that answer."""
+    """The input of each layer (row × layer × feature) and the final norm's output, at trained slots."""
 
     entering: Tensor
     normed: Tensor
-    held_out: Tensor  # (row), whether its example is kept from training
+    held_out: Tensor  # (row), whether its example is held out
     group: Tensor  # (row), the answers or the text of a task under a reading
 
     def __getitem__(self, rows: Tensor) -> States:
@@ -62,12 +62,12 @@ def train(
     rate: float = 2e-3,
     seed: int = 0,
 ) -> TunedLens:
-    """A tuned lens for a model, trained on some batches (of the tasks' train split) as its readings show them.
+    """A tuned lens for a model, trained on some batches (of the tasks' train split) under its readings.
 
-    readings   which; the model's own (`readings_of`) unless given
+    readings   by default the model's own (`readings_of`)
     steps      of Adam
     rows       states in one step
-    rate       the learning rate at the beginning; it falls to 0 along a cosine
+    rate       the initial learning rate; it falls to 0 along a cosine
     seed       of the slots, the held-out examples and the order of training
     """
     given = [batches] if isinstance(batches, Batch) else list(batches)
@@ -100,7 +100,7 @@ def readings_of(model: Model) -> list[Reading]:
 
 
 def answering(model: Model, tokens: Tensor, view: View) -> Tensor:
-    """Which slots (rows × slots, bool) of a shown view have logits that the model was trained to answer with."""
+    """Which slots (rows × slots, bool) of a canvas have logits that the model was trained to predict with."""
     return model.paradigm.answering(tokens, view.hidden.to(tokens.device))
 
 
@@ -132,7 +132,7 @@ def _fit(
     apart, shown = states[states.held_out], states[~states.held_out]
     before = after = kl_by_group(unembedding, best, apart)
     in_units_of = kl_by_group(unembedding, best, shown).clamp(min=1e-4)
-    # In units of what a state is like at its layer, so that one learning rate serves streams that grow a hundredfold.
+    # In units of the state's size at its layer, so that one learning rate serves streams that grow a hundredfold.
     scale = shown.entering.square().mean((0, 2)).sqrt().to(model.device).clamp(min=1e-6)
     weight, bias = (torch.zeros_like(part).requires_grad_() for part in (best.weight, best.bias))
     adam = torch.optim.Adam([weight, bias], lr=rate)

@@ -1,13 +1,14 @@
-"""Transport: what a small change of the residual stream, at any layer and slot, does to its end where it answers.
+"""Transport: how a small change of the residual stream, at any layer and slot, changes it at the end of the answer's
+slot.
 
-The Jacobian ∂(final residual at the answer's slot) / ∂(residual after layer l, slot j) says it to first order: a matrix
+To first order this is the Jacobian ∂(final residual at the answer's slot) / ∂(residual after layer l, slot j): a matrix
 of features × features for every layer and slot. TransformerLens fits such matrices for causal models. Under full
-attention what arrives comes from both sides, so the slots are summed in three groups: those left of the slot that
-answers, itself, and those right of it, by their places in the text.
+attention information arrives from both sides, so the slots are summed in three groups: those left of the answer's slot,
+itself, and those right of it, by their positions in the text.
 
 One forward pass of some rows builds the graph; then a chunk of output features goes backward together (a batched
-vector-Jacobian product), so a question costs d backward passes of its rows, and no more for all layers, slots and sides
-at once. Behind the last layer the slot's own matrix is the identity and the others are 0.
+vector-Jacobian product), so a question costs d backward passes of its rows, for all layers, slots and sides together.
+After the last layer the slot's own matrix is the identity and the others are 0.
 
     for part in transports(model, prompts): part.jacobian        # rows × layer × side × feature out × feature in
 """
@@ -32,16 +33,16 @@ _ROOM = 2**26  # numbers of a chunk of Jacobians, and of the gradients of one ba
 
 @dataclass(frozen=True, eq=False)
 class Transport:
-    """Of some questions. Layers count from -1, the embedding, as everywhere in a lens."""
+    """The Jacobians of some questions. Layers count from -1, the embedding, as in all lenses."""
 
     rows: slice
     jacobian: Tensor  # (rows, layer, side, feature out, feature in), summed over the slots of a side
     energy: Tensor  # (rows, layer, side), Σ over slots of the squared norm of each slot's own matrix
-    even: Tensor  # (rows, side), the share of the slots in its sight that lie on a side
+    even: Tensor  # (rows, side), the share of its visible slots on each side
 
 
 def transports(model: Model, prompts: Prompts, *, rows: int | None = None) -> Iterator[Transport]:
-    """Chunk by chunk, the Jacobians of every question towards the slot that answers."""
+    """Chunk by chunk, the Jacobians of every question towards the answer's slot."""
     each = (model.n_layers + 1) * len(SIDES) * model.d_model**2
     step = rows or max(1, min(16, _ROOM // each))
     for start in range(0, len(prompts.slots), step):
@@ -53,7 +54,7 @@ def _transport(model: Model, canvas: Canvas, slots: Tensor, chunk: slice) -> Tra
     slots = slots.to(model.device)
     sides = sides_of(canvas.to(model.device), slots)
     with torch.enable_grad(), _streams(model) as streams:
-        model.run_trunk(canvas, eager=True)  # openly computed attention can be differentiated a batch at a time
+        model.run_trunk(canvas, eager=True)  # eager attention supports batched differentiation
     n, d = len(slots), model.d_model
     final = streams[-1][torch.arange(n, device=model.device), slots.to(streams[-1].device)]
     jacobian = torch.empty(n, len(streams), len(SIDES), d, d)
@@ -71,14 +72,14 @@ def _transport(model: Model, canvas: Canvas, slots: Tensor, chunk: slice) -> Tra
 
 
 def sides_of(canvas: Canvas, slots: Tensor) -> Tensor:
-    """Which side of its row's slot each slot is on (rows, slots, side), by the places at which they stand."""
+    """The side of its row's answer slot that each slot is on (rows, slots, side), by their positions."""
     places = canvas.places.expand(len(canvas), -1)
     here = places.gather(1, slots[:, None])
     return torch.stack([places < here, places == here, places > here], -1)
 
 
 def _even(canvas: Canvas, slots: Tensor, sides: Tensor) -> Tensor:
-    """What each side's share would be, were all slots alike that the answer's slot may look at."""
+    """Each side's share if all slots that the answer's slot may attend to contributed alike."""
     allowed = canvas.to(str(sides.device)).allowed.expand(len(canvas), -1, -1)
     seen = allowed[torch.arange(len(slots), device=sides.device), slots, :, None] & sides
     count = seen.sum(1).float()
@@ -87,7 +88,7 @@ def _even(canvas: Canvas, slots: Tensor, sides: Tensor) -> Tensor:
 
 @contextmanager
 def _streams(model: Model) -> Iterator[list[Tensor]]:
-    """The residual stream before the first layer, between layers and behind the last, as one graph from its root."""
+    """The residual stream before the first layer, between layers and after the last, as one graph from its root."""
     streams: list[Tensor] = []
 
     def root(_module: nn.Module, taken: tuple) -> tuple:

@@ -1,14 +1,14 @@
-"""The tuned lens: one affine map per layer and model, from the residual stream there to what it will be at the end.
+"""The tuned lens: one affine map per layer and model, from the residual stream there towards the final one.
 
 The logit lens unembeds a middle state as if it were the last layer's. But a model may write its middle states in
 another basis, and training on another objective may change that basis. The logit lens then shows nonsense, and "this
-twin decides earlier" may only say that its basis is nearer to the last layer's. The tuned lens takes that out: before
-unembedding, the state h of layer l becomes h + A_l h + b_l, with A_l and b_l trained to bring the belief as near to the
-model's final one as possible.
+twin decides earlier" may only say that its basis is nearer to the last layer's. The tuned lens removes this difference:
+before unembedding, the state h of layer l becomes h + A_l h + b_l, with A_l and b_l trained to bring the belief as near
+to the model's final one as possible.
 
-A map starts as the identity, at which the tuned lens *is* the logit lens. The map that is kept is the best on held-out
-examples among those that are nowhere worse: on no task's answers, on no task's text, under no reading. A layer for
-which nothing better was found keeps the identity.
+A map starts as the identity, at which the tuned lens *is* the logit lens. The map kept is the best on held-out examples
+among those that are not worse than the identity on any task's answers or text, under any reading. A layer without such
+a map keeps the identity.
 
     tuned = lens.train(model, batches)              # batches of the tasks' train split
     tuned.save(folder); TunedLens.open(folder, model)
@@ -34,10 +34,10 @@ FILE = "tuned_lens.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class TunedLens:
-    """`weight` (layer, feature, feature) and `bias` (layer, feature): what is added to the state that *enters* a layer.
+    """`weight` (layer, feature, feature) and `bias` (layer, feature): added to the state that *enters* a layer.
 
-    The state that leaves the last layer needs no map. `about` says of which weights it is, what it was trained on, and
-    the held-out KL to the final belief by group of slots and layer, before and after.
+    The state after the last layer needs no map. `about` has the hash of the model's weights, the training data, and the
+    held-out KL to the final belief by group of slots and layer, before and after.
     """
 
     weight: Tensor
@@ -55,7 +55,7 @@ class TunedLens:
         return states + torch.einsum("qlf,lfg->qlg", states, self.weight) + self.bias
 
     def save(self, folder: str | Path) -> Path:
-        """Write it into a folder, usually the model's own, as `tuned_lens.safetensors`."""
+        """Save it into a folder, usually the model's own, as `tuned_lens.safetensors`."""
         from safetensors.torch import save_file
 
         path = Path(folder) / FILE
@@ -66,7 +66,7 @@ class TunedLens:
 
     @classmethod
     def open(cls, folder: str | Path, model: Model) -> TunedLens:
-        """The lens that was saved into a folder, refused unless it was trained on these very weights."""
+        """The lens saved in a folder; refused unless it was trained on exactly these weights."""
         from safetensors import SafetensorError, safe_open
 
         from probe.jobs.stages.stage import UNIT
@@ -105,7 +105,7 @@ class TunedLens:
                 f"tuned lens {path}",
                 expected=f"one trained on the weights of {model.name!r}",
                 found=f"one of {self.about.get('model')!r}, whose weights differ",
-                remedy="Train one for this model: the maps of another translate into another's basis.",
+                remedy="Train one for this model: another model's maps lead to another basis.",
             )
 
 

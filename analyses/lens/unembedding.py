@@ -1,7 +1,7 @@
 """From a state of the residual stream to a belief about the token: the model's own final norm and unembedding.
 
-Every lens ends here. The softmax is over the ids that both twins have, without the mask: a diffusion model's logit for
-[M] was never trained to be an answer, and distributions over vocabularies of different sizes cannot be compared.
+Every lens ends here. The softmax is over the ids that both twins have, without the mask: a diffusion model was never
+trained to predict [M], and distributions over vocabularies of different sizes cannot be compared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ LOGITS_AT_ONCE = 2**25
 def rank_of(log_p: Tensor, target: Tensor) -> Tensor:
     """The rank of each question's target (question × node) among log-probabilities (question × node × token).
 
-    1 is the best. Tokens that tie share the mean of their ranks, so a uniform belief ranks the target in the middle.
+    1 is the best. Tokens that tie share the mean of their ranks, so a uniform distribution ranks the target in the
+    middle.
     """
     its_own = log_p.gather(-1, target.to(log_p.device)[:, None, None].expand(-1, log_p.shape[1], 1))
     return ((log_p > its_own).sum(-1) + (log_p >= its_own).sum(-1) + 1) / 2
@@ -31,7 +32,7 @@ def rank_of(log_p: Tensor, target: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Unembedding:
-    """The way out of the residual stream, over `vocabulary` ids (None: all) without the mask."""
+    """The final norm and the unembedding, over `vocabulary` ids (None: all) without the mask."""
 
     model: Model
     vocabulary: int | None = None
@@ -54,15 +55,15 @@ class Unembedding:
         return weight_of(self.unembed)
 
     def logits(self, normed: Tensor) -> Tensor:
-        """Of what the final norm has given (… × feature)."""
+        """From the final norm's output (… × feature)."""
         return comparable(self.model.unembed(self._moved(normed)).float(), self.model, self.vocabulary)
 
     def log_probabilities(self, states: Tensor) -> Tensor:
-        """Of states as they stand in the residual stream (… × feature)."""
+        """From states of the residual stream (… × feature)."""
         return self.logits(self.norm(self._moved(states))).log_softmax(-1)
 
     def at_once(self, states_each: int) -> int:
-        """How many questions to unembed together, each with so many states."""
+        """How many questions to unembed together, each with this many states."""
         return max(1, LOGITS_AT_ONCE // (states_each * self.model.vocabulary))
 
     def directions(self, tokens: Tensor) -> Tensor:
@@ -71,10 +72,10 @@ class Unembedding:
         return weight[tokens.to(weight.device)].float()
 
     def frozen(self, states: Tensor) -> tuple[Tensor, Tensor, bool]:
-        """The final norm at these states as the linear map it is once its scale is held.
+        """The final norm at these states, as a linear map with its scale held fixed.
 
-        The scale by which each feature is multiplied (questions × feature), what is added afterwards, and whether the
-        mean is taken off before: the norms of the GPT-2 and of the LLaMA families.
+        The factor of each feature (questions × feature), the bias, and whether the mean is subtracted first: LayerNorm
+        and RMSNorm.
         """
         norm, states = Norm.of(self.norm), self._moved(states).float()
         gain = torch.ones_like(states[..., :1]) if norm.gain is None else norm.gain.float()

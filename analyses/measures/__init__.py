@@ -1,7 +1,7 @@
 """What a job can measure: every measure of the toolkit, with what it needs, for `probe.jobs` to find by name.
 
-Work that several measures need is declared once and done once. What is left for a measure is to call its function, so
-each is a line or two. Functions are imported where they are called: a plan is made without any of them.
+Work that several measures need is a stage of its own and done once. A measure then only calls its function, so each is
+a line or two. Functions are imported where they are called: a job is planned without any of them.
 
     pool ─┬─ circuit ─┬─ front_loading, did, spread, overlap, faithfulness, robustness, …
           │           └─ knockouts ── causal_profile, knockout_curve, …

@@ -1,7 +1,7 @@
 """Where a measure does not apply: to models that are not twins, and to two readings that ask the same question.
 
-A flow that was trained from nothing can be compared with an AR model in what it does, but not part by part: its layer 3
-is not the AR model's layer 3.
+A flow that was trained from random weights can be compared with an AR model in its behaviour, but not part by part: its
+layer 3 is not the AR model's layer 3.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def needs_twins(place: Mapping[str, Any], spec: Spec) -> str | None:
-    """Why a measure that compares weights, edges or axes of both models one by one does not apply to a pair."""
+    """Why a measure that compares the models weight by weight or edge by edge does not apply to a pair."""
     where, entry = _declared(place, spec)
     if entry is None or entry.ar is not None:
         return None
-    return f"no twin: {where} was trained from nothing, so no part of it is the same part as in the AR model"
+    return f"no twin: {where} was trained from random weights, so none of its parts corresponds to one of the AR model"
 
 
 def _declared(place: Mapping[str, Any], spec: Spec) -> tuple[str, Entry | None]:
-    """A pair's diffusion model, by its place, and what is declared of it."""
+    """The place of a pair's diffusion model, and its declaration."""
     from probe.models.source import Declared, Source
 
     pair = spec.labelled["pair"][place["pair"]]
@@ -32,10 +32,10 @@ def _declared(place: Mapping[str, Any], spec: Spec) -> tuple[str, Entry | None]:
 
 
 def writes_token_by_token(place: Mapping[str, Any], spec: Spec) -> str | None:
-    """Why a measure of when tokens are written does not apply to a flow, whose tokens are all open to the end."""
+    """Why a measure of when tokens are written does not apply to a flow, which writes all of them at the end."""
     where, entry = _declared(place, spec)
     if entry is not None and entry.paradigm in ("flow", "flow_map"):
-        return f"{where} is a flow: all of its tokens are open to the end, so none is written before another"
+        return f"{where} is a flow: it writes all of its tokens at the end, so none before another"
     return writes_at_the_end(place, spec)
 
 
@@ -43,13 +43,13 @@ def writes_at_the_end(place: Mapping[str, Any], spec: Spec) -> str | None:
     """Why a measure that decodes a completion does not apply to a task that leaves a blank in the middle."""
     if spec.labelled["task"][place["task"]].task != "infilling":
         return None
-    return "its blank is in the middle of a text, and what is decoded stands at the end"
+    return "its blank is in the middle of a text, and decoding writes at the end"
 
 
 def writes_several(place: Mapping[str, Any], spec: Spec) -> str | None:
-    """Why a measure of tokens that are not yet written does not apply to a task that writes but one."""
+    """Why a measure of tokens that are not yet written does not apply to a task with answers of one token."""
     if spec.labelled["task"][place["task"]].task in ("ioi", "greater_than", "induction"):
-        return "the task writes one token, so nothing is ahead of it"
+        return "its answers are one token, so no later token can be read"
     return writes_token_by_token(place, spec)
 
 

@@ -1,4 +1,4 @@
-"""How a measure is declared: one line, since nearly all are a table of one pair."""
+"""Declaring a measure in one line, since nearly all give one table of one pair."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TWINS = ("ar", "diffusion")
 
 
 class StageOptions(TypedDict, total=False):
-    """What else a measure may declare of itself; each field is explained at `Stage`."""
+    """What else a measure may declare; each field is explained at `Stage`."""
 
     axes: tuple[str, ...]
     settings: tuple[str, ...]
@@ -31,7 +31,7 @@ class StageOptions(TypedDict, total=False):
 def measure(
     name: str, about: str, make: Callable[[Inputs], Any], *needs: str, **options: Unpack[StageOptions]
 ) -> Stage:
-    """A measure: of one pair unless `axes` say otherwise, as a table."""
+    """A measure that gives a table, of one pair unless `axes` say otherwise."""
     return Stage(name, about, make, TABLE, needs=needs, measure=True, **{"axes": A_PAIR, **options})
 
 

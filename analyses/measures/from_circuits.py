@@ -1,4 +1,4 @@
-"""Measures of circuits, which were found before: no model is run again."""
+"""Measures of circuits that an earlier stage found: no model is run again."""
 
 from __future__ import annotations
 
@@ -109,12 +109,16 @@ def _circuit_diff(given: Inputs) -> Result:
 
 def _needs_both_scopes(place: Mapping[str, Any], spec: Spec) -> str | None:
     scopes = {task.made().scope for task in spec.tasks}
-    return None if scopes == {"local", "global"} else f"it compares local with global tasks, and all here are {scopes}"
+    return (
+        None
+        if scopes == {"local", "global"}
+        else f"it compares local with global tasks, and all tasks here are {scopes}"
+    )
 
 
 def _needs_a_control(place: Mapping[str, Any], spec: Spec) -> str | None:
     pair = spec.labelled["pair"][place["pair"]]
-    return "the spec leaves the pair's controls out" if pair.controls is False else None
+    return "the spec leaves out the pair's controls" if pair.controls is False else None
 
 
 RESAMPLED = ("resamples",)
@@ -122,14 +126,16 @@ RESAMPLED = ("resamples",)
 MEASURES = [
     of_circuits("front_loading", "how early attribution lies: FLI, early mass, W₁", _front_loading),
     of_circuits("attribution_profile", "attribution by layer", _attribution_profile),
-    of_circuits("spans", "from where edges start, and how far they reach", _spans),
+    of_circuits("spans", "where edges start, and how far they reach", _spans),
     of_circuits("did", "earlier on global tasks than on local ones?", _did, axes=ALL_TASKS, refuses=_needs_both_scopes),
     of_circuits("spread", "specialised or spread: participation ratio, Gini, n₉₀", _spread),
-    of_circuits("node_importance", "what each head and MLP matters: s(v)", _node_importance, settings=RESAMPLED),
+    of_circuits("node_importance", "how much each head and MLP matters: s(v)", _node_importance, settings=RESAMPLED),
     of_circuits("circuit_graph", "the circuits themselves, drawn", _circuit_graph),
     of_circuits("edge_kinds", "attribution by kind of edge", _edge_kinds, settings=RESAMPLED),
     of_circuits("circuit_diff", "edges kept, lost and gained", _circuit_diff, settings=RESAMPLED, refuses=needs_twins),
-    of_circuits("robustness", "the same at other prompts and budgets", _robustness, knobs={"shares": [0.02, 0.1, 0.3]}),
-    measure("two_by_two", "the weights, or the mask?", _two_by_two, "circuit", "square", roles=()),
-    of_circuits("controls", "more training, or beyond it", _controls, refuses=_needs_a_control),
+    of_circuits(
+        "robustness", "the same for other prompts and circuit sizes", _robustness, knobs={"shares": [0.02, 0.1, 0.3]}
+    ),
+    measure("two_by_two", "due to the weights, or to the mask?", _two_by_two, "circuit", "square", roles=()),
+    of_circuits("controls", "due to more training, or to diffusion?", _controls, refuses=_needs_a_control),
 ]

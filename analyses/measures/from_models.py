@@ -1,4 +1,4 @@
-"""Measures of what models do: from their traces where those were recorded before, else by running them."""
+"""Measures of models' activations and answers: from traces that an earlier stage recorded, or by running the models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _states(given: Inputs) -> dict[str, AnswerStates]:
-    """What each model had in it where it answers, from the traces that were recorded before."""
+    """Each model's states at the answers' slots, from the recorded traces."""
     from analyses.activations.answer_states import from_trace
     from probe.readings.by_role import roles
 
@@ -197,7 +197,7 @@ def _faithfulness(given: Inputs) -> Result:
 
 
 def _overlap(given: Inputs) -> Result:
-    """With f at every K, of each circuit in its own model."""
+    """Retention, with the faithfulness of each circuit in its own model at every K."""
     import pandas as pd
 
     from analyses.circuits import EvaluationOptions, at_sizes, budgets, compare
@@ -237,16 +237,18 @@ MEASURES = [
     measure("beliefs", "what each layer would answer, by two lenses", _beliefs, "pool", "trace", "lens"),
     measure(
         "jacobian_lens",
-        "where what arrives comes from, and what each layer will become",
+        "from which slots the answer's information arrives, and what each layer's state becomes",
         _jacobian_lens,
         "pool",
         knobs={"examples": 32},
         passes=100.0,  # a backward pass a feature, of 32 examples
     ),
-    measure("prediction_depth", "from which layer the answer stays", _prediction_depth, "pool", "trace", "lens"),
+    measure(
+        "prediction_depth", "the layer from which the answer stays the same", _prediction_depth, "pool", "trace", "lens"
+    ),
     measure(
         "steering",
-        "how far a push towards an answer moves it, by size",
+        "how far steering towards an answer moves it, by dose",
         _steering,
         "pool",
         knobs={"layer": None, "doses": [0.5, 1.0, 2.0, 4.0], "draws": 3},
@@ -254,7 +256,7 @@ MEASURES = [
     ),
     measure(
         "commitment",
-        "from which step on a push comes too late",
+        "the step from which steering comes too late",
         _commitment,
         "pool",
         knobs={"layer": None, "dose": 4.0, "draws": 2},
@@ -271,7 +273,7 @@ MEASURES = [
     ),
     measure(
         "clock_moved",
-        "what moving the clock does to confidence and to the order of writing",
+        "how shifting the clock changes confidence and the order of writing",
         _clock_moved,
         "pool",
         knobs={"layer": None, "by": 0.5, "draws": 2},
@@ -280,7 +282,7 @@ MEASURES = [
     ),
     measure(
         "lookahead_probes",
-        "what is not yet written, read off each layer",
+        "tokens not yet written, read off each layer",
         _lookahead_probes,
         "pool",
         knobs={"ahead": [1, 2, 3], "slots": "next", "by_step": False},
@@ -296,25 +298,27 @@ MEASURES = [
         refuses=asks_once,
         resumes=True,
     ),
-    measure("direct_attribution", "what components write of the answer", _direct_attribution, "pool", "trace"),
-    measure("component_lens", "what components write, as words", _component_lens, "pool", "trace"),
+    measure(
+        "direct_attribution", "how much each component writes towards the answer", _direct_attribution, "pool", "trace"
+    ),
+    measure("component_lens", "what components write, as tokens", _component_lens, "pool", "trace"),
     measure("contributions", "how much each layer adds", _contributions, "pool", "trace"),
     measure("probes", "what can be read from each layer", _probes, "pool", "trace"),
-    measure("skip_effects", "what a layer changes for later ones", _skip_effects, "pool", passes=8.0),
+    measure("skip_effects", "how skipping a layer changes later ones", _skip_effects, "pool", passes=8.0),
     measure("heads", "what each head looks at", _heads, "pool", settings=("resamples",), passes=1.0),
     measure("cka", "representations kept: CKA by layer", _cka, "pool", settings=("resamples",), passes=1.0),
     measure("cosine", "representations kept: cosine by token", _cosine, "pool", passes=1.0, refuses=needs_twins),
-    measure("outliers", "dimensions that drown the others", _outliers, "pool", passes=1.0),
-    measure("weight_drift", "how far the weights went", _weight_drift, axes=("pair",), refuses=needs_twins),
+    measure("outliers", "outlier dimensions", _outliers, "pool", passes=1.0),
+    measure("weight_drift", "how far the weights moved", _weight_drift, axes=("pair",), refuses=needs_twins),
     measure(
         "revision",
-        "what becomes of answers while they are written",
+        "how answers change during decoding",
         _revision,
         "pool",
         knobs={"sampler": {}},
         passes=16.0,
     ),
-    measure("selectivity", "neurons that tell cases apart", _selectivity, "pool", passes=1.0),
+    measure("selectivity", "neurons that tell answers apart", _selectivity, "pool", passes=1.0),
     measure(
         "overlap",
         "edges kept: Jaccard, chance, ceiling, retention; and f at each K",
@@ -336,7 +340,7 @@ MEASURES = [
     ),
     measure(
         "cross_faithfulness",
-        "does one's circuit do it in the other?",
+        "does one model's circuit work in the other?",
         _cross_faithfulness,
         "pool",
         "circuit",
@@ -349,9 +353,9 @@ MEASURES = [
         measure(name, about, _from_knockouts(name), "knockouts", roles=())
         for name, about in {
             "causal_profile": "what is lost without a layer",
-            "targeted_knockouts": "early, middle or late, against as many at random",
-            "knockout_curve": "what is lost without the top components, less random order",
-            "interaction": "one by one against together: self-repair",
+            "targeted_knockouts": "early, middle or late components, against equally many random ones",
+            "knockout_curve": "what is lost without the strongest components, minus random order",
+            "interaction": "knocked out one by one against together: self-repair",
             "sufficiency": "how few components are enough",
         }.items()
     ),

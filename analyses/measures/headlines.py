@@ -1,4 +1,4 @@
-"""What each measure shows at one glance: one figure with its interval, for every pair and task."""
+"""The headline of each measure: one quantity with its interval, for every pair and task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADLINES: dict[str, Headline] = {
         "share of attribution", {"part": "all"}, by="model", kind="line", x="depth", x_of=_DEPTH, zero=0,
     ),
     "did": Headline(
-        "ΔFLI, diffusion less AR: on local tasks, on global ones, and the difference of the two",
+        "ΔFLI, diffusion minus AR: on local tasks, on global ones, and the difference of the two",
         {"measure": "Δ FLI"}, by="task", values=("all local", "all global", "global − local"), zero=0,
         terms=("DiD", "FLI"),
     ),
@@ -27,7 +27,7 @@ HEADLINES: dict[str, Headline] = {
         {"part": "all", "level": "global", "figure": "Δ PR/n"}, by="model", zero=0, terms=("PR",),
     ),
     "overlap": Headline(
-        "retention R of the AR model's strongest edges: 0 is chance, 1 as alike as prompts allow",
+        "retention R of the AR model's strongest edges: 0 is chance, 1 two halves of the prompts",
         {"model": "{ar}", "measure": "retention", "subset": "all"}, by="other", kind="line", x="share", x_of=_FEW,
         ordinal=True, bounds=(0, 1.1), terms=("Retention",),
     ),
@@ -43,12 +43,12 @@ HEADLINES: dict[str, Headline] = {
         terms=("Faithfulness", "Transfer"),
     ),
     "robustness": Headline(
-        "ΔFLI at other prompts, by the number of strongest edges that are counted", {"measure": "Δ FLI"}, by="K",
+        "ΔFLI for other prompts, by the number of strongest edges counted", {"measure": "Δ FLI"}, by="K",
         kind="dots", zero=0, terms=("FLI",),
     ),
     "controls": Headline("ΔFLI", {"measure": "FLI"}, by="part", zero=0, terms=("FLI", "AR-CPT")),
     "two_by_two": Headline(
-        "ΔFLI, and what of it is due to the weights and to the attention mask", {"measure": "FLI"}, by="part",
+        "ΔFLI, and the parts of it due to the weights and to the attention mask", {"measure": "FLI"}, by="part",
         values=("weights", "mask", "total"), zero=0, terms=("2×2", "FLI"),
     ),
     "causal_profile": Headline(
@@ -57,7 +57,7 @@ HEADLINES: dict[str, Headline] = {
     ),
     "causal_front_loading": Headline("Δ causal FLI", {"measure": "FLI"}, by="part", zero=0, terms=("Causal FLI",)),
     "targeted_knockouts": Headline(
-        "share of the answer that the strongest early components carry beyond as many random ones",
+        "share of the answer lost with the strongest early components, beyond equally many random ones",
         {"comparison": "early − random"}, by="model", zero=0,
     ),
     "knockout_curve": Headline(
@@ -65,7 +65,7 @@ HEADLINES: dict[str, Headline] = {
         kind="line", x="share", x_of="share of components knocked out", zero=0,
     ),
     "right_context": Headline(
-        "ΔFLI, with sight of the right context less without", {"measure": "Δ FLI"}, by="reading",
+        "ΔFLI, with the right context visible minus without", {"measure": "Δ FLI"}, by="reading",
         values=("one mask − prefix",), zero=0, terms=("Right context", "FLI"),
     ),
     "output_diffuseness": Headline(
@@ -77,22 +77,22 @@ HEADLINES: dict[str, Headline] = {
         terms=("Jacobian lens",),
     ),
     "steering": Headline(
-        "rise of log p (nats) of the answer pushed towards, beyond random directions of the same length",
+        "rise of the log p (nats) of the answer steered towards, beyond random directions of the same length",
         {"measure": "beyond random directions"}, by="role", kind="line", x="dose", x_of="dose", zero=0,
         values=("ar", "diffusion"),
     ),
     "commitment": Headline(
-        "share of answers that a push still turns, by the step from which it begins, beyond random directions",
-        {"measure": "beyond random directions"}, by="role", kind="line", x="from_step", x_of="pushed from this step on",
+        "share of answers that steering still changes, by its first step, beyond random directions",
+        {"measure": "beyond random directions"}, by="role", kind="line", x="from_step", x_of="first step",
         zero=0, values=("ar", "diffusion"),
     ),
     "clock": Headline(
-        "how well the share that is still hidden reads off each layer (R², on held-out examples)",
+        "how well each layer predicts the share that is still hidden (R², on held-out examples)",
         {"measure": "R² of the share hidden"}, by="role", kind="line", x="layer", x_of="layer", zero=0,
         values=("diffusion", "ar, native mask"),
     ),
     "lookahead_probes": Headline(
-        "accuracy of a probe for the token written one place on, above what the place and the mask count tell",
+        "accuracy of a probe for the token written one place later, above that of place and mask count alone",
         {"measure": "gain over place and count", "ahead": "1"}, by="role", kind="line", x="layer", x_of="layer",
         zero=0, values=("ar", "diffusion"),
     ),
@@ -102,7 +102,7 @@ HEADLINES: dict[str, Headline] = {
         bounds=(0, 1), terms=("Crosscoder", "Latent scaling"),
     ),
     "contributions": Headline(
-        "size of the MLP's write beside what is there already, ‖m‖/‖h+a‖", {"measure": "‖m‖/‖h+a‖"}, by="role",
+        "size of the MLP's output relative to the stream, ‖m‖/‖h+a‖", {"measure": "‖m‖/‖h+a‖"}, by="role",
         kind="line", x="depth", x_of=_DEPTH, zero=0,
     ),
     "direct_attribution": Headline(
@@ -110,11 +110,11 @@ HEADLINES: dict[str, Headline] = {
         kind="dots", values=("head", "mlp"), zero=0, terms=("Direct attribution",),
     ),
     "heads": Headline(
-        "change of each head's attention scores (shares of its attention), diffusion less AR",
+        "change of each head's attention scores (shares of its attention), diffusion minus AR",
         {"role": "diffusion − ar"}, by="measure", kind="dots", values=_HEADS, zero=0, terms=("Sink",),
     ),
     "cka": Headline(
-        "likeness of each layer to the same layer of the AR model", {"beside": "ar", "tokens": "clean"}, by="role",
+        "similarity of each layer to the same layer of the AR model", {"beside": "ar", "tokens": "clean"}, by="role",
         kind="line", x="layer", x_of="layer", same=("layer", "beside_layer"), bounds=(0, 1), terms=("CKA",),
     ),
     "revision": Headline(

@@ -1,4 +1,4 @@
-"""The verdict on a pair: the answer of its results to each hypothesis; and the measures that only the verdict needs."""
+"""The verdict on a pair: the answer to each hypothesis; and the measures that only the verdict needs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _verdict(given: Inputs) -> Result:
 
 
 def _sighted(given: Inputs) -> Circuit:
-    """The diffusion model's circuit where it sees what stands right of the answer."""
+    """The diffusion model's circuit with the right context visible."""
     from analyses import circuits
 
     return circuits.attribute(given.pair.diffusion, given.batch, reading="one_mask", **attribution(given))
@@ -61,13 +61,13 @@ def _causal_front_loading(given: Inputs) -> Result:
 
 def _needs_prefix(place: Mapping[str, Any], spec: Spec) -> str | None:
     reading = str(spec.labelled["reading"][place["reading"]].made())
-    return None if reading == "prefix" else f"it holds one mask against prefix, and here is {reading}"
+    return None if reading == "prefix" else f"it compares one_mask with prefix, and the reading here is {reading}"
 
 
 MEASURES = [
     Stage(
         "sighted",
-        "the diffusion model's circuit where it sees the right context",
+        "the diffusion model's circuit with the right context visible",
         _sighted,
         CIRCUIT,
         axes=A_PAIR,
@@ -80,18 +80,18 @@ MEASURES = [
     ),
     measure(
         "right_context",
-        "earlier where the right context is seen?",
+        "does seeing the right context move computation earlier?",
         _right_context,
         "circuit",
         "sighted",
         roles=("diffusion",),
         formerly=("lookahead",),
     ),
-    measure("output_diffuseness", "components' own outputs, in one figure", _output_diffuseness, "pool", "trace"),
+    measure("output_diffuseness", "how diffuse components' own outputs are", _output_diffuseness, "pool", "trace"),
     measure("causal_front_loading", "how early, by knock-outs", _causal_front_loading, "knockouts", roles=()),
     measure(
         "verdict",
-        "the hypotheses: supported, contradicted or undecided, and what else explains it",
+        "the hypotheses: supported, contradicted or undecided, and the controls that explain it",
         _verdict,
         *EVIDENCE,
         axes=("pair", "reading", "seed"),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _own_reading(model: Model, reading: Reading) -> Reading:
-    """By which reading a model is asked: an AR model by its own."""
+    """A model's reading: an AR model's own, else the unit's."""
     from probe.readings.by_role import roles
 
     return roles(model, reading)["model"][1]
@@ -39,7 +39,7 @@ def _circuit(given: Inputs) -> Circuit:
 
 
 def _square(given: Inputs) -> dict[str, Circuit]:
-    """The two cells of the 2×2 that are no model's own: each twin's weights under the other's mask."""
+    """The two cells of the 2×2 that are not a model as it is: each twin's weights under the other's mask."""
     from analyses import circuits
     from probe.readings.by_role import roles
 
@@ -73,7 +73,7 @@ def _lens(given: Inputs) -> TunedLens:
 
 
 def _knockouts(given: Inputs) -> dict[str, Result]:
-    """All tables that come of knocking components out, for every model of the pair."""
+    """All tables made by knocking out components, for every model of the pair."""
     from analyses import depth
     from analyses.components import Knockouts, scores_of
     from analyses.measures.declare import TWINS
@@ -99,18 +99,18 @@ def _knockouts(given: Inputs) -> dict[str, Result]:
 
 
 def edge_bytes(shape: Mapping[str, int]) -> float:
-    """On disk, an example's edge scores: a number for each writer and each reader (a head reads three times)."""
+    """The bytes of an example's edge scores: a number for each source and target (a head is a target three times)."""
     layers, heads = shape["layers"], shape["heads"]
     return 4.0 * (1 + layers * (heads + 1)) * (1 + layers * (3 * heads + 1))
 
 
 def _state_bytes(shape: Mapping[str, int]) -> float:
-    """On disk, what is recorded of an example: some four states a layer."""
+    """The bytes of an example's trace: about four states per layer."""
     return 17.0 * shape["layers"] * shape["width"]
 
 
 def attribution(given: Inputs) -> dict[str, Any]:
-    """The knobs of a stage as `attribute` takes them: the method, its steps, and all else as options."""
+    """The options of a stage as `attribute` takes them: the method, its steps, and the rest as AttributionOptions."""
     from analyses.circuits import AttributionOptions
 
     own = {name: value for name, value in given.knobs.items() if name in ("method", "steps")}
@@ -149,7 +149,7 @@ SHARED = [
     ),
     Stage(
         "trace",
-        "the residual stream of each model where it answers",
+        "the residual stream of each model at the answers' slots",
         _trace,
         TRACE,
         axes=A_MODEL,
@@ -178,6 +178,6 @@ SHARED = [
         needs=("pool", "circuit"),
         settings=("resamples",),
         knobs={"kind": "mean"},
-        passes=60.0,  # knock-outs, most of which begin midway
+        passes=60.0,  # knock-outs, most of which start in a middle layer
     ),
 ]

@@ -1,7 +1,7 @@
 """How products of stages are kept in a folder: tables, traces, circuits.
 
-A job keeps each product on disk until the report is written, so that no work is done twice and none is lost. Here is
-how each kind is written, opened again, and compared with the same product made another time (`twinprobe verify`).
+A job keeps each product on disk until the report is written, so that no work is done twice and none is lost. Each kind
+is written, opened again, and compared with the same product computed another time (`twinprobe verify`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from analyses.result import Result
     from probe.jobs.stages.stage import Inputs
 
-RELATIVE, ABSOLUTE = 1e-4, 1e-6  # what another machine, or another batch size, may change of a number
+RELATIVE, ABSOLUTE = 1e-4, 1e-6  # how much another machine, or another batch size, may change a number
 
 
 class Table:
-    """A Result, as the parquet file that it writes of itself."""
+    """A Result, as the parquet file of `Result.save`."""
 
     def save(self, product: Result, folder: Path) -> None:
         product.save(folder)
@@ -56,7 +56,7 @@ class Table:
 
 
 class Tables:
-    """Several Results that come of the same forward passes, by name."""
+    """Several Results from the same forward passes, by name."""
 
     def save(self, product: Mapping[str, Result], folder: Path) -> None:
         for name, result in product.items():
@@ -74,10 +74,10 @@ class Tables:
 
 
 class Circuits:
-    """A circuit: its arrays as numpy writes them, what it is a circuit of as JSON.
+    """A circuit: its arrays as numpy files, its model, task and method as JSON.
 
-    Edge scores by example, of which most measures need a few thousand of half a million, are a file of their own that
-    is mapped into memory: what is not read is not loaded.
+    Edge scores by example are a file of their own that is memory-mapped, since most measures read a few thousand of
+    half a million.
     """
 
     MAPPED = "by_example"
@@ -133,7 +133,7 @@ class ManyCircuits:
 
 
 class Traces:
-    """A trace, which its recording has written already."""
+    """A trace, which recording has written already."""
 
     def save(self, product: Any, folder: Path) -> None:
         product.close()
@@ -168,7 +168,7 @@ class Lenses:
         from safetensors.numpy import load_file
 
         first, second = (load_file(_only(folder, "*.safetensors")) for folder in (one, other))
-        # Training multiplies rounding; two lenses of one run of one machine are the same to the last digit.
+        # Training amplifies rounding errors; on one machine a repeated run gives the same lens to the last digit.
         same = all(np.allclose(first[name], second[name], rtol=1e-2, atol=1e-3) for name in first)
         return None if same else "other maps"
 
@@ -177,7 +177,7 @@ TABLE, TABLES, CIRCUIT, CIRCUITS, TRACE, LENS = Table(), Tables(), Circuits(), M
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Where two arrays differ beyond rounding, which is a matter of their scale."""
+    """Where two arrays differ by more than rounding, relative to their scale."""
     import numpy as np
 
     scale = float(np.nanmax(np.abs(one), initial=0.0))
@@ -185,7 +185,7 @@ def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def differences(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
-    """How two tables differ, beyond what rounding explains; None where they do not."""
+    """How two tables differ by more than rounding; None if they do not."""
     import numpy as np
     import pandas as pd
 

@@ -1,18 +1,18 @@
-"""Replications: what the systems' papers claim of themselves, tried on the twins at hand, whatever comes out.
+"""Replications: what the systems' papers claim of their own methods, tested on the shipped twins.
 
     replications.samplers(models, task)            diffusion decoding against autoregression: accuracy, passes
-    replications.survival(ar, causal, both, task)  what is left of the AR twin's answers after either way of adapting it
-    replications.horizons(model, task)             elastic horizons against fixed strides: tokens a pass, accuracy
-    replications.foresight(model, prompts)         how far a stride goes against how open the text is
+    replications.survival(ar, causal, both, task)  the AR twin's right answers that each adapted model keeps
+    replications.horizons(model, task)             elastic horizons against fixed strides: tokens per pass, accuracy
+    replications.foresight(model, prompts)         the length of strides against the entropy of the text
     replications.few_steps(models, task, …)        flows, flow maps and the discrete twin in 1, 2, 4, 8 steps
     replications.beyond(models, task)              flows against independent tokens, a map's one step against its flow's
     replications.frontier(models, judge, texts)    on text: likelihood under the AR model, variety, and how far off
-    replications.beyond_text(models, texts)        the same as beyond, on running text
-    replications.distillation(flow, texts)         what a training step on each of the three targets costs
-    replications.adaptation(curves)                steps to the same loss, from an AR model and from nothing
-    replications.examined(curves)                  what trainings that differ in one thing had learnt in as many steps
+    replications.beyond_text(models, texts)        the same as beyond, on running text replications.distillation(flow,
+    texts)         the cost of a training step with each of the three targets replications.adaptation(curves)
+    steps to the same loss, from an AR model and from nothing replications.examined(curves)                  accuracy
+    after equally many steps of trainings that differ in one thing
 
-Each is a `Result`. Models are handed over, never loaded.
+Each is a `Result`. Callers pass the models; nothing is loaded here.
 """
 
 from __future__ import annotations

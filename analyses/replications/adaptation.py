@@ -1,4 +1,4 @@
-"""Claims about what adaptation buys and what it costs: decoding in fewer passes, and answers that are kept or lost."""
+"""Claims about what adaptation gains and what it costs: decoding in fewer passes, and answers that are kept or lost."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ def samplers(
     seed: int = 0,
     split: str = "test",
 ) -> Result:
-    """Accuracy and forward passes of every model under each of its rules (by the model's name), held to a reference.
+    """Accuracy and forward passes of every model with each of its samplers (by the model's name), compared with a
+    reference.
 
-    A masked model writes in every order, in as many passes as there are tokens, a half, a quarter of that, and one; and
-    with two confidence thresholds. `p` is the exact McNemar test against the reference's answers.
+    A masked model writes in every order, in as many passes as tokens, half and a quarter as many, and one; and with two
+    confidence thresholds. `p` is the exact McNemar test against the reference's answers.
     """
     refuse_without(reference, models)
     batch = task.examples(models[reference], n, seed=seed, split=split, fewer=True)
@@ -57,20 +58,20 @@ def samplers(
             rows.append({"model": name, "task": batch.task, **_how(name, rule, written), **share(right), "p": p})
     table = pd.DataFrame(rows).assign(q=lambda found: statistics.adjusted(found["p"]), unit="share right")
     axes = {"x": "passes", "colour": "way", "facet": "task"}
-    titles = {"x_title": "forward passes an answer", "y_title": "answers right"}
+    titles = {"x_title": "forward passes per answer", "y_title": "answers right"}
     return Result(
         "claim_samplers",
         table,
         f"Diffusion decoding against autoregression: {task_label(task)}",
-        "Up is right more often, left is in fewer forward passes; bands are 95% Wilson intervals. q is the exact "
-        f"McNemar test of each against {reference}, corrected for all of them.",
+        "Higher is right more often, further left is fewer forward passes; bands are 95% Wilson intervals. q is the "
+        f"exact McNemar test of each against {reference}, corrected for all of them.",
         "profile",
         {"axes": {**axes, **titles}, "reference": reference, "length": length, "seed": seed, "split": split},
     )
 
 
 def _how(name: str, rule: Rule, written: Written) -> dict[str, Any]:
-    """By which rule, in how many passes; `way` is what rules that differ in their number of passes alone share."""
+    """A point's sampler and number of passes; points of one `way` differ only in the number of passes."""
     way = name
     if isinstance(rule, Sampler) and (rule.threshold is not None or rule.steps is not None):
         way = f"{name}, {'threshold' if rule.threshold is not None else rule.order}"
@@ -81,7 +82,7 @@ def _how(name: str, rule: Rule, written: Written) -> dict[str, Any]:
 
 
 def _rules_of(model: Model, length: int) -> list[Rule]:
-    """The rules that are tried of a paradigm, for answers of a length."""
+    """The samplers to compare for a paradigm, for answers of a length."""
     if writer_of(model).in_strides:
         return list(strides_to_try(model))
     if not writer_of(model).free_steps:
@@ -103,9 +104,9 @@ def survival(
 ) -> Result:
     """Of the questions that the AR twin answers right, the share that each adapted model still does.
 
-    Each writes in its own way, and once more as an autoregressive model (causal attention, left to right), which shows
-    what the weights have kept of what they could do before. `p` is the exact McNemar test against `reference`, the
-    bidirectionally adapted one, asked in the same manner. The models should have been trained for equal steps.
+    Each writes in its own way, and again as an autoregressive model (causal attention, left to right), which shows how
+    much of the AR model's ability the weights keep. `p` is the exact McNemar test against `reference`, the
+    bidirectionally adapted one, writing in the same way. The models should have been trained for equal steps.
     """
     refuse_without(reference, adapted)
     batch = task.examples(ar, n, seed=seed, split=split, fewer=True)
@@ -115,7 +116,7 @@ def survival(
             f"survival on the task {task.name!r}",
             expected="questions that the AR twin answers right",
             found=f"none of {len(batch)}",
-            remedy="Ask an easier task.",
+            remedy="Use an easier task.",
         )
     right = {
         (name, manner): answers(writer, task, batch, seed=seed)[1][known]
@@ -130,9 +131,9 @@ def survival(
     return Result(
         "claim_survival",
         table,
-        f"What is left of the AR twin's answers: {task_label(task)}",
-        "Each bar is the share of the AR twin's right answers that the adapted model has right, too, with its 95% "
-        f"Wilson interval. q is the exact McNemar test against {reference} asked in the same manner.",
+        f"AR twin's right answers that are kept: {task_label(task)}",
+        "Each bar is the share of the AR twin's right answers that the adapted model gets right too, with its 95% "
+        f"Wilson interval. q is the exact McNemar test against {reference} writing in the same way.",
         "bars",
         {
             "axes": {"x": "model", "colour": "manner", "facet": "task", "y_title": "of the AR twin's right answers"},

@@ -1,4 +1,5 @@
-"""What each of the three distillations of a flow costs: a training step's operations and time, beside the flow's."""
+"""The cost of each of the three distillations of a flow: operations and time of a training step, relative to the
+flow's."""
 
 from __future__ import annotations
 
@@ -23,11 +24,11 @@ from probe.paradigms.time_embedding import TimeEmbedding
 
 
 def distillation(flow: Model, texts: Tensor, *, repeats: int = 10, seed: int = 0) -> Result:
-    """What a training step on each target takes, as a multiple of one of the flow itself: operations of its matrix
+    """The cost of a training step with each target, as a multiple of the flow's own: the operations of its matrix
     products, which are counted, and time on this machine.
 
-    The map learns from the flow as its frozen teacher. Steps of the targets take turns, so that a slow moment of the
-    machine hits all alike.
+    The map learns from the flow as its frozen teacher. Steps of the targets alternate, so that a slow moment of the
+    machine affects all of them.
     """
     paradigms = {"flow": flow.paradigm} | {
         target: FlowMap(mask_id=flow.mask_id, target=target, teacher=flow, clock=_clock(flow)) for target in TARGETS
@@ -52,7 +53,7 @@ def distillation(flow: Model, texts: Tensor, *, repeats: int = 10, seed: int = 0
         "claim_distillation_cost",
         pd.DataFrame(rows).assign(task=f"{len(texts)} × {texts.shape[1]} tokens", unit="steps of the flow"),
         "What a training step of each distillation costs",
-        "A training step, forwards and backwards, as a multiple of the undistilled flow's: operations of its matrix "
+        "A training step, forward and backward, as a multiple of the undistilled flow's: operations of its matrix "
         "products (counted, so without an interval), and time, with a 95% bootstrap over steps. `batch` is one "
         "step in its own unit.",
         "bars",
@@ -74,7 +75,7 @@ def _clock(flow: Model) -> str:
 
 @contextmanager
 def _pupil(flow: Model) -> Iterator[Model]:
-    """A copy of the flow with a map's second time, to be taught; the flow itself is left as it is."""
+    """A copy of the flow with a map's second time, to be trained; the flow itself is not changed."""
     pupil = Model(copy.deepcopy(flow.backbone), flow.paradigm, name=f"a pupil of {flow.name}")
     pupil.attachments = {name: copy.deepcopy(module) for name, module in flow.attachments.items()}
     pupil.attachments.setdefault("until", TimeEmbedding.beside(flow).to(flow.device, flow.dtype))

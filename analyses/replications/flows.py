@@ -1,10 +1,10 @@
-"""The claims of FLM and FMLM (flow language models and their maps), at the size of the twins at hand.
+"""The claims of FLM and FMLM (flow language models and their maps), at the size of the shipped twins.
 
-    few_steps   answers right in 1, 2, 4, 8 steps: flow maps, flows, the discrete twin; held to what needs no steps
-    beyond      by how much a flow beats texts of independent tokens, and a flow map in one step the flow in one
+    few_steps   answers right in 1, 2, 4, 8 steps: flow maps, flows, the discrete twin; against independent tokens
+    beyond      how much a flow gains over independent tokens, and its map in one step over the flow in one
 
-`few_steps` also serves the claims that lay one flow beside another (the three distillations, from the AR weights and
-from nothing): name the models and the one they are held to.
+`few_steps` also serves the claims that compare flows with each other (the three distillations; from the AR weights and
+from random ones): name the models and the reference.
 
 Two baselines say what a flow must beat to have learnt anything of a text as a whole. "unigram" draws every token from
 the frequencies of the answers, "factorised" from its own distribution given the prompt (the discrete twin's, from one
@@ -50,10 +50,10 @@ def few_steps(
     seed: int = 0,
     split: str = "test",
 ) -> Result:
-    """The share of answers that each model writes right in so many steps.
+    """The share of answers that each model writes right, by its number of steps.
 
-    All models write the same examples. `ahead` is the model's share less the reference's in as many steps, paired by
-    example, with its interval; `p` the exact McNemar test of the same.
+    All models write the same examples. `ahead` is the model's share minus the reference's in equally many steps, paired
+    by example, with its interval; `p` is the exact McNemar test of the same.
     """
     refuse_without(reference, models)
     batch = task.examples(models[reference], n, seed=seed, split=split, fewer=True)
@@ -76,8 +76,9 @@ def few_steps(
         "claim_few_steps",
         table,
         f"In few steps, or one: {task.name}",
-        "Up is right more often; bands are 95% Wilson intervals. A flow must beat the two points at one step, texts of "
-        f"independent tokens. `ahead` and q (exact McNemar, corrected) hold each to {reference} in as many steps.",
+        "Higher is right more often; bands are 95% Wilson intervals. A flow must beat the two points at one step, "
+        f"texts of independent tokens. `ahead` and q (exact McNemar, corrected) compare each with {reference} in "
+        "equally many steps.",
         "profile",
         {
             "axes": {
@@ -112,8 +113,8 @@ def beyond(
     seed: int = 0,
     split: str = "test",
 ) -> Result:
-    """By how much a flow in several steps is right more often than texts of independent tokens, and its map in one
-    step than the flow in one. All write the same examples; differences are paired, `p` is the exact McNemar test."""
+    """How much more often a flow in several steps is right than texts of independent tokens, and its map in one step
+    than the flow in one. All write the same examples; differences are paired, `p` is the exact McNemar test."""
     batch = task.examples(models.masked, n, seed=seed, split=split, fewer=True)
 
     def written(model: Model, count: int) -> NDArray:
@@ -135,7 +136,7 @@ def beyond(
         table,
         f"Beyond independent tokens, and beyond the flow in one step: {task.name}",
         "How much more often the first is right than the second, with the 95% bootstrap interval over examples; q is "
-        "the exact McNemar test, corrected. Where an answer is one token, independent tokens are all there is.",
+        "the exact McNemar test, corrected. For an answer of one token, no text beats independent tokens.",
         "forest",
         {"axes": {"rows": ["model"], "x_title": "difference in answers right"}, "seed": seed, "split": split},
     )
@@ -148,12 +149,12 @@ def _difference(right: NDArray, other: NDArray) -> dict[str, float]:
 
 
 def _factorised(masked: Model, task: Task, batch: Batch, seed: int) -> NDArray:
-    """Whether answers are right whose tokens the discrete twin draws at once, each from its own distribution."""
+    """Whether answers are right if the discrete twin draws all tokens at once, each from its own distribution."""
     return answers(masked, task, batch, Sampler("confidence", steps=1, temperature=1.0), seed=seed)[1]
 
 
 def _unigram(task: Task, batch: Batch, seed: int) -> NDArray:
-    """Whether answers are right whose every token is drawn from the frequencies of all of them."""
+    """Whether answers are right if every token is drawn from the answers' token frequencies."""
     known = batch.written()
     generator = torch.Generator().manual_seed(seed)
     drawn = known.flatten()[torch.randint(known.numel(), known.shape, generator=generator)]

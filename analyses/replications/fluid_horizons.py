@@ -1,4 +1,4 @@
-"""Claims about FLUID's strides: are elastic ones worth it, and are they longer where the text is predictable?"""
+"""Claims about FLUID's strides: do elastic ones gain anything, and are they longer where the text is predictable?"""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def horizons(
     seed: int = 0,
     split: str = "test",
 ) -> Result:
-    """Fixed strides and elastic ones, verified and not: tokens a forward pass, drafts rejected, accuracy.
+    """Fixed strides and elastic ones, verified and not: tokens per forward pass, drafts rejected, accuracy.
 
     `verified` says where: "overlapped" in the pass that drafts the next stride, "apart" in a pass of its own, or "no".
-    Verified strides all write the text of greedy autoregression, so they are equally accurate and differ in cost alone.
-    The accuracy of unverified ones says what the drafts are worth by themselves.
+    Verified strides all write the text of greedy autoregression, so they are equally accurate and differ only in cost.
+    The accuracy of unverified ones is that of the drafts themselves.
     """
     _refuse_without_strides(model)
     tried = list(rules) if rules is not None else strides_to_try(model)
@@ -62,8 +62,9 @@ def horizons(
         "claim_horizons",
         table.loc[:, [*first, *(name for name in table if name not in first)]],
         f"Elastic horizons against fixed strides: {task.name}",
-        "A row a length of stride; verified strides all write what greedy autoregression writes, so compare their "
-        "tokens a pass at the same accuracy. Intervals: 95%, Wilson for accuracy, bootstrap over examples for others.",
+        "One row per stride length; verified strides all write what greedy autoregression writes, so compare their "
+        "tokens per pass at the same accuracy. Intervals: 95%, Wilson for accuracy, bootstrap over examples for "
+        "others.",
         "forest",
         {
             "axes": {"rows": ["stride"], "colour": "verified", "facet": "measure"},
@@ -76,7 +77,7 @@ def horizons(
 
 
 def _of_strides(written: Written, right: NDArray, seed: int) -> pd.DataFrame:
-    """A row a measure, of one rule."""
+    """One row per measure, for one sampler."""
     n = len(right)
     strides = written.strides.assign(rejected=lambda found: found["proposed"] - found["accepted"], count=1)
     total = sums_per(strides, n, ("proposed", "accepted", "rejected", "count"))
@@ -97,12 +98,12 @@ def _of_strides(written: Written, right: NDArray, seed: int) -> pd.DataFrame:
 def foresight(
     model: Model, prompts: Tensor, length: int, *, rules: Iterable[Strides] | None = None, seed: int = 0
 ) -> Result:
-    """How long strides are where the next tokens are open, and where they are predictable, as the model sees it.
+    """The length of strides where the next tokens are uncertain, and where the model predicts them with confidence.
 
     With verification the text is that of greedy autoregression, and one causal pass over it gives the true entropy of
-    every token. Each stride is put beside the mean entropy of the (up to 16) tokens that followed its start. Strides
-    that the end of the text cut short are left out, since how far they would have gone is not known. The rows are
-    strides binned by that entropy; `rho` in `about` is Spearman's correlation, with an interval over examples.
+    every token. Each stride is compared with the mean entropy of the (up to 16) tokens after its start. Strides cut
+    short by the end of the text are left out, since their full length is not known. The rows are strides binned by that
+    entropy; `rho` in `about` is Spearman's correlation, with an interval over examples.
     """
     _refuse_without_strides(model)
     tables, correlations = [], {}
@@ -110,7 +111,8 @@ def foresight(
         if not rule.verify:
             raise ProbeError(
                 f"foresight of {rule}",
-                expected="verified strides: without, there is no text of greedy autoregression to know the entropy of",
+                expected="verified strides: only these write the text of greedy autoregression, whose entropy is "
+                "needed",
                 found="verify=False",
                 remedy="Leave verify as it is.",
             )
@@ -124,9 +126,10 @@ def foresight(
     return Result(
         "claim_foresight",
         table,
-        "How far strides go against how open the text is",
-        "Strides in bins of the mean true entropy of the 16 tokens before them (fewer at the end). Longer strides on "
-        "the left, where the text is predictable, mean that the model foresees it. Bands: 95% bootstrap over examples.",
+        "Length of strides against the entropy of the text",
+        "Strides in bins of the mean true entropy of the 16 tokens after their start (fewer at the end). Longer "
+        "strides on the left, where the text is predictable, mean that the horizon follows it. Bands: 95% bootstrap "
+        "over examples.",
         "profile",
         {
             "axes": {"x": "entropy", "colour": "stride", "x_title": "true entropy (nats)", "y_title": "drafts kept"},
@@ -141,7 +144,7 @@ def _foreseeing(model: Model) -> list[Strides]:
 
 
 def _whole(written: Written, rule: Strides, end: int) -> pd.DataFrame:
-    """The strides that the end of the text did not cut short."""
+    """The strides that were not cut short by the end of the text."""
     strides = written.strides
     wanted = np.maximum(strides["predicted"], rule.least) if rule.elastic else rule.longest
     return strides.loc[strides["start"] + wanted <= end, :]
@@ -168,7 +171,7 @@ def _binned(strides: pd.DataFrame, n: int, seed: int) -> tuple[pd.DataFrame, dic
             "foresight",
             expected=f"at least {2 * BINS} strides that the end of the text does not cut short",
             found=str(len(strides)),
-            remedy="Write longer texts, or behind more prompts.",
+            remedy="Write longer texts, or for more prompts.",
         )
     bins = pd.qcut(strides["entropy"], BINS, duplicates="drop")
     rows = []
@@ -205,7 +208,7 @@ def _refuse_without_strides(model: Model) -> None:
     if not writer_of(model).in_strides:
         raise ProbeError(
             f"model {model.name!r}",
-            expected="a FLUID model: strides are how it writes",
+            expected="a FLUID model: only these write in strides",
             found=f"a {model.paradigm.name} one",
             remedy="Pass the fluid twin.",
         )

@@ -1,7 +1,7 @@
-"""The claims that `twinprobe claims` asks of the shipped twins, each with the models and curves it needs.
+"""The claims that `twinprobe claims` tests on the shipped twins, each with the models and curves it needs.
 
-A claim is tried when all the models it names are there. When some are not, it is listed as not tried: a zoo without
-flows has nothing to say of flows. Models come from the zoo that is handed in; nothing here loads one.
+A claim is tested if all the models it names are there; otherwise it is listed as not tested. The caller's zoo loads the
+models.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from probe.tasks import TASKS, task
 from probe.training.trained_models import Zoo
 
 TEACHING_TEXTS = 64
-OPENING = 4  # words of a text that is to be written on
+OPENING = 4  # words of a text to continue
 JUDGE = "text-ar"
 WRITERS = ("text-ar", "text-masked", "text-flow", "text-flow-map")
 MAPS = ("text-flow-map", "text-flow-map-lagrangian", "text-flow-map-eulerian")  # the first by the semigroup target
 ABLATIONS = ("text-flow", "text-flow-squared", "text-flow-even")  # the last two differ from the first in one thing
 BEGINNINGS = ("text-flow-scratch", "text-flow")
-MANY = (1, 2, 4, 8, 32)  # steps of flows that nothing was distilled into
+MANY = (1, 2, 4, 8, 32)  # steps of flows that are not distilled
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed, in one sentence; the models and training curves that it is tried on, and how."""
+    """A claim in one sentence, the models and training curves that test it, and the test."""
 
     name: str
     says: str
@@ -60,13 +60,15 @@ def _foresight(zoo: Zoo, n: int) -> Iterator[Result]:
     fluid = zoo.model("fluid")
     for name in ("countdown", "sudoku", "infilling"):
         texts = task(name).examples(fluid, n, fewer=True).clean
-        # Answers alone are over before a stride is: whole texts are written, of words that can be known or cannot.
+        # Answers are shorter than a stride, so whole texts are written, with predictable and unpredictable words.
         yield foresight(fluid, texts[:, :OPENING], texts.shape[1] - OPENING)
 
 
 def _samplers(zoo: Zoo, n: int) -> Iterator[Result]:
     models = zoo.models("ar", "masked", "block", "fluid")
-    far = task("paths", graph="star", distance=3)  # where an AR model is at a loss: one has to come back from the goal
+    far = task(
+        "paths", graph="star", distance=3
+    )  # hard for an AR model: the path has to be found backwards from the goal
     for chosen in (task("countdown"), task("sudoku"), task("paths"), far):
         yield samplers(models, chosen, n)
 
@@ -98,7 +100,7 @@ def _distillations(zoo: Zoo, n: int) -> Iterator[Result]:
 
 
 def _from_ar(zoo: Zoo, n: int) -> Iterator[Result]:
-    for name, start in (("text-flow", JUDGE), ("flow", "ar")):  # either from its own AR model, whose steps count
+    for name, start in (("text-flow", JUDGE), ("flow", "ar")):  # each from its own AR model, whose steps count
         yield adaptation({name: (zoo.curve(name), zoo.curve(f"{name}-scratch"))}, start=zoo.curve(start))
     flows = {name: zoo.curve(name) for name in ("flow", "flow-scratch")}
     yield examined(flows, at=int(flows["flow-scratch"]["step"][-1]))

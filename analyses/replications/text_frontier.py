@@ -1,13 +1,13 @@
-"""On text: what flows write, against the discrete twin, independent tokens, and the text itself.
+"""English text written by flows, compared with the discrete twin, independent tokens, and real text.
 
-    frontier       how likely an AR model finds what each writes, against how varied that is; and how far off it is
-    beyond_text    by how much a flow comes closer to the text than independent tokens do, and its map in one step than
+    frontier       likelihood under an AR model, variety, and distance from real text
+    beyond_text    how much closer to real text a flow is than independent tokens, and its map in one step than
                    the flow in one
 
-Likelihood alone can be gamed: text that repeats itself is likely. So each way of writing is a point of two figures, and
-only one that is likelier AND no less varied than another is better. `off` says both in one: the squared distance of the
-frequencies of pairs of neighbours from those of the text, in units of what writing nothing would be off. Noise is taken
-out of it, so text of the same kind is 0 off, and may come out below.
+Likelihood alone can be gamed: text that repeats itself is likely. So each way of writing is a point with two
+coordinates, and it is better than another only if it is likelier AND no less varied. `off` combines both: the squared
+distance between the bigram frequencies of what was written and those of the text, relative to the squared norm of the
+text's. Sampling noise is subtracted, so text of the same kind has an expected value of 0 and may come out below.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def frontier(
     steps: Sequence[int] = STEPS,
     seed: int = 0,
 ) -> Result:
-    """How likely an AR model finds what each model writes, how varied that is, and how far from the text it is.
+    """The likelihood under an AR model, the variety, and the distance from real text of what each model writes.
 
-    `texts` (n × length) are held-out: their first `given` tokens are the prompts, and they themselves, scored alike,
-    say where real text lies. Every model draws: a masked one its tokens, a flow its noise, an AR model left to right.
-    What a masked model writes depends on the order of its places, too: it writes once in random order, as it was
-    trained, and once the surest drawn token first, as the public samplers do. With a `reference`, one of the models,
-    `closer` is by how much less each is off than that one in as many steps.
+    `texts` (n × length) are held-out: their first `given` tokens are the prompts, and the texts themselves, scored in
+    the same way, show where real text is. Every model samples: a masked one its tokens, a flow its noise, an AR model
+    left to right. The text of a masked model also depends on the order of positions: it writes once in random order, as
+    it was trained, and once the most confident token first, as the public samplers do. With a `reference`, one of the
+    models, `closer` is how much smaller `off` is than that model's in equally many steps.
     """
     if reference is not None:
         refuse_without(reference, models)
@@ -79,17 +79,17 @@ def frontier(
         "claim_frontier",
         pd.DataFrame(rows).assign(unit="nats a token", q=lambda found: statistics.adjusted(found["p"])),
         "What the flows write: likelihood and variety",
-        "Down is what the AR model finds likelier, right is more varied; text that repeats itself is likely and of low "
-        "entropy, so only what lies below AND not left of another is better. Bands: 95% bootstrap over texts. `off`: "
-        "squared distance of pairs of neighbours from the text's (0: like it; 1: like nothing at all)."
-        + (f" `closer`, q: how much less off than {reference} in as many steps." if reference else ""),
+        "Lower is likelier under the AR model, further right is more varied; text that repeats itself is likely and "
+        "of low entropy, so only a point below AND not left of another is better. Bands: 95% bootstrap over texts. "
+        "`off`: relative squared distance of the bigram frequencies from real text's (0: like it)."
+        + (f" `closer`, q: how much smaller `off` is than {reference}'s in equally many steps." if reference else ""),
         "profile",
         {
             "axes": {
                 "x": "entropy",
                 "colour": "model",
                 "x_title": "unigram entropy of a text (nats)",
-                "y_title": "NLL under the AR model (nats a token)",
+                "y_title": "NLL under the AR model (nats per token)",
             },
             "judge": judge.name,
             "reference": reference,
@@ -107,8 +107,8 @@ def beyond_text(
     given: int = GIVEN,
     seed: int = 0,
 ) -> Result:
-    """By how much closer to the text a flow in several steps comes than texts of independent tokens, and its map in one
-    step than the flow in one. All write on from the same held-out `texts`; differences are paired."""
+    """How much closer to real text a flow in several steps is than texts of independent tokens, and its map in one step
+    than the flow in one. All continue the same held-out `texts`; differences are paired."""
 
     def off(model: Model, count: int) -> _Off:
         tokens = write(model, texts[:, :given], texts.shape[1] - given, _drawing(model, count), seed=seed).tokens
@@ -134,18 +134,18 @@ def beyond_text(
         "claim_beyond_text",
         pd.DataFrame(rows).assign(unit="share of off", q=lambda found: statistics.adjusted(found["p"])),
         "Closer to the text than independent tokens, and than the flow in one step",
-        "How much less the first is off than the second, with its 95% interval over texts. Off: the squared distance "
-        "of the frequencies of pairs of neighbours from the text's, 0 for text of its kind, 1 for nothing at all.",
+        "How much smaller `off` is for the first than for the second, with its 95% interval over texts. Off: the "
+        "relative squared distance of the bigram frequencies from real text's, 0 for text of the same kind.",
         "forest",
-        {"axes": {"rows": ["model"], "x_title": "difference in how far off"}, "seed": seed, "given": given},
+        {"axes": {"rows": ["model"], "x_title": "difference in `off`"}, "seed": seed, "given": given},
     )
 
 
 class _Off:
-    """How far what is written is from the text, by the frequencies of pairs of neighbours.
+    """The distance of what is written from real text, by bigram frequencies.
 
-    `scores` are n × pairs: how much more often each pair stands in what was written for a prompt than in the text that
-    stood there, as a share of the length of all the text's frequencies, so that their mean's square is the figure.
+    `scores` are n × pairs: how much more frequent each bigram is in what was written for a prompt than in the real
+    continuation, divided by the norm of the real frequencies, so that the squared norm of their mean is `off`.
     """
 
     def __init__(self, written: Tensor, texts: Tensor):
@@ -160,7 +160,7 @@ class _Off:
 
 
 def _pairs(*texts: Tensor) -> list[NDArray]:
-    """The frequencies (n × pairs) of pairs of neighbours, in columns that all share."""
+    """The bigram frequencies (n × pairs) of several sets of texts, in shared columns."""
     size = int(max(each.max() for each in texts)) + 1
     codes = [(each[:, :-1] * size + each[:, 1:]).numpy() for each in texts]
     known = np.unique(np.concatenate([each.ravel() for each in codes]))
@@ -189,7 +189,7 @@ def _closer(ours: _Off, reference: _Off | None, same: bool) -> dict[str, float]:
 
 
 def _drawings(name: str, model: Model, steps: int) -> dict[str, Rule]:
-    """The ways in which a model draws, by the name of their points."""
+    """The ways to sample from a model, by the names of their points."""
     ways: dict[str, Rule] = {name: _drawing(model, steps)}
     if isinstance(model.paradigm, Masked):
         ways[f"{name}, {SUREST}"] = Sampler("confidence", steps=steps, temperature=1.0)
@@ -197,12 +197,12 @@ def _drawings(name: str, model: Model, steps: int) -> dict[str, Rule]:
 
 
 def _drawing(model: Model, steps: int) -> Rule:
-    """Every token drawn, at temperature 1."""
+    """Sample every token at temperature 1."""
     return writer_of(model).in_steps(model, steps, draws=True)
 
 
 def _scored(judge: Model, tokens: Tensor, given: int) -> dict[str, Any]:
-    """The mean NLL of what stands behind the prompts, and its mean entropy, each with its interval."""
+    """The mean NLL of the continuations, and their mean entropy, each with its interval."""
     likely = statistics.mean(_nll(judge, tokens, given)).row()
     varied = statistics.mean(_entropy(tokens[:, given:])).row()
     return {**likely, "entropy": varied["estimate"], "entropy_low": varied["low"], "entropy_high": varied["high"]}
@@ -210,7 +210,7 @@ def _scored(judge: Model, tokens: Tensor, given: int) -> dict[str, Any]:
 
 @torch.no_grad()
 def _nll(judge: Model, tokens: Tensor, given: int) -> NDArray:
-    """The mean NLL (n) of the tokens behind the first `given`."""
+    """The mean NLL (n) of the tokens after the first `given`."""
     model, found = as_autoregression(judge), []
     for part in tokens.split(ROWS):
         logits = model.logits(part)[:, given - 1 : -1].float()
@@ -222,13 +222,13 @@ def _nll(judge: Model, tokens: Tensor, given: int) -> NDArray:
 
 
 def _entropy(tokens: Tensor) -> NDArray:
-    """The entropy (n) of each text's own frequencies of tokens."""
+    """The entropy (n) of each text's token frequencies."""
     same = (tokens[:, :, None] == tokens[:, None, :]).double().mean(2)  # the frequency of the token at each place
     return same.log().neg().mean(1).cpu().numpy()
 
 
 def _shuffled(texts: Tensor, given: int, seed: int) -> Tensor:
-    """Behind each prompt, tokens drawn from the frequencies of all texts."""
+    """Each prompt continued by tokens drawn from the frequencies of all texts."""
     generator = torch.Generator().manual_seed(seed)
     shape = (len(texts), texts.shape[1] - given)
     drawn = texts.flatten()[torch.randint(texts.numel(), shape, generator=generator)]

@@ -1,10 +1,10 @@
-"""Claims that training curves answer: what adaptation saves, and what differently taught models had learnt by then.
+"""Claims that training curves answer: how many steps adaptation saves, and the accuracy of differently trained models
+after equally many steps.
 
 The claim about cost is that an adapted model reaches a loss in far fewer steps than one trained from nothing. Two
 curves of one paradigm, on the same training batches, are read at the same losses: how many steps did each take? A curve
-is one run, so what an interval can say is how sure the crossing is, given the scatter of the loss around its running
-mean; seeds are not in it. What adaptation was started from is not free either: with the AR model's own curve given, its
-steps are counted in a second ratio.
+is one run, so the interval only reflects the scatter of the loss around its running mean; it does not cover seeds. The
+AR model that adaptation started from was not free either: given its own curve, a second ratio counts its steps too.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ Curve = Mapping[str, Any]  # columns step, loss, … as probe.training.curve rea
 def adaptation(
     curves: Mapping[str, tuple[Curve, Curve]], *, start: Curve | None = None, levels: int = LEVELS
 ) -> Result:
-    """Steps to the same losses: of each paradigm, the curve of the adapted model and of the one from nothing.
+    """Steps to the same losses: for each paradigm, the curve of the adapted model and of the one from random weights.
 
-    `estimate` is how many times as many steps it took from nothing; where that one never got there, it is what is known
-    of it, a lower bound (`reached` is no). `start` is the curve of the model that adaptation began with.
+    `estimate` is how many times as many steps training from random weights took; if it never reached the loss,
+    `estimate` is a lower bound (`reached` is no). `start` is the curve of the model that adaptation began with.
     """
     if not curves:
-        raise ProbeError("curves", expected="at least one pair of them", found="none", remedy="Train with curves kept.")
+        raise ProbeError(
+            "curves", expected="at least one pair of them", found="none", remedy="Train again, and keep the curves."
+        )
     already = 0.0 if start is None else float(np.nanmax(_smooth(start)[0]))
     table = pd.concat([_ratios(name, *pair, already, levels) for name, pair in curves.items()], ignore_index=True)
     return Result(
@@ -95,13 +97,16 @@ def _smooth(curve: Curve) -> tuple[NDArray, NDArray, NDArray]:
         )
     around = {"window": WINDOW, "center": True, "min_periods": 2}
     mean = table["loss"].rolling(**around).mean()
-    scatter = (table["loss"] - mean).rolling(**around)  # around the mean, so that a steady fall is no scatter
+    scatter = (table["loss"] - mean).rolling(
+        **around
+    )  # around the mean, so that a steady fall does not count as scatter
     error = np.asarray(scatter.std()) / np.sqrt(np.asarray(scatter.count()) - 1)
     return np.asarray(table["step"]), np.asarray(mean), error
 
 
 def _crossing(curve: tuple[NDArray, NDArray, NDArray], level: float) -> tuple[float, float, float]:
-    """The step at which the running mean is first at or below a level, and where its error puts that; inf for never."""
+    """The step at which the running mean is first at or below a level, with the range that its error allows; inf for
+    never."""
     step, loss, error = curve
     found = []
     for line in (loss, loss - 1.96 * error, loss + 1.96 * error):
@@ -119,14 +124,15 @@ def _between(step: NDArray, line: NDArray, at: int, level: float) -> float:
 
 
 def examined(curves: Mapping[str, Curve], *, at: int | None = None) -> Result:
-    """What each training had learnt at its last examination, or at that of step `at`: the share of answers right."""
+    """The share of right answers at each training's last evaluation, or at the one of step `at`."""
     parts = [_exam(name, curve, at) for name, curve in curves.items()]
     return Result(
         "claim_examined",
         pd.concat(parts, ignore_index=True).assign(unit="share right"),
-        "What was learnt in as many steps",
-        f"Each bar is the share of answers right at the last examination of a training, of {EXAMINED} questions of the "
-        "calibration split, the same in all, with its 95% Wilson interval. One training each: seeds are not in it.",
+        "Accuracy after equally many steps",
+        f"Each bar is the share of answers right at the last evaluation of a training, on {EXAMINED} questions of the "
+        "calibration split, the same in all, with its 95% Wilson interval. One training each: the intervals do not "
+        "cover seeds.",
         "bars",
         {"axes": {"x": "task", "colour": "model", "y_title": "answers right"}},
     )

@@ -1,7 +1,7 @@
-"""Whole answers, written and judged: what every claim about decoding is made of, one row an example.
+"""Whole answers, written and checked: the data of every claim about decoding, one row per example.
 
-A question is asked by its prompt alone; the model writes everything behind it by some rule, and the task's checker says
-whether that is right. All models of a claim write for the same examples, so their answers can be compared in pairs.
+The model gets the prompt and writes the rest with some sampler; the task's checker says whether that is right. All
+models of a claim write for the same examples, so their answers can be compared in pairs.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _STRIDE = ("example", "start", "predicted", "proposed", "accepted", "passes")
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """What a model wrote for n prompts, in how many forward passes each."""
+    """What a model wrote for n prompts, and its forward passes for each."""
 
     tokens: Tensor  # (n, position), prompt and answer
     passes: NDArray  # (n)
     length: int  # tokens written for each
     sampler: str
-    strides: pd.DataFrame  # one row a stride; empty where there are none
+    strides: pd.DataFrame  # one row per stride; empty if there are none
 
     @property
     def tokens_per_pass(self) -> float:
@@ -48,7 +48,7 @@ class Written:
 
 
 def write(model: Model, prompts: Tensor, length: int, rule: Rule = None, *, seed: int = 0) -> Written:
-    """What a model writes behind prompts (n × k), by its own rule unless another is given."""
+    """A model's continuations of prompts (n × k), with its own sampler unless another is given."""
     runs = [
         probe.decode(model, prompts[at : at + ROWS], length, sampler=rule, seed=seed)
         for at in range(0, len(prompts), ROWS)
@@ -70,7 +70,7 @@ def _strides(run: Trajectory, before: int) -> pd.DataFrame:
 
 
 def answers(model: Model, task: Task, batch: Batch, rule: Rule = None, *, seed: int = 0) -> tuple[Written, NDArray]:
-    """What a model writes for a batch, and which answers (n) are right."""
+    """A model's continuations for a batch, and which answers (n) are right."""
     completion = batch.positions["completion"]
     start, end = int(completion.min()), batch.clean.shape[1]
     written = write(model, batch.clean[:, :start], end - start, rule, seed=seed)
@@ -78,7 +78,7 @@ def answers(model: Model, task: Task, batch: Batch, rule: Rule = None, *, seed: 
 
 
 def task_label(task: Task) -> str:
-    """A task by its name, and by those of its knobs that are not at their defaults."""
+    """A task's name, with the options that are not at their defaults."""
     known = fields(task)  # type: ignore[arg-type]  # every task is a dataclass
     turned = [field for field in known if getattr(task, field.name) != field.default]
     knobs = ", ".join(f"{field.name} {getattr(task, field.name)}" for field in turned)
@@ -98,7 +98,7 @@ def share_of(right: float, n: int) -> dict[str, Any]:
 
 
 def exact_difference(right: NDArray, other: NDArray) -> float:
-    """The exact McNemar p: are answers that only one of two models has right as often the one's as the other's?"""
+    """The exact McNemar p: of the answers that only one of two models has right, does each have half?"""
     from scipy.stats import binomtest
 
     only_one, only_other = int((right & ~other).sum()), int((~right & other).sum())
@@ -112,13 +112,13 @@ def sums_per(table: pd.DataFrame, n: int, columns: Sequence[str]) -> dict[str, N
 
 
 def as_autoregression(model: Model) -> Model:
-    """The same weights as an autoregressive model: causal attention, each slot answers for the next token."""
+    """The same weights as an autoregressive model: causal attention, each slot predicts the next token."""
     return Model(model.backbone, Autoregressive(mask_id=model.mask_id), name=f"{model.name} as autoregression")
 
 
 def strides_to_try(model: Model) -> list[Strides]:
     """Fixed strides of several lengths, and elastic ones if the model has learnt its horizon, without and with the
-    published floor. Each is verified as the next is drafted, verified in a pass of its own, and not verified."""
+    published floor. Each is verified in the pass that drafts the next, in a pass of its own, or not at all."""
     kinds = [Strides(length) for length in FIXED]
     if "horizon" in model.attachments:
         kinds += [Strides(ELASTIC), Strides(ELASTIC, least=4)]
@@ -127,7 +127,7 @@ def strides_to_try(model: Model) -> list[Strides]:
 
 
 def refuse_without(reference: str, models: Mapping[str, Model]) -> None:
-    """Refuse a model to hold the others to that is none of them."""
+    """Refuse a reference that is not one of the models."""
     if reference not in models:
         raise ProbeError(
             f"reference {reference!r}",

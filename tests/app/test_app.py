@@ -39,7 +39,7 @@ def words(app: AppTest) -> str:
 
 def test_it_shows_the_question_and_the_findings_of_the_run(opened):
     assert opened.title[0].value.replace("\\", "") == QUESTION
-    assert "19 of 202 estimates held against a null leave it out" in words(opened)
+    assert "19 of 202 estimates with a null exclude it" in words(opened)
     assert "In zoo:masked and zoo:fluid, the AR circuit is kept on local tasks." in words(opened)
 
 

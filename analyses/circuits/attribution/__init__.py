@@ -5,11 +5,11 @@
     attribute_by_step(model, batch)             # a circuit for each step of a decoding run
     print(cost(config, n=256, length=64))       # memory and time beforehand, without the weights
 
-An edge's score is what its source writes (`node_outputs`) times the gradient where its target reads
-(`input_gradients`; a head's query, key and value apart: `qkv_projections`), multiplied out in `edge_scoring`. Which
-points the gradients are taken at is said in `gradients`; `exact_patching` measures the same without gradients.
-`prompts`, `metrics`, `ablation` and `position_roles` say what is asked; `batching` how many rows share a pass, and
-`accumulation` how their contributions become a circuit.
+An edge's score is its source's output (`node_outputs`) times the gradient at its target's input (`input_gradients`;
+separate for a head's query, key and value: `qkv_projections`), multiplied in `edge_scoring`. `gradients` chooses the
+points at which gradients are taken; `exact_patching` measures the same without gradients. `prompts`, `metrics`,
+`ablation` and `position_roles` define the question; `batching` decides how many rows share a pass, and `accumulation`
+adds their contributions up to a circuit.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Ablation: what stands in place of what a source writes when the source is taken out.
+"""Ablation: what replaces the output of an ablated source.
 
-corrupt    what it writes on the example's corrupt twin
-zero       nothing
+corrupt    its output on the example's corrupt prompt
+zero       0
 mean       its mean over all clean rows, slot by slot
-resample   what it writes on the clean row of another example (at the same step), drawn once by a seed
+resample   its output on the clean row of another example (at the same step), drawn once from a seed
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ABLATIONS = ("corrupt", "zero", "mean", "resample")
 
 @dataclass
 class Ablation:
-    """One way of taking sources out, for all rows of some prompts."""
+    """One kind of ablation, for all rows of some prompts."""
 
     prompts: PromptPairs
     kind: str = "corrupt"
@@ -46,12 +46,12 @@ class Ablation:
             raise ProbeError(
                 "ablation 'mean' with experts",
                 expected="corrupt, zero or resample",
-                found="'mean', which would have all experts write at every token",
+                found="'mean', with which all experts would write at every token",
                 remedy="Choose another ablation, or experts=False.",
             )
 
     def prepare(self, rows: int) -> None:
-        """What needs a pass over all rows (the means), in chunks of `rows`."""
+        """Compute what needs a pass over all rows (the means), in chunks of `rows`."""
         if self.kind != "mean" or self._mean is not None:
             return
         total = None
@@ -63,8 +63,8 @@ class Ablation:
         self._mean = total.map(lambda sums: sums / len(self.prompts))
 
     def instead(self, rows: slice, like: NodeOutputs) -> tuple[NodeOutputs, Tensor | None]:
-        """The writes that replace those of some rows (`like`), and the final norm's output of the run that made
-        them, if one did."""
+        """The outputs that replace those of some rows (`like`), and the final norm's output of the run that made them,
+        if there was one."""
         if self.kind == "zero":
             return like.map(torch.zeros_like), None
         if self.kind == "mean":
@@ -80,7 +80,7 @@ class Ablation:
 
     @property
     def partners(self) -> Tensor:
-        """For each row, the row of another example at the same step; its own where there is no other."""
+        """For each row, the row of another example at the same step; its own if there is no other."""
         generator = torch.Generator().manual_seed(self.seed)
         partner = torch.empty(len(self.prompts), dtype=torch.long)
         for step in self.prompts.step.unique():

@@ -1,8 +1,8 @@
-"""Accumulation: what each chunk of rows contributes to a circuit, summed up, and kept on disk until then.
+"""Accumulation: the contributions of chunks of rows, added up to a circuit and kept on disk until then.
 
 A contribution is a few arrays. On disk it is an .npz without pickle, named after its rows. A folder belongs to one
-attribution: a fingerprint of the model, the prompts and the settings stands beside the contributions, and a folder with
-another fingerprint is refused.
+attribution: it has a fingerprint of the model, the prompts and the settings, and a folder with another fingerprint is
+refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ABOUT = "attribution.json"
 
 @dataclass(frozen=True, eq=False)
 class Contribution:
-    """Scores of some rows: edges summed over the rows (unless each is wanted), nodes and metric for each row."""
+    """Scores of some rows: edges summed over the rows (unless kept by row), nodes and metric for each row."""
 
     edges: NDArray  # (rows or 1, sources, targets)
     nodes: NDArray  # (rows, nodes)
@@ -52,7 +52,7 @@ class Folder:
         if about.exists() and FILE.object(about).get("fingerprint") != fingerprint:
             raise ProbeError(
                 f"folder {str(path)!r}",
-                expected="contributions to this very attribution",
+                expected="contributions to the same attribution",
                 found="contributions of another model, of other prompts or with other settings",
                 remedy="Give another folder, or delete this one.",
             )
@@ -61,7 +61,7 @@ class Folder:
         return cls(Path(path))
 
     def contributions(self) -> Iterator[tuple[slice, Contribution]]:
-        """The contributions that are there, from the first row up to the first gap."""
+        """The saved contributions, from the first row up to the first gap."""
         start = 0
         while self.path is not None and (found := sorted(self.path.glob(f"{start:08}-*.npz"))):
             stop = int(found[0].stem.partition("-")[2])
@@ -85,7 +85,7 @@ class Folder:
 
 
 class Accumulation:
-    """Contributions added up: means over examples, and the figures of each example."""
+    """Contributions added up: means over examples, and the scores of each example."""
 
     def __init__(self, graph: Graph, prompts: PromptPairs, *, by_example: bool):
         self.graph, self.n = graph, prompts.examples
@@ -94,7 +94,7 @@ class Accumulation:
         self.nodes = np.zeros((self.n, len(graph.sources) + 1))
         self.metric = np.zeros(2)  # clean, corrupt
         self.by_example = np.zeros((self.n, graph.n_edges), np.float32) if by_example else None
-        self.within: dict[str, NDArray] = {}  # neurons and experts, where they are wanted
+        self.within: dict[str, NDArray] = {}  # neurons and experts, if requested
 
     def add(self, rows: slice, contribution: Contribution) -> None:
         example, weight = self.example[rows], self.weight[rows]

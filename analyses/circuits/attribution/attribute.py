@@ -3,8 +3,8 @@
     circuit = attribute(model, batch, reading="prefix", method="eap-ig", steps=5)
 
 A reading turns each example into one or several prompts, clean and corrupt. Their rows go through the model a few at a
-time, as many as fit in memory. What each chunk of rows contributes can be kept in a folder; after an interruption the
-same call goes on from there. `method` is one of
+time, as many as fit in memory. The contribution of each chunk of rows can be kept in a folder; after an interruption
+the same call resumes from there. `method` is one of
 
     eap, eap-ig, eap-ig-activations   by gradients (module `gradients`), for models of any size
     exact-nodes                       each node patched by itself (module `exact_patching`); the edges' scores stay 0
@@ -89,9 +89,10 @@ def attribute_by_step(
     steps: int = 5,
     options: AttributionOptions = DEFAULTS,
 ) -> dict[int, Circuit]:
-    """A circuit for each step (or draw of a mask) of a reading, from the examples whose answer was open at that step.
+    """A circuit for each step (or draw of a mask) of a reading, from the examples whose answer was still masked at that
+    step.
 
-    The decoding run is made once. All arguments mean what they mean in `attribute`.
+    The decoding run is made once. The arguments are those of `attribute`.
     """
     reading = named(reading)
     view = reading.view(model, batch)
@@ -161,7 +162,7 @@ def _work(prompts: PromptPairs, batch: Batch, steps: int, options: AttributionOp
 
 
 def _contributions(work: Attribution, method: Method, folder: Folder) -> Iterator[tuple[slice, Contribution]]:
-    """What each chunk of rows contributes: what the folder has, then the rest."""
+    """The contribution of each chunk of rows: those in the folder, then the rest."""
     done = 0
     for rows, contribution in folder.contributions():
         yield rows, contribution
@@ -173,7 +174,7 @@ def _contributions(work: Attribution, method: Method, folder: Folder) -> Iterato
 
 
 def _fingerprint(work: Attribution, about: Provenance) -> str:
-    """What tells one attribution from another: the weights, the prompts, the settings."""
+    """What distinguishes attributions: the weights, the prompts, the settings."""
     prompts, settings = work.prompts, (about, work.graph, work.by_row, work.neurons, work.experts, work.ablation.seed)
     shown = [prompts.canvas(), prompts.canvas("corrupt")]
     facts = {"weights": fingerprint.of_weights(work.model), "settings": repr(settings)}

@@ -1,7 +1,7 @@
-"""How many rows at a time: as many as fit, half as many where that was too many, and none of them twice.
+"""Batch sizes: as many rows as fit, half as many after an out-of-memory error, and no row twice.
 
-`rows_that_fit` divides the memory that is free by what a row is thought to take. A machine that has less than it says
-raises; then the size is halved and the same rows are tried again, so what comes out never depends on the size.
+`rows_that_fit` divides the free memory by the estimated size of a row. If a device has less than it reports, a pass
+raises; then the size is halved and the same rows are tried again, so results never depend on the size.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Found = TypeVar("Found")
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be had on a device."""
+    """Free bytes on a device."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     import psutil
@@ -33,13 +33,13 @@ def free_memory(device: torch.device) -> int:
 
 
 def rows_that_fit(device: torch.device, bytes_a_row: int, *, free: int | None = None) -> int:
-    """How many rows to take at a time, of what is free (or will be)."""
+    """How many rows fit at a time into the memory that is (or will be) free."""
     fit = int(SHARE * (free_memory(device) if free is None else free)) // max(1, bytes_a_row)
     return max(1, min(fit, MOST.get(device.type, MOST["cpu"])))
 
 
 def in_chunks(rows: int, size: int, work: Callable[[slice], Found], *, start: int = 0) -> Iterator[tuple[slice, Found]]:
-    """Rows from `start` on, chunk by chunk, with what `work` makes of each."""
+    """Chunks of rows from `start` on, each with the result of `work`."""
     while start < rows:
         chunk = slice(start, min(start + size, rows))
         found = _unless_too_many(work, chunk)
@@ -53,10 +53,10 @@ def in_chunks(rows: int, size: int, work: Callable[[slice], Found], *, start: in
                 "one row at a time",
                 expected="memory for a single row",
                 found="not enough of it",
-                remedy="Shorten the texts, or take a device with more memory or a narrower dtype.",
+                remedy="Shorten the texts, or use a device with more memory or a narrower dtype.",
             )
         size = (min(size, chunk.stop - chunk.start) + 1) // 2
-        log.info("out of memory: going on with %d rows at a time", size)
+        log.info("out of memory: continuing with %d rows at a time", size)
 
 
 def _unless_too_many(work: Callable[[slice], Found], chunk: slice) -> Found | None:

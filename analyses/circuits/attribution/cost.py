@@ -1,13 +1,13 @@
 """Cost: the memory and time of an attribution, estimated beforehand and without the weights.
 
-    cost(config, n=256, length=32)      # for a transformers configuration: memory and time on the device at hand
+    cost(config, n=256, length=32)      # for a transformers configuration: memory and time on this device
     Llama 7B shape, 256 prompts × 32 tokens, m = 5: 31.2 GB (14.5 GB of it weights), 48 rows at a time, 2 min 10 s
 
-Memory is counted: what autograd saves of a pass, what the attribution keeps (node outputs and input gradients), and the
-weights. Time is measured. A model of the same shape with one layer, and one with three, both with random weights and a
-small vocabulary, are attributed. Their difference is the time of a layer on this device, with everything that a count
-of FLOPs leaves out. Only the product of node outputs and input gradients grows with the square of the layers; its FLOPs
-are counted, and its speed is timed by itself.
+Memory is counted: what autograd saves in a pass, what the attribution keeps (node outputs and input gradients), and the
+weights. Time is measured: models of the same shape with one layer and with three, random weights and a small vocabulary
+are attributed. Their difference gives the time of a layer on this device, including everything that a count of FLOPs
+misses. Only the product of node outputs and input gradients grows with the square of the layers; its FLOPs are counted,
+and its speed is timed by itself.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FLOAT = 4  # bytes of what the attribution keeps
 
 @dataclass(frozen=True)
 class Shape:
-    """The numbers that decide what a pass takes."""
+    """The numbers that determine the cost of a pass."""
 
     n_layers: int
     n_heads: int
@@ -77,12 +77,12 @@ class Shape:
 
     @property
     def projections(self) -> int:
-        """How wide queries, keys and values are together."""
+        """The width of queries, keys and values together."""
         return (self.n_heads + 2 * self.n_kv_heads) * self.d_head
 
     @property
     def saved(self) -> int:
-        """Bytes that autograd saves of a layer and position, no parameter wanting a gradient."""
+        """Bytes that autograd saves per layer and position, with frozen parameters."""
         heads = self.n_heads * self.d_head
         attention = 4 * heads  # queries, keys and values (repeated for every head), and their mix
         mlp = (3 if self.gated else 4) * self.d_mlp
@@ -91,7 +91,7 @@ class Shape:
 
     @property
     def kept(self) -> int:
-        """Bytes that the attribution keeps of a layer and position."""
+        """Bytes that the attribution keeps per layer and position."""
         narrow = self.n_heads * self.d_head + 2 * self.d_model + self.projections
         held = HELD * (self.d_model * self.itemsize + (self.n_heads + 2 * self.n_kv_heads) * _FLOAT)
         return narrow * _FLOAT + self.projections * self.itemsize + held
@@ -116,7 +116,7 @@ class Shape:
         return slots * streams * self.d_model * _FLOAT + 6 * self.vocabulary * _FLOAT + 8 * slots**2
 
     def pair_flops(self, tokens: int) -> int:
-        """FLOPs of writes times reads, over all layers."""
+        """FLOPs of outputs times gradients, over all layers."""
         return 2 * tokens * self.d_model * self.graph.n_edges
 
 
@@ -169,7 +169,7 @@ def cost(
     dtype: torch.dtype = torch.float32,
     at_once: int | None = None,
 ) -> Cost:
-    """What EAP-IG takes for a model of this configuration: `n` rows of `length` tokens. Twice that for a pair."""
+    """The cost of EAP-IG for a model of this configuration: `n` rows of `length` tokens. A pair costs twice as much."""
     from probe.models.backbone import usable_device
 
     place = usable_device(device)
@@ -196,7 +196,7 @@ def _seconds(
 
 
 def _timed(config, depth: int, rows: int, length: int, steps: int, place, dtype: torch.dtype) -> float:
-    """Seconds that a chunk of rows takes in a model of so many layers."""
+    """Seconds for a chunk of rows in a model of this many layers."""
     from analyses.circuits.attribution import gradients
 
     work = random_attribution(_thin(config, depth, place, dtype), rows, length, steps)
@@ -242,7 +242,7 @@ def random_attribution(model: Model, rows: int, length: int, steps: int) -> Attr
 
 
 def _product_speed(shape: Shape, place: torch.device) -> float:
-    """FLOPs a second of writes times reads, in float32, half the sources by one layer's targets."""
+    """FLOPs per second of outputs times gradients, in float32, half the sources by one layer's targets."""
     sources, targets = len(shape.graph.sources) // 2 + 1, shape.graph.qkv_per_layer
     wide = max(1, (1 << 26) // (4 * (sources + targets)))
     outputs, inputs = torch.randn(sources, wide, device=place), torch.randn(targets, wide, device=place)

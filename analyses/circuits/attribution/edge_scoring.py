@@ -1,11 +1,11 @@
 """Edge scores: node outputs times input gradients, summed over positions, a few positions at a time.
 
-Both sides are stored narrow (see `node_outputs` and `input_gradients`). They are spread to the width of the residual
+Both are stored in compact form (see `node_outputs` and `input_gradients`), and expanded to the width of the residual
 stream for one tile of positions at a time. A tile has a fixed number of bytes, so memory does not grow with rows, heads
 or layers. All sources before a layer are multiplied by all targets of that layer in one matrix product over position ×
 feature.
 
-A tile holds positions of one role only, and of one example only where the scores of single examples are wanted.
+A tile holds positions of one role only, and of one example only if the scores of single examples are kept.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Tile:
 
     tokens: slice | Tensor
     role: int
-    row: int  # of the rows at hand; 0 where they are summed
+    row: int  # in this chunk; 0 if rows are summed
 
 
 @dataclass(eq=False)
 class Scoring:
-    """Scores of some rows in the making: (rows or 1, sources, roles, targets before roles)."""
+    """Partial scores of some rows: (rows or 1, sources, roles, targets before roles)."""
 
     graph: Graph
     model: Model
@@ -63,7 +63,7 @@ class Scoring:
         return len(self.graph.layer_targets)
 
     def take_up(self, gradients: InputGradients, *, last: bool) -> None:
-        """Add what the points of the path that are held contribute; with the last of them, what is kept of them all."""
+        """Add the contribution of the held points of the path; with the last, also that of the sums over all points."""
         held, gradients.held = gradients.held, []
         points = [(layer, x, bend) for point in held for layer, (x, bend) in point.items()]
         for tile in self.tiles():
@@ -87,7 +87,7 @@ class Scoring:
     def _straighten(self, into: Tensor, outputs: Tensor, gradients: InputGradients, tile: Tile) -> None:
         """The first term, and MLPs and logits, of the whole path: several layers' targets in one product.
 
-        Their cells that are no edges are cleared at the end.
+        Cells that are not edges are cleared at the end.
         """
         for layers in self._groups():
             before = self._before(layers[-1], mlp=True)
@@ -124,7 +124,7 @@ class Scoring:
                     yield Tile(_as_slice(part, self.model.device), role, row)
 
     def _before(self, layer: int, *, mlp: bool = False) -> int:
-        """How many of the sources at hand come before a layer's attention, or before its MLP."""
+        """How many of the sources come before a layer's attention, or before its MLP."""
         heads = self.graph.head_sources(layer)
         return min(max((heads.stop if mlp else heads.start) - self.start, 0), self.count)
 
@@ -143,7 +143,7 @@ def _flat(found: Tensor) -> Tensor:
 
 
 def _as_slice(tokens: Tensor, device: torch.device) -> slice | Tensor:
-    """Neighbours as a slice, which copies nothing."""
+    """Consecutive indices as a slice, which copies nothing."""
     if len(tokens) and bool((tokens.diff() == 1).all()):
         return slice(int(tokens[0]), int(tokens[-1]) + 1)
     return tokens.to(device)

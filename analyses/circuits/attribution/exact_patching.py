@@ -1,11 +1,11 @@
-"""Exact patching: every node, or every edge, by itself, and how much the metric really changes.
+"""Exact patching: each node, or each edge, patched by itself, and how much the metric changes.
 
-    nodes   the model runs with one node's write replaced, at all positions, and everything after it follows
-    edges   one target alone reads the replaced write; what it then writes, everything after it follows
+    nodes   the model runs with one node's output replaced at all positions, and everything after it changes accordingly
+    edges   only one target reads the replaced output; everything after that target changes accordingly
 
-Nothing is linear here, and nothing approximated: a forward pass a node or an edge. This is the ground truth that
-gradients are held against, for models small enough. Several nodes or edges share a pass, each with a copy of the rows.
-The edges of exact-nodes are 0; exact-edges gives the nodes too.
+Nothing is linearised or approximated: one forward pass per node or edge. For small models this is the ground truth that
+gradients are compared with. Several nodes or edges share a pass, each with a copy of the rows. The edges of exact-nodes
+are 0; exact-edges gives the nodes too.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def edges(work: Attribution, rows: slice) -> Contribution:
     """Every edge's effect on some rows, and every node's."""
     found, graph = work.compared(rows, change=False), work.graph
     cells = torch.as_tensor(graph.valid).nonzero()
-    cells = cells[cells[:, 1].argsort(stable=True)]  # a target's edges together: layers before it are left alone
+    cells = cells[cells[:, 1].argsort(stable=True)]  # a target's edges together: earlier layers are unchanged
     effects = torch.zeros(rows.stop - rows.start, *graph.shape)
     for some in cells.split(work.copies(rows)):
         kept = torch.ones(len(some), *graph.shape, dtype=torch.bool)
@@ -54,14 +54,14 @@ def edges(work: Attribution, rows: slice) -> Contribution:
 
 
 def isolated_metric(work: Attribution, found: Compared, rows: slice, kept: Tensor) -> Tensor:
-    """The metric (circuits, rows) of circuits that run alone on some rows. `found` holds what stands instead."""
+    """The metric (circuits, rows) of circuits that run alone on some rows. `found` has the replacements."""
     roles = None if work.position_roles is None else work.position_roles[rows]
     hidden = isolated_run(work.model, work.graph, found.prompts.canvas(), found.other, kept, roles)
     return _each_copy(work, found, hidden)
 
 
 def _each_copy(work: Attribution, found: Compared, hidden: Tensor) -> Tensor:
-    """The metric (copies, rows) from the final norm's output of the rows several times over."""
+    """The metric (copies, rows) from the final norm's output of repeated rows."""
     logits = found.prompts.answer_logits(hidden)
     return torch.stack([work.metric(copy, found.prompts.truth) for copy in logits.split(len(found.prompts))])
 
@@ -81,7 +81,7 @@ def _node_effects(work: Attribution, found: Compared, rows: slice) -> Tensor:
 
 @contextmanager
 def _replaced(work: Attribution, instead: NodeOutputs, sources: list[int]) -> Iterator[None]:
-    """In copy i of the rows, the write of source i is replaced."""
+    """In copy i of the rows, the output of source i is replaced."""
     graph, model = work.graph, work.model
 
     def put(found: Tensor, copies: list[int], value: Tensor) -> Tensor:
@@ -107,8 +107,8 @@ def _replaced(work: Attribution, instead: NodeOutputs, sources: list[int]) -> It
 def _other_head(
     model: Model, layer: int, head: int, instead: Tensor, which: tuple[int, int], scope: Scope
 ) -> Iterator[None]:
-    """In one copy of the rows (its number, and how many there are), another write of a head; no other head's changes,
-    be there a norm behind them all."""
+    """In one copy of the rows (its number, and how many there are), another output of one head; the other heads' stay
+    the same, even if a norm follows them all."""
     writes, own = Writes.of_heads(model, layer), slice(head * model.d_head, (head + 1) * model.d_head)
     copy, copies = which
     mixed: list[Tensor] = []

@@ -4,11 +4,11 @@
     eap-ig               its mean over `steps` runs whose token embeddings lie between the corrupt and the clean ones,
                          at corrupt + (k / steps)(clean - corrupt), k = 1 … steps (the paper's points, "1..m") or
                          k = 0 … steps - 1 (those of the published code since February 2025, "0..m-1")
-    eap-ig-activations   for each layer's heads, each MLP and the input: the mean over runs in which only what these
-                         write lies in between (at the same k / steps), everything before them being clean. More exact
-                         where a node's effect is far from linear, for 2 L + 1 times the passes
+    eap-ig-activations   for each layer's heads, each MLP and the input: the mean over runs in which only their output
+    is interpolated (at the same k / steps), with everything before them clean. More exact where a node's effect is far
+    from linear, for 2 L + 1 times the passes
 
-All three take one pass for what the sources write clean and one for what they write instead.
+All three take one pass for the sources' clean outputs and one for the replacements.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class Attribution:
     by_row: bool = False
     neurons: bool = False
     experts: bool = False
-    at_once: int = 32  # rows a pass, where a method makes several copies of them
+    at_once: int = 32  # rows per pass, including a method's copies
 
     @property
     def shares(self) -> list[float]:
-        """How much of the change to the corrupt run there is at each point of the path."""
+        """The share of the change to the corrupt run at each point of the path."""
         first = 0 if self.points == "0..m-1" else 1
         return [1 - k / self.steps for k in range(first, first + self.steps)]
 
@@ -72,7 +72,7 @@ class Attribution:
 
     @torch.no_grad()
     def compared(self, rows: slice, *, change: bool) -> Compared:
-        """Some rows' clean run, and what would be written instead (or, with `change`, how much that changes)."""
+        """Some rows' clean run, and the replacements (or, with `change`, their difference from the clean outputs)."""
         prompts = self.prompts[rows]
         clean, hidden = outputs_of(self.model, prompts.canvas(), neurons=self.neurons, experts=self.experts)
         prompts = prompts.with_clean_logits(prompts.answer_logits(hidden))
@@ -109,14 +109,14 @@ class Compared:
     """Some rows, clean and otherwise."""
 
     prompts: PromptPairs  # which know the clean logits
-    other: NodeOutputs  # what would be written instead, or the change that this makes
+    other: NodeOutputs  # the replacements, or their difference from the clean outputs
     clean: Tensor  # (rows), the metric
     corrupt: Tensor
 
     def part(
         self, edges: Tensor, nodes: Tensor, neurons: Tensor | None = None, experts: Tensor | None = None
     ) -> Contribution:
-        """What these rows contribute; edges are (rows or 1, sources, targets)."""
+        """These rows' contribution; edges are (rows or 1, sources, targets)."""
         known = [None if within is None else _numpy(within) for within in (neurons, experts)]
         return Contribution(_numpy(edges), _numpy(nodes), _numpy(self.clean), _numpy(self.corrupt), *known)
 
@@ -159,8 +159,8 @@ def along_activations(work: Attribution, rows: slice) -> Contribution:
 
 
 def _groups(work: Attribution) -> Iterator[tuple[str, int, slice]]:
-    """What is moved together: a site, its layer, and the sources that write through it. What an MLP writes is linear in
-    its neurons, so moving it moves them alike."""
+    """A group that is interpolated together: a site, its layer, and the sources that write through it. An MLP's output
+    is linear in its neurons, so interpolating it interpolates them too."""
     yield "embed", -1, slice(0, 1)
     for layer in range(work.model.n_layers):
         heads = work.graph.head_sources(layer)
@@ -170,7 +170,7 @@ def _groups(work: Attribution) -> Iterator[tuple[str, int, slice]]:
 
 @contextmanager
 def _in_between(model: Model, found: Compared, name: str, layer: int, share: float) -> Iterator[list[Tensor]]:
-    """A site that writes what it does clean and a share of the change, in all runs inside the context.
+    """A site whose output is the clean one plus a share of the change, in all runs inside the context.
 
     Gradients begin there; the tensor at which they do is put into the list.
     """

@@ -1,18 +1,18 @@
-"""Input gradients: the gradient of the metric at every target's input, stored as narrow as it is.
+"""Input gradients: the gradient of the metric at every target's input, in compact form.
 
-A target's input is the residual stream *before* the norm, and each head's query, key and value has one of its own: at
-full width that is again hundreds of residual streams. But a head's gradient g, at its projection's output, is narrow,
-and what lies between is known in closed form (`norms`): with W the projection and x the stream,
+A target's input is the residual stream *before* the norm, and each head's query, key and value has its own: at full
+width that would be hundreds of residual streams. But a head's gradient g at its projection's output is small, and the
+map from there to the stream is known in closed form (`norms`): with W the projection and x the stream,
 
     ∂M/∂in_v  =  r · P (γ ∘ W_v g_v)  -  r² · Px · c_v,      c_v = r ⟨q_v - q_0, g_v⟩ / d
 
-where q_v is the projection's own output and q_0 its output for a norm that says 0. So two things are kept: r g, as wide
-as the projections, and c, one number a head and position. The first term is linear in r g, with weights that stay the
-same along the path of integration: its sum over the path is kept, and multiplied out once, at the end. The second goes
-with x, which changes, so x and c are held for a few points of the path, until they are multiplied out (`HELD`).
+where q_v is the projection's own output and q_0 its output if the norm's is 0. So two things are kept: r g, as wide as
+the projections, and c, one number per head and position. The first term is linear in r g, with weights that stay the
+same along the path of integration: its sum over the path is kept and multiplied once, at the end. The second depends on
+x, which changes, so x and c are held for a few points of the path until they are multiplied (`HELD`).
 
-An MLP and the logits have a norm to themselves. They are handed an alias of the stream; the gradient that arrives at
-the alias has come through the norm and nothing else.
+An MLP and the logits have a norm of their own. They read an alias of the stream, so the gradient at the alias has
+passed through that norm and nothing else.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HELD = 5  # points of the path that are held at a time
 
 
 class InputGradients:
-    """What the targets of some rows have received so far; with a canvas, keys and values apart by direction."""
+    """The gradients of the targets of some rows so far; with a canvas, keys and values are split by direction."""
 
     def __init__(self, model: Model, delta: NodeOutputs, parted: Canvas | None = None):
         rows, slots, _ = delta.embed.shape
@@ -57,7 +57,7 @@ class InputGradients:
         self.neurons = None if delta.neurons is None else new(rows, model.n_layers, delta.neurons[0].shape[-1])
         self.experts = None if delta.experts is None else new(rows, model.n_layers, experts_of(model))
         self.held: list[dict[int, tuple[Tensor, Tensor]]] = []  # per point of the path, by layer: x, and r c
-        # Of the pass at hand:
+        # Of the current pass:
         self.sides: list[key_directions.Sides] | None = None
         self.streams: list[Tensor] = [delta.embed[:0]] * model.n_layers  # x
         self.scales: list[Tensor] = [delta.embed[:0]] * model.n_layers  # r
@@ -92,7 +92,7 @@ class InputGradients:
             yield
 
     def finish(self, change: Tensor) -> None:
-        """The logits' own score: what arrives there of a change of the stream."""
+        """The logits' own score: the effect of a change of the stream there."""
         self.nodes[:, -1] = (self.logits * change).sum((1, 2))
 
     def _stream(self, layer: int):
@@ -104,7 +104,7 @@ class InputGradients:
         return hook
 
     def _projected(self, layer: int, pieces: list[Piece]):
-        """A projection's output, to be caught; where it is to be had twice, it is handed on twice."""
+        """A projection's output, to be caught; if it is doubled, both copies."""
 
         def hook(module, _taken, found: Tensor) -> Tensor | None:
             if not found.requires_grad:
@@ -141,7 +141,7 @@ class InputGradients:
         return (copies[0], copies[2]), (copies[1], copies[3])
 
     def _caught(self, layer: int, part: slice, put_out: Tensor) -> Callable[[Tensor], None]:
-        """What is done with the gradient at some of the joint output."""
+        """The function called with the gradient at some of the joint output."""
         projections, rest = self.projections[layer], self.rest[layer][part]
         heads = slice(part.start // projections.d_head, part.stop // projections.d_head)
 
@@ -155,7 +155,7 @@ class InputGradients:
         return caught
 
     def _bend(self, layer: int) -> Tensor:
-        """Where r c of the pass at hand is kept, beside its stream."""
+        """Where r c of the current pass is kept, with its stream."""
         point = self.held[-1]
         if layer not in point:
             empty = self.nodes.new_zeros(*self.delta.embed.shape[:2], self.projections[layer].heads)
@@ -203,7 +203,7 @@ class InputGradients:
 
 
 def _on_output(caught):
-    """A hook that hands on the gradient at what a module gives."""
+    """A hook that passes on the gradient at a module's output."""
 
     def hook(_module, _taken, found):
         if found.requires_grad:

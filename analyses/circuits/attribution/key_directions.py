@@ -1,15 +1,14 @@
-"""Key directions: keys and values split by the query that looks at them, one before their place or one at or after it.
+"""Key directions: keys and values split by whether the query that reads them is before their position or not.
 
-With open attention one key serves both kinds of query, and a gradient at the key does not say which of them it comes
-from. So inside `parted` every layer has its keys and values twice. A query that stands before a key's place sees one
-copy, all other queries see the other. The attention is the same, but each copy has its own gradient and can be patched
-by itself.
+Under full attention one key serves both kinds of query, and a gradient at the key does not say which of them it comes
+from. So inside `parted` every layer has its keys and values twice. A query before a key's position sees one copy, all
+other queries see the other. The attention is the same, but each copy has its own gradient and can be patched by itself.
 
 Where keys have a projection of their own, the copies are made at its output, one behind the other, as if the layer had
 twice as many key-value heads: norms and rotary positions then go over both. GPT-2, which has neither, has one
-projection for all three; there the copies are made within the attention function. GPT-NeoX's joint projection has its
-heads one after the other, and is had twice as a whole. Keys that are turned after a joint projection of another kind
-(Phi-3), or normed over all heads together (OLMo 2), can be had twice in neither place: such a model is refused by name.
+projection for all three; there the copies are made within the attention function. GPT-NeoX's joint projection is
+grouped by head, and is doubled as a whole. If rotary positions follow another kind of joint projection (Phi-3), or a
+norm covers all heads together (OLMo 2), keys cannot be doubled in either place: such a model is refused by name.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ Copies = tuple[Tensor, Tensor]
 class Sides:
     """One layer's part in it. `split` makes two copies of GPT-2's keys and values, which arrive as one."""
 
-    from_right: Tensor  # (rows or 1, 1, query, key), whether the query stands before the key's place
+    from_right: Tensor  # (rows or 1, 1, query, key), whether the query is before the key's position
     split: Callable[[Tensor, Tensor], tuple[Copies, Copies]] | None
-    queries: int  # heads; where a joint projection is had twice, so are its queries, and the second ones are left out
+    queries: int  # heads; if a joint projection is doubled, so are its queries, and the second ones are dropped
 
     def of(self, key: Tensor, value: Tensor) -> tuple[Copies, Copies]:
         if self.split is not None:
@@ -50,12 +49,12 @@ class Sides:
 
 
 _layers: ContextValue[Mapping[nn.Module, Sides] | None] = ContextValue(None)
-"""Each layer's part, in the thread that asks for it: another thread's passes use the model's own attention."""
+"""Each layer's part, for the current thread: other threads' passes use the model's own attention."""
 
 
 @contextmanager
 def parted(model: Model, canvas: Canvas, copies: int = 1) -> Iterator[list[Sides]]:
-    """Keys and values apart in every layer, for runs on (copies of) a canvas inside the context."""
+    """Split keys and values in every layer, for runs on (copies of) a canvas inside the context."""
     from transformers import AttentionInterface
 
     _refuse_edited(model)
@@ -127,9 +126,9 @@ def _refuse_inseparable(model: Model) -> None:
     if joint or layout.joint_query_norm:
         raise ProbeError(
             f"attribution of {model.name!r} ({layout.model_type}) with directions",
-            expected="keys that can be had twice, one head at a time, before they are normed and turned",
-            found="keys from one projection with queries and values, then turned"
+            expected="keys that can be doubled by head before norm and rotary positions",
+            found="rotary keys from one projection with queries and values"
             if joint
-            else "keys that are normed over all heads together",
+            else "keys with one norm over all heads",
             remedy="Attribute with directions=False.",
         )

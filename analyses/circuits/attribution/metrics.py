@@ -1,12 +1,11 @@
-"""Metrics: one number a row that says how well the model answers. Higher is better in all of them.
+"""Metrics: one number per row that says how well the model answers. Higher is better in all of them.
 
-    logit_difference        the target's logit less the distractor's
-    probability_difference  what falls on right choices less what falls on wrong ones
-    kl                      minus KL(clean answer ‖ this answer): how much of the clean distribution is kept. At the
-                            clean run itself its gradient is 0, so plain EAP finds nothing with it
+    logit_difference        the target's logit minus the distractor's probability_difference  the probability of right
+    choices minus that of wrong ones kl                      minus KL(clean answer ‖ this answer): how well the clean
+    distribution is kept. At the clean run its gradient is 0, so plain EAP finds nothing with it
 
-One of your own is any function of logits (rows × vocabulary, float32, the mask out of the running) and of a `Truth`,
-which holds what is right in each row and the model's clean logits:
+One of your own is any function of logits (rows × vocabulary, float32, the mask excluded) and of a `Truth`, which holds
+each row's right answers and the model's clean logits:
 
     def rank(logits, truth): return -(logits > logits.gather(1, truth.target[:, None])).sum(1).float()
 """

@@ -1,13 +1,12 @@
-"""Node outputs: what every source writes to the residual stream, stored as narrow as it is.
+"""Node outputs: every source's output to the residual stream, in compact form.
 
-A head's write is z_h W_O[h], as wide as the stream, and there are hundreds of heads: held for all of them it would be
-hundreds of residual streams. What is kept is z, which for all heads of a layer is about one. `spread` makes the writes
-of a few positions at a time, where something is multiplied by them. Where a norm stands behind the output projection, z
-is kept times the norm's scale, and W_O has the rest of it (see `probe.models.writes`): what is compared is always what
-is added to the stream.
+A head's output is z_h W_O[h], as wide as the stream, so for hundreds of heads it would take hundreds of residual
+streams. Instead z is kept, which for all heads of a layer is about as wide as one. `spread` computes the outputs of a
+few positions at a time, when they are multiplied. If a norm follows the output projection, z is kept times the norm's
+scale, and W_O includes its weights (see `probe.models.writes`), so an output is always what is added to the stream.
 
-The input's write is the token embedding. A learned position embedding and an output projection's bias belong to no
-node: they are the same in every run that is compared here. An MLP's bias is part of what it writes.
+The input's output is the token embedding. A learned position embedding and an output projection's bias belong to no
+node: they are the same in every run that is compared here. An MLP's bias is part of its output.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ExpertWrites:
-    """What the experts that a router chose write, choice after choice: all others write nothing. What all of a layer's
-    experts write together is what its MLP does, less an expert that every token shares."""
+    """The outputs of the experts that a router chose, choice by choice; all others write nothing. Together they are the
+    MLP's output, minus that of an expert that every token shares."""
 
     chosen: Tensor  # (rows, slots, choices), the number of an expert
     write: Tensor  # (rows, slots, choices, feature)
@@ -50,14 +49,14 @@ class ExpertWrites:
         return ExpertWrites(chosen, torch.cat([self.write, -other.write], dim=2))
 
     def along(self, gradient: Tensor, experts: int) -> Tensor:
-        """(rows, experts): each expert's write times the gradient where the MLP writes, over all slots."""
+        """(rows, experts): each expert's output times the gradient at the MLP's output, over all slots."""
         product = (self.write * gradient[:, :, None]).sum(-1).flatten(1)
         return product.new_zeros(len(product), experts).scatter_add_(1, self.chosen.flatten(1), product)
 
 
 @dataclass(eq=False)
 class NodeOutputs:
-    """The sources' writes on some rows (or the differences between two runs' writes), in float32."""
+    """The sources' outputs on some rows (or the differences between two runs' outputs), in float32."""
 
     embed: Tensor  # (rows, slots, feature)
     heads: list[Tensor]  # per layer (rows, slots, heads · head_feature): z, scaled
@@ -70,7 +69,7 @@ class NodeOutputs:
         return [self.embed, *self.heads, *self.mlps, *(self.neurons or [])]
 
     def minus_(self, other: NodeOutputs) -> NodeOutputs:
-        """These writes less others, in place."""
+        """These outputs minus others, in place."""
         for mine, theirs in zip(self.tensors, other.tensors, strict=True):
             mine -= theirs
         if self.experts is not None and other.experts is not None:
@@ -78,7 +77,7 @@ class NodeOutputs:
         return self
 
     def first_not_finite(self) -> str | None:
-        """The first node, in the order of a forward pass, that writes NaN or infinity; None where all is finite."""
+        """The first node, in the order of a forward pass, that writes NaN or infinity; None if all is finite."""
         order = [("input", self.embed)]
         for layer, (z, mlp) in enumerate(zip(self.heads, self.mlps, strict=True)):
             order += [(f"the heads of layer {layer}", z), (f"m{layer}", mlp)]
@@ -92,13 +91,13 @@ class NodeOutputs:
         return NodeOutputs(change(self.embed), heads, mlps, neurons, experts)
 
     def in_stream(self, model: Model, site: str, layer: int) -> Tensor:
-        """What comes into the residual stream at a site: "embed", "attn_out" or "mlp_out"."""
+        """What is added to the residual stream at a site: "embed", "attn_out" or "mlp_out"."""
         if site == "attn_out":
             return self.heads[layer] @ output_weight(model, layer).flatten(0, 1).float()
         return self.embed if site == "embed" else self.mlps[layer]
 
     def total(self, model: Model) -> Tensor:
-        """The sum of all sources' writes in the residual stream."""
+        """The sum of all sources' outputs in the residual stream."""
         total = self.embed.clone()
         for layer in range(model.n_layers):
             total += self.in_stream(model, "attn_out", layer)
@@ -106,7 +105,7 @@ class NodeOutputs:
         return total
 
     def spread(self, model: Model, tokens: slice | Tensor, sources: slice) -> Tensor:
-        """Some sources' writes at some positions of the flattened rows: (sources, tokens, feature)."""
+        """Some sources' outputs at some positions of the flattened rows: (sources, tokens, feature)."""
         n_heads, start, stop = model.n_heads, sources.start, sources.stop
         at = self.embed.flatten(0, 1)[tokens]
         whole = at.new_empty(stop - start, *at.shape)
@@ -127,7 +126,7 @@ class NodeOutputs:
 
 @contextmanager
 def recording(model: Model, *, neurons: bool = False, experts: bool = False) -> Iterator[NodeOutputs]:
-    """Outputs that fill up during the forward pass inside the context. The embedding is left to the caller."""
+    """Outputs that are filled in by the forward pass inside the context. The caller adds the embedding."""
     empty = torch.empty(0)
     filled = NodeOutputs(empty, [empty] * model.n_layers, [empty] * model.n_layers, [] if neurons else None)
     if filled.neurons is not None:
@@ -137,7 +136,7 @@ def recording(model: Model, *, neurons: bool = False, experts: bool = False) -> 
     def keep(into: list[Tensor], layer: int, writes: Writes | None = None):
         def hook(_module, taken, given=None):
             found = given if writes is None else writes.scaled(taken[0])
-            assert found is not None  # a hook behind a module is given what it gave
+            assert found is not None  # a forward hook gets the module's output
             into[layer] = found.detach().float()
 
         return hook
@@ -176,7 +175,7 @@ def mixtures(model: Model) -> list[nn.Module | None]:
 
 
 def experts_of(model: Model) -> int:
-    """How many experts a layer has, that the router chooses from."""
+    """How many experts a layer's router chooses from."""
     counts = {int(one.num_experts) for one in mixtures(model) if one is not None}  # type: ignore[arg-type]  # a number
     if not counts:
         raise ProbeError(
@@ -189,7 +188,7 @@ def experts_of(model: Model) -> int:
 
 
 def _keep_choices(found: list[ExpertWrites | None], layer: int):
-    """Keep what each choice of the router writes: the stock module, asked for one choice at a time."""
+    """Keep the output of each choice of the router: the stock module runs for one choice at a time."""
 
     def hook(module: nn.Module, taken: tuple) -> None:
         stream, chosen, weights = taken
@@ -208,7 +207,7 @@ def _by_row(found: Tensor, like: Tensor) -> Tensor:
 def outputs_of(
     model: Model, canvas: Canvas, *, neurons: bool = False, experts: bool = False
 ) -> tuple[NodeOutputs, Tensor]:
-    """Every source's writes on a canvas, and the final norm's output."""
+    """Every source's outputs on a canvas, and the final norm's output."""
     with recording(model, neurons=neurons, experts=experts) as outputs:
         hidden = model.run_trunk(canvas)
     outputs.embed = model.embedding(canvas.tokens.to(model.device)).float()

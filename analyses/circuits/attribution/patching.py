@@ -1,14 +1,13 @@
-"""Patching: forward passes in which some edges carry what they carry in another run.
+"""Patching: forward passes in which some edges carry their activation from another run.
 
-A circuit runs alone when every edge outside of it is patched. What a target v reads is then
+A circuit runs alone if every edge outside of it is patched. The input of a target v is then
 
     in_v  =  x  -  Σ_{u → v outside} (z_u - z'_u)
 
-with x the residual stream of this run, z_u what u writes in it, and z'_u what stands in its place (the corrupt write,
-or that of another ablation). So the run is the model's own, and only the sum is added: before an MLP's norm and the
-final norm, and before the attention norm for each head's query, key and value. For all targets of a layer that is one
-matrix product of the mask of outside edges with the differences so far. A target without outside edges is left as it
-is.
+with x the residual stream of this run, z_u the output of u in it, and z'_u its replacement (the corrupt output, or that
+of another ablation). So the run is the model's own, and only the sum is subtracted: before an MLP's norm and the final
+norm, and before the attention norm for each head's query, key and value. For all targets of a layer that is one matrix
+product of the mask of outside edges with the differences so far. A target without outside edges is unchanged.
 
 Many circuits share one pass, each with its own copy of the rows: the masks have an axis for circuits.
 """
@@ -53,7 +52,7 @@ def isolated_run(
 
 
 class _Run:
-    """One pass: who is patched where, and what has been written so far."""
+    """One pass: which edges are patched, and the outputs so far."""
 
     def __init__(self, model: Model, graph: Graph, instead: NodeOutputs, kept: Tensor, position_roles: Tensor | None):
         self.model, self.graph, self.instead = model, graph, instead
@@ -66,7 +65,7 @@ class _Run:
         self.position_roles = None if position_roles is None else position_roles.flatten().to(instead.embed.device)
         self.patched_targets = outside.unflatten(-1, (max(1, len(graph.position_roles)), -1)).any(2).any(1).any(0).cpu()
         wanted = outside.any(2).any(0).cpu()
-        self.wanted = wanted.nonzero()[:, 0].tolist()  # sources that have an edge outside, which alone are kept
+        self.wanted = wanted.nonzero()[:, 0].tolist()  # the sources with an edge outside; only these are kept
         self.differences = instead.embed.new_zeros(len(kept), len(self.wanted), self.tokens, self.width)
         self.place = {source: at for at, source in enumerate(self.wanted)}
         self.outside = self.outside[:, self.wanted]
@@ -100,7 +99,7 @@ class _Run:
             yield
 
     def _missing(self, targets: slice) -> Tensor:
-        """What targets are to read less: (circuits, targets, tokens, feature)."""
+        """What is subtracted from the targets' inputs: (circuits, targets, tokens, feature)."""
         before = int(self.graph.before[targets.start])
         known = sum(source < before for source in self.wanted)
         differences = self.differences[:, :known]
@@ -116,7 +115,7 @@ class _Run:
         return missing
 
     def _project(self, layer: int, projections: QKVProjections):
-        """Queries, keys and values, each from what its own target reads."""
+        """Queries, keys and values, each from its own target's input."""
 
         def hook(_module, taken: tuple) -> None:
             stream = taken[0]
@@ -136,7 +135,7 @@ class _Run:
         return hook
 
     def _hand_out(self, layer: int, pieces: list[Piece]):
-        """What a projection is made to put out; of GPT-2's, the copies go straight to the attention."""
+        """A projection's replaced output; GPT-2's copies go straight to the attention."""
         handed = [piece for piece in pieces if not (piece.copy and self.projections[layer].copied_inside)]
 
         def hook(_module, _taken, found: Tensor) -> Tensor:
@@ -152,7 +151,7 @@ class _Run:
 
     @contextmanager
     def parted(self, canvas: Canvas) -> Iterator[None]:
-        """Where the graph has directions, keys and values in two copies."""
+        """If the graph has directions, keys and values in two copies."""
         if not self.graph.directions:
             yield
             return
@@ -166,7 +165,7 @@ class _Run:
                     side.split = partial(self._split, layer)
                 elif side.split is None and not self.patched_targets[self.graph.qkv_targets(layer)].any():
                     parts = [self.model.layout.of_block(self.model.blocks[layer], name) for name in ("key", "value")]
-                    for module in dict.fromkeys(parts):  # nobody patches them: the copies are alike
+                    for module in dict.fromkeys(parts):  # not patched: the copies are equal
                         hooks.callback(module.register_forward_hook(scope.owned(_twice)).remove)
             yield
 
@@ -176,7 +175,7 @@ class _Run:
         return (key, right[0]), (value, right[1])
 
     def _shift(self, target: int):
-        """An MLP's or the logits' read, less what is missing."""
+        """An MLP's or the logits' input, minus the differences of patched edges."""
 
         def hook(_module, taken: tuple) -> tuple | None:
             if not self.patched_targets[target]:
@@ -217,7 +216,7 @@ class _Run:
         return hook
 
     def _difference(self, found: Tensor, instead: Tensor) -> Tensor:
-        """(circuits, tokens, …): what a source writes here, less what stands instead."""
+        """(circuits, tokens, …): a source's output here, minus its replacement."""
         return found.float().view(-1, self.tokens, found.shape[-1]) - instead.flatten(0, 1)
 
 

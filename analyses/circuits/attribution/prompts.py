@@ -1,9 +1,9 @@
-"""Prompt pairs: what a circuit is attributed on. Each row is one clean prompt, its corrupt twin, and a weight.
+"""Prompt pairs: the data of an attribution. Each row is one clean prompt, its corrupt version, and a weight.
 
-A reading turns an example into one prompt or into several (draws of a mask, steps of a decoding run), and has a rule
-that makes one figure of them. Attribution is linear in the metric, so the rule becomes a weight: `weight` is such that
-the scores of the rows add up to the mean over examples. Rows of weight 0 (all but the last step, for instance) are not
-computed at all. With `step=` the rows are those of one step.
+A reading turns an example into one prompt or several (draws of a mask, steps of a decoding run), and has a rule that
+combines them into one number. Attribution is linear in the metric, so the rule becomes a weight: `weight` is chosen so
+that the scores of the rows add up to the mean over examples. Rows of weight 0 (all but the last step, for instance) are
+not computed at all. With `step=` the rows are those of one step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is right in each row, as a metric needs to know it; on the model's device."""
+    """Each row's right answers, for metrics; on the model's device."""
 
     target: Tensor  # (rows)
     distractor: Tensor  # (rows)
@@ -42,7 +42,7 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class PromptPairs:
-    """Rows to be attributed. Indexing gives some of them."""
+    """Rows to attribute. Indexing selects some of them."""
 
     model: Model
     reading: Reading
@@ -52,7 +52,7 @@ class PromptPairs:
     example: Tensor  # (rows), which example a row is about, counted from 0
     step: Tensor  # (rows)
     weight: Tensor  # (rows); those of one example add up to 1
-    kept: list[int]  # the batch's examples that are asked about, by the number that `example` gives them
+    kept: list[int]  # the batch's examples, by the number in `example`
 
     @classmethod
     def of(cls, model: Model, batch: Batch, reading: Reading, *, step: int | None = None) -> PromptPairs:
@@ -63,14 +63,14 @@ class PromptPairs:
     def of_view(
         cls, model: Model, batch: Batch, reading: Reading, view: View, *, step: int | None = None
     ) -> PromptPairs:
-        """The same from a view at hand. Making a view of a trajectory decodes, so it is made once for all steps."""
+        """The same from a given view. Making a view of a trajectory decodes, so it is made once for all steps."""
         weight = _weights(view, reading.rule) if step is None else (view.step == step).float()
         rows = weight.nonzero()[:, 0].cpu()
         kept, example = view.example[rows].unique(return_inverse=True)
         if not len(rows):
             raise ProbeError(
                 f"step {step}",
-                expected="a step at which an answer was still open",
+                expected="a step at which an answer was still masked",
                 found="none",
                 remedy=f"The steps are {sorted(set(view.step.tolist()))}.",
             )
@@ -116,7 +116,7 @@ class PromptPairs:
     def answer_logits(self, hidden: Tensor) -> Tensor:
         """The answers' logits (rows, vocabulary) in float32, without the mask, from the final norm's output.
 
-        `hidden` may hold the rows several times over.
+        `hidden` may hold the rows repeatedly.
         """
         slots = self.clean.slots.to(hidden.device).repeat(len(hidden) // len(self), 1)
         read = hidden.gather(1, slots[..., None].expand(-1, -1, hidden.shape[-1]))[:, 0]
@@ -128,7 +128,7 @@ class PromptPairs:
 
 
 def _weights(view: View, rule: str) -> Tensor:
-    """How much each row counts in its example's figure: what the rule makes of rows that are 1 in one place."""
+    """Each row's weight in its example's number: the rule applied to one-hot rows."""
     ones = torch.ones(len(view.example))
     if rule == "mean":
         return ones / torch.bincount(view.example)[view.example].float()

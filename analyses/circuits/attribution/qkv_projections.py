@@ -1,8 +1,8 @@
 """QKV projections: an attention layer's queries, keys and values as one joint output, side by side.
 
-In some architectures these come from one module, in others from three; and a graph with directions has keys and values
-twice. `QKVProjections` says where each piece of the joint output comes from (a module, and columns of its output), in
-the order of the graph's targets: queries, keys, values, and then keys and values once more.
+In some architectures one module computes them, in others three; and a graph with directions has keys and values twice.
+`QKVProjections` maps each piece of the joint output to a module and columns of its output, in the order of the graph's
+targets: queries, keys, values, and then keys and values once more.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Some columns of a module's output, and where they stand among all."""
+    """Some columns of a module's output, and their place in the joint output."""
 
     module: nn.Module
     columns: Columns
     part: slice
-    copy: bool = False  # of keys or values, for queries that look from the left
+    copy: bool = False  # of keys or values, for queries on their left
 
     def heads(self, d_head: int) -> slice:
         return slice(self.part.start // d_head, self.part.stop // d_head)
@@ -41,7 +41,7 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class QKVProjections:
-    """One layer's norm (None where attention reads the stream as it is) and projections."""
+    """One layer's norm (None if attention reads the stream without one) and projections."""
 
     norm_module: nn.Module | None
     norm: Norm
@@ -84,8 +84,8 @@ class QKVProjections:
         return [piece for piece in self.pieces if piece.module is module]
 
     def widen(self, narrow: Tensor, wide: Tensor) -> None:
-        """From gradients at the projections' outputs (tokens, width) to the norm's input, but for r: P (γ ∘ W_v g_v),
-        into the first of `wide` (heads, tokens, feature)."""
+        """From gradients at the projections' outputs (tokens, width) to the norm's input, without the factor r: P (γ ∘
+        W_v g_v), written to the first of `wide` (heads, tokens, feature)."""
         for piece in self.pieces:
             weight = piece.weight.to(narrow)
             weight = weight * self.norm.gain.to(narrow)[:, None] if self.norm.gain is not None else weight.clone()
@@ -94,19 +94,19 @@ class QKVProjections:
             torch.bmm(heads, back, out=wide[piece.heads(self.d_head)])
 
     def normed(self, stream: Tensor) -> Tensor:
-        """What the projections take of a stream."""
+        """The projections' input from a stream."""
         return stream if self.norm_module is None else self.norm_module.forward(stream)
 
     @torch.no_grad()
     def at_rest(self) -> Tensor:
-        """q_0: what the projections put out where the norm puts out its bias alone."""
+        """q_0: the projections' output if the norm's output is its bias alone."""
         weight = self.pieces[0].weight
         still = weight.new_zeros(weight.shape[0]) if self.norm.offset is None else self.norm.offset
         return torch.cat([piece.module.forward(still[None])[0, piece.columns] for piece in self.pieces]).float()
 
 
 def _together(columns: list[Columns]) -> Columns:
-    """Queries', keys' and values' columns one after the other: neighbours where they are neighbours."""
+    """The columns of queries, keys and values, as slices where they are consecutive."""
     if all(isinstance(one, slice) for one in columns):
         return slice(columns[0].start, columns[-1].stop)  # type: ignore[union-attr]  # slices, as was asked
     return torch.cat(columns)  # type: ignore[arg-type]  # numbers: a projection's columns are all of one kind

@@ -2,7 +2,7 @@
 
     compare(ar, diffusion).table        # Jaccard over K with chance and ceiling, retention, Spearman
     diff(ar, diffusion, null=[(ar, ar_seed2)]).table    # edges kept, lost and gained
-    mass(ar, diffusion).table           # which share of attribution each kind of edge has
+    mass(ar, diffusion).table           # the share of attribution of each kind of edge
 
 Intervals need circuits that kept the edge scores of every example (`AttributionOptions(example_edges=True)`).
 """

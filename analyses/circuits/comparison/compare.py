@@ -1,6 +1,6 @@
-"""Compare: how much of one model's circuit is found again in another's, on a scale from chance to the best possible.
+"""Compare: how much of one model's circuit is also in another's, on a scale from chance to the best possible.
 
-    compare(ar, diffusion).table                # one row a figure
+    compare(ar, diffusion).table                # one row per measure
     compare(ar, diffusion, cpt, second_seed)    # the first against each of the others
 
 An overlap by itself says nothing. Two random sets of K of N edges have a Jaccard overlap of K/(2N-K) (`null`). And one
@@ -9,23 +9,22 @@ halves of the prompts *in one model* (`ceiling`: the mean over both models and m
 
     retention R = (J - J₀) / (J_split - J₀)
 
-takes both out: 0 is chance, 1 is as alike as the prompts allow. Its J is measured between halves too (one model's
-circuit on one half, the other model's on the other half), because a ceiling from half of the prompts is no ceiling for
-a J from all of them. So two models with the same weights have R = 1, not more. Where the ceiling is not above chance, R
-is NaN.
+accounts for both: 0 is chance, 1 is the best possible. Its J is measured between halves too (one model's circuit on one
+half, the other model's on the other half), because a ceiling from half of the prompts is not a ceiling for a J from all
+of them. So two models with the same weights have R = 1, not more. Where the ceiling is not above chance, R is NaN.
 
-Figures, each for all edges and for each kind of edge (of which the same share is taken as of all edges):
+Measures, each for all edges and for each kind of edge (with the same share taken of each kind):
 
     jaccard            the strongest K of each; over several K
     retention          as above
     spearman           rank correlation of |scores|
     weighted_jaccard   Σ min / Σ max of |scores| that add up to 1; no K
 
-Kinds: `into q`, `from heads` and so on; and where circuits were attributed with directions, `causal` (what an AR model
-has as well) and `right to left` (attention to later positions, which it has not).
+Kinds: `into q`, `from heads` and so on; and if circuits were attributed with directions, `causal` (edges that an AR
+model has as well) and `right to left` (attention to later positions, which it does not have).
 
-Intervals resample the prompts, the same ones in both models. The two figures without a K are of all edges; how far they
-vary, and their ceiling, is taken from 32,768 of them where a kind has more.
+Intervals resample the prompts, the same ones in both models. The two measures without a K use all edges; their spread
+and their ceiling are estimated from 32,768 edges if a kind has more.
 """
 
 from __future__ import annotations
@@ -62,9 +61,9 @@ from analyses.circuits.graph import Graph
 from analyses.result import Result
 
 KS = (100, 200, 500, 1000, 2000, 5000)
-SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)  # where a graph is small for these
-SOME = 2**15  # edges of a kind, from which the spread of a figure without a k is known
-FEWEST = 5  # edges of a kind, below which an overlap is a coincidence
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)  # for graphs too small for these
+SOME = 2**15  # edges of a kind, enough for the spread of a measure without a k
+FEWEST = 5  # edges of a kind; with fewer an overlap may be a coincidence
 
 Columns = dict[str, NDArray]  # of the table, each (subsets × figures)
 
@@ -93,16 +92,16 @@ def compare(
         name="circuit_overlap",
         table=pd.concat(parts, ignore_index=True),
         title=f"Circuit overlap with {circuit.about.model} on {circuit.about.task}",
-        caption="How much the strongest K edges have in common. Dotted: chance. Dashed: the same model on other "
-        "prompts, the best there could be. Retention, R, says where between the two the overlap lies: 0 is chance, 1 "
-        "as alike as prompts allow. Bands are 95% intervals over prompts.",
+        caption="Overlap of the strongest K edges. Dotted: chance. Dashed: the same model on other "
+        "prompts, the best possible. Retention, R, says where between the two the overlap is: 0 is chance, 1 "
+        "the best possible. Bands are 95% intervals over prompts.",
         drawing="circuit_overlap",
         about={**facts_of(circuit), "resamples": resamples, "splits": splits, "seed": seed},
     )
 
 
 def mass(*circuits: Circuit, resamples: int = 1000, seed: int = 0) -> Result:
-    """Which share of a circuit's attribution each kind of edge has, right-to-left attention among them."""
+    """The share of a circuit's attribution that each kind of edge has, including right-to-left attention."""
     parts = []
     for one in circuits:
         kinds, strengths = subsets(one.graph), Strengths(one)
@@ -119,7 +118,7 @@ def mass(*circuits: Circuit, resamples: int = 1000, seed: int = 0) -> Result:
     return Result(
         name="circuit_mass",
         table=pd.concat(parts, ignore_index=True),
-        title=f"Where the attribution is, on {circuits[0].about.task}",
+        title=f"Attribution by kind of edge, on {circuits[0].about.task}",
         caption="The share of all |edge scores| that each kind of edge has; grey, its share of the edges. Kinds "
         "overlap.",
         drawing="bars",
@@ -132,7 +131,7 @@ def _masses(strengths: Strengths, masks: NDArray, weights: NDArray) -> NDArray:
 
 
 def budgets(edges: int) -> list[int]:
-    """The K at which circuits of a graph are compared: 100 to 5000, or shares of a graph that is small for these."""
+    """The K at which circuits of a graph are compared: 100 to 5000, or shares of a graph too small for these."""
     fit = [k for k in KS if k <= edges / 2]
     return fit if len(fit) >= 4 else sorted({max(1, round(share * edges)) for share in SHARES})
 
@@ -152,14 +151,14 @@ def subsets(graph: Graph) -> dict[str, NDArray[np.bool_]]:
 
 
 def facts_of(circuit: Circuit) -> dict[str, Any]:
-    """What a circuit is of, for the `about` of a result."""
+    """A circuit's provenance, for the `about` of a result."""
     facts = ("task", "reading", "method", "steps", "metric", "ablation", "scope")
     return {**{name: getattr(circuit.about, name) for name in facts}, "edges": circuit.graph.n_edges}
 
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """Two circuits and the figures they are compared by: for each kind of edge, Jaccard at every k and two without."""
+    """Two circuits and the measures of their overlap: for each kind of edge, Jaccard at every k and two without a k."""
 
     a: Circuit
     b: Circuit
@@ -209,7 +208,7 @@ class Sides:
         return in_chunks(both, self.edges, weights)
 
     def halved(self, first: NDArray, second: NDArray, *, at_k: bool = False) -> tuple[NDArray, NDArray]:
-        """The figures within each model (their mean) and across the two, between the halves that weights say."""
+        """The measures within each model (their mean) and across the two, between the halves given by weights."""
 
         def four(w: NDArray, v: NDArray) -> NDArray:
             a1, a2, b1, b2 = (_Drawn(self, each.under(half)) for each in self.strengths for half in (w, v))
@@ -220,8 +219,8 @@ class Sides:
         return found[:, 0], found[:, 1]
 
     def nulls(self, draws: int = 20) -> NDArray:
-        """(subsets × figures): chance for Jaccard, 0 for Spearman, and the weighted one between strengths that are
-        mixed among the edges.
+        """(subsets × figures): chance for Jaccard, 0 for Spearman, and the weighted Jaccard of strengths shuffled among
+        the edges.
         """
         generator = np.random.default_rng(self.seed)
         rows = []
@@ -234,7 +233,7 @@ class Sides:
 
 
 class _Drawn:
-    """One circuit's strengths in some draws, each subset sorted once however often it is compared."""
+    """One circuit's strengths in some draws, each subset sorted only once."""
 
     def __init__(self, sides: Sides, strength: NDArray):
         self.sides = sides
@@ -246,8 +245,8 @@ class _Drawn:
         return [Ranked(one) for one in self._some]
 
     def against(self, other: _Drawn, *, at_k: bool = False) -> NDArray:
-        """(draws × subsets × figures). Those without a k are of the thinned subsets: how much they vary is known from
-        some of the edges, and half a million need not be ranked a thousand times. `at_k`: the others alone."""
+        """(draws × subsets × figures). Those without a k use the thinned subsets: some of the edges suffice for their
+        spread, so that half a million need not be ranked a thousand times. `at_k`: only the others."""
         ks = [self.sides.ks_of(of) for of in self.sides.subsets.values()]
         each = zip(self.subsets, other.subsets, ks, strict=True)
         found = np.stack([jaccard(one, two, k) for one, two, k in each], axis=1)
@@ -266,7 +265,7 @@ def _compared(sides: Sides, resamples: int, splits: int) -> pd.DataFrame:
         return _table(sides, _columns(whole, (nowhere, nowhere), nulls, nowhere))
     interval = about_estimate(whole, sides.resampled(statistics.resamples(n, resamples, seed=seed)), most=1.0)
     within, across = (each.mean(0) for each in sides.halved(*halves(n, splits, seed=seed)))
-    at_k = np.s_[:, : len(sides.ks)]  # the figures that need a k: retention is of these alone
+    at_k = np.s_[:, : len(sides.ks)]  # the measures with a k; retention uses only these
     retained = _retention(across[at_k], within[at_k], nulls[at_k])
     around = about_estimate(retained, _resampled_retention(sides, nulls[at_k], resamples // 4))
     return _table(

@@ -5,8 +5,8 @@
 An edge belongs to a model's circuit if it is among the strongest K. An edge of the first circuit only may be lost, and
 one of the second only may be gained. But two circuits also differ for two reasons that mean nothing:
 
-*Other prompts* would have put other edges over the line. So the prompts are resampled, the same ones in both models,
-and `confidence` is the share of resamples in which the edge stays on the same two sides.
+**Other prompts* would have put other edges among the strongest K. So the prompts are resampled, the same ones in both
+models, and `confidence` is the share of resamples in which the edge is in the same circuits.
 
 *Another seed* would have trained another circuit. So `p` says how common such a loss is between two models that differ
 in their seed only. An edge's strength is its share of all |scores|, and a loss is measured by the part that is kept,
@@ -19,9 +19,8 @@ step, the twin's are adapted from one model: a change counts only if neither kin
 
 An edge is called lost or gained where p ≤ `rate` and its confidence is high enough, and is `undecided` otherwise. So if
 the second model were only another seed, at most a share `rate` of a circuit's edges would be called, on average over
-seeds. One pair of seeds may lie further apart than the next, so every pair that is added makes the call safer. (`q`
-corrects for the number of edges.) Between seeds that have little in common, only an edge of which nothing is left is
-called.
+seeds. One pair of seeds may differ more than the next, so every additional pair makes the call safer. (`q` corrects for
+the number of edges.) If the seeds have little in common, only an edge that keeps almost nothing is called.
 
 Without a second seed, the null is each model against itself on other prompts (disjoint halves). That is less than the
 difference between seeds, and the figure's caption says so.
@@ -52,7 +51,7 @@ from analyses.result import Result
 from probe.errors import ProbeError
 
 STATUSES = ("kept", "lost", "gained", "undecided")
-_SPLITS = 10  # ways to halve the prompts, where there is no second seed
+_SPLITS = 10  # ways to halve the prompts, if there is no second seed
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,10 @@ class DiffOptions:
     """When `diff` calls an edge lost or gained."""
 
     rate: float = 0.05
-    """The share of a circuit's edges that may be called where nothing but the seed, or the prompts, has changed."""
+    """The share of a circuit's edges that may be called lost or gained if only the seed, or the prompts, changed."""
 
     confidence: float = 0.95
-    """The share of resampled prompts that must put an edge on the same two sides."""
+    """The share of resampled prompts in which an edge must be in the same circuits."""
 
     resamples: int = 400
     """How often the prompts are resampled."""
@@ -83,7 +82,8 @@ def diff(
     k: int | None = None,
     options: DiffOptions = DEFAULTS,
 ) -> Result:
-    """What b kept, lost and gained of a's circuit of k edges (None: 200, or a tenth of a small graph).
+    """The edges that b kept, lost and gained compared with a's circuit of k edges (None: 200, or a tenth of a small
+    graph).
 
     `null` are pairs of circuits of models that differ in their seed only.
     """
@@ -98,7 +98,7 @@ def diff(
     return Result(
         name="circuit_diff",
         table=table,
-        title=f"{b.about.model} against {a.about.model} on {a.about.task}: "
+        title=f"{b.about.model} compared with {a.about.model} on {a.about.task}: "
         + ", ".join(f"{number} {status}" for status, number in count.items()),
         caption=f"Edges among the strongest {k} of either model. Lost or gained: the edge has kept a smaller part of "
         f"its strength than {1 - options.rate:.0%} of the edges do between {', and between '.join(against)}, and "
@@ -123,7 +123,7 @@ def diff(
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """The edges among the strongest k of either circuit: where they stand, and in which they are."""
+    """The edges among the strongest k of either circuit, and in which of the two they are."""
 
     edges: NDArray[np.int_]  # among the edges of the graph
     in_a: NDArray[np.bool_]
@@ -142,7 +142,7 @@ class _Found:
 
     @property
     def ratio(self) -> NDArray:
-        """What is left of an edge in the other model; between the two where it is in both."""
+        """The part of an edge's strength that the other model keeps."""
         least, most = np.minimum(self.share_a, self.share_b), np.maximum(self.share_a, self.share_b)
         own, other = np.where(self.in_a, self.share_a, self.share_b), np.where(self.in_a, self.share_b, self.share_a)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -150,13 +150,13 @@ class _Found:
 
 
 def _nulls(a: Circuit, b: Circuit, pairs: Sequence[tuple[Circuit, Circuit]], k: int, seed: int) -> list[NDArray]:
-    """The ratios, in order, of each pair of models that differ in their seed alone; or else of each model's halves."""
+    """The sorted ratios of each pair of models that differ only in their seed, or else of each model's halves."""
     if pairs:
         return [np.sort(_ratios(Strengths(one).whole, Strengths(other).whole, k)) for one, other in pairs]
     if not (Strengths(a).known and Strengths(b).known):
         raise ProbeError(
             f"the diff of {a.about.model!r} and {b.about.model!r}",
-            expected="something to hold it against: a second seed, or edge scores of single examples",
+            expected="a null: a second seed, or edge scores of single examples",
             found="neither",
             remedy="Pass null=[(one, its second seed)], or attribute with example_edges=True.",
         )
@@ -165,7 +165,7 @@ def _nulls(a: Circuit, b: Circuit, pairs: Sequence[tuple[Circuit, Circuit]], k: 
 
 
 def _ratios(one: NDArray, other: NDArray, k: int) -> NDArray:
-    """What is left in the other of the strongest k of each."""
+    """The ratios of the strongest k of each in the other."""
     own = [shares(strength) for strength in (one, other)]
     inside = [Ranked(strength).among(k) for strength in (one, other)]
     return np.concatenate([own[1][inside[0]] / own[0][inside[0]], own[0][inside[1]] / own[1][inside[1]]])
@@ -202,7 +202,7 @@ def _table(a: Circuit, b: Circuit, found: _Found, nulls: list[NDArray], options:
 
 
 def _resampled(a: Circuit, b: Circuit, found: _Found, options: DiffOptions) -> tuple[NDArray, NDArray, NDArray]:
-    """For each edge, the share of resamples that put it on the same sides, and the interval of its change."""
+    """For each edge, the share of resamples in which it is in the same circuits, and the interval of its change."""
     both = Strengths(a), Strengths(b)
     change = found.share_b - found.share_a
     if not (both[0].known and both[1].known):

@@ -1,8 +1,8 @@
-"""Overlap: how alike the edge scores of two circuits are, many resamples at a time.
+"""Overlap: the similarity of two circuits' edge scores, many resamples at a time.
 
-Scores enter as strengths, |score|: a row for each resample, a column for each edge. Sorting half a million edges takes
-most of the time, so only a rank correlation does it; the strongest K are found without. A `Ranked` does either once,
-and is compared with many others. An edge of score 0 is never among the strongest: where fewer than k edges have a score
+Scores enter as strengths, |score|: one row per resample, one column per edge. Sorting half a million edges takes most
+of the time, so only a rank correlation does it; the strongest K are found without sorting. A `Ranked` does either once,
+and is compared with many others. An edge of score 0 is never among the strongest: if fewer than k edges have a score
 (right-to-left edges of a causal model have none), fewer are taken.
 """
 
@@ -19,7 +19,7 @@ SCALARS = ("spearman", "weighted_jaccard")  # figures that need no k
 
 
 class Ranked:
-    """Strengths (draws × edges), and what is known of their order once it was asked for."""
+    """Strengths (draws × edges), with their order computed once on demand."""
 
     def __init__(self, strength: NDArray):
         self.strength = strength
@@ -49,7 +49,7 @@ class Ranked:
 
     @cached_property
     def ranks(self) -> NDArray[np.float32]:
-        """Places from the weakest on about their mean, those of score 0 sharing one."""
+        """Ranks from the weakest on, centred; edges of score 0 share one rank."""
         draws, edges = self.strength.shape
         ranks = np.empty((draws, edges), dtype=np.float32)
         np.put_along_axis(ranks, np.argsort(self.strength, axis=1), np.arange(edges, dtype=np.float32)[None], axis=1)
@@ -67,12 +67,12 @@ def _strongest(strength: NDArray, k: int) -> NDArray[np.intp]:
 
 
 def _candidates(strength: NDArray, k: int) -> NDArray[np.intp]:
-    """Edges that hold the strongest k. Where these are few of many, what is as strong as the strongest of a sample."""
+    """A set of edges that includes the strongest k. For few of many, those above a threshold from a sample."""
     edges = len(strength)
     if edges > _MANY and k < edges // 16:
         sample = strength[:: edges // _SAMPLE]
         above = len(sample) * k // edges
-        last = len(sample) - 1 - int(above + 4 * above**0.5 + 8)  # that fewer than k are as strong is one in 10,000
+        last = len(sample) - 1 - int(above + 4 * above**0.5 + 8)  # fewer than k exceed it once in 10,000
         found = np.flatnonzero(strength >= np.partition(sample, last)[last])
         if len(found) >= k:
             return found
@@ -98,7 +98,7 @@ def _shared(a: Ranked, b: Ranked, ks: Sequence[int]) -> NDArray:
     """How many edges are among the strongest k of both (draws × ks)."""
     edges = a.strength.shape[1]
     most = min(max(ks), edges)
-    place = np.full(edges, edges)  # of each edge in b's order, of those that it takes at all
+    place = np.full(edges, edges)  # for each edge in b's order, of those that it takes at all
     found = []
     for of_a, of_b, scored_a, scored_b in zip(a.top(most), b.top(most), a.scored, b.scored, strict=True):
         taken_a, taken_b = of_a[:scored_a], of_b[:scored_b]
@@ -110,7 +110,7 @@ def _shared(a: Ranked, b: Ranked, ks: Sequence[int]) -> NDArray:
 
 
 def chance(a: Ranked, b: Ranked, ks: Sequence[int]) -> NDArray:
-    """The Jaccard of random sets of those sizes: K/(2N-K) where both take K of N edges."""
+    """The Jaccard of random sets of those sizes: K/(2N-K) if both take K of N edges."""
     one, two = a.sizes(ks), b.sizes(ks)
     return _jaccard(one * two / a.strength.shape[1], one, two)
 
@@ -128,7 +128,7 @@ def spearman(a: Ranked, b: Ranked) -> NDArray:
 
 
 def weighted_jaccard(a: Ranked, b: Ranked) -> NDArray:
-    """Σ min / Σ max of strengths that each add up to 1: their sum is 2, so the least of them say it all."""
+    """Σ min / Σ max of strengths that each add up to 1: Σ min + Σ max = 2, so Σ min suffices."""
     least = np.minimum(shares(a.strength), shares(b.strength)).sum(1)
     return least / (2 - least)
 

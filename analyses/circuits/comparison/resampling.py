@@ -1,10 +1,10 @@
-"""Resampling: how strong a circuit's edges would be on other prompts.
+"""Resampling: the strength of a circuit's edges on other prompts.
 
 Which edges are strongest is not a mean over prompts, so the scores themselves are resampled: weights of the prompts
 (draws × n) become strengths (draws × edges) in one matrix product. That needs a circuit with `example_edges`.
 
-Resampled scores are noisier than the scores, so a figure that depends on their order (an overlap, a rank) is lower in
-resamples than in the data. `about_estimate` keeps the spread of the resamples and removes that bias.
+Resampled scores are noisier than the scores, so a statistic that depends on their order (an overlap, a rank) is lower
+in resamples than in the data. `about_estimate` keeps the spread of the resamples and removes that bias.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from analyses.circuits.circuit import Circuit, refuse_means_only
 from probe.errors import ProbeError
 
 _AT_ONCE = 2**24  # resampled scores held at a time
-_EXAMPLES = 64  # whose scores are widened to single precision at a time
+_EXAMPLES = 64  # examples whose scores are converted to single precision at a time
 
 
 class Strengths:
-    """A circuit's |edge scores| under any weights of its prompts, edges in the order of the matrix."""
+    """A circuit's |edge scores| for any weights of its prompts, edges in the order of the matrix."""
 
     def __init__(self, circuit: Circuit):
         self.circuit = circuit
@@ -40,7 +40,7 @@ class Strengths:
         """(examples × edges), in the precision in which they are kept."""
         refuse_means_only(self.circuit)
         assert self.circuit.by_example is not None
-        with warnings.catch_warnings():  # an array from a file cannot be written to, which nobody does
+        with warnings.catch_warnings():  # an array from a file is read-only, and nobody writes to it
             warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
             return torch.from_numpy(self.circuit.by_example)
 
@@ -60,7 +60,7 @@ class Strengths:
 
 
 def in_chunks(of: Callable[..., NDArray], edges: int, *weights: NDArray) -> NDArray:
-    """What `of` makes of weights, a few draws at a time."""
+    """`of` applied to weights, a few draws at a time."""
     rows = max(1, _AT_ONCE // edges)
     starts = range(0, len(weights[0]), rows)
     return np.concatenate([of(*(part[start : start + rows] for part in weights)) for start in starts])
@@ -81,7 +81,7 @@ def halves(n: int, count: int, *, seed: int, drawn: NDArray | None = None) -> tu
 
 
 def about_estimate(estimate: NDArray, draws: NDArray, *, most: float = np.inf) -> tuple[NDArray, NDArray]:
-    """The 95% range of resampled figures, moved so that their mean lies on the estimate."""
+    """The 95% range of resampled values, shifted so that their mean is the estimate."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # figures that are nowhere defined
         moved = draws - np.nanmean(draws, axis=0) + estimate
@@ -90,12 +90,12 @@ def about_estimate(estimate: NDArray, draws: NDArray, *, most: float = np.inf) -
 
 
 def refuse_unlike(a: Circuit, b: Circuit) -> None:
-    """Refuse circuits of different graphs, of different numbers of prompts, or of models that are no twins."""
+    """Refuse circuits of different graphs, of different numbers of prompts, or of models that are not twins."""
     names = f"circuits of {a.about.model!r} and {b.about.model!r}"
     if (a.about.from_nothing or b.about.from_nothing) and a.about.model != b.about.model:
         raise ProbeError(
             names,
-            expected="a model and one that was made from its weights: only there is an edge of one name the same edge",
+            expected="a model and one trained from its weights: only then do edges correspond by name",
             found="no twin: a diffusion model that was trained from random weights",
             remedy="Compare how early and how spread their circuits are (front_loading, spread).",
         )

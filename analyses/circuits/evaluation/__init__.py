@@ -1,8 +1,8 @@
-"""Evaluation: what circuits do when they run alone, in their own model and in another.
+"""Evaluation: circuits run alone, in their own model and in another.
 
-faithfulness(model, batch, circuit).figure()        # f over the share of edges, beside random circuits
+faithfulness(model, batch, circuit).figure()        # f over the share of edges, compared with random circuits
 cross(pair, batch, {"ar": ar, "diffusion": mdm})    # each circuit in each model
-at_sizes(model, batch, circuit, ks=(100, 200))      # f at the sizes of an overlap
+at_sizes(model, batch, circuit, ks=(100, 200))      # f at the sizes used for an overlap
 isolated_run(model, batch, Isolated(graph, masks))  # any circuits: the metric of each example
 """
 

@@ -1,20 +1,19 @@
-"""Cross-faithfulness: does one model's circuit do the work in another?
+"""Cross-faithfulness: does one model's circuit work in another?
 
     cross(pair, batch, {"ar": ar_circuit, "diffusion": diffusion_circuit}).figure()
 
-Two circuits with different edges can be one mechanism, and two that share edges need not be. So each circuit runs alone
-in each model (f, as in `faithfulness`) and is compared with two others in that model: the model's own circuit of the
-same size, and random circuits with as many edges between the same layers and kinds of node as the foreign one has. The
-random ones show what any edges at those depths would do.
+Two circuits with different edges can be the same mechanism, and two that share edges need not be. So each circuit runs
+alone in each model (f, as in `faithfulness`) and is compared with two others in that model: the model's own circuit of
+the same size, and random circuits with as many edges between the same layers and kinds of node as the foreign one. The
+random ones show what arbitrary edges at those depths would do.
 
     transfer = (f(foreign) - f(random)) / (f(own) - f(random))
 
-is 0 where the foreign circuit does no more than random edges do, and 1 where it does what the model's own does. Where
-the intervals of the model's own circuit and of the random ones overlap, there is nothing to transfer, and transfer is
-NaN.
+is 0 if the foreign circuit does no more than random edges, and 1 if it does as much as the model's own. If the
+intervals of the model's own circuit and of the random ones overlap, there is nothing to transfer, and transfer is NaN.
 
-Each model is asked as in attribution: an autoregressive model under the reading `ar`, the others under `reading`.
-Circuits that are not given are attributed first.
+Readings are those of attribution: `ar` for an autoregressive model, `reading` for the others. Circuits that are not
+given are attributed first.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RANDOM = "random, layer-matched to "
-ByRole = Mapping[str, tuple["Model", Reading]]  # each model of a pair and how it is asked
+ByRole = Mapping[str, tuple["Model", Reading]]  # each model of a pair and its reading
 DEFAULTS = EvaluationOptions()
 
 
@@ -60,7 +59,7 @@ def cross(
     reading: str | Reading = "prefix",
     options: EvaluationOptions = DEFAULTS,
 ) -> Result:
-    """Every circuit in every model, beside the model's own and random ones.
+    """Every circuit in every model, compared with the model's own and random ones.
 
     `circuits` are by the role of their model in the pair: "ar", "diffusion", or the name of a control.
     """
@@ -87,7 +86,7 @@ def cross(
         name="cross_faithfulness",
         table=table.loc[:, [*front, *(name for name in table if name not in front)]],
         title=f"Circuits run in each other's models on {batch.task}",
-        caption="One panel for each model, one curve for each circuit that runs alone in it. Two circuits are one "
+        caption="One panel for each model, one curve for each circuit that runs alone in it. Two circuits are the same "
         "mechanism as far as the foreign curve reaches the model's own. A curve among the random ones (grey) shows "
         "nothing.",
         drawing="faithfulness",
@@ -132,7 +131,7 @@ def _masks(circuits: Mapping[str, Circuit], sizes: NDArray, options: EvaluationO
 
 @dataclass(frozen=True, eq=False)
 class _Figures:
-    """What every circuit did in one model, and the figures that follow from it."""
+    """The metric of every circuit in one model, and the statistics computed from it."""
 
     run: IsolatedRun
     roles: list[str]
@@ -146,7 +145,7 @@ class _Figures:
         return np.stack([f[:, :, 0], f[:, :, 1:].mean(2)], axis=2)
 
     def with_transfer(self, weights: NDArray) -> NDArray:
-        """f, and behind it what is transferred: (resamples, circuits, 3, sizes)"""
+        """f, followed by transfer: (resamples, circuits, 3, sizes)"""
         f = self.f(weights)
         own = f[:, [self.roles.index(self.own)], 0]
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -3,13 +3,13 @@
     f(C) = (M(C) - M(∅)) / (M(G) - M(∅))
 
 M(G) is the metric of the whole model, M(C) that of the circuit with everything outside of it patched (module
-`patching`), M(∅) with everything patched. f is measured for circuits of more and more edges. Two figures sum up the
+`patching`), M(∅) with everything patched. f is measured for circuits of increasing size. Two numbers summarise the
 curve, as in MIB: CPR, the area under it (higher is better), and CMD, the area between it and 1 (lower is better), both
 over the share of edges.
 
-A curve means something only beside the curves of random circuits with as many edges. Two kinds are run: edges drawn
-from anywhere, and edges drawn between the same layers and kinds of node. A random circuit's figure is the mean over its
-draws. Intervals resample examples.
+A curve means something only in comparison with random circuits of the same size. Two kinds are run: edges drawn from
+the whole graph, and edges drawn between the same layers and kinds of node. A random circuit's value is the mean over
+its draws. Intervals resample examples.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def faithfulness(
     reading: str | Reading = "prefix",
     options: EvaluationOptions = DEFAULTS,
 ) -> Result:
-    """The faithfulness curve of a circuit on a batch, its CPR and CMD, beside those of random circuits.
+    """The faithfulness curve of a circuit on a batch, its CPR and CMD, with those of random circuits.
 
     The circuit may be that of another model of the same shape.
 
@@ -89,7 +89,7 @@ def faithfulness(
         name="faithfulness",
         table=table.loc[:, [*front, *(name for name in table if name not in front)]],
         title=f"Faithfulness of {circuit.about.model}'s circuit in {model.name} on {batch.task}",
-        caption="How much of the model's answer a circuit of this share of all edges gives when it runs alone: 1 is "
+        caption="How much of the model's metric a circuit of this share of all edges keeps when it runs alone: 1 is "
         "all of it, 0 is none. A curve means something only where it lies above those of random circuits with as many "
         "edges.",
         drawing="faithfulness",
@@ -106,7 +106,7 @@ def at_sizes(
     reading: str | Reading = "prefix",
     options: EvaluationOptions = DEFAULTS,
 ) -> pd.DataFrame:
-    """f of a circuit's strongest k edges, for each k, as rows of the table of an overlap (`compare`).
+    """f of a circuit's strongest k edges, for each k, as rows for the table of an overlap (`compare`).
 
     Two circuits may agree on edges that do nothing by themselves, so an overlap is shown with f at the same k. Random
     circuits are not run. Intervals are from 400 resamples unless the options say otherwise.
@@ -127,9 +127,9 @@ def _checked(shares: Sequence[float]) -> Sequence[float]:
     if not shares or min(shares) <= 0 or max(shares) > 1 or list(shares) != sorted(shares):
         raise ProbeError(
             "shares",
-            expected="shares of the edges from above 0 to 1, in rising order",
+            expected="shares of the edges above 0, up to 1, in rising order",
             found=str(tuple(shares)),
-            remedy="Leave them out for MIB's.",
+            remedy="Leave them out to use MIB's.",
         )
     return shares
 

@@ -3,9 +3,9 @@
     run = isolated_run(model, batch, Isolated(circuit.graph, masks))    # masks: circuits × sources × targets
     run.circuits, run.whole, run.nothing                                # examples × circuits, examples, examples
 
-Module `patching` says how the rest is patched. Circuits and examples share forward passes, as many as fit in memory.
-Where an example has several rows (draws of a mask, steps of a decoding run), the reading's rule makes one figure of
-them, as in attribution.
+Module `patching` says how the rest is patched. Circuits and examples share forward passes, as many as fit in memory. If
+an example has several rows (draws of a mask, steps of a decoding run), the reading's rule combines them into one
+number, as in attribution.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Isolated:
 
 @dataclass(frozen=True, eq=False)
 class IsolatedRun:
-    """The metric of each example: of each circuit alone, of the whole model, and with everything patched."""
+    """The metric of each example: for each circuit alone, for the whole model, and with everything patched."""
 
     circuits: NDArray  # (examples, circuits)
     whole: NDArray  # (examples)

@@ -1,4 +1,4 @@
-"""What can be chosen about running circuits, beside the reading."""
+"""Options of running circuits, besides the reading."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ class EvaluationOptions:
     """What makes an edge strong: the size of its score ("abs"), or how much it helps the answer ("signed")."""
 
     draws: int = 3
-    """How many random circuits are run for each size and kind. Their mean is what a circuit is compared with."""
+    """How many random circuits are run for each size and kind. A circuit is compared with their mean."""
 
     metric: str | Metric | None = None
-    """What is measured of an answer. None is the metric that the circuit was attributed with."""
+    """The metric. None is the one that the circuit was attributed with."""
 
     ablation: str | None = None
-    """What stands in the place of an edge outside of the circuit. None is what the circuit was attributed with."""
+    """What replaces an edge outside of the circuit. None is the ablation that the circuit was attributed with."""
 
     seed: int = 0
-    """Draws the random circuits, the partners of the ablation "resample", and the resamples."""
+    """Seed for the random circuits, the partners of the ablation "resample", and the resamples."""
 
     rows: int | None = None
-    """How many rows go through the model at a time; None is as many as fit in memory."""
+    """Rows per forward pass; None is as many as fit in memory."""
 
     resamples: int | None = None
     """Resamples of the examples behind each interval. None is 10,000 for `faithfulness` and 2,000 for `cross`."""
 
     def metric_for(self, circuit: Circuit) -> str | Metric | None:
-        """The metric to run a circuit with; None, the task's own, where the circuit's was a function."""
+        """The metric to run a circuit with; None (the task's own) if the circuit's was a function."""
         return self.metric or (circuit.about.metric if circuit.about.metric in METRICS else None)
 
     def ablation_for(self, circuit: Circuit) -> str:

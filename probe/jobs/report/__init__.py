@@ -1,14 +1,14 @@
-"""From a run folder to something to read.
+"""From a run folder to a report.
 
-contents         everything that a report says, as values
+contents         everything in a report, as values
 hypotheses       the verdict: hypotheses and their answers, and the sentences that follow from them
-multiples        one figure a measure: a small panel for every pair and task
+multiples        one figure per measure: a small panel for every pair and task
 prompts          one prompt of each task, with the models' answers
 models           one name and one colour for each model
-words            what the report's own words mean
+words            the report's glossary
 glyphs           the panels, as SVG
-significance     which estimates leave their null out
-provenance       what made the run
+significance     which estimates exclude their null
+provenance       how the run was made
 formatting       how numbers, times and names are written
 render           report.html, report.md, report.parquet
 inline_figures   Plotly and the figures, packed into the page

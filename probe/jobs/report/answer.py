@@ -1,6 +1,6 @@
-"""The answer of a run, read off its report: for a command's last lines, which then say what the report says.
+"""The answer of a run, read from its report and printed as a command's last lines.
 
-answer_in("runs/demo/report.md")      # ("In zoo:masked, the AR circuit is kept …", …); () where it gives none
+answer_in("runs/demo/report.md")      # ("In zoo:masked, the AR circuit is kept …", …); () if it has none
 """
 
 from __future__ import annotations

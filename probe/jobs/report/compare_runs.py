@@ -1,19 +1,19 @@
-"""What changed between two runs: in the estimates, in the spec, and in what made them.
+"""What changed between two runs: in the estimates, in the spec, and in how they were made.
 
 A run is repeated because something is new: a library, a checkpoint, a seed, another machine. The question is then
-whether any estimate says something else, not whether the last digits agree. Estimates are matched by unit and by what
-they are of. Each is one of
+whether any estimate differs, not whether the last digits agree. Estimates are matched by unit and by the labels of
+their rows. Each is one of
 
     equal       the same numbers
     within      other numbers, but each interval contains the other estimate
-    moved       an interval leaves out the other estimate
-    apart       the intervals have no number in common
+    moved       an interval does not contain the other estimate
+    apart       the intervals do not overlap
     unjudged    other numbers, and no intervals to judge them by
     gone, new   only in the first run, only in the second
 
     found = compare("runs/before", "runs/after")
     found.table                          # one row for each estimate, with both values and its change
-    found.circumstances                  # versions, weights, seeds, spec: what is not the same
+    found.circumstances                  # differences in versions, weights, seeds, spec
     found.save("runs/after/compared")    # compare.html, compare.md, compare.parquet
 """
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHANGES = ("apart", "moved", "unjudged", "gone", "new", "within", "equal")
-TELLING = CHANGES[:5]  # those that a reader is shown one by one
+TELLING = CHANGES[:5]  # changes that are listed one by one
 NUMBERS = ("estimate", "low", "high")
 _KEYS, _SIDES = ("unit", "of"), ("one", "two")
 
 
 @dataclass(frozen=True)
 class Circumstance:
-    """One thing about the making of two runs that is not the same; None where a run lacks it."""
+    """One difference in how two runs were made; None where a run lacks it."""
 
     kind: str
     name: str
@@ -51,7 +51,7 @@ class Circumstance:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs held side by side."""
+    """Two runs compared."""
 
     one: RunFolder
     two: RunFolder
@@ -61,7 +61,7 @@ class Comparison:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What the two are called: by their names, or their folders where these are alike."""
+        """The names of the two runs, or their folders if the names are equal."""
         names = (self.one.name, self.two.name)
         folders = (str(self.one.folder), str(self.two.folder))
         return names if len(set(names)) == 2 else folders if len(set(folders)) == 2 else ("first", "second")
@@ -74,7 +74,7 @@ class Comparison:
 
     @property
     def telling(self) -> pd.DataFrame:
-        """The estimates that say something else, are new, or are gone; the furthest first."""
+        """The estimates that differ, are new, or are gone; the largest change first."""
         return self.table.loc[self.table["change"].isin(TELLING)]
 
     @property
@@ -85,7 +85,7 @@ class Comparison:
         parts = {
             "apart": "have intervals apart",
             "moved": "moved out of an interval",
-            "unjudged": "changed without an interval to judge by",
+            "unjudged": "changed and have no interval",
             "within": "stayed within their intervals",
             "equal": "are equal to the last digit",
         }
@@ -112,7 +112,7 @@ class Comparison:
         return render_markdown("compare.md.j2", found=self, rows=self.telling_rows())
 
     def telling_rows(self) -> list[dict[str, str]]:
-        """Those estimates as they are written."""
+        """Those estimates as text."""
         return [
             {**{key: str(row[key]) for key in (*_KEYS, "change")}, **{which: _written(row, which) for which in _SIDES}}
             for row in self.telling.to_dict("records")
@@ -124,14 +124,14 @@ def _written(row: Mapping[Any, Any], which: str) -> str:
 
 
 def compare(one: RunFolder | str | Path, two: RunFolder | str | Path) -> Comparison:
-    """Hold two runs side by side."""
+    """Compare two runs."""
     first, second = (run if isinstance(run, RunFolder) else open_run(run) for run in (one, two))
     differences = (tuple(found(first, second)) for found in (_units, _circumstances))
     return Comparison(first, second, _matched(first, second), *differences)
 
 
 def _matched(one: RunFolder, two: RunFolder) -> pd.DataFrame:
-    """The estimates of both, matched by unit and by what they are of, with how each changed."""
+    """The estimates of both, matched by unit and row labels, with how each changed."""
     import numpy as np
 
     both = _estimates(one).merge(_estimates(two), on=[*_KEYS], how="outer", suffixes=("_one", "_two"), indicator=True)
@@ -153,7 +153,7 @@ def _matched(one: RunFolder, two: RunFolder) -> pd.DataFrame:
 
 
 def _same(one: Any, two: Any) -> Any:
-    return (one == two) | ((one != one) & (two != two))  # where neither has a number, neither changed
+    return (one == two) | ((one != one) & (two != two))  # NaN in both counts as equal
 
 
 def _outside(estimate: Any, interval: dict[str, Any]) -> Any:
@@ -161,7 +161,7 @@ def _outside(estimate: Any, interval: dict[str, Any]) -> Any:
 
 
 def _estimates(run: RunFolder) -> pd.DataFrame:
-    """Every estimate of a run with its key: the unit, and what in its table the estimate is of."""
+    """Every estimate of a run with its key: the unit, and the labels of its row."""
     import pandas as pd
 
     columns = [*_KEYS, *NUMBERS]
@@ -178,7 +178,7 @@ def _estimates(run: RunFolder) -> pd.DataFrame:
 
 
 def _names(table: pd.DataFrame) -> list[str]:
-    """What each row is of, in words: its labels, and a number where two rows have the same."""
+    """Each row's labels in words, with a number if two rows have the same."""
     labels = [column for column in table.columns if column not in STATISTICS]
     names = [", ".join(f"{key} {formatting.label(row[key])}" for key in labels) for row in table.to_dict("records")]
     turns: dict[str, int] = {}
@@ -190,7 +190,7 @@ def _names(table: pd.DataFrame) -> list[str]:
 
 
 def _units(one: RunFolder, two: RunFolder) -> Iterator[Circumstance]:
-    """Units that are new, gone, or came out another way."""
+    """Units that are new, gone, or have another outcome."""
     first, second = ({unit.id: _outcome(run, unit) for unit in run.units} for run in (one, two))
     return _differences("unit", first, second)
 
@@ -206,7 +206,7 @@ def _outcome(run: RunFolder, unit: Entry) -> str:
 
 
 def _circumstances(one: RunFolder, two: RunFolder) -> Iterator[Circumstance]:
-    """What was not the same about the making of two runs."""
+    """The differences in how two runs were made."""
     for kind in ("versions", "weights", "device", "git"):
         yield from _differences(kind, *(_weight_hashes(_flat(run.manifest.get(kind))) for run in (one, two)))
     yield from _differences("run", *({"seeds": str(run.manifest.get("seeds"))} for run in (one, two)))
@@ -214,13 +214,13 @@ def _circumstances(one: RunFolder, two: RunFolder) -> Iterator[Circumstance]:
 
 
 def _weight_hashes(facts: dict[str, str]) -> dict[str, str]:
-    """Of weights, the hash says all; the rest of what is known of a model follows from it."""
+    """Weights are compared by their hash, which determines all else."""
     hashes = {name.removesuffix(".sha256"): value for name, value in facts.items() if name.endswith(".sha256")}
     return hashes or facts
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:
-    """Nested facts as one level of words: {"budget": {"examples": 64}} as {"budget.examples": "64"}."""
+    """Nested values flattened to text: {"budget": {"examples": 64}} as {"budget.examples": "64"}."""
     if isinstance(value, dict):
         return {
             key: leaf

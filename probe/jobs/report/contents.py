@@ -1,8 +1,8 @@
-"""What a report says, as values: sections, figures, numbers, and the grid of results.
+"""The content of a report as values: sections, figures, numbers, and the grid of results.
 
-The HTML page and the Markdown text are made from the same contents, so neither can say what the other does not. A
-result that cannot be read is listed with its error; the rest of the report is written all the same. A section is one
-measure: its small multiples, which are what the page shows as it opens, and a block for each unit, to be opened.
+The HTML page and the Markdown text are made from the same contents, so they cannot contradict each other. A result that
+cannot be read is listed with its error, and the rest of the report is written anyway. A section is one measure: its
+small multiples, which the page shows first, and a block for each unit, to be opened.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from probe.jobs.run_folder import Entry, RunFolder, Saved
 if TYPE_CHECKING:
     import pandas as pd
 
-PRIMARY = "prefix"  # the reading that others are held beside
+PRIMARY = "prefix"  # the reading that others are compared with
 MOST_ROWS = 20  # of one table in the report; all of them are in its parquet file
 
 
 @dataclass(frozen=True)
 class Row:
-    """One estimate: what it is of, the number as it is written, and what it was held against."""
+    """One estimate: its labels, the number as text, and its null."""
 
     labels: tuple[str, ...]
     value: str
@@ -60,7 +60,7 @@ class Block:
     place: str
     title: str
     caption: str
-    finding: str  # what the measure itself says of what it found, if it does
+    finding: str  # the measure's own sentence about its finding, if there is one
     tally: Tally
     common: str  # what all rows are of
     headings: tuple[str, ...]
@@ -75,15 +75,15 @@ class Block:
 
 @dataclass(frozen=True)
 class Section:
-    """One measure: its blocks, and how to read their figures where one sentence serves them all."""
+    """One measure: its blocks, and a caption if the same one serves all of them."""
 
     anchor: str
     heading: str
     caption: str
     blocks: tuple[Block, ...]
     multiples: Multiples | None = None
-    asked: bool = True  # by the spec; else another measure needed it
-    verdict: bool = False  # whether it is the hypotheses' answers, which stand in a table of their own
+    asked: bool = True  # named in the spec; else another measure needed it
+    verdict: bool = False  # whether it is the hypotheses' answers, which have a table of their own
 
     @property
     def tally(self) -> Tally:
@@ -125,7 +125,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Contents:
-    """All that a report says."""
+    """The content of a report."""
 
     run: RunFolder
     sections: tuple[Section, ...]
@@ -145,7 +145,7 @@ class Contents:
 
 
 def contents(run: RunFolder) -> Contents:
-    """Read off a run folder all that its report says."""
+    """Read the content of a report from a run folder."""
     blocks: list[Block] = []
     measured: dict[str, Measured] = {}
     answering: list[tuple[str, str, pd.DataFrame, Mapping[str, Any]]] = []
@@ -170,7 +170,7 @@ def contents(run: RunFolder) -> Contents:
 
 
 def _measured(run: RunFolder, block: Block, saved: Saved, judged: pd.DataFrame) -> Measured:
-    """What a unit's panel is made from."""
+    """The data of a unit's panel."""
     unit = block.unit
     several = len({other.reading for other in run.measures if other.measure == unit.measure}) > 1
     parts = (unit.pair, unit.reading if several else "", f"seed {unit.seed}" if run.has_seeds else "")
@@ -181,7 +181,7 @@ def _measured(run: RunFolder, block: Block, saved: Saved, judged: pd.DataFrame) 
 
 
 def _place(units: Iterable[Entry]) -> Callable[[Entry], tuple]:
-    """Units of one measure stand together, in the order in which the run first names measures, tasks and pairs."""
+    """Units grouped by measure, in the order in which the run first names measures, tasks and pairs."""
     kinds = ("measure", "task", "pair")
     orders = {kind: list(dict.fromkeys(getattr(unit, kind) for unit in units)) for kind in kinds}
 
@@ -218,14 +218,14 @@ def _sentence(title: str) -> str:
 
 
 def _labels(judged: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """The columns that name the rows: those in which all rows are alike, and those that tell them apart."""
+    """The label columns: those with the same value in all rows, and those that distinguish them."""
     names = [str(column) for column in judged.columns if column not in STATISTICS]
     common = [name for name in names if len(judged) > 1 and len(set(judged[name].astype(str))) == 1]
     return common, [name for name in names if name not in common]
 
 
 def _telling(judged: pd.DataFrame) -> pd.DataFrame:
-    """The rows that a report has room for: all of a short table, the furthest from their null of a long one."""
+    """The rows shown: all of a short table; of a long one, those furthest from their null."""
     import numpy as np
 
     if len(judged) <= MOST_ROWS:
@@ -268,7 +268,7 @@ def _sections(run: RunFolder, blocks: Iterable[Block], measured: Mapping[str, Me
 
 
 def _asked(run: RunFolder) -> list[str]:
-    """The measures that the spec names, in its order; the others are there because one of these needed them."""
+    """The measures that the spec names, in its order; the run has others that these need."""
     named = run.spec.get("measures")
     measures = named if isinstance(named, list) else []
     return [str(one.get("measure") if isinstance(one, dict) else one).partition("(")[0] for one in measures]
@@ -286,7 +286,7 @@ def _section(measure: str, blocks: list[Block], measured: Mapping[str, Measured]
 
 
 def _news(units: list[Measured]) -> list[Measured]:
-    """The units, and of those whose reading asked what another had asked already, that it did."""
+    """The units, with a note on those whose reading repeats another's question."""
     found: list[Measured] = []
     for unit in units:
         pair = unit.line.partition(" · ")[0]
@@ -332,7 +332,7 @@ def _failure(unit: Entry) -> Failure:
 
 
 def _command(run: RunFolder, unit: Entry) -> str:
-    """The command that gives a unit's numbers again."""
+    """The command that computes a unit's numbers again."""
     return unit.command or f"twinprobe run {shlex.quote(str(run.folder / 'spec.yaml'))} --only {shlex.quote(unit.id)}"
 
 

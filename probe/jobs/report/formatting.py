@@ -1,4 +1,4 @@
-"""How numbers, times and names are written, the same in report, app and terminal.
+"""Numbers, times and names as text, the same in report, app and terminal.
 
 A number gets as many digits as its interval supports: two digits of the interval's half-width, and the estimate to the
 same place. So 0.1234567 with the interval 0.0512 to 0.1961 is written 0.123 [0.051, 0.196].
@@ -18,7 +18,7 @@ MINUS, NOTHING = "\N{MINUS SIGN}", "–"
 
 
 def shown(estimate: Any, low: Any = None, high: Any = None) -> str:
-    """An estimate with its interval, to the digits that the interval bears out."""
+    """An estimate with its interval, to the digits that the interval supports."""
     bounds = [as_float(bound) for bound in (low, high)]
     if any(map(math.isnan, bounds)):
         return number(estimate)
@@ -35,20 +35,20 @@ def number(value: Any, places: int | None = None) -> str:
     if math.isnan(value):
         return NOTHING
     if places is not None and abs(value) < 0.5 * 10**-places and places < _MOST_PLACES:
-        return f"{0:.{places}f}"  # nothing, to what its interval bears out
+        return f"{0:.{places}f}"  # the estimate is 0 to the precision of its interval
     if math.isinf(value) or (value and not 1e-4 <= abs(value) < 1e7):
         return f"{value:.2e}".replace("-", MINUS)
     return f"{value:,.{_places(value, 3) if places is None else places}f}".replace("-", MINUS)
 
 
 def probability(p: Any) -> str:
-    """A p-value: three places, and what is below them said to be so."""
+    """A p-value to three places; smaller ones as "< 0.001"."""
     p = as_float(p)
     return NOTHING if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def label(value: Any) -> str:
-    """What names a row: a word as it is, a whole number without a point."""
+    """A row label: a word as it is, a whole number without a decimal point."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
     if isinstance(value, float):
@@ -90,7 +90,7 @@ def as_float(value: Any) -> float:
 
 
 def _places(value: float, digits: int) -> int:
-    """Decimals that show so many digits of a value."""
+    """The decimals needed to show this many digits of a value."""
     if not value or not math.isfinite(value):
         return digits
     return min(_MOST_PLACES, max(0, digits - 1 - math.floor(math.log10(abs(value)))))

@@ -1,8 +1,8 @@
 """Marks as SVG: an interval, lines with bands, rows of dots, a stacked bar, a small graph.
 
-They are drawn when the report is written, so a page shows them without a script, in the colours of its theme, and on
-paper. A drawing holds lines and shapes alone. All words stand beside it as text of the page, which keeps its size at
-any width: the drawing is stretched to the width that it is given, its strokes are not.
+They are drawn when the report is written, so a page shows and prints them without a script, in the colours of its
+theme. A drawing has only lines and shapes. Its words are text of the page, which keeps its size at any width: the
+drawing is stretched to the width available, its strokes are not.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ WIDE = 100.0
 
 
 def panel(of: Multiples, shown: Panel) -> Markup:
-    """What stands in a panel; its height is that of its marks."""
+    """A panel's drawing; its height is that of its marks."""
     draw = {"interval": _intervals, "line": _lines, "dots": _dots, "counts": _counts, "graph": _graph}
     return draw[of.headline.kind](of, shown.marks)
 
 
 def hypothesis(row: HypothesisRow, answer: Answer) -> Markup:
-    """The figure of one pair on the scale of its hypothesis, with the same of the controls below it."""
+    """One pair's estimate on the scale of its hypothesis, with the controls' below it."""
     low, high = row.scale
     across = _Scale(low, high)
     parts = [_upright("zero", across(0), 22)] if low < 0 < high else []
@@ -110,7 +110,7 @@ def _graph(of: Multiples, marks: Sequence[Mark]) -> Markup:
 
 
 class _Scale:
-    """From a figure's numbers to a drawing's; what lies outside stands at the edge."""
+    """From a panel's scale to the drawing's; values outside are put at the edge."""
 
     def __init__(self, low: float, high: float, size: float = WIDE):
         self.low, self.reach, self.size = low, (high - low) or 1.0, size
@@ -134,7 +134,7 @@ def _line(
 
 
 def _dot(kind: str, x: float, y: float, title: str = "") -> Markup:
-    """A round end of a line without length: it stays round however the drawing is stretched."""
+    """A dot, as a line of length 0 with round ends: it stays round however the drawing is stretched."""
     return _line(f"dot {kind}", x, y, x, y, title=title)
 
 

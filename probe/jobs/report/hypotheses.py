@@ -1,10 +1,10 @@
 """The verdict in a report: the hypotheses that a run was made to test, each with its answer for every pair.
 
-A measure may answer hypotheses. Its table then has one hypothesis a row: the `statement`, who made it, the figure that
-decides it and the smallest effect that it needs, the estimate, and the `answer`. `analyses.hypotheses.decision` makes
-such tables, and says of each finding what it is as part of a sentence (`says`). The report's first sentences are these,
-put together: pairs of which the same is found are named together. They say no more than the answers do, since each part
-follows from one answer by rule. Where a control shows the same effect, the part says so.
+A measure may answer hypotheses. Its table then has one hypothesis per row: the `statement`, its source, the quantity
+that decides it and the smallest effect, the estimate, and the `answer`. `analyses.hypotheses.decision` makes such
+tables, and gives each finding as part of a sentence (`says`). The report's first sentences combine these parts, naming
+pairs with the same findings together. Each part follows from one answer by rule, and says if a control shows the same
+effect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = {"statement", "answer"}
-FORMER = {"claim": "statement", "verdict": "answer"}  # what these columns were called until 0.1
+FORMER = {"claim": "statement", "verdict": "answer"}  # the columns' names until 0.1
 ANSWERS = ("supported", "contradicted", "undecided", "not measured")
 LEADING = ("circuit", "depth", "spread")
 """Topics whose findings make the first sentences, in this order."""
@@ -30,7 +30,7 @@ _CONTROLS = {"AR-CPT itself": CPT, "AR itself": "ar"}
 
 @dataclass(frozen=True)
 class Answer:
-    """What one table says of one hypothesis; `controls` are the same figure of other models, by their hue."""
+    """One table's answer to one hypothesis; `controls` are the same quantity of other models, by their hue."""
 
     answer: str
     value: str
@@ -50,14 +50,14 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """The answer with what else there is to say of it."""
+        """The answer with its qualification."""
         how = f" ({self.how})" if self.how else f" ({self.note})" if self.note else ""
         return f"{self.answer}{how}"
 
 
 @dataclass(frozen=True)
 class HypothesisRow:
-    """A hypothesis, who made it, the figure that decides it, and an answer from each table that has one."""
+    """A hypothesis, its source, the quantity that decides it, and an answer from each table that has one."""
 
     statement: str
     source: str
@@ -72,7 +72,7 @@ class HypothesisRow:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """From the least to the most that is shown of it, of any pair: the threshold and the controls too."""
+        """The range of all values drawn for it, over all pairs: the threshold and the controls too."""
         found = [answer for answer in self.answers if answer is not None and answer.measured]
         ends = [end for answer in found for end in (answer.low, answer.high, *(value for _, value in answer.controls))]
         known = [end for end in (*ends, self.threshold) if end == end]
@@ -82,20 +82,20 @@ class HypothesisRow:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All hypotheses with their answers; `columns` names what each column of answers is about."""
+    """All hypotheses with their answers; `columns` names the pair of each column of answers."""
 
     columns: tuple[str, ...] = ()
     rows: tuple[HypothesisRow, ...] = ()
 
     @property
     def sentences(self) -> list[str]:
-        """What was found, a sentence for each topic and all pairs of which it is the same; then what is undecided."""
+        """The findings, one sentence per topic and group of pairs that share it; then what is undecided."""
         told = [sentence for topic in LEADING for sentence in self._of_topic(topic)]
         return [*told, *self._undecided()] if told else self.counts
 
     @property
     def counts(self) -> list[str]:
-        """How many hypotheses got which answer, one sentence a column. Rival hypotheses are not counted."""
+        """How many hypotheses got which answer, one sentence per column. Rival hypotheses are not counted."""
         found = []
         for number, column in enumerate(self.short_columns):
             answers = [row.answers[number] for row in self.rows if not row.rival]
@@ -108,7 +108,7 @@ class Verdict:
 
     @property
     def short_columns(self) -> tuple[str, ...]:
-        """The columns by their pairs alone, where that tells them apart."""
+        """The columns by their pairs only, if that distinguishes them."""
         short = tuple(column.partition(" · ")[0] for column in self.columns)
         return short if len(set(short)) == len(short) else self.columns
 
@@ -125,7 +125,7 @@ class Verdict:
         return f"all {len(columns)} pairs" if len(columns) == len(self.columns) > 2 else listed(columns)
 
     def _undecided(self) -> list[str]:
-        """One sentence for all that the leading topics leave open."""
+        """One sentence for everything undecided in the leading topics."""
         left = []
         for row in (row for row in self.rows if row.topic in LEADING and row.yes):
             columns = [
@@ -139,7 +139,7 @@ class Verdict:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Several things in a sentence."""
+    """A list as part of a sentence."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -150,7 +150,7 @@ def answers_hypotheses(table: pd.DataFrame) -> bool:
 
 def verdict(tables: Iterable[tuple[str, str, pd.DataFrame, Mapping[str, Any]]]) -> Verdict:
     """The hypotheses of some tables, each with the name of its column, the anchor that its answers link to, and the
-    figures of the controls beside each hypothesis."""
+    controls' values for each hypothesis."""
     found = [
         (column, anchor, _renamed(table).to_dict("records"), beside if isinstance(beside, Mapping) else {})
         for column, anchor, table, beside in tables
@@ -194,7 +194,7 @@ def _answer(row: Mapping[str, Any], anchor: str, beside: Any) -> Answer:
 
 
 def _controls(beside: Any) -> tuple[tuple[str, float], ...]:
-    """The same figure of AR-CPT, of a second seed, and of the AR model itself, by the hues that they have."""
+    """The same quantity of AR-CPT, of a second seed, and of the AR model itself, by their hues."""
     found = []
     for name, numbers in beside.items() if isinstance(beside, Mapping) else ():
         role = _CONTROLS.get(str(name)) or role_of(str(name), {})

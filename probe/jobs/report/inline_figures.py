@@ -1,9 +1,9 @@
-"""What a page needs in order to stand alone: Plotly's code, the figures' data, and a policy that allows nothing else.
+"""What makes a page self-contained: Plotly's code, the figures' data, and a policy that allows nothing else.
 
 Both are compressed (deflate, base64), which makes the page a third of its size, and the browser unpacks them when they
-are needed. The page has a content security policy with the hashes of its two scripts, its own and Plotly's. It can
-reach no network. If a string from a model or a file ever escaped the escaping, it could do nothing: a script whose hash
-is not listed does not run.
+are needed. The page's content security policy lists the hashes of its two scripts, its own and Plotly's, and allows no
+network. If a string from a model or a file ever got past the escaping, it could do nothing: a script whose hash is not
+listed does not run.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def packed_plotly() -> str:
 
 
 def packed(text: str) -> str:
-    """A text as the page carries it: the same for the same text, and free of any sign that means something in HTML."""
+    """A compressed text for the page: deterministic, and without characters that mean something in HTML."""
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def policy(*scripts: str) -> str:
-    """The content security policy of a page that runs these scripts and asks nothing of the network."""
+    """The content security policy of a page that runs only these scripts and uses no network."""
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
@@ -47,7 +47,7 @@ def _digest(script: str) -> str:
 
 
 def without_title_and_template(figure: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """A figure for a page that sets its title in a caption, and the template, which all figures of a run share."""
+    """A figure without its title, which the page's caption has, and its template, which all figures of a run share."""
     layout = {key: value for key, value in figure.get("layout", {}).items() if key not in ("title", "template")}
     template = figure.get("layout", {}).get("template")
     return {"data": figure.get("data", []), "layout": layout}, template

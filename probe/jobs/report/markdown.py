@@ -1,8 +1,8 @@
-"""Escaping for Markdown: text from elsewhere is shown as it is, and has no markup of its own.
+"""Escaping for Markdown: text from elsewhere is shown as it is, and cannot add markup.
 
 Templates put every value through `escaped` unless it is `Markup`, which only this package makes. Line breaks become
-spaces, since a table row and a heading end at one. Only signs that would mean something where they stand are escaped,
-so that `zoo:masked` and `0.12 [0.05, 0.19]` stay readable in the file itself.
+spaces, since a table row and a heading end at one. Characters are escaped only where they would mean something, so that
+`zoo:masked` and `0.12 [0.05, 0.19]` stay readable in the file itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def escaped(value: Any) -> str:
-    """A value as Markdown that reads as the value does."""
+    """A value as Markdown that renders as the value's text."""
     if isinstance(value, Markup):
         return str(value)
     text = " ".join(str(value).split())
@@ -33,7 +33,7 @@ def escaped(value: Any) -> str:
 
 
 def code(value: Any) -> Markup:
-    """A value as a span of code, whatever backticks it holds."""
+    """A value as a code span, whatever backticks it has."""
     text = " ".join(str(value).split())
     fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
     padding = " " if "`" in text else ""

@@ -1,8 +1,8 @@
-"""One name and one colour for each model, wherever it stands in a report.
+"""One name and one colour for each model, everywhere in a report.
 
-Tables name models as they are called (`zoo:masked`), by their role (`diffusion`), as a difference (`zoo:masked −
-zoo:ar`) or by what the difference is made of (`more training`). All of these are the same few models. The report knows
-each by its role in the pair, with the same words and the same colour in every figure.
+Tables name models by their place (`zoo:masked`), their role (`diffusion`), as a difference (`zoo:masked − zoo:ar`) or
+by a part of the difference (`more training`). All of these are the same few models. The report identifies each by its
+role in the pair, with the same words and the same colour in every figure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PARTS = {"total": DIFFUSION, "more training": CPT}
 
 
 def names_of(run: RunFolder, pair: str) -> dict[str, str]:
-    """What the models of a pair are called, by role, as the manifest has it."""
+    """The names of a pair's models by role, from the manifest."""
     called = {str(of.get("sha256")): name for name, of in _mapping(run.manifest.get("weights")).items() if _is(of)}
     found: dict[str, str] = {}
     for unit in run.units:
@@ -38,7 +38,7 @@ def names_of(run: RunFolder, pair: str) -> dict[str, str]:
 
 
 def role_of(value: str, names: Mapping[str, str]) -> str | None:
-    """Which model a value of a table speaks of: of a difference, the one that AR is taken from. None: of no one."""
+    """The model that a table's value is about; for a difference, the one that AR is subtracted from. None: no model."""
     first, _, second = value.partition(DIFFERENCE)
     if second and second not in (AR, names.get(AR)):
         return None
@@ -52,7 +52,7 @@ def role_of(value: str, names: Mapping[str, str]) -> str | None:
 
 
 def canonical(role: str) -> str | None:
-    """A role under its one name: a second seed of the twin is called after the twin in the tables."""
+    """A role's one name: tables name a second seed of the twin after the twin."""
     if role in WORDS:
         return role
     return TWIN_SEED if role.endswith("-seed2") else None

@@ -1,12 +1,11 @@
-"""Small multiples: of each measure one figure, a panel for every pair and task, all on one scale.
+"""Small multiples: one figure per measure, with a panel for every pair and task, all on one scale.
 
-Three hundred figures in a row hide that they are one figure seen three hundred times. Here a measure's headline
-(`probe.jobs.stages.headline`) is drawn for every pair and task in a panel of its own, on a scale that all of them
-share, so that the eye compares them. A panel says its main number in words, and leads to the unit's own figure and
-table.
+A reader cannot compare three hundred separate figures. So a measure's headline (`probe.jobs.stages.headline`) is drawn
+for every pair and task in a panel of its own, on one shared scale. A panel shows its main number as text, and links to
+the unit's own figure and table.
 
-A measure that declares no headline gets the rows that its table holds against a null; if there are none, no panels. A
-panel can also say why it is empty: where a reading asks the same question as another, the second answer is no news.
+A measure without a headline gets the rows that have a null; if there are none, no panels. A panel can also say why it
+is empty: for example, that its reading asks the same question as another.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ EDGES = 40  # of a graph
 
 @dataclass(frozen=True)
 class Mark:
-    """One estimate (or, along x, one line of them), with its interval, its null, and the hue it has on all pages."""
+    """One estimate (or, along x, one line of them), with its interval, its null, and its model's hue."""
 
     label: str
     hue: str
@@ -46,7 +45,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair and task: its marks, its number in words, and where its own figure stands; or why it is empty."""
+    """One pair and task: its marks, its number as text, and a link to its own figure; or why it is empty."""
 
     anchor: str = ""
     marks: tuple[Mark, ...] = ()
@@ -64,7 +63,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Multiples:
-    """One measure at a glance."""
+    """All panels of one measure."""
 
     headline: Headline
     tasks: tuple[str, ...]
@@ -78,7 +77,7 @@ class Multiples:
 
     @property
     def labelled(self) -> bool:
-        """Whether marks are told apart by words beside them, not by colour."""
+        """Whether marks are distinguished by words beside them, not by colour."""
         return self.headline.kind == "dots" or (self.headline.kind == "interval" and not self.legend)
 
 
@@ -95,7 +94,7 @@ class Measured:
 
 
 def multiples(headline: Headline | None, units: Sequence[Measured]) -> Multiples | None:
-    """The panels of a measure's units; None where its tables have nothing to put into one."""
+    """The panels of a measure's units; None if its tables have nothing to draw."""
     found = _made(headline, units) if headline is not None else None
     if found is None:
         found = _made(_fallback(units), units)
@@ -141,7 +140,7 @@ def _panel(headline: Headline, unit: Measured) -> Panel:
 
 
 def _chosen(headline: Headline, unit: Measured) -> pd.DataFrame:
-    """The rows that a headline names; none where the table has no such column or no such row."""
+    """The rows that a headline names; none if the table has no such column or row."""
     table = unit.judged
     needed = [*headline.rows, *filter(None, (headline.by, headline.x)), *(headline.same or ())]
     if not set(needed) <= set(map(str, table.columns)):
@@ -164,7 +163,7 @@ class _Names(dict):
 
 
 def _intervals(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) -> list[Mark]:
-    """A mark a row; what a second seed differs by becomes the null of all."""
+    """One mark per row; the difference between seeds becomes the null of all."""
     found: dict[str, Mark] = {}
     for row in rows.to_dict("records"):
         value = formatting.label(row.get(headline.by)) if headline.by else ""
@@ -181,7 +180,7 @@ def _intervals(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str])
             null=null, words=words,
         )  # fmt: skip
     ordered = _ordered(headline, found)
-    if SEED in found and AR not in found and DIFFUSION in found:  # differences: the seed's is what chance does
+    if SEED in found and AR not in found and DIFFUSION in found:  # differences: the seed's is the null
         reach = abs(found[SEED].estimates[0])
         ordered = [replace(mark, null=(-reach, reach)) for key, mark in ordered if key != SEED]
         return ordered
@@ -189,7 +188,7 @@ def _intervals(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str])
 
 
 def _null(row: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The null where it is more than the zero that every difference is held against."""
+    """The null, unless it is only the zero of a difference."""
     ends = [formatting.as_float(row.get(name)) for name in ("null_low", "null_high")]
     if all(end == end for end in ends):
         return ends[0], ends[1]
@@ -198,7 +197,7 @@ def _null(row: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _lines(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) -> list[Mark]:
-    """A line for each value of `by`, with its band; of second seeds the line alone."""
+    """A line for each value of `by`, with its band; second seeds get only the line."""
     found: dict[str, Mark] = {}
     places = {x: turn for turn, x in enumerate(sorted(set(rows[headline.x].dropna())))}
     for value, part in rows.dropna(subset=[headline.x]).groupby(headline.by, sort=False):
@@ -218,7 +217,7 @@ def _lines(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) -> 
 
 
 def _dots(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) -> list[Mark]:
-    """A row of dots for each value of `by`; those that leave their null out are strong."""
+    """A row of dots for each value of `by`; those that exclude their null are strong."""
     found = {}
     parts: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(headline.by, sort=False) if headline.by else [("", rows)]
     for value, part in parts:
@@ -227,7 +226,7 @@ def _dots(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) -> l
             continue
         strong = [mark in (ABOVE, BELOW) for mark in part["significance"].tolist()]
         judged = any(isinstance(mark, str) for mark in part["significance"].tolist())
-        told = f"{sum(strong)} of {len(part)} leave the null out" if judged else ""
+        told = f"{sum(strong)} of {len(part)} exclude the null" if judged else ""
         found[label] = Mark(
             _said(label), HUES[DIFFUSION], tuple(map(float, part["estimate"])), strong=tuple(strong),
             words=told,
@@ -245,7 +244,7 @@ def _counts(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) ->
 
 
 def _graph(headline: Headline, rows: pd.DataFrame, names: Mapping[str, str]) -> list[Mark]:
-    """Edges, as places: from (x, y) to (x, y), the strongest of them last; hue by whether they help."""
+    """Edges as coordinates, from (x, y) to (x, y), the strongest last; hue by whether they help."""
     strength = rows["score"].abs().to_numpy(dtype=float)
     order = (-strength).argsort(kind="stable")[:EDGES]
     strongest, largest = rows.iloc[order], float(strength.max(initial=0.0)) or 1.0
@@ -289,7 +288,7 @@ _KINDS: dict[str, Callable[[Headline, Any, Mapping[str, str]], list[Mark]]] = {
 
 
 def _key(headline: Headline, value: str, names: Mapping[str, str]) -> str | None:
-    """What a mark is known by: its role, or the value itself where the headline lists values; None leaves it out."""
+    """A mark's key: its role, or the value itself if the headline lists values; None leaves it out."""
     if headline.values:
         return value if value in headline.values else None
     return role_of(value, names) if headline.by else value
@@ -308,7 +307,7 @@ def _said(value: str) -> str:
 
 
 def _text(headline: Headline, marks: Sequence[Mark]) -> str:
-    """A panel's number in words: its main mark's, with the interval."""
+    """A panel's number as text: its main mark's, with the interval."""
     if headline.kind == "counts":
         return ", ".join(mark.words for mark in marks)
     if headline.kind == "interval" and marks:
@@ -316,12 +315,12 @@ def _text(headline: Headline, marks: Sequence[Mark]) -> str:
         return main.words
     if headline.kind == "dots" and any(mark.words for mark in marks):
         strong = sum(sum(mark.strong) for mark in marks)
-        return f"{strong} of {sum(len(mark.strong) for mark in marks)} leave the null out"
+        return f"{strong} of {sum(len(mark.strong) for mark in marks)} exclude the null"
     return ""
 
 
 def _scale(headline: Headline, marks: Sequence[Mark]) -> tuple[float, float]:
-    """One scale for all panels: the bounds that a figure has, else from the least to the most that is shown."""
+    """One scale for all panels: the quantity's bounds, else the range of all values drawn."""
     if headline.kind == "counts":
         return 0.0, 1.0
     if headline.bounds:
@@ -340,7 +339,7 @@ def _legend(headline: Headline, marks: Sequence[Mark]) -> tuple[tuple[str, str],
 
 
 def _fallback(units: Sequence[Measured]) -> Headline | None:
-    """The rows that tables hold against a null, told apart by whatever tells them apart."""
+    """The rows that have a null, labelled by the columns that distinguish them."""
     tables = [unit.judged.loc[unit.judged["significance"].notna(), :] for unit in units if not unit.empty]
     tables = [table for table in tables if len(table)]
     if not tables:
@@ -349,13 +348,13 @@ def _fallback(units: Sequence[Measured]) -> Headline | None:
     most = max(map(len, tables))
     zero = 0.0 if all((table["null"] == 0).all() for table in tables if "null" in table) else None
     if most > MOST_MARKS or not by:
-        return Headline("estimates that are held against a null", by=by, kind="dots", zero=zero)
+        return Headline("estimates with a null", by=by, kind="dots", zero=zero)
     values = tuple(dict.fromkeys(formatting.label(value) for table in tables for value in table[by]))
-    return Headline("estimates that are held against a null", by=by, values=values, zero=zero)
+    return Headline("estimates with a null", by=by, values=values, zero=zero)
 
 
 def same_question(unit: Measured, other: Measured) -> bool:
-    """Whether two tables hold the same numbers: then two readings asked the same question."""
+    """Whether two tables have the same numbers, because two readings asked the same question."""
     import numpy as np
 
     one, two = (each.judged["estimate"].to_numpy(float) for each in (unit, other))

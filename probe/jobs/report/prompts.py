@@ -1,8 +1,8 @@
-"""One real prompt of each task in a report: clean and corrupt, with what each model answers to both.
+"""One prompt of each task in a report: clean and corrupt, with each model's answer to both.
 
-Measures compare what two models do on a question; without the question, a reader cannot tell what that is. A result
-that holds one says it in `about["example"]`: the tokens of both prompts, with those that differ and those that are
-asked marked, the right answers, and what each model said. The models' accuracies are the result's own table.
+A reader needs to see the question that two models are compared on. A result that has one keeps it in
+`about["example"]`: the tokens of both prompts, with those that differ and those that are asked marked, the right
+answers, and each model's answers. The models' accuracies are the result's own table.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Said:
-    """What one model answers: to the clean prompt, to the corrupt one; and how often it is right at all."""
+    """One model's answer to the clean prompt and to the corrupt one, and how often it is right."""
 
     model: str
     role: str
@@ -44,7 +44,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One example of a task, as a pair was asked it."""
+    """One example of a task, with a pair's answers."""
 
     pair: str
     task: str
@@ -70,7 +70,7 @@ def prompts(example: Any, table: pd.DataFrame, unit: Entry) -> list[Prompt]:
 
 
 def _token(token: Mapping[str, Any], answer: str) -> Token:
-    """A token of a prompt; where one is asked for, the right answer to that prompt."""
+    """A token of a prompt; for the asked one, the right answer to that prompt."""
     marks = [bool(token[name]) for name in ("changed", "masked", "asked")]
     return Token(answer if marks[-1] else str(token["text"]), *marks)
 
@@ -86,7 +86,7 @@ def _said(one: Mapping[str, Any], table: pd.DataFrame) -> Said:
 
 
 def by_prompt(found: tuple[Prompt, ...]) -> list[list[Prompt]]:
-    """For each task its prompts, the one that most pairs were asked first; of a prompt, each model's answer once."""
+    """The prompts by task, those with the most pairs first, with each model's answer once per prompt."""
     tasks: dict[str, dict[tuple, list[Prompt]]] = {}
     for prompt in found:
         tasks.setdefault(prompt.task, {}).setdefault((prompt.clean, prompt.corrupt, prompt.reading), []).append(prompt)

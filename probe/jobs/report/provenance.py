@@ -1,6 +1,6 @@
-"""Where a run comes from, read from its manifest: what made it, on what machine, when, and how to make it again.
+"""The provenance of a run, read from its manifest: versions, machine, time, and the command that repeats it.
 
-A manifest may come from another version, or be edited by hand. What is missing is left out, what has another form is
+A manifest may come from another version, or be edited by hand. Missing fields are left out, those of another form are
 shown as text, and nothing here raises.
 """
 
@@ -20,7 +20,7 @@ Facts = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of one model: what they are, where they come from, and the hash that tells them from all others."""
+    """The weights of one model: what they are, where they come from, and their hash."""
 
     model: str
     described: str
@@ -33,12 +33,12 @@ class Weights:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a report says of how a run was made; an empty text is something not known."""
+    """How a run was made; an empty text means not known."""
 
     command: str
     started: str
     took: str
-    computed: str  # what its units took of a processor, over all sessions of the run
+    computed: str  # CPU time of its units, over all sessions of the run
     machine: str
     circumstances: Facts
     versions: Facts
@@ -47,7 +47,7 @@ class Provenance:
 
 
 def provenance(run: RunFolder) -> Provenance:
-    """Read off what made a run."""
+    """Read how a run was made."""
     manifest = run.manifest
     device, git = (_mapping(manifest.get(name)) for name in ("device", "git"))
     spec = run.folder / SPEC

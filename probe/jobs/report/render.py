@@ -1,12 +1,11 @@
 """The report: a run as one file to read, to send, and to print.
 
-Someone who was not there when a job ran has three questions: what came out, can I trust it, how do I get it again? So
-the report begins with the question and the answer in sentences, beside the figures that decide it. It shows what was
-asked, and one figure a measure: small panels for all pairs and tasks. Every unit's own figure, its numbers with
-interval, null and the command that computes them again are there to be opened. It lists what failed, and ends with what
-made the run.
+A reader of a run has three questions: what are the findings, can I trust them, how do I reproduce them? So the report
+begins with the question and the answer in sentences, with the numbers that decide it. It shows example prompts, and one
+figure per measure: small panels for all pairs and tasks. Every unit's own figure, its numbers with interval, null and
+the command that computes them again can be opened. It lists what failed, and ends with how the run was made.
 
-    report.html       one page that needs nothing else: Plotly and the figures are inside, and no network is used
+    report.html       one self-contained page: Plotly and the figures are inside, and no network is used
     report.md         the same answers and effects as Markdown, short enough to paste into an issue
     report.parquet    every estimate of the run in one table
 
@@ -50,14 +49,14 @@ from probe.jobs.run_folder import RunFolder, left_out, open_run
 if TYPE_CHECKING:
     import pandas as pd
 
-LARGEST = 10_000_000  # bytes of the page; figures that would go beyond are left to the app, and the page says so
-ROOM_FOR_WORDS = 9_500  # bytes of a unit beside its figure: its numbers as a table, its panel
+LARGEST = 10_000_000  # bytes of the page; figures beyond this are left to the app, and the page says so
+ROOM_FOR_WORDS = 9_500  # bytes of a unit besides its figure: its table of numbers and its panel
 MARKS = {"above": "▲", "below": "▼", "within": "○", "same": "=", "mixed": "◆"}
 
 
 @dataclass(frozen=True)
 class InlineFigure:
-    """A figure as the page carries it, the height that is kept free for it, and what it does not show of its table."""
+    """A compressed figure, its height on the page, and a note on rows of its table that it does not show."""
 
     data: str
     height: int
@@ -65,7 +64,7 @@ class InlineFigure:
 
 
 def write_report(run: RunFolder | str | Path) -> Path:
-    """Write the report of a run into its folder, and say where."""
+    """Write the report of a run into its folder, and return its path."""
     run = run if isinstance(run, RunFolder) else open_run(run)
     refuse_foreign(run.folder)
     report = contents(run)
@@ -82,9 +81,9 @@ def write_report(run: RunFolder | str | Path) -> Path:
     except OSError as problem:
         raise ProbeError(
             f"run folder {run.folder}",
-            expected="a folder on a disk that can be written",
+            expected="a folder that can be written",
             found=problem.strerror or str(problem),
-            remedy="Make room, or copy the folder to where you may write, and make the report there.",
+            remedy="Free some space, or copy the folder to where you may write, and make the report there.",
         ) from None
     return run.folder / "report.html"
 
@@ -128,7 +127,7 @@ def estimates(run: RunFolder) -> pd.DataFrame:
 
 
 def render_html(template: str, **values: Any) -> str:
-    """A page of the house: its styles, its scripts, and a policy that lets in nothing else."""
+    """A page with its styles, its scripts, and a policy that allows nothing else."""
     draws = bool(values.get("figures"))
     scripts = [plotly_code(), _asset("page.js")] if draws else []
     inline = {"style": Markup(_asset("page.css")), "script": Markup(scripts[-1]) if draws else ""}
@@ -138,13 +137,13 @@ def render_html(template: str, **values: Any) -> str:
 
 
 def render_markdown(template: str, **values: Any) -> str:
-    """A text of the house."""
+    """A text from a template."""
     return _environment(autoescape=False, finalize=escaped).get_template(template).render(values)
 
 
 @cache
 def _environment(**how: Any) -> Environment:
-    """Kept, and with it the compiled templates: to compile them takes longer than to fill them in."""
+    """Cached with its compiled templates, since compiling them takes longer than filling them in."""
     loader = PackageLoader("probe.jobs.report")
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **how)
     environment.globals.update(
@@ -159,7 +158,7 @@ def _asset(name: str) -> str:
 
 
 def _inline_figures(report: Contents) -> tuple[dict[str, InlineFigure], str, set[str]]:
-    """The packed figures by anchor, the template they share, and the anchors of those that there was no room for."""
+    """The packed figures by anchor, the template they share, and the anchors of those left out for size."""
     figures: dict[str, InlineFigure] = {}
     shared: dict[str, Any] = {}
     room = LARGEST - len(packed_plotly()) - ROOM_FOR_WORDS * len(list(report.blocks))
@@ -178,7 +177,7 @@ def _inline_figures(report: Contents) -> tuple[dict[str, InlineFigure], str, set
 
 
 def _within(figures: dict[str, InlineFigure], room: int) -> dict[str, InlineFigure]:
-    """As many figures as there is room for: the largest are left out."""
+    """As many figures as fit: the largest are left out."""
     kept: set[str] = set()
     for anchor in sorted(figures, key=lambda anchor: len(figures[anchor].data)):
         room -= len(figures[anchor].data)
@@ -189,7 +188,7 @@ def _within(figures: dict[str, InlineFigure], room: int) -> dict[str, InlineFigu
 
 
 def _figure(run: RunFolder, block: Block) -> dict[str, Any] | None:
-    """A block's figure; one that cannot be read is one that was not saved, since its numbers stand all the same."""
+    """A block's figure; one that cannot be read counts as not saved, since the numbers are shown anyway."""
     try:
         return run.figure(block.unit)
     except ProbeError:

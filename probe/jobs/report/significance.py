@@ -1,8 +1,8 @@
-"""Which estimates say something: does the interval leave out the value that would mean "nothing"?
+"""Significance: does an estimate's interval exclude the value that would mean "nothing"?
 
-A report needs a sentence that says what was found, and a sentence written by hand goes stale. So it is counted from the
-table by one rule, the same for every measure. An estimate is compared with its null: the null's interval if chance or
-noise gives one, else the null itself, else 0 if the measure gave a p-value. Its significance is then
+A report needs a sentence with the finding, and a sentence written by hand goes stale. So it follows from the table by
+one rule, the same for every measure. An estimate is compared with its null: the null's interval if there is one, else
+the null itself, else 0 if the measure gave a p-value. Its significance is then
 
     above, below    the interval excludes the null, and, if the table is corrected for many tests, q < 0.05
     within          it does not; this means "no difference shown", never "no difference"
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 ABOVE, BELOW, WITHIN, SAME = "above", "below", "within", "same"
 LEVEL = 0.05
 _INTERVALS = ("estimate", "low", "high", "null", "null_low", "null_high")
-STATISTICS = (*_INTERVALS, "n", "p", "q", "unit", "equivalent", "significance")  # columns that do not name a row
+STATISTICS = (*_INTERVALS, "n", "p", "q", "unit", "equivalent", "significance")  # columns that are not labels of a row
 
 
 def judge(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column `significance`; it is missing where a row has no null to be held against."""
+    """The table with a column `significance`, which is missing in rows without a null."""
     import numpy as np
     import pandas as pd
 
@@ -60,7 +60,7 @@ def _numbers(table: pd.DataFrame, column: str) -> pd.Series:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many estimates came out how; `judged` of all `rows` had a null."""
+    """How many estimates have each significance; `judged` of all `rows` have a null."""
 
     rows: int
     above: int
@@ -80,8 +80,8 @@ class Tally:
     def sentence(self) -> str:
         if not self.judged:
             return f"{counted(self.rows, 'estimate')}, described without a null"
-        leave = "leaves" if self.judged == 1 else "leave"
-        parts = [f"{self.differ} of {counted(self.judged, 'estimate')} held against a null {leave} it out"]
+        exclude = "excludes" if self.judged == 1 else "exclude"
+        parts = [f"{self.differ} of {counted(self.judged, 'estimate')} with a null {exclude} it"]
         parts += [f"{self.same} shown to be the same"] if self.same else []
         return "; ".join(parts)
 

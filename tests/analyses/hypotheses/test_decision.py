@@ -138,7 +138,7 @@ def test_an_effect_too_small_for_its_sentence_contradicts_it_and_explains_nothin
         (replace(small, controls=training), SHORT, "computation does not move earlier on global tasks"),
         (back, OPPOSITE, "computation moves later on global tasks"),
         (replace(back, controls=training), OPPOSITE,
-         "computation moves later on global tasks (as more AR training does)"),
+         "computation moves later on global tasks (as with more AR training)"),
     ):  # fmt: skip
         of = row(verdict({"global front-loading": found}), "global front-loading")
         assert (of["answer"], of["how"], of["says"]) == (CONTRADICTED, how, words)

@@ -57,12 +57,12 @@ def test_a_tally_counts_what_was_judged_and_says_so():
     judged = judge(table.assign(null=[0.0, 0.0, 0.0, NOTHING]))
     found = tally(judged)
     assert (found.rows, found.judged, found.differ, found.within) == (4, 3, 2, 1)
-    assert found.sentence == "2 of 3 estimates held against a null leave it out"
+    assert found.sentence == "2 of 3 estimates with a null exclude it"
 
 
 def test_one_estimate_leaves_and_two_leave():
     one = judge(pd.DataFrame({"estimate": [0.2], "low": [0.1], "high": [0.3], "null": [0.0]}))
-    assert tally(one).sentence == "1 of 1 estimate held against a null leaves it out"
+    assert tally(one).sentence == "1 of 1 estimate with a null excludes it"
 
 
 def test_a_table_without_intervals_or_nulls_is_described():
