@@ -1,4 +1,4 @@
-"""What one simulated pair says: whether the test rejects, and whether the interval covers the truth."""
+"""The result of one simulated pair: whether the test rejects, and whether the interval covers the truth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analyses.statistics import Estimate
 
 @dataclass(frozen=True)
 class Found:
-    """Of one simulated pair."""
+    """The result of one simulated pair."""
 
     rejects: bool
     covers: bool

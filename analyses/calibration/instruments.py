@@ -1,7 +1,7 @@
-"""Simulated pairs for the instruments that ask of diffusion: each through the very statistic that its measure uses.
+"""Simulated pairs for the instruments for diffusion: each uses the same statistic as its measure.
 
-A twin that does not differ must be found to differ in 5% of pairs, whatever the examples are like; one that differs by
-a known amount must have it in its interval.
+A twin that does not differ should be found to differ in 5% of pairs, whatever the examples; if it differs by a known
+amount, the interval should contain it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SHARES = np.array([3.0, 8.0, 1.0])  # from the left, itself, from the right
 
 
 def jacobian_share(generator: np.random.Generator, regime: str, differ: bool) -> Found:
-    """What arrives from the right, as a share: examples differ far more than twins do."""
+    """The share that arrives from the right: examples differ far more than twins do."""
     other = _SHARES + np.array([0.0, 0.0, 1.0]) * differ
     shares = [generator.dirichlet(of, _EXAMPLES)[:, 2] for of in (_SHARES, other)]
     truth = other[2] / other.sum() - _SHARES[2] / _SHARES.sum()
@@ -31,7 +31,7 @@ def jacobian_share(generator: np.random.Generator, regime: str, differ: bool) ->
 
 
 def difference(ar: np.ndarray, diffusion: np.ndarray, truth: float) -> Found:
-    """`diffusion − ar` of one figure an example, as every measure that compares roles makes it."""
+    """`diffusion − ar` of one number per example, as in every measure that compares roles."""
     figures = {"ar": ar, "diffusion": diffusion}
     made = {role: PerExample.of(values[:, None], measure=["simulated"]) for role, values in figures.items()}
     row = compared(made, {role: role for role in made}, "simulated").iloc[-1]
@@ -39,7 +39,7 @@ def difference(ar: np.ndarray, diffusion: np.ndarray, truth: float) -> Found:
 
 
 def beyond_random(generator: np.random.Generator, regime: str, differ: bool) -> Found:
-    """What a push does beyond random ones: examples answer to any push by as much as they are easily moved."""
+    """The effect of a push beyond random ones: some examples respond more to any push."""
     easily = generator.gamma(2, 0.5, _EXAMPLES)[:, None]
     steered, *others = (easily * generator.normal(0, 1, (_EXAMPLES, 4))).T
     truth = 0.3 * differ
@@ -47,16 +47,17 @@ def beyond_random(generator: np.random.Generator, regime: str, differ: bool) -> 
 
 
 def tested(values: np.ndarray, truth: float) -> Found:
-    """A mean of one figure an example, against 0."""
+    """A mean of one number per example, against 0."""
     row = PerExample.of(values[:, None], measure=["simulated"]).table(p=True).iloc[0]
     return Found(bool(row["p"] < 0.05), bool(row["low"] <= truth <= row["high"]))
 
 
 def clock_gain(generator: np.random.Generator, regime: str, differ: bool) -> Found:
-    """What a state tells of an entropy beyond the share hidden: its other features know nothing, or one knows a part.
+    """What a state adds to the share hidden in predicting an entropy: its other features carry nothing, or one carries
+    a part.
 
-    The truth, where there is one, is that of many examples: a regression of few falls short of it by what it has to
-    learn, so its interval is asked only to lie above 0."""
+    The true gain is that with many examples: a regression on few stays below it, so its interval only has to be above
+    0."""
     examples = np.repeat(np.arange(48), 5)
     share = generator.uniform(0.05, 0.95, len(examples))
     hidden = generator.normal(size=len(examples))
@@ -70,8 +71,9 @@ def clock_gain(generator: np.random.Generator, regime: str, differ: bool) -> Fou
 
 
 def lookahead_gain(generator: np.random.Generator, regime: str, differ: bool) -> Found:
-    """What a state tells of a token to come beyond its place: half of the tokens go by the place, and all or none of
-    the others are in the state. As with the clock, the interval is asked to lie above 0 where there is something."""
+    """What a state adds to the position in predicting a later token: half of the tokens depend on the position, and all
+    or none of the others are in the state. As with the clock, the interval only has to be above 0 if there is
+    something."""
     example, place = np.divmod(np.arange(48 * 3), 3)
     label = np.where(generator.random(len(example)) < 0.5, place, generator.integers(0, 3, len(example)))
     state = generator.normal(size=(len(example), 12)) + differ * 2 * np.eye(12)[label]

@@ -1,8 +1,8 @@
 """Populations of node scores with known truth, and prompts drawn from them.
 
-A node's score on a prompt is its mean, times how hard the prompt is (shared by all nodes and by both twins), plus
-noise of its own. Two regimes: in "all matter" magnitudes are log-normal, a few large and many small but none 0; in
-"few matter" most nodes do nothing at all, and everything that they show is noise. The second is the harder one.
+A node's score on a prompt is its mean, times how hard the prompt is (shared by all nodes and by both twins), plus noise
+of its own. Two regimes: in "all matter" magnitudes are log-normal, a few large and many small but none 0; in "few
+matter" most nodes do nothing, and their scores are pure noise. The second is harder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NODES = pd.DataFrame(
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """The nodes' true means; `noise` is a single prompt's, in the units of the means."""
+    """The nodes' true means; `noise` is that of a single prompt, in the units of the means."""
 
     means: NDArray
     noise: float = 1.0
@@ -46,7 +46,7 @@ class Population:
         return cls(means)
 
     def permuted(self, generator: np.random.Generator) -> Population:
-        """The same nodes in another order within each layer: every figure stays what it was."""
+        """The same nodes shuffled within each layer: every measure stays the same."""
         order = np.concatenate([generator.permutation(np.flatnonzero(layer == _LAYER)) for layer in range(LAYERS)])
         return replace(self, means=self.means[order])
 
@@ -57,7 +57,7 @@ class Population:
 
     @property
     def truth(self) -> Scores:
-        """Scores without noise: what every figure's true value is computed from."""
+        """Scores without noise, from which the true values are computed."""
         return _scores(np.repeat(self.means[None], 2, axis=0))
 
     def scores(self, hardness: NDArray, generator: np.random.Generator) -> Scores:
@@ -73,5 +73,5 @@ def _scores(values: NDArray) -> Scores:
 
 
 def hardness(generator: np.random.Generator, n: int) -> NDArray:
-    """How much each prompt asks of a model: skewed, mean 1."""
+    """Each prompt's difficulty: skewed, mean 1."""
     return generator.gamma(4, 1 / 4, n)

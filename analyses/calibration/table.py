@@ -1,4 +1,4 @@
-"""The calibration table: how often each figure's test rejects a true null, and its interval covers a known truth."""
+"""The calibration table: how often each measure's test rejects a true null, and its interval covers a known truth."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _twins(generator: np.random.Generator, regime: str, differ: bool) -> tuple[P
 
 
 def paired_difference(make: Measure) -> Simulate:
-    """The difference of a figure between twins, as every measure here takes it."""
+    """The difference of a measure between twins, computed as in the measures."""
 
     def simulate(generator: np.random.Generator, regime: str, differ: bool) -> Found:
         twins = _twins(generator, regime, differ)
@@ -63,7 +63,7 @@ def paired_difference(make: Measure) -> Simulate:
 
 
 def of_one_model(make: Measure) -> Simulate:
-    """A figure of one model by itself; there is no null that it could be tested against."""
+    """A measure of a single model; it has no null."""
 
     def simulate(generator: np.random.Generator, regime: str, differ: bool) -> Found:
         population = Population.drawn(generator, regime)
@@ -89,7 +89,7 @@ def did(generator: np.random.Generator, regime: str, differ: bool) -> Found:
 
 
 def naive(figure: Callable[[NDArray], NDArray]) -> Simulate:
-    """What is not used: |mean| scores as they come, under a percentile bootstrap. `figure`: magnitudes → a figure."""
+    """Not used: uncorrected |mean| scores under a percentile bootstrap. `figure`: magnitudes → a number."""
 
     def simulate(generator: np.random.Generator, regime: str, differ: bool) -> Found:
         one, other = _twins(generator, regime, differ)
@@ -105,7 +105,7 @@ def naive(figure: Callable[[NDArray], NDArray]) -> Simulate:
 
 
 def naive_of_one(figure: Callable[[NDArray], NDArray]) -> Simulate:
-    """The same of one model by itself."""
+    """The same for a single model."""
 
     def simulate(generator: np.random.Generator, regime: str, differ: bool) -> Found:
         population = Population.drawn(generator, regime)
@@ -128,7 +128,7 @@ _IN_LAYER = Population(np.ones(1)).truth.in_layer
 
 
 def knockout_area(generator: np.random.Generator, regime: str, differ: bool) -> Found:
-    """The change of a knock-out curve's area: each prompt's metric falls from its own height, noisily."""
+    """The change of a knock-out curve's area: each prompt's metric falls noisily from its own level."""
     gone = grid(54)
     scale = {"all matter": 0.5, "few matter": 0.1}[regime]
     speeds = (scale, scale * (2.0 if differ else 1.0))
@@ -166,7 +166,7 @@ def share_of_metric(generator: np.random.Generator, regime: str, differ: bool) -
 
 
 def at_the_margin(generator: np.random.Generator, regime: str, differ: bool) -> Found:
-    """Equivalence found where the difference is just as large as the margin: its error of the first kind."""
+    """Equivalence found although the difference equals the margin: its type I error."""
     values = 0.3 + generator.normal(size=PROMPTS)
     return Found(bool(equivalence(values, 0.3).holds()), True)
 
@@ -228,7 +228,7 @@ def table(
         name="calibration",
         table=pd.DataFrame(rows),
         title=f"Calibration over {pairs} simulated pairs",
-        caption="How often tests reject pairs that do not differ (5% is right; fewer is cautious, more is wrong), "
+        caption="How often tests reject pairs that do not differ (5% is right; less is conservative, more is wrong), "
         "and how often 95% intervals cover a known difference. FLI: front-loading index; PR: participation ratio; "
         "DiD: difference in differences.",
         drawing="forest",

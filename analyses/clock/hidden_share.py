@@ -1,4 +1,4 @@
-"""How well the share that is hidden is read off each layer, and what moving a state along it does."""
+"""How well each layer predicts the share of hidden tokens, and the effect of shifting a state along it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CLOCK, RANDOM, BEYOND = "along the clock", "random directions", "beyond random d
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What one model held at the slot that answers when so much was hidden: a row a share and example."""
+    """One model's states at the answer's slot, one row per share of hidden tokens and example."""
 
     states: Tensor  # (row, layer, feature); layers from the embedding on
     share: NDArray
@@ -50,8 +50,8 @@ class Seen:
 
     @property
     def slopes(self) -> Tensor:
-        """By half of the examples, what the state changes by when all rather than nothing is hidden (half, layer,
-        feature): each half's from the other half, and within examples, so that what they are about falls out."""
+        """For each half of the examples, the change of the state when all rather than nothing is hidden (half, layer,
+        feature): estimated on the other half, within examples, so that their content cancels."""
         found = []
         for other in (1, 0):
             here = self.example % 2 == other
@@ -63,7 +63,7 @@ class Seen:
 
 
 def read(models: Model | Pair, batch: Batch, *, shares: Iterable[float] = SHARES, seed: int = 0) -> Result:
-    """How well the share that is hidden reads off each layer, on held-out examples."""
+    """How well each layer predicts the share of hidden tokens, on held-out examples."""
     made, names = {}, {}
     for role, (model, readings) in _asked(models, shares, seed).items():
         made[role], names[role] = _reads(seen(model, batch, readings), seed), model.name
@@ -76,10 +76,10 @@ def read(models: Model | Pair, batch: Batch, *, shares: Iterable[float] = SHARES
     return Result(
         "clock",
         table,
-        f"How much is still hidden, read off each layer, {batch.task}",
-        "R² of a ridge regression of the share hidden on the state where the answer is read, on held-out examples (1: "
-        "it reads exactly; dotted: shares that were shuffled). Gain: what the reading adds to the share itself in "
-        "telling the entropy of the answer. `ar, native mask`: the AR model's weights before the same canvases.",
+        f"Share of hidden tokens, read off each layer, {batch.task}",
+        "R² of a ridge regression of the share hidden on the state at the answer's slot, on held-out examples (1: "
+        "exact; dotted: shuffled shares). Gain: what the prediction adds to the share itself in "
+        "predicting the entropy of the answer. `ar, native mask`: the AR model's weights on the same inputs.",
         "profile",
         {"axes": {"x": "layer", "colour": "role", "facet": "measure", "x_title": "layer (−1: embedding)"},
          "shares": list(shares), "seed": seed},
@@ -89,10 +89,10 @@ def read(models: Model | Pair, batch: Batch, *, shares: Iterable[float] = SHARES
 def move(
     models: Model | Pair, batch: Batch, *, layer: int | None = None, by: float = 0.5, seed: int = 0, draws: int = 2
 ) -> Result:
-    """What a push along the clock, as if `by` more were hidden, does to the answer and to the order of writing."""
+    """The effect of a shift along the clock, as if `by` more were hidden, on the answer and on the order of writing."""
     made, names = {}, {}
     for role, (model, readings) in _asked(models, SHARES, seed).items():
-        if "," in role:  # the AR weights do not write in this way
+        if "," in role:  # the AR weights do not decode in this way
             continue
         behind = checked_layer(model, layer)
         slopes = seen(model, batch, readings).slopes[:, behind + 1]
@@ -103,17 +103,17 @@ def move(
     return Result(
         "clock_moved",
         table,
-        f"The clock moved, {batch.task}",
-        f"What a push of every masked slot along the clock, as if {by:g} more were hidden, changes beside one the "
-        "other way, halved; and beyond random directions as long. Commit order: the rank correlation of when each "
-        "token is written with and without the push.",
+        f"Effect of shifting the clock, {batch.task}",
+        f"The effect of shifting every masked slot along the clock, as if {by:g} more were hidden, minus that of the "
+        "opposite shift, halved; and beyond random directions of the same length. Commit order: the rank correlation "
+        "of when each token is written with and without the shift.",
         "forest",
         {"axes": {"rows": ["role", "measure"], "facet": "of", "x_title": "change"}, "by": by, "draws": draws},
     )
 
 
 def seen(model: Model, batch: Batch, readings: list[Reading]) -> Seen:
-    """The states where the answer is read, at every share."""
+    """The states at the answer's slot, for every share."""
     sites = ("resid_pre", "final_norm")
     parts = [
         from_trace(model, batch, one, record(model, batch, sites, reading=one, positions="read")) for one in readings
@@ -129,7 +129,7 @@ def seen(model: Model, batch: Batch, readings: list[Reading]) -> Seen:
 
 
 def _asked(models: Model | Pair, shares: Iterable[float], seed: int) -> dict[str, tuple[Model, list[Reading]]]:
-    """Every model that hides, by its own reading at each share; and the AR weights before the same canvases."""
+    """Every model with masks (or noise), under its own reading at each share; and the AR weights on the same inputs."""
     all_of = models.models if isinstance(models, Pair) else {"model": models}
     amounts = [float(share) for share in shares]
     found: dict[str, tuple[Model, list[Reading]]] = {}
@@ -139,7 +139,7 @@ def _asked(models: Model | Pair, shares: Iterable[float], seed: int) -> dict[str
             found[role] = model, [named(name, **{knob: amount}, draws=1, seed=seed) for amount in amounts]
     if not found:
         raise ProbeError("a clock", expected="a model that hides what it is to write", found="one that writes from left"
-                         " to right", remedy="Ask a masked, block or FLUID model, or a flow.")  # fmt: skip
+                         " to right", remedy="Use a masked, block or FLUID model, or a flow.")  # fmt: skip
     if isinstance(models, Pair) and "diffusion" in found and models.ar.mask_id is not None:
         twin, readings = found["diffusion"]
         if readings[0].name == "ratio":
@@ -153,7 +153,7 @@ def _amount(reading: Reading) -> float:
 
 
 def _shares(states: AnswerStates, amount: float) -> NDArray:
-    """What really was hidden, where that was drawn; of a flow, τ."""
+    """The share actually hidden, if it was drawn; in a flow, τ."""
     if states.reading.name == "ratio":
         return np.asarray(states.trace["ratio"].values, dtype=np.float64)
     return np.full(len(states), amount)
@@ -195,7 +195,7 @@ def _reads(found: Seen, seed: int) -> PerExample:
 
 
 def _shuffled(share: NDArray, example: NDArray, generator: np.random.Generator) -> NDArray:
-    """Every example's shares in another order."""
+    """Every example's shares, shuffled."""
     order = np.lexsort((generator.random(len(share)), example))
     back = np.empty_like(share)
     back[np.lexsort((np.arange(len(share)), example))] = share[order]
@@ -203,7 +203,7 @@ def _shuffled(share: NDArray, example: NDArray, generator: np.random.Generator) 
 
 
 def explained(told: NDArray, truth: NDArray) -> NDArray:
-    """Of each row, 1 less its squared error in units of the variance: the mean over rows is R²."""
+    """For each row, 1 minus its squared error in units of the variance: the mean over rows is R²."""
     return 1 - (told - truth) ** 2 / max(float(np.var(truth)), 1e-12)
 
 
@@ -223,7 +223,7 @@ def held_out(features: NDArray, truth: NDArray, groups: NDArray) -> NDArray:
 
 
 def _moved(model: Model, batch: Batch, layer: int, clock: Directions, draws: int) -> PerExample:
-    """Example × what changes × along which direction."""
+    """Example × measure × direction."""
     generator = torch.Generator().manual_seed(0)
     every = [clock, *(clock.at_random(len(batch), generator) for _ in range(draws))]
     answers = torch.stack([_answer_moved(model, batch, layer, one) for one in every])  # direction × example × 2
@@ -244,7 +244,7 @@ def _pushes(by: Directions, layer: int, n: int, sign: float, masked: bool) -> An
 
 @torch.no_grad()
 def _answer_moved(model: Model, batch: Batch, layer: int, by: Directions) -> Tensor:
-    """Confidence and entropy of the answer: a push less the opposite one, halved (example × 2)."""
+    """Confidence and entropy of the answer: a shift minus the opposite one, halved (example × 2)."""
     prompts = named("prefix").ask(model, batch)
     slots = prompts.slots.to(model.device)
     told = []
@@ -258,7 +258,7 @@ def _answer_moved(model: Model, batch: Batch, layer: int, by: Directions) -> Ten
 
 
 def _order_kept(model: Model, batch: Batch, layer: int, by: Directions) -> Tensor:
-    """The rank correlation of when each token of the completion is written, with the push and without it."""
+    """The rank correlation of when each token of the completion is written, with the shift and without it."""
     start, length = written_span(batch, "trajectory")
     before = decode(model, batch.clean[:, :start], length).committed_at[:, start:]
     with edit(model, _pushes(by, layer, len(batch), 1.0, True)):
@@ -267,7 +267,7 @@ def _order_kept(model: Model, batch: Batch, layer: int, by: Directions) -> Tenso
 
 
 def _correlation(one: Tensor, other: Tensor) -> Tensor:
-    """Of each row; NaN where all was written at once."""
+    """For each row; NaN if all tokens were written at once."""
     one, other = one - one.mean(1, keepdim=True), other - other.mean(1, keepdim=True)
     size = one.norm(dim=1) * other.norm(dim=1)
     return torch.where(size > 0, (one * other).sum(1) / size, torch.nan)

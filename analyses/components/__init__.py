@@ -1,12 +1,12 @@
-"""Components: heads and MLPs, how much each matters, and what a model answers without some of them.
+"""Components: how much each head and MLP matters, and what a model answers without some of them.
 
-    scores = scores_of(circuit)                             # by attribution: a number for each component and example
-    knockouts = Knockouts.of(model, batch, kind="mean")     # by taking components out
-    knockouts.drop(knockouts.each())                        # what each loses alone, example by example
+    scores = scores_of(circuit)                             # by attribution: one number per component and example
+    knockouts = Knockouts.of(model, batch, kind="mean")     # by ablating components
+    knockouts.drop(knockouts.each())                        # the loss without each one, example by example
     measured(index_of, scores)                              # any measure of scores, with its interval
     change(index_of, ar_scores, scores)                     # its difference between two models
 
-`front_loading`, `specialization`, `depth` and `hypotheses` are made of these.
+`front_loading`, `specialization`, `depth` and `hypotheses` build on these.
 """
 
 from __future__ import annotations

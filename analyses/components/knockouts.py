@@ -1,22 +1,22 @@
-"""Knock-outs: what a model still answers when some of its components are taken out.
+"""Knock-outs: what a model still answers when some of its components are ablated.
 
     knockouts = Knockouts.of(model, batch, reading="prefix", kind="mean")
     knockouts.metric(masks)           # masks (m × components) → the metric, m × examples
     knockouts.metric(own)             # masks (m × examples × components): each example's own
     knockouts.layers([[0], [0, 1]])   # masks of whole layers
 
-`kind` is what stands in a component's place: "zero", "mean" (over the clean rows, slot by slot), "resample" (what it
-writes on another example) or "corrupt" (what it writes on the corrupt prompt). Components are heads and MLPs in the
-order of a forward pass, as in a circuit's nodes.
+`kind` is what replaces a component's output: "zero", "mean" (over the clean rows, slot by slot), "resample" (its output
+on another example) or "corrupt" (its output on the corrupt prompt). Components are heads and MLPs in the order of a
+forward pass, as in a circuit's nodes.
 
 One forward pass holds many knock-outs: each of its rows is one prompt under one mask, and a mask is an edit of the
-heads' z and of the MLPs' output. Rows are sorted by the first layer in which anything is knocked out, and begin at that
-layer: the layers below were computed once (`partial_forward`). An example runs under a mask once, however many measures
-ask for it. Measures get figures by example, so that they can be resampled.
+heads' z and of the MLPs' output. Rows are sorted by the first layer in which anything is knocked out, and start at that
+layer: the layers before it were computed once (`partial_forward`). An example runs under a mask once, however many
+measures need it. Measures get one number per example, so that examples can be resampled.
 
-Where a figure is a mean over random knock-outs, each example has its own draws. That needs fewer runs than the same
-draws for all examples and averages over more of them. Examples then differ in their draws too, so the interval over
-examples contains the uncertainty of the draws.
+If a measure is a mean over random knock-outs, each example has its own draws. That needs fewer runs than the same draws
+for all examples and averages over more of them. Examples then differ in their draws too, so the interval over examples
+includes the uncertainty of the draws.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from probe.tracing.edits import Edit
 Masks = NDArray[np.bool_]  # knock-outs (× examples, each its own) × components
 
 _TOKENS = {"cpu": 2**11, "cuda": 2**17}  # in one forward pass: what a CPU's cache holds, what fills a GPU
-_HELD = {"cpu": 2**28, "cuda": 2**33}  # bytes, of whole passes and what stands instead
+_HELD = {"cpu": 2**28, "cuda": 2**33}  # bytes of whole passes and replacements
 
 
 @dataclass(eq=False)
@@ -60,12 +60,12 @@ class Knockouts:
     prompts: PromptPairs
     ablation: Ablation
     measure: Metric
-    nodes: pd.DataFrame  # node, layer, head, kind: a row a component
+    nodes: pd.DataFrame  # node, layer, head, kind: one row per component
     task: str = ""
     scope: str = ""
     examples: str = ""
     rows: int = 256
-    _known: dict[bytes, NDArray] = field(default_factory=dict, repr=False)  # by mask: of each example, NaN if not run
+    _known: dict[bytes, NDArray] = field(default_factory=dict, repr=False)  # by mask: for each example, NaN if not run
     _begun: tuple[slice, Whole, NodeOutputs] | None = field(default=None, repr=False)  # of the prompts run last
 
     @classmethod
@@ -123,7 +123,7 @@ class Knockouts:
     # Running
 
     def metric(self, masks: Masks) -> NDArray:
-        """The metric (knock-outs × examples) under each mask; what was run before is remembered."""
+        """The metric (knock-outs × examples) under each mask; earlier runs are cached."""
         masks = np.asarray(masks, dtype=bool)
         shape = (len(masks), self.n, self.n_components)
         each = np.broadcast_to(masks if masks.ndim == 3 else masks[:, None], shape)
@@ -161,7 +161,7 @@ class Knockouts:
 
     @torch.no_grad()
     def _run(self, masks: Masks, asked: NDArray) -> NDArray:
-        """The metric (masks × examples) where it is asked for."""
+        """The metric (masks × examples) where it is needed."""
         found = np.zeros(asked.shape)
         held = min(len(self.prompts), self._held)
         for chunk, part in in_chunks(len(self.prompts), held, lambda chunk: self._on(chunk, masks, asked)):
@@ -170,7 +170,7 @@ class Knockouts:
         return found
 
     def _on(self, chunk: slice, masks: Masks, asked: NDArray) -> NDArray:
-        """The metric of some prompts under masks: masks × prompts, 0 where nobody asks."""
+        """The metric of some prompts under masks: masks × prompts, 0 where it is not needed."""
         prompts = self.prompts[chunk]
         whole, instead = self._whole(chunk)
         mask, question = np.nonzero(asked[:, prompts.example.numpy()])
@@ -190,12 +190,12 @@ class Knockouts:
 
     @property
     def _held(self) -> int:
-        """How many prompts are held at a time: for each layer a stream, two writes, and two replacements."""
+        """How many prompts are held at a time: for each layer a stream, two outputs, and two replacements."""
         bytes_each = 5 * 4 * self.model.n_layers * self.prompts.slots * self.model.d_model
         return max(1, _HELD.get(self.model.device.type, _HELD["cpu"]) // bytes_each)
 
     def _whole(self, chunk: slice) -> tuple[Whole, NodeOutputs]:
-        """The whole pass of some prompts, and what stands instead; the last are kept."""
+        """The whole pass of some prompts, and the replacements; the last ones are cached."""
         if self._begun is None or self._begun[0] != chunk:
             self._begun = None
             self.ablation.prepare(min(chunk.stop - chunk.start, self.rows))
@@ -204,7 +204,7 @@ class Knockouts:
         return self._begun[1:]
 
     def _first_layer(self, masks: Masks) -> NDArray:
-        """The first layer in which anything is knocked out; the last, where nothing is."""
+        """The first layer in which anything is knocked out; the last layer if nothing is."""
         layer = np.where(masks, self.nodes["layer"].to_numpy(), self.model.n_layers - 1)
         return layer.min(1)
 
@@ -223,7 +223,7 @@ class Knockouts:
 
     @torch.no_grad()
     def norms(self) -> NDArray:
-        """How far each component's write is moved: the root mean square, over prompts, of its change at all slots."""
+        """How much each component's output changes: the root mean square, over prompts, of its change at all slots."""
         total, size = np.zeros(self.n_components), min(len(self.prompts), 32)
         self.ablation.prepare(size)
         for start in range(0, len(self.prompts), size):
@@ -239,10 +239,10 @@ class Knockouts:
 
 @dataclass(frozen=True, eq=False)
 class Replaced(Change):
-    """Other writes where a mask says so."""
+    """Replace outputs where a mask says so."""
 
     instead: Tensor  # prompts (× heads) × …, as a view of the site
-    rows: Tensor  # which prompt a row of the pass is
+    rows: Tensor  # the prompt of each row of the pass
     chosen: Tensor  # rows (× heads)
 
     def values(self) -> list[Tensor]:

@@ -1,15 +1,15 @@
-"""Partial forward passes: they begin at a layer, from the residual stream that a whole pass left there.
+"""Partial forward passes: they start at a layer, from the residual stream that a whole pass computed there.
 
-A change in layer l changes nothing before it. So a thousand knock-outs need not compute the layers below theirs a
-thousand times:
+A change in layer l changes nothing before it. So a thousand knock-outs need not compute the earlier layers a thousand
+times:
 
-    whole = Whole.of(model, canvas)              # one pass: what enters each layer, and what every source writes
-    with whole.begun(layer, rows):               # passes in here begin at `layer`, with these rows of what entered it
+    whole = Whole.of(model, canvas)              # one pass: each layer's input, and every source's output
+    with whole.begun(layer, rows):               # passes in here start at `layer`, with these rows of its input
         hidden = model.run_trunk(canvas[rows])
 
-The blocks below hand on what they are given, and the block at `layer` gets the stored stream instead. Everything else
+The earlier blocks pass on their input, and the block at `layer` gets the stored stream instead. Everything else
 (positions, masks, hooks of edits) is the model's own, so this works for every architecture. Other threads' passes of
-the same model are whole.
+the same model are not affected.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Whole:
-    """What a whole pass over a canvas left: `entering`, a stream a layer, and the sources' writes."""
+    """The activations of a whole pass over a canvas: `entering`, each layer's input, and the sources' outputs."""
 
     model: Model
     entering: list[Tensor]  # per layer (rows, slots, feature)
-    tupled: list[bool]  # per layer: whether the block hands on a tuple
+    tupled: list[bool]  # per layer: whether the block returns a tuple
     outputs: NodeOutputs
 
     @classmethod
@@ -55,12 +55,12 @@ class Whole:
 
     @contextmanager
     def begun(self, layer: int, rows: Tensor) -> Iterator[None]:
-        """Passes of `rows` inside begin at `layer`."""
+        """Passes of `rows` inside start at `layer`."""
         stream = self.entering[layer][rows.to(self.entering[layer].device)]
         below, first = self.model.blocks[:layer], self.model.blocks[layer]
         with Scope() as scope, ExitStack() as undo:
             for block, tupled in zip(below, self.tupled, strict=False):
-                undo.callback(stand_in(block, scope, _passed_by(tupled)))  # hooks stay, the work is left out
+                undo.callback(stand_in(block, scope, _passed_by(tupled)))  # hooks stay, the computation is skipped
             if layer:
                 entering = scope.owned(lambda _, taken: (stream, *taken[1:]))
                 undo.callback(first.register_forward_pre_hook(entering).remove)

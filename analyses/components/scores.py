@@ -1,17 +1,17 @@
-"""Scores: how much each head, MLP or neuron matters, example by example; what depth and spread are made of.
+"""Scores: how much each head, MLP or neuron matters, example by example; the input of depth and spread measures.
 
-A circuit's node attributions and the drops in a knock-out are the same kind of thing: a number for each component and
-each example. Everything about where the mass lies (`front_loading`) and how it is spread (`specialization`) is a
-function of their means, so it is computed here once and resampled without another forward pass:
+A circuit's node attributions and the drops in a knock-out have the same form: one number per component and example.
+Everything about the depth of the mass (`front_loading`) and its spread (`specialization`) is a function of their means,
+so it is resampled without another forward pass:
 
     scores = scores_of(circuit)                    # heads and MLPs by their own attribution
-    scores = scores_of(circuit, k=1000)            # by the strongest 1000 edges that each has a part in
+    scores = scores_of(circuit, k=1000)            # by each one's edges among the strongest 1000
     measured(index_of, scores)                     # a measure of them, with its interval
     change(index_of, ar_scores, scores)            # how it differs from another model's
 
-A *measure* makes of scores a function from weights of the examples to figures (`scores.magnitude()` is one). Two
+A *measure* turns scores into a function from weights of the examples to numbers (`scores.magnitude()` is one). Two
 models are compared on the examples that both answered: `paired` refuses others. The input and the logits are not
-components: every path begins in one and ends in the other.
+components: every path starts at one and ends at the other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PARTS: dict[str, tuple[str, ...]] = {"all": KINDS, "attention": ("head",), "MLPs
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """`values` (examples × components) beside `nodes`: node, layer, head, kind, a row a component."""
+    """`values` (examples × components) with `nodes`: node, layer, head, kind, one row per component."""
 
     model: str
     task: str
@@ -47,7 +47,7 @@ class Scores:
     values: NDArray
     n_layers: int
     scope: str = ""
-    examples: str = ""  # what tells these examples from others, for pairing
+    examples: str = ""  # identifies the examples, for pairing
 
     def __post_init__(self) -> None:
         examples, nodes = range(len(self.values)), self.nodes["node"].tolist()
@@ -84,7 +84,7 @@ class Scores:
         return replace(self, values=self.values[examples], examples=f"{self.examples}[{examples}]")
 
     def magnitude(self) -> Statistic:
-        """Weights of the examples → the components' magnitudes, noise taken out."""
+        """Weights of the examples → the components' magnitudes, with the noise subtracted."""
         return lambda weights: magnitudes(weights, self.values)
 
     def square(self) -> Statistic:
@@ -96,7 +96,7 @@ class Scores:
 
     @cached_property
     def in_layer(self) -> NDArray:
-        """(components × layers): which layer a component is in."""
+        """(components × layers): each component's layer, one-hot."""
         return (self.layer[:, None] == np.arange(self.n_layers)).astype(float)
 
 
@@ -108,9 +108,9 @@ def depths(n_layers: int) -> NDArray:
 
 
 def scores_of(circuit: Circuit | Scores, k: int | None = None) -> Scores:
-    """The scores of a circuit's components: their own, or the sums over the strongest k edges that each has part in.
+    """The scores of a circuit's components: their own, or the sums over each one's edges among the strongest k.
 
-    Which edges are the strongest is settled once, by all examples; it is not resampled.
+    The strongest edges are chosen once, from all examples, and not resampled.
     """
     if isinstance(circuit, Scores):
         return circuit
@@ -129,18 +129,18 @@ def scores_of(circuit: Circuit | Scores, k: int | None = None) -> Scores:
 
 
 def _over_edges(circuit: Circuit, k: int) -> NDArray:
-    """(examples × nodes): each example's sum of scores over the edges, among the strongest k, that a node has."""
+    """(examples × nodes): each example's sum of scores over a node's edges among the strongest k."""
     out, into = circuit.ends(circuit.mask(k))
     logits = np.zeros((circuit.n, 1))  # no component
     return np.concatenate([out + into @ circuit.graph.feeds, logits], axis=1)
 
 
 def paired(a: Scores, b: Scores) -> int:
-    """How many examples two models share; refused where they did not answer the same ones."""
+    """How many examples two models share; refused if they did not answer the same ones."""
     if a.n != b.n or a.examples != b.examples or a.n_layers != b.n_layers:
         raise ProbeError(
             f"a comparison of {a.model!r} and {b.model!r}",
-            expected="the same examples asked of both, and as many layers",
+            expected="the same examples and the same number of layers for both",
             found=f"{a.examples or a.n} ({a.n_layers} layers) and {b.examples or b.n} ({b.n_layers} layers)",
             remedy="Attribute both on one batch.",
         )
@@ -148,7 +148,7 @@ def paired(a: Scores, b: Scores) -> int:
 
 
 def contrast(make: Measure, factors: Sequence[float]) -> Callable[..., Statistic]:
-    """Σ factor · measure of each of several models, under the same weights: paired. (-1, 1) is b less a."""
+    """Σ factor · measure of each of several models, under the same weights: paired. (-1, 1) is b minus a."""
 
     def of(*several: Scores) -> Statistic:
         each = [(factor, make(one)) for factor, one in zip(factors, several, strict=True) if factor]
@@ -173,7 +173,7 @@ def measured(make: Callable[..., Statistic], *several: Scores, count: int = COUN
 
 
 def change(make: Measure, a: Scores, b: Scores, *, count: int = COUNT) -> Estimate:
-    """A measure of b less that of a."""
+    """A measure of b minus that of a."""
     return measured(contrast(make, (-1, 1)), a, b, count=count)
 
 

@@ -1,10 +1,10 @@
-"""Dials: any measure along the way from the AR model to its twin, and where on that way it changes.
+"""Dials: any measure along a scale from the AR model to its twin, and the point at which it changes.
 
-Adaptation is a dial with snapshots on it (`zoo:masked@100`, `@250`, …), a block size is another. `along` asks the same
-question at every place of a dial and puts the answers into one figure: the AR model at 0, the twin at each place.
-Beside the AR model's value lies what another seed of the same recipe changes at the end (grey): inside that band a
-change is no change. Where the whole change leaves it, one row more says at which place half of it was reached, by
-straight line between places, with an interval from those of the estimates.
+The training step of an adaptation with snapshots (`zoo:masked@100`, `@250`, …) is a dial, a block size is another.
+`along` computes the same measure at every point of a dial and draws one figure: the AR model at 0, the twin at each
+point. The grey band around the AR model's value is the change between seeds at the end: a change inside it may be
+chance. If the whole change leaves the band, one more row gives the point at which half of it was reached, interpolated
+linearly, with an interval from those of the estimates.
 
     steps = {100: "zoo:masked@100", 1000: "zoo:masked@1000", 4000: "zoo:masked"}
     dials.along(
@@ -13,7 +13,7 @@ straight line between places, with an interval from those of the estimates.
         rows={"measure": "prediction depth", "lens": "logit"},
     ).figure()
 
-Cost: the measure, once a place.
+Cost: the measure, once per point.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A measure at every place of a dial, and where half of its change is made."""
+"""A measure at every point of a dial, and the point at which half of its change is reached."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def along(
     of: str = "steps of adaptation",
     seed: int = 0,
 ) -> Result:
-    """One figure of a measure at every place of a dial.
+    """One value of a measure at every point of a dial.
 
-    pairs  by place; the AR model is the dial's 0, so places are above it
-    ask    the measure, of one pair
-    rows   values of columns that choose one row a model, such as {"measure": "prediction depth", "lens": "logit"}
+    pairs  by point; the AR model is the dial's 0, so points are above it
+    ask    a function that computes the measure for one pair
+    rows   values of columns that select one row per model, such as {"measure": "prediction depth", "lens": "logit"}
     """
     if len(pairs) < 2 or min(pairs) <= 0:
-        raise ProbeError("a dial", expected="pairs at two places above 0 or more", found=f"places {sorted(pairs)}",
-                         remedy="Say {250: load_pair('zoo:masked@250'), 4000: load_pair('zoo:masked')}.")  # fmt: skip
+        raise ProbeError("a dial", expected="pairs at two or more points above 0", found=f"places {sorted(pairs)}",
+                         remedy="Pass {250: load_pair('zoo:masked@250'), 4000: load_pair('zoo:masked')}.")  # fmt: skip
     places = sorted(pairs)
     found = {place: ask(pairs[place]) for place in places}
     chosen = {place: _by_role(result, pairs[place], rows) for place, result in found.items()}
@@ -48,12 +48,12 @@ def along(
     if half is not None:
         table = pd.concat([table, pd.DataFrame([half])], ignore_index=True)
     named = found[places[0]]
-    said = "" if half else " The whole change is no larger than what a seed changes, or its interval holds 0."
+    said = "" if half else " The whole change is no larger than that between seeds, or its interval contains 0."
     return Result(
         f"{named.name}_along",
         table,
         f"{', '.join(map(str, rows.values()))}, by {of}",
-        "0 is the AR model. Grey: its value, give or take what a second seed changes at the end of the dial." + said,
+        "0 is the AR model. Grey: its value ± the change between seeds at the end of the dial." + said,
         "dial",
         {"axes": {"x": "at", "colour": "series", "x_title": of}, "rows": dict(rows), "measure": named.name},
     )
@@ -79,7 +79,7 @@ def _by_role(result: Result, pair: Pair, rows: Mapping[str, Any]) -> dict[str, R
 
 
 def _of_seeds(last: Mapping[str, Row]) -> float:
-    """The most that a second seed of either twin differs by; NaN where the pair has none."""
+    """The largest difference of a second seed of either twin; NaN if the pair has none."""
     changes = [abs(last[role]["estimate"] - last[base]["estimate"]) for role, base in BASES.items() if role in last]
     return float(max(changes, default=np.nan))
 
@@ -91,7 +91,7 @@ def _row(at: float, one: Row, start: Row, scatter: float) -> dict[str, Any]:
 
 
 def _half_way(at: NDArray, line: list[Row], scatter: float, seed: int) -> dict[str, Any] | None:
-    """Where half of the change was reached for the first time; None where the whole is no change."""
+    """The point at which half of the change was first reached; None if there is no change beyond seeds."""
     estimate, error = (np.array([float(of) for of in each]) for each in (
         [one["estimate"] for one in line], [(one["high"] - one["low"]) / _NORMAL for one in line]
     ))  # fmt: skip

@@ -1,12 +1,13 @@
-"""Interventions: what a change at one place does to the answer, and which places it can reach at all.
+"""Interventions: the effect of an edit on the answer, and the cells that it can reach at all.
 
-    zeroed = probe.zero("z", layer=2, head=3)
-    interventions.effect(model, batch, [zeroed]).table     # margin and share answered right, before, after, difference
-    interventions.cone(model, canvas, row=3, slots=[7])    # layer × slot: where attention lets the change be felt
+    zeroed = probe.zero("z", layer=2, head=3) interventions.effect(model, batch, [zeroed]).table     # margin and share
+    answered right, before, after, difference interventions.cone(model, canvas, row=3, slots=[7])    # layer × slot: the
+    cells that the change can reach through attention
 
-A change at layer l and slot s reaches the slots that may look at s in the layers above it, then those that may look at
-these, and so on: under causal attention a cone that opens to the right, under open attention everything one layer up.
-A cell outside the cone cannot move, whatever the weights; one inside it may. `effect` costs two forward passes.
+A change at layer l and slot s reaches the slots that may attend to s in later layers, then those that may attend to
+these, and so on: under causal attention a cone that opens to the right, under full attention every slot one layer
+later. A cell outside the cone cannot change, whatever the weights; one inside it may. `effect` costs two forward
+passes.
 """
 
 from __future__ import annotations

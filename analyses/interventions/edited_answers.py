@@ -24,7 +24,7 @@ WHEN = ("before", "after", "after − before")
 
 
 def effect(model: Model, batch: Batch, edits: Sequence[Edit | Skip], *, reading: str | Reading = "prefix") -> Result:
-    """The margin (the answer's logit less the distractor's) and the share answered right, with and without edits."""
+    """The margin (the answer's logit minus the distractor's) and the share answered right, with and without edits."""
     how = reading_for(model, reading)
     before = figures(model, batch, how)
     with edit(model, edits):
@@ -37,8 +37,8 @@ def effect(model: Model, batch: Batch, edits: Sequence[Edit | Skip], *, reading:
     return Result(
         name="intervention",
         table=pd.DataFrame(rows),
-        title=f"What the change does to {model.name} on {batch.task}",
-        caption="The margin is the answer's logit less the distractor's; answered right is the share of prompts whose "
+        title=f"Effect of the change on {model.name}, {batch.task}",
+        caption="The margin is the answer's logit minus the distractor's; answered right is the share of prompts whose "
         "best token is a right one. The difference is paired over the same prompts.",
         drawing="forest",
         about={"axes": {"rows": ["when"], "facet": "measure"}, "edits": [str(one) for one in edits]},
@@ -52,7 +52,7 @@ def _paired(before: PerExample, after: PerExample, measure: str) -> tuple[NDArra
 
 
 def _mean(values: NDArray) -> dict[str, Any]:
-    """A mean with its 95% interval: that number itself where all prompts say the same; none for one prompt."""
+    """A mean with its 95% interval: the number itself if all prompts agree; none for one prompt."""
     if len(values) == 1:
         return {"estimate": float(values[0]), "low": np.nan, "high": np.nan, "n": 1}
     if np.ptp(values) == 0:

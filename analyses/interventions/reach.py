@@ -14,8 +14,8 @@ from probe.paradigms.canvas import Canvas
 
 @torch.no_grad()
 def cone(model: Model, canvas: Canvas, *, row: int, slots: Iterable[int] | None = None) -> NDArray[np.bool_]:
-    """Which cells (rows of the lens grid × slots) a change can reach: `row` 0 is the embedding, row r the stream behind
-    r layers. `slots` None is every slot."""
+    """Which cells (rows of the lens grid × slots) a change can reach: `row` 0 is the embedding, row r the residual
+    stream after r layers. `slots` None is every slot."""
     length = canvas.tokens.shape[1]
     felt = torch.zeros(length, dtype=torch.bool)
     felt[list(range(length) if slots is None else slots)] = True

@@ -1,4 +1,4 @@
-"""Linear probes for what a run will write, beside a control task, place and count, and the AR twin."""
+"""Linear probes for the tokens that a run will write, with a control task, place and count, and the AR twin."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ SLOTS = ("next", "every")
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What can be asked of a run: from which state (example, step, place) which later place's token is to be read."""
+    """The questions of a run: the state (example, step, position) from which a later position's token is read."""
 
     example: NDArray
     step: NDArray
     place: NDArray
     ahead: NDArray
-    label: NDArray  # the token that will stand there
+    label: NDArray  # the token that will be written there
     masks: NDArray  # that are left
     state: NDArray  # row × layer × feature
 
@@ -58,12 +58,12 @@ def read(
     sampler: Asked = None,
     seed: int = 0,
 ) -> Result:
-    """How well each layer tells the token that is written so many places on, of every model.
+    """How well each layer of every model predicts the token written a given number of positions later.
 
     ahead    distances
-    slots    from the "next" place to write, or from "every" open one
-    by_step  each pass of the run apart
-    sampler  of the models that are not autoregressive
+    slots    from the "next" position to write, or from "every" masked one
+    by_step  each pass of the run separately
+    sampler  for the models that are not autoregressive
     """
     distances = [int(one) for one in ahead]
     _refuse(batch, distances, slots)
@@ -77,10 +77,10 @@ def read(
     return Result(
         "lookahead_probes",
         table,
-        f"What is not yet written, read off each layer, {batch.task}",
-        "Accuracy of a linear probe for the token that will be written so many places on, on held-out examples. "
-        "Selectivity: above a control task of random labels. Gain: above what the place and the number of masks tell "
-        "alone. Without both, a probe says nothing of a plan.",
+        f"Tokens not yet written, read off each layer, {batch.task}",
+        "Accuracy of a linear probe for the token that will be written so many positions later, on held-out examples. "
+        "Selectivity: above a control task of random labels. Gain: above a probe on place and number of masks "
+        "alone. Without both, a probe is no evidence of a plan.",
         "profile",
         {"axes": {"x": "step" if by_step else "layer", "colour": "series", "facet": "measure",
                   "x_title": "step" if by_step else "layer (−1: embedding)"}, "slots": slots, "seed": seed},
@@ -90,12 +90,12 @@ def read(
 def rows_of(
     model: Model, batch: Batch, ahead: list[int], *, every: bool = False, rule: Asked = None, seed: int = 0
 ) -> Rows:
-    """The rows of a model's own run, with the states that read them."""
+    """The rows of a model's own run, with the states from which they are read."""
     start, length = written_span(batch, "trajectory")
     run = decode(model, batch.clean[:, :start], length, sampler=rule, seed=seed)
     if run.tau is not None:
         raise ProbeError("lookahead", expected="a run that writes tokens one after the other, or some at a time",
-                         found="a flow, whose tokens are all open to the end", remedy="Leave it out.")  # fmt: skip
+                         found="a flow, which writes all tokens at the end", remedy="Leave it out.")  # fmt: skip
     committed, tokens = run.committed_at.cpu(), run.tokens.cpu()
     trace = record(model, run, ("resid_pre",))
     known = torch.from_numpy(trace["resid_pre"].values)  # example × step × layer × slot × feature
@@ -129,7 +129,7 @@ def _of_rows(rows: Rows, batch: Batch, ahead: list[int], by_step: bool, seed: in
     for turn, distance in enumerate(ahead):
         some = rows.where(rows.ahead == distance)
         if len(np.unique(some.example)) < FEWEST:
-            continue  # hardly anything is that far ahead
+            continue  # few examples have tokens that far ahead
         asked = zip(some.example, some.place, strict=True)
         right = right_of(some, np.asarray([f"{kinds[of]} {at}" for of, at in asked]), seed)
         for place, step in enumerate(steps):
@@ -142,7 +142,7 @@ def _of_rows(rows: Rows, batch: Batch, ahead: list[int], by_step: bool, seed: in
 
 
 def right_of(rows: Rows, kinds: NDArray, seed: int) -> NDArray:
-    """Whether each row is told right: row × layer × measure."""
+    """Whether each row is predicted right: row × layer × measure."""
     control = control_labels(kinds, rows.label, seed)
     told = (
         one_hot(rows.place) if len(np.unique(rows.masks)) < 2 else np.hstack([one_hot(rows.place), one_hot(rows.masks)])
@@ -159,7 +159,7 @@ def right_of(rows: Rows, kinds: NDArray, seed: int) -> NDArray:
 
 
 def _tested(table: pd.DataFrame, made: dict[str, PerExample], names: dict[str, str], task: str) -> pd.DataFrame:
-    """Selectivity and gain, and what roles differ by in them, are tested against 0; an accuracy is not."""
+    """Selectivity and gain, and the differences of roles in them, are tested against 0; an accuracy is not."""
     own = pd.concat([of.table({"model": names[role]}, p=True)["p"] for role, of in made.items()], ignore_index=True)
     p = table["p"].to_numpy(copy=True) if "p" in table else np.full(len(table), np.nan)
     p[: len(own)] = own  # every role's own rows come first
@@ -176,7 +176,7 @@ def _refuse(batch: Batch, ahead: list[int], slots: str) -> None:
             f"lookahead on {batch.task}",
             expected=f"distances from 1 to {max(longest, 1)}, from the slots {' or '.join(map(repr, SLOTS))}",
             found=f"{ahead}, from {slots!r}; the task writes {longest + 1} tokens",
-            remedy="Ask a task that writes several tokens, such as countdown or paths.",
+            remedy="Use a task that writes several tokens, such as countdown or paths.",
         )
     if len(batch) < FEWEST:
         raise ProbeError("lookahead", expected=f"at least {FEWEST} examples", found=str(len(batch)),

@@ -1,11 +1,11 @@
-"""The drawings: each turns the table of a Result into a Plotly figure, and knows nothing else.
+"""The drawings: each turns the table of a Result into a Plotly figure, from the table alone.
 
     @drawing("my_figure")
     def my_figure(table: pd.DataFrame, about: Mapping) -> Figure: ...
 
-A drawing is found by its name in any module of this package; `draw` puts the title and the house's template on it.
-A drawing that leaves rows of the table out says so on the figure (`leaving_out`).
-Those that serve any measure read from `about["axes"]` which column is what:
+A drawing is found by its name in any module of this package; `draw` adds the title and the project's template. A
+drawing that leaves rows of the table out says so on the figure (`leaving_out`). Generic drawings take the columns from
+`about["axes"]`:
 
     profile   an estimate along a line, with its band     x, colour, facet, shaded; x_title, y_title
     forest    estimates with intervals, and their nulls   rows, colour, facet; x_title

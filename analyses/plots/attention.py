@@ -1,4 +1,4 @@
-"""Heads as heatmaps, a row a score and a column a model; and sinks as lines over decoding steps."""
+"""Heads as heatmaps, one row per score and one column per model; and sinks as lines over decoding steps."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 SHARES = ("previous", "next", "same", "induction", "reverse_induction", "sink", "entropy", "duplicate")
-"""The measures that lie between 0 and 1, and so share one scale of colour."""
+"""The measures between 0 and 1, which share one colour scale."""
 SQUARE = 116  # pixels: the height of a score's row
 
 
 @drawing("heads")
 def heads(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """A row a score, a column a model, and in the last column the difference of the twins, on a scale of its own."""
+    """One row per score, one column per model, and in the last column the difference of the twins, on its own scale."""
     shown, other_steps = fullest_step(table)
     columns, without = _columns(shown)
     scores = [name for name in SHARES if name in shown]
@@ -35,7 +35,7 @@ def heads(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 
 
 def _columns(table: pd.DataFrame) -> tuple[list[str], str]:
-    """The models, then the twin less AR if a table has it; and what to say of the other differences."""
+    """The models, then the twin minus AR if a table has it; and a note on the other differences."""
     roles = list(dict.fromkeys(table["role"].astype(str)))
     models = [role for role in roles if "−" not in role]
     differences = [role for role in roles if "−" in role]
@@ -90,7 +90,7 @@ def _square(part: pd.DataFrame, score: str, name: str) -> Any:
 
 @drawing("sinks")
 def sinks(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """A line a layer; of single heads, which are too many, a line for the mean of each layer's, without an interval."""
+    """One line per layer; for single heads, which are too many, the mean of each layer's, without an interval."""
     shown, each_head = table, ""
     if "head" in table:
         shown = table.groupby(["step", "layer", "measure"], sort=False, as_index=False).agg({"estimate": "mean"})

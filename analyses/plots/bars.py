@@ -1,4 +1,4 @@
-"""Bars side by side, each with its interval, and a dotted line across it where there is a null."""
+"""Bars side by side, each with its interval, and a dotted line for its null, if there is one."""
 
 from __future__ import annotations
 

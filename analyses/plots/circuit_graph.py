@@ -1,7 +1,7 @@
 """The circuit as a graph: nodes laid out by layer, edges as wide as their scores, and how many of them on a slider.
 
-A few hundred edges as a trace each would make a page slow. Edges that look the same and appear at the same K share a
-trace, with gaps between them; invisible points along each edge are what the pointer finds.
+One trace per edge would make a page with hundreds of edges slow. Edges that look the same and appear at the same K
+share a trace, with gaps between them; invisible points along each edge react to the pointer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Row = Mapping[Any, Any]  # of a table
 
 @dataclass
 class _Stage:
-    """A figure in the making, and at which K each of its traces is to be seen (None: at all)."""
+    """An unfinished figure, and the K from which each of its traces is visible (None: always)."""
 
     figure: Figure
     layout: Layout
@@ -57,7 +57,7 @@ class _Stage:
 
 @drawing("circuit_graph")
 def circuit_graph(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """One graph a model, side by side, under one slider."""
+    """One graph per model, side by side, with one slider."""
     models = list(dict.fromkeys(table["model"]))
     stage = _stage(about, models)
     for meaning, colour in (("helps the answer", HELPS), ("hurts it", HURTS)):
@@ -82,7 +82,7 @@ def circuit_graph(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 
 @drawing("circuit_diff")
 def circuit_diff(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """What one model kept, lost and gained of another's circuit; the legend shows and hides each."""
+    """The edges that one model kept, lost and gained compared with another; the legend shows and hides each kind."""
     stage = _stage(about, [])
     _all_nodes(stage, 1)
     size = np.maximum(*(_relative(table[name].to_numpy()) for name in ("score", "other_score")))
@@ -98,7 +98,7 @@ def circuit_diff(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 
 
 def _in_legend(name: str, colour: str, **how: Any) -> Any:
-    """A line that is nowhere but in the legend."""
+    """A line that is only in the legend."""
     import plotly.graph_objects as go
 
     return go.Scatter(x=[0], y=[None], mode="lines", line={"color": colour, "width": 3}, name=name, **how)
@@ -128,7 +128,7 @@ def _stage(about: Mapping[str, Any], titles: Sequence[str]) -> _Stage:
 
 
 def _all_nodes(stage: _Stage, column: int) -> None:
-    """Every node there is, faintly, and a bar under heads that share keys and values."""
+    """All nodes, faintly, and a bar under heads that share keys and values."""
     import plotly.graph_objects as go
 
     x, y = _joined(stage.layout.bars())
@@ -143,7 +143,7 @@ def _edges(
     stage: _Stage, column: int, part: pd.DataFrame, size: NDArray, colour: str, seen_at: set[int] | None,
     *, dash: str = "solid", bold: bool = False, legendgroup: str | None = None,
 ) -> None:  # fmt: skip
-    """The lines of some edges, a trace for each width; bold ones are seen among many."""
+    """The lines of some edges, one trace per width; bold ones stay visible among many."""
     import plotly.graph_objects as go
 
     width = np.digitize(np.sqrt(size), np.linspace(0, 1, len(_WIDTHS) + 1)[1:-1])
@@ -176,7 +176,7 @@ def _hover(
     *,
     legendgroup: str | None = None,
 ) -> None:
-    """What the pointer finds: three points along each edge."""
+    """Three points along each edge for the pointer."""
     import plotly.graph_objects as go
 
     if part.empty:
@@ -194,7 +194,7 @@ def _nodes(
     stage: _Stage, column: int, part: pd.DataFrame, seen_at: set[int] | None,
     *, rims: tuple[str, str] = (HELPS, HURTS), sum_of: str = "their score",
 ) -> None:  # fmt: skip
-    """The nodes that have edges, as large as these add up to, and rimmed by the sign of that."""
+    """The nodes that have edges, sized by the sum of their scores, with the colour of its sign."""
     import plotly.graph_objects as go
 
     out, into = _sums(stage.layout, part)
@@ -217,7 +217,7 @@ def _nodes(
 
 
 def _sums(layout: Layout, part: pd.DataFrame) -> tuple[dict[str, float], dict[str, float]]:
-    """What every node's edges add up to, out and in. What several heads share counts for each."""
+    """The sums of every node's edges, out and in. An edge that several heads share counts for each."""
     out: dict[str, float] = {}
     into: dict[str, float] = {}
     for source, target, score in zip(part["source"], part["target"], part["score"], strict=True):
@@ -228,7 +228,7 @@ def _sums(layout: Layout, part: pd.DataFrame) -> tuple[dict[str, float], dict[st
 
 
 def _short(name: str) -> str:
-    """A head by its numbers, an MLP by its name."""
+    """The label of a head or an MLP."""
     return name[1:].replace(".h", ".") if name.startswith("a") else {"input": "in", "logits": "out"}.get(name, name)
 
 

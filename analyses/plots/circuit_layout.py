@@ -1,9 +1,8 @@
-"""Where the nodes of a circuit stand, and the lines between them.
+"""The positions of a circuit's nodes, and the lines between them.
 
-Layers go upward: a layer is a row of heads and, half a step higher and in a column of its own on the right, its MLP,
-which reads what the heads write. Queries, keys and values enter a head a little to its left, in the middle and to its
-right; a key or value that several heads share is entered at a bar under all of them. Edges are bent, so that one that
-passes over a node is not taken for two.
+Layers go upward: a layer is a row of heads and, half a step higher in a column on the right, its MLP. Queries, keys and
+values enter a head at its left, middle and right; a key or value that several heads share ends at a bar under all of
+them. Edges are curved, so that one that passes over a node does not look like two.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from numpy.typing import NDArray
 
 _HEAD = re.compile(r"a(?P<layer>\d+)\.h(?P<head>\d+)(?:<(?P<kind>[qkv])>)?")
 _ENTERS = {"q": -0.07, "k": 0.0, "v": 0.07, None: 0.0}
-_BELOW = 0.12  # where lines end, under the edge of a node
-_BAR = 0.42  # where they end under heads that share what they read
+_BELOW = 0.12  # where lines end, below a node
+_BAR = 0.42  # where they end below heads that share keys or values
 _BEND = 0.09  # of an edge's length
 _POINTS = 14  # of a bent line
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Places for the nodes of a shape."""
+    """Positions of the nodes of a model's shape."""
 
     n_layers: int
     n_heads: int
@@ -98,7 +97,7 @@ class Layout:
         return [f"a{head['layer']}.h{number}" for number in range(first, first + self.shared)]
 
     def lines(self, sources: list[str], targets: list[str]) -> NDArray:
-        """Bent lines (edges × points × 2) from where sources stand to where targets are entered."""
+        """Curves (edges × points × 2) from sources to the entry points of targets."""
         places = self.nodes
         start = np.array([places[source] for source in sources]).reshape(-1, 2) + np.array([0.0, _BELOW])
         end = np.array([self.entrance(target) for target in targets]).reshape(-1, 2)

@@ -87,7 +87,7 @@ def _over_k(figure: Figure, part: pd.DataFrame, name: str, colour: str, **at: An
 
 
 def _by_kind(figure: Figure, part: pd.DataFrame, shade: Mapping[str, str], **at: Any) -> None:
-    """A point for each kind and circuit, side by side; ceiling and chance as short bars behind it."""
+    """One point per kind and circuit, side by side; ceiling and chance as short bars behind it."""
     import plotly.graph_objects as go
 
     kinds, others = list(dict.fromkeys(part["subset"])), list(dict.fromkeys(part["other"]))
@@ -119,7 +119,7 @@ def _by_kind(figure: Figure, part: pd.DataFrame, shade: Mapping[str, str], **at:
 
 
 def _name_each_once(figure: Figure) -> None:
-    """Every name in the legend one time, whichever panel it comes from first."""
+    """Each name once in the legend, whichever panel it first appears in."""
     named: set[str] = set()
     traces: Any = figure.data
     for trace in traces:
@@ -130,7 +130,7 @@ def _name_each_once(figure: Figure) -> None:
 
 @drawing("circuit_heatmap")
 def circuit_heatmap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """Layer × head, the MLP in a column of its own, a panel a model, on one scale of colour."""
+    """Layer × head, the MLP in a column of its own, one panel per model, on one colour scale."""
     figure, each = panels(table, "model", gap=0.16)
     heads = int(about["n_heads"])
     for panel in each:
@@ -162,7 +162,7 @@ def _cells(figure: Figure, part: pd.DataFrame, **at: Any) -> None:
 
     sure = (part["low"] > 0) | (part["high"] < 0)
     shown = part.assign(hover=hover(part, ["node"]), mark=np.where(sure, "•", ""))
-    for kind in ("head", "mlp"):  # apart: cells of one heatmap must stand at equal distances
+    for kind in ("head", "mlp"):  # separate, since the cells of one heatmap have equal distances
         of_kind = shown.loc[shown["kind"] == kind, :]
         square = {
             name: of_kind.pivot(index="layer", columns="column", values=name) for name in ("estimate", "hover", "mark")
@@ -183,7 +183,7 @@ def _cells(figure: Figure, part: pd.DataFrame, **at: Any) -> None:
 
 @drawing("faithfulness")
 def faithfulness(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """f over the share of edges, a panel a model and a line a circuit, random circuits dotted in grey."""
+    """f over the share of edges, one panel per model and one line per circuit, random circuits dotted in grey."""
     f = table.loc[table["measure"] == "f", :]
     figure, each = panels(f, "model", height=380, gap=0.17)
     circuits = list(dict.fromkeys(f["circuit"]))
@@ -215,7 +215,7 @@ def _is_random(circuit: str) -> bool:
 
 
 def _areas(figure: Figure, of_model: pd.DataFrame, **at: Any) -> None:
-    """CPR and CMD of a model's own circuit, where a table has them, in the corner of its panel."""
+    """CPR and CMD of a model's own circuit, if the table has them, in the corner of its panel."""
     rows = of_model.loc[of_model["measure"].isin(_AREAS) & ~of_model["circuit"].map(_is_random), :]
     words = "<br>".join(f"{row['measure']} {row['estimate']:.2f}" for row in rows.to_dict("records"))
     where = {"x": 0.03, "y": 0.9, "xref": "x domain", "yref": "y domain", "xanchor": "left", "yanchor": "top"}

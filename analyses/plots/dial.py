@@ -1,4 +1,4 @@
-"""A dial: a line of estimates with its band, the value it began with in grey, and where half of the change was made."""
+"""A dial: a line of estimates with its band, the initial value in grey, and the point of half the change."""
 
 from __future__ import annotations
 

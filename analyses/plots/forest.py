@@ -1,4 +1,4 @@
-"""A forest: one line an estimate, with its interval, and the null that it is to be held against in grey."""
+"""A forest plot: one line per estimate, with its interval, and its null in grey."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def forest(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 
 
 def _room(table: pd.DataFrame, facet: str | None) -> dict[str, Any]:
-    """How panels are laid out: two abreast where one list of labels serves both, else below each other, since labels
-    are long; each as high as it has lines."""
+    """The layout of panels: two side by side if they share one list of labels, else below each other, since labels are
+    long; each as high as its lines need."""
     found = (
         [part.unique() for _, part in table.groupby(facet, sort=False)["label"]] if facet else [table["label"].unique()]
     )

@@ -1,4 +1,4 @@
-"""A heatmap over two columns (layer × head, layer × layer), one a facet, all on one scale of colour.
+"""A heatmap over two columns (layer × head, layer × layer), one per facet, all on one colour scale.
 
 Point at a cell to see its interval. A dot marks a cell whose interval excludes the null (0 where the table has none)
 or, where the table has q, one whose q is below 0.05.
@@ -32,18 +32,18 @@ def heatmap(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     figure.update_layout(coloraxis=scale(table[axes.z].to_numpy(float), axes.z_title))
     figure.update_xaxes(title_text=axes.x_title or axes.x, showgrid=False, type=_kind(table, axes.x))
     figure.update_yaxes(showgrid=False, type=_kind(table, axes.y))
-    if _alike(table, axes):  # the first column of panels speaks for the others
+    if _alike(table, axes):  # only the first column of panels has labels
         figure.update_yaxes(showticklabels=False).update_yaxes(showticklabels=True, col=1)
     return figure.update_yaxes(title_text=axes.y_title or axes.y, col=1)
 
 
 def _kind(table: pd.DataFrame, column: str) -> str:
-    """Names stand side by side; so do numbers with a name among them, which Plotly would put along a line."""
+    """Names are categories; so are numbers mixed with names, which Plotly would put on a number line."""
     return "-" if pd.api.types.is_numeric_dtype(table[column]) else "category"  # "-": Plotly sees to it
 
 
 def _in_order(table: pd.DataFrame, column: str) -> list[Any]:
-    """Numbers from the least to the most, names as they come."""
+    """Numbers sorted, names in order of appearance."""
     found = list(table[column].unique())
     return sorted(found) if pd.api.types.is_numeric_dtype(table[column]) else found
 
@@ -54,8 +54,8 @@ def _alike(table: pd.DataFrame, axes: Axes) -> bool:
 
 
 def scale(values: np.ndarray, title: str, **place: Any) -> dict[str, Any]:
-    """Blue to vermilion about 0 where signs differ; shares from 0 to 1, whatever their range; else from the least to
-    the most. What is below 0 by no more than noise does not make a difference of a share."""
+    """Blue to vermilion around 0 if signs differ; shares from 0 to 1, whatever their range; else from minimum to
+    maximum. Values below 0 within noise do not turn a share into a difference."""
     low, high = (float(of(values)) for of in (np.nanmin, np.nanmax)) if np.isfinite(values).any() else (0.0, 1.0)
     bar = {"title": {"text": title}, "lenmode": "pixels", "len": 240, "y": 1, "yanchor": "top", **place}
     if -_NOISE * high < low and 0.5 < high <= 1:
@@ -79,7 +79,7 @@ def _cells(figure: Figure, part: pd.DataFrame, axes: Axes, **at: Any) -> None:
         x=square[axes.z].columns,
         y=square[axes.z].index,
         z=square[axes.z].to_numpy(),
-        text=square["mark"].fillna("").to_numpy(),  # a cell that the table does not have says nothing
+        text=square["mark"].fillna("").to_numpy(),  # a cell that is not in the table has no hover text
         texttemplate="%{text}",
         customdata=square["hover"].fillna("").to_numpy(),
         hovertemplate="%{customdata}<extra></extra>",

@@ -1,7 +1,7 @@
-"""The verdict as a forest: one hypothesis a line, right of the middle if it came out as stated.
+"""The verdict as a forest plot: one hypothesis per line, right of the middle if it holds as stated.
 
-Hypotheses are in units of their own (an overlap, an index, nats), so each line has its own scale: the middle is the
-threshold that was written down, and the line is as wide as what is drawn in it. The numbers stand at its end.
+Hypotheses have different units (an overlap, an index, nats), so each line has its own scale: the middle is the
+threshold, and the width fits everything drawn in the line. The numbers are at its end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from analyses.plots.theme import NULL, PALETTE
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-# Told apart by form as well as by colour.
+# Distinguished by shape as well as by colour.
 _ANSWERS = {
     "supported": (PALETTE[2], "circle"),
     "contradicted": (PALETTE[1], "x"),
@@ -38,7 +38,7 @@ _CONTROLS = {
 }
 _LEGEND = {"more training": "AR-CPT", "AR itself": "AR itself", "seed": "a second seed", "again": "a second twin"}
 _WIDEST = 1.15
-NOTE = 58  # letters of the line below a hypothesis's numbers
+NOTE = 58  # characters of the line below a hypothesis's numbers
 
 
 @drawing("verdict")
@@ -87,7 +87,7 @@ def verdict(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 
 
 def _beside(table: pd.DataFrame, controls: Mapping[str, Mapping[str, list[float]]]) -> pd.DataFrame:
-    """The controls' figures, a row each, on the lines of their hypotheses."""
+    """The controls' values, one row each, on the lines of their hypotheses."""
     rows = [
         {"line": row["line"], "sign": row["sign"], "null": row["null"], "control": name,
          "words": f"{escape(name)}: {at[0]:.3g} [{at[1]:.3g}, {at[2]:.3g}]",
@@ -101,7 +101,7 @@ def _beside(table: pd.DataFrame, controls: Mapping[str, Mapping[str, list[float]
 
 
 def _scales(table: pd.DataFrame, beside: pd.DataFrame) -> np.ndarray:
-    """How far each line reaches from its threshold, by what is drawn in it."""
+    """How far each line extends from its threshold, to fit everything drawn in it."""
     every = pd.concat([table, beside], ignore_index=True)
     null = every["null"].to_numpy(float)
     ends = np.stack([np.abs(every[name].to_numpy(float) - null) for name in ("estimate", "low", "high")])
@@ -111,7 +111,7 @@ def _scales(table: pd.DataFrame, beside: pd.DataFrame) -> np.ndarray:
 
 
 def _placed(rows: pd.DataFrame, scale: np.ndarray) -> dict[str, Any]:
-    """Where a figure and its interval stand: away from the threshold, right as stated, in shares of the line."""
+    """The position of a value and its interval relative to the threshold, positive as stated, in shares of the line."""
     x, low, high = ((rows["sign"] * (rows[name] - rows["null"])) / scale for name in ("estimate", "low", "high"))
     ends = pd.concat([low, high], axis=1)
     return {"x": x, "reach": ends.max(axis=1) - x, "back": x - ends.min(axis=1)}
@@ -143,7 +143,7 @@ def _numbers(row: Mapping[Any, Any]) -> str:
 
 
 def _small(words: str) -> str:
-    """A second line, smaller but still to be read; what does not fit beside the figure is told when pointed at."""
+    """A second line in smaller type; text that does not fit beside the figure is in the hover text."""
     return f'<span style="font-size:10px">{escape(shorten(words, NOTE, placeholder=" …"))}</span>'
 
 

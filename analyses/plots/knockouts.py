@@ -1,4 +1,4 @@
-"""Drawings of knock-outs: what layers carry, with the centre of mass marked, and how fast an answer is lost."""
+"""Drawings of knock-outs: the loss by layer, with the centre of mass marked, and how fast an answer is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @drawing("causal_profile")
 def causal_profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """A line a model, a panel for each task and kind of ablation; a dotted upright at each centre of mass."""
+    """One line per model, one panel per task and kind of ablation; a dotted vertical line at each centre of mass."""
     axes = Axes.of({"axes": {**about.get("axes", {}), "colour": "model", "facet": "panel"}})
     windows = sorted(set(table["window"].to_list()))
     narrowest = windows[0]
@@ -45,7 +45,7 @@ def _layers(window: int) -> str:
 
 @drawing("knockout_curves")
 def knockout_curves(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """A line a model in the order of its scores, and dotted in the same colour the random order."""
+    """One line per model in the order of its scores, and the random order dotted in the same colour."""
     import plotly.graph_objects as go
 
     axes = Axes.of(about)

@@ -1,4 +1,4 @@
-"""Matrices of layer against layer, and profiles of the models alone."""
+"""Matrices of layer × layer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def by_depth(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 
 @drawing("skip_effects")
 def skip_effects(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """Left out × changed, a panel for each model and side; effects run from a layer to those after it."""
+    """Skipped × changed, one panel per model and side; effects go from a layer to those after it."""
     shown, without = models_alone(table)
     shown, other_steps = fullest_step(shown.query("layer > skipped"))
     figure = heatmap(shown.assign(panel=shown["role"] + " · " + shown["side"]), about)

@@ -1,8 +1,8 @@
-"""What a figure leaves out, written on the figure itself.
+"""Notes on a figure about rows of its table that it does not show.
 
-A table often holds more than one picture can show: every layer at every decoding step of three models, and their
-differences beside them. A drawing that picks some rows of it must not look as though there were no others. So it says
-what it left out, and the words stand below the title, in the app and in the report:
+A table often has more than one figure can show: every layer at every decoding step of three models, and their
+differences. A drawing that shows only some rows must not look complete. So it states what it left out, below the title,
+in the app and in the report:
 
     figure = profile(shown, about)
     return leaving_out(figure, "the differences between models")
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def leaving_out(figure: Figure, *what: str) -> Figure:
-    """Say on a figure what its table holds beside what is drawn; empty words say nothing."""
+    """Note on a figure what else its table has; empty texts add nothing."""
     parts = [*_parts(figure), *filter(None, what)]
     return figure.update_layout(meta={"left_out": parts}) if parts else figure
 
 
 def left_out(figure: Figure) -> str:
-    """One sentence about what a figure leaves out, or none if it shows all of its table."""
+    """One sentence about what a figure leaves out, or an empty text if it shows its whole table."""
     parts = _parts(figure)
     return f"Not drawn, but in the table: {'; '.join(parts)}." if parts else ""
 

@@ -1,7 +1,7 @@
-"""Beliefs by depth, and what components say: the lenses' own figures.
+"""Beliefs by depth, and components' predictions: the lenses' own figures.
 
-Of a decoding run, each model has panels of its own, with a line (or a mark) a step, dark to light: an answer that is
-written at the second step has no estimate at the fifth, so no one step speaks for the others.
+For a decoding run, each model has panels of its own, with one line (or mark) per step, dark to light: an answer that is
+written at the second step has no estimate at the fifth, so no single step represents the others.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ DIFFERENCES = "the differences between models"
 
 
 def models_alone(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The rows that are no differences between models, and what to say of the others."""
+    """The rows that are not differences between models, and a note on the others."""
     difference = table["role"].str.contains("−")
     return table.loc[~difference, :], DIFFERENCES if any(difference) else ""
 
 
 def fullest_step(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Of a decoding run, the step at which most examples have an estimate, and what to say of the others."""
+    """For a decoding run, the step at which most examples have an estimate, and a note on the others."""
     if "step" not in table or len(set(table["step"])) < 2:
         return table, ""
     answers = table.groupby("step", as_index=False).agg({"n": "sum"})
@@ -41,7 +41,7 @@ def fullest_step(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def by_depth(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """A line a model; of a decoding run a line a step, and a panel for each model and what else there are panels of."""
+    """One line per model; for a decoding run one line per step, and panels for each model and facet."""
     if "step" not in table:
         return profile(table, about)
     axes = about["axes"]
@@ -53,7 +53,7 @@ def by_depth(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 
 
 def _in_order_of_steps(figure: Figure) -> Figure:
-    """The legend from the first step to the last, whichever panel shows which."""
+    """The legend from the first step to the last, whichever panels show them."""
     traces: Any = figure.data
     for trace in traces:
         if trace.name and trace.name.startswith("step "):
@@ -69,7 +69,7 @@ def beliefs(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
 
 @drawing("components")
 def components(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
-    """A mark a component at its layer, heads as circles and MLPs as squares, each with its interval."""
+    """One mark per component at its layer, heads as circles and MLPs as squares, each with its interval."""
     shown, without = models_alone(table)
     facet, named = "measure", "role"
     if "step" in shown:

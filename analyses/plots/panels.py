@@ -18,7 +18,7 @@ GAP, BELOW = 74, 58  # pixels between rows of panels, and between the last one a
 
 @dataclass(frozen=True)
 class Axes:
-    """Which column is what, as a result says it in `about["axes"]`."""
+    """The roles of a table's columns, from a result's `about["axes"]`."""
 
     x: str = "x"
     y: str = "y"
@@ -29,7 +29,7 @@ class Axes:
     y_title: str = ""
     z_title: str = ""
     rows: tuple[str, ...] = ()
-    shaded: bool = False  # colours run from dark to light, as the values of `colour` follow one another
+    shaded: bool = False  # colours run from dark to light in the order of `colour`
 
     @classmethod
     def of(cls, about: Mapping[str, Any], **defaults: str) -> Axes:
@@ -57,9 +57,9 @@ def panels(
 ) -> tuple[Figure, Iterator[Panel]]:
     """An empty figure with a panel for each value of `facet`, in order of appearance, and the panels' tables.
 
-    height        of one row of panels, in pixels, the gap below it included
+    height       of one row of panels, in pixels, including the gap below it
     gap           between rows of panels, as a share of the figure's height
-    row_heights   the heights of the rows of panels, in proportion; all alike unless given
+    row_heights  the relative heights of the rows of panels; equal by default
     """
     from plotly.subplots import make_subplots
 
@@ -87,7 +87,7 @@ def panels(
 
 
 def name_each_once(figure: Figure) -> Figure:
-    """Every name in the legend one time, whichever panel it comes from first."""
+    """Each name once in the legend, whichever panel it first appears in."""
     named: set[str] = set()
     traces: Any = figure.data
     for trace in traces:
@@ -98,12 +98,12 @@ def name_each_once(figure: Figure) -> Figure:
 
 
 def hover(table: pd.DataFrame, names: list[str]) -> list[str]:
-    """A row's words when pointed at: its names, the estimate and whatever goes with it."""
+    """A row's hover text: its labels, the estimate and its details."""
     return ["<br>".join(_line(row, name) for name in [*names, *_FIGURES] if _has(row, name)) for row in _rows(table)]
 
 
 def has(table: pd.DataFrame, name: str) -> bool:
-    """Whether a table has such a column, and anything in it."""
+    """Whether a table has this column, with any value in it."""
     return name in table and bool(table[name].notna().to_numpy().any())
 
 

@@ -60,7 +60,7 @@ def line_with_band(
 
 
 def _nulls(table: pd.DataFrame, axes: Axes) -> list[tuple[str, pd.DataFrame]]:
-    """One null for all lines of a panel where they share it, else each line's own, by its name."""
+    """One null for all lines of a panel if they share it, else each line's own, by name."""
     if not has(table, "null"):
         return []
     known = table.dropna(subset=["null"])
@@ -89,7 +89,7 @@ def _band(part: pd.DataFrame, x: str, low: str, high: str, colour: str, name: st
     return go.Scatter(
         x=along + along[::-1],
         y=part[high].tolist() + part[low].tolist()[::-1],
-        mode="lines",  # of so few points, Plotly would draw each
+        mode="lines",  # with so few points Plotly would draw markers
         fill="toself",
         fillcolor=faint(colour),
         line={"width": 0},

@@ -1,4 +1,4 @@
-"""The drawings by name: a result says which one it wants, so a file is drawn without the code that measured it."""
+"""The drawings by name: a result names its drawing, so a saved one is drawn without the code that measured it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 Drawing = Callable[[pd.DataFrame, Mapping[str, Any]], "Figure"]
-SUBTITLE = 120  # letters of a line below the title
+SUBTITLE = 120  # characters of a line below the title
 _DRAWINGS: dict[str, Drawing] = {}
 
 
 def drawing(name: str) -> Callable[[Drawing], Drawing]:
-    """Call the function below by this name."""
+    """Register the decorated function under this name."""
 
     def register(draws: Drawing) -> Drawing:
         _DRAWINGS[name] = draws
@@ -41,7 +41,7 @@ def known() -> list[str]:
 
 
 def draw(name: str, table: pd.DataFrame, about: Mapping[str, Any], title: str) -> Figure:
-    """The drawing of that name, made of a table and of what is said about its columns."""
+    """The figure of a table, by the drawing's name and the roles of its columns."""
     _import_all()
     if name not in _DRAWINGS:
         raise ProbeError(

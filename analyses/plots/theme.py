@@ -1,9 +1,9 @@
-"""How every figure looks: colours that the colour-blind tell apart (Okabe and Ito), one template, one colour a model.
+"""The style of all figures: a colour-blind-safe palette (Okabe and Ito), one template, one colour per model.
 
 A model keeps its name and its colour from figure to figure: the AR twin is blue, the diffusion twin vermilion, the
-controls have theirs; whatever else is drawn takes the rest of the palette in order. Tables name a model as it is called
-(`zoo:masked`), some by its role (`diffusion`) too. Figures call it by its name, and `naming` knows which role that has:
-by the table's own column, else by its place, since tables begin with the AR model and its twin.
+controls have theirs; anything else takes the rest of the palette in order. Tables name a model by its place
+(`zoo:masked`), some also by its role (`diffusion`). Figures use its name, and `naming` finds its role: from the table's
+own column, else from the order, since tables begin with the AR model and its twin.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 ROLES = {"ar": PALETTE[0], "diffusion": PALETTE[1], "ar-cpt": PALETTE[5], "ar_cpt": PALETTE[5], "ar-seed2": PALETTE[7],
          "masked-seed2": PALETTE[3], "diffusion-seed2": PALETTE[3]}  # fmt: skip
 _DIFFERENCE = " − "
-_ROLES_OF: ContextVar[Mapping[str, str] | None] = ContextVar("roles of the models that are drawn", default=None)
+_ROLES_OF: ContextVar[Mapping[str, str] | None] = ContextVar("roles of the models drawn", default=None)
 NULL = "#999999"
 DIVERGING = ((0.0, PALETTE[0]), (0.5, "#F7F7F7"), (1.0, PALETTE[1]))
 
@@ -53,7 +53,7 @@ def naming(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def roles_of(table: pd.DataFrame) -> dict[str, str]:
-    """Which role each model of a table has: as it says itself, else by the order in which they are named."""
+    """The role of each model of a table: from its own column, else from the order of names."""
     if "model" not in table:
         return {}
     if "role" in table:
@@ -69,14 +69,14 @@ def roles_of(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _control(name: str) -> str:
-    """Which control a model is, by its name; a second seed is one of AR or of the twin."""
+    """Which control a model is, by its name; a second seed is of AR or of the twin."""
     if name.endswith("cpt"):
         return "ar-cpt"
     return ("ar-seed2" if name.endswith("ar-seed2") else "diffusion-seed2") if name.endswith("-seed2") else ""
 
 
 def _named(role: str, names: Mapping[str, str]) -> str:
-    """A role, a difference of two, or what is matched to one, by the models' names."""
+    """A role, a difference of two, or something matched to one, in terms of the models' names."""
     to, matched, of = role.rpartition(" to ")
     return to + matched + _DIFFERENCE.join(_one_named(part, names) for part in of.split(_DIFFERENCE))
 
@@ -91,7 +91,7 @@ def shades(names: Iterable[str]) -> dict[str, str]:
     from plotly.colors import sample_colorscale
 
     names = sorted({str(name) for name in names}, key=lambda name: int(name.rsplit(" ", 1)[-1]))
-    places = [0.92 * turn / max(1, len(names) - 1) for turn in range(len(names))]  # the last is still seen on white
+    places = [0.92 * turn / max(1, len(names) - 1) for turn in range(len(names))]  # the last is still visible on white
     sampled = sample_colorscale("Viridis", places, colortype="tuple")
     return {
         name: "#" + "".join(f"{round(255 * float(part)):02X}" for part in of)
@@ -112,7 +112,7 @@ def faint(colour: str, alpha: float = 0.18) -> str:
 
 @cache
 def template() -> Template:
-    """The house's Plotly template."""
+    """The project's Plotly template."""
     from plotly.graph_objects import Layout
     from plotly.graph_objs.layout import Template
 

@@ -1,8 +1,8 @@
-"""Representation: whether two models hold the same things in the same places, and what can be read there.
+"""Representation: whether two models represent the same in the same layers, and what can be read off them.
 
-    representation.cka(pair, batch)             linear CKA, layer × layer, clean and masked slots apart
+    representation.cka(pair, batch)             linear CKA, layer × layer, clean and masked slots separately
     representation.cosine(pair, batch)          per token: raw, without outlier dimensions, z-scored
-    representation.outliers(pair, batch)        the dimensions that spoil both
+    representation.outliers(pair, batch)        the dimensions that dominate both
     representation.weight_drift(pair)           ‖ΔW‖/‖W‖ per module
     representation.probes(pair, batch, labels)  linear probes with control tasks and the mask-count baseline
 

@@ -1,14 +1,14 @@
-"""Linear CKA: how alike two models arrange the same tokens, layer against layer, whatever bases they do it in.
+"""Linear CKA: how similarly two models arrange the same tokens, layer by layer, whatever their bases.
 
     CKA(l, m) = HSIC(K_l, K_m) / √(HSIC(K_l, K_l) · HSIC(K_m, K_m)),     K_l[i, j] = x_i · x_j at layer l
 
-It does not change when a layer's space is rotated or scaled. The usual estimate is biased upwards, and badly so with
-fewer tokens than dimensions (two unrelated models seem alike), so HSIC is the unbiased one here: sums over *distinct*
-tokens only, whose expectation is 0 where nothing is shared.
+It is invariant to rotating or scaling a layer's space. The usual estimate is biased upwards, strongly so with fewer
+tokens than dimensions (two unrelated models seem similar), so the unbiased HSIC is used: sums over *distinct* tokens
+only, whose expectation is 0 if nothing is shared.
 
-Tokens of one text are not independent draws, so each minibatch takes one token an example, and HSIC is averaged over
-minibatches before the ratio (Nguyen et al. 2021). What is resampled for intervals are examples; a resample weighs each
-example, and since the sums stay over distinct ones, an example drawn twice is not taken for two alike.
+Tokens of one text are not independent draws, so each minibatch takes one token per example, and HSIC is averaged over
+minibatches before the ratio (Nguyen et al. 2021). Intervals resample examples by weighting them; since the sums stay
+over distinct examples, one drawn twice does not count as two similar ones.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import xarray
 
 Grams = list[tuple[NDArray, NDArray]]
-"""Of each minibatch, the kernels of both models: layer × n × n."""
+"""For each minibatch, the kernels of both models: layer × n × n."""
 
 MINIBATCHES = 2
 RESAMPLES = 300
@@ -50,10 +50,10 @@ def cka(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Result:
-    """CKA of every layer of the AR model with every layer of each other model; clean and masked slots apart.
+    """CKA of every layer of the AR model with every layer of each other model; clean and masked slots separately.
 
-    traces          by role, if they were recorded before (`traces_of`)
-    drop_outliers   without the dimensions that are outliers in either model, among the tokens that are compared
+    traces          recorded traces by role (`traces_of`)
+    drop_outliers   leave out the dimensions that are outliers in either model, among the compared tokens
     resamples       of examples, for the intervals
     """
     parts = []
@@ -65,14 +65,14 @@ def cka(
             parts.append(found.assign(role=role, beside=first, tokens=group, task=batch.task))
     table = pd.concat(parts, ignore_index=True)
     rows = zip(table["role"], table["beside"], table["tokens"], strict=True)
-    table.insert(0, "panel", [f"{names[role]} beside {names[other]}, {tokens}" for role, other, tokens in rows])
+    table.insert(0, "panel", [f"{names[role]} and {names[other]}, {tokens}" for role, other, tokens in rows])
     titles = {"x_title": "layer of the AR model", "y_title": "layer", "z_title": "CKA"}
     return Result(
         "cka",
         table,
         f"Linear CKA with the AR model, {batch.task}",
-        "A cell compares a layer of the AR model with one of the model named: 1 where they arrange the same tokens "
-        "alike, 0 where they share nothing. A bright diagonal: representations are kept, layer by layer; a bright line "
+        "A cell compares a layer of the AR model with one of the named model: 1 if they arrange the same tokens "
+        "alike, 0 if they share nothing. A bright diagonal: representations are kept, layer by layer; a bright line "
         "above it: they come earlier.",
         "heatmap",
         {"axes": {"x": "beside_layer", "y": "layer", "facet": "panel", **titles}, "reading": str(reading), "seed": seed,
@@ -103,16 +103,16 @@ def similarity(drawn: Iterable[Beside], resamples: int, seed: int) -> pd.DataFra
 
 
 def minibatches(example: NDArray, count: int, seed: int) -> list[NDArray]:
-    """The rows of one token of every example, drawn anew each time."""
+    """The rows of one random token of every example, for each minibatch."""
     generator = np.random.default_rng(seed)
     orders = [generator.permutation(len(example)) for _ in range(count)]
     return [order[np.unique(example[order], return_index=True)[1]] for order in orders]
 
 
 def gram(states: NDArray) -> NDArray:
-    """layer × n × n, without a diagonal, of states (n × layer × feature); in units of its own size."""
+    """layer × n × n, with a zero diagonal, from states (n × layer × feature); scaled to unit size."""
     by_layer = np.moveaxis(states.astype(np.float64), 1, 0)
-    by_layer = by_layer - by_layer.mean(1, keepdims=True)  # changes no HSIC, and keeps digits
+    by_layer = by_layer - by_layer.mean(1, keepdims=True)  # does not change CKA, and keeps precision
     found = by_layer @ by_layer.swapaxes(1, 2)
     found[:, np.arange(len(states)), np.arange(len(states))] = 0
     size = np.sqrt(np.square(found).mean((1, 2), keepdims=True))
@@ -128,7 +128,7 @@ def ratio(grams: Grams, weights: NDArray) -> NDArray:
 
 
 def _hsics(a: NDArray, b: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """HSIC of every layer of a with every layer of b, and of each with itself, first axis resamples."""
+    """HSIC of every layer of a with every layer of b, and of each with itself; the first axis is resamples."""
     of_a, of_b = ([(gram, weights @ gram) for gram in side] for side in (a, b))
     across = np.stack([np.stack([hsic(*k, *m, weights) for m in of_b], 1) for k in of_a], 1)
     own_a, own_b = (np.stack([hsic(*k, *k, weights) for k in side], 1) for side in (of_a, of_b))
@@ -139,7 +139,7 @@ def hsic(k: NDArray, wk: NDArray, m: NDArray, wm: NDArray, w: NDArray) -> NDArra
     """Unbiased HSIC of two kernels in each resample; wk and wm are w @ k and w @ m.
 
     E[k_ij m_ij] − 2 E[k_ij m_il] + E[k_ij] E[m_lh], each over distinct examples drawn by weight. The kernels have no
-    diagonal, so j ≠ i everywhere; where further indices would coincide, those terms are taken off.
+    diagonal, so j ≠ i everywhere; terms where further indices coincide are subtracted.
     """
     w2, both = w**2, k * m
     by_i = w @ both  # Σ_j w_j k_ij m_ij
@@ -152,7 +152,7 @@ def hsic(k: NDArray, wk: NDArray, m: NDArray, wm: NDArray, w: NDArray) -> NDArra
 
 
 def hsic_of_all(a: NDArray, b: NDArray) -> NDArray:
-    """Unbiased HSIC of every layer of a with every layer of b, all examples counting alike (Song et al. 2012)."""
+    """Unbiased HSIC of every layer of a with every layer of b, all examples weighted equally (Song et al. 2012)."""
     n = a.shape[1]
     rows_a, rows_b = a.sum(2), b.sum(2)
     pair = a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
@@ -161,7 +161,7 @@ def hsic_of_all(a: NDArray, b: NDArray) -> NDArray:
 
 
 def _shuffled(grams: Grams, seed: int) -> NDArray:
-    """CKA (shuffle × layers of a × layers of b) where the examples of b do not belong to those of a."""
+    """CKA (shuffle × layers of a × layers of b) with the examples of b shuffled against those of a."""
     generator = np.random.default_rng(seed)
     own_a, own_b = (np.sum([np.diag(hsic_of_all(pair[side], pair[side])) for pair in grams], axis=0) for side in (0, 1))
 

@@ -1,11 +1,11 @@
-"""Cosine between two models' states of the same token, raw and with what spoils it taken out.
+"""Cosine between two models' states of the same token, raw and corrected.
 
 All states of a layer share a large common part, and a few dimensions may outweigh the rest, so the raw cosine of two
-*unrelated* tokens is already high. Three are given, each beside its null (the same model pair on tokens that do not
-belong together): raw; with outlier dimensions dropped; and with every dimension z-scored over tokens, in each model by
-itself, which takes out the common part too.
+*unrelated* tokens is already high. Three versions are given, each with its null (the same models on tokens that do not
+correspond): raw; without outlier dimensions; and with every dimension z-scored over tokens, in each model by itself,
+which removes the common part too.
 
-Tokens of one text resemble each other, so at most `TOKENS` of each kind are drawn from it and recorded.
+Tokens of one text are similar, so at most `TOKENS` of each kind are drawn from it and recorded.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def cosine(
     times: float = TIMES,
     seed: int = 0,
 ) -> Result:
-    """Cosine of every model's states with the AR model's, layer by layer; clean and masked slots apart."""
+    """Cosine of every model's states with the AR model's, layer by layer; clean and masked slots separately."""
     if isinstance(models, Pair):
         models.refuse_strangers("cosine of states")
     parts = []
@@ -60,8 +60,8 @@ def cosine(
         "cosine",
         table,
         f"Cosine with the AR model's states, {batch.task}",
-        "1 is the same direction. The dotted line is the cosine of tokens that do not belong together: only what is "
-        "above it says that a token is represented alike. The line of AR-CPT is what further training alone changes.",
+        "1 is the same direction. The dotted line is the cosine of tokens that do not correspond: only a value "
+        "above it shows that a token is represented alike. The line of AR-CPT is the effect of further training alone.",
         "profile",
         {"axes": axes, "reading": str(reading), "times": times, "tokens_a_text": TOKENS, "seed": seed},
     )
@@ -78,7 +78,7 @@ def _of_group(both: Beside, times: float, seed: int) -> tuple[pd.DataFrame, NDAr
 
 
 def cosines(a: NDArray, b: NDArray) -> NDArray:
-    """Of each token and layer; NaN where a state is 0."""
+    """For each token and layer; NaN where a state is 0."""
     with np.errstate(invalid="ignore"):
         return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
 
@@ -88,7 +88,7 @@ def z_scored(both: Beside) -> Beside:
 
 
 def _z(states: NDArray) -> NDArray:
-    """Over tokens; a dimension that does not vary says nothing and is 0."""
+    """Over tokens; a constant dimension becomes 0."""
     spread = states.std(0)
     moves = spread > 1e-6 * np.abs(states).max(0)
     return np.where(moves, (states - states.mean(0)) / np.where(moves, spread, 1), 0)

@@ -1,7 +1,7 @@
 """Weight drift: ‖ΔW‖/‖W‖ of every module, from the AR model to each model that was made from it.
 
-It is exact, so it has no interval. It is held against the drift of AR-CPT: what as much further training does without
-a change of objective.
+It is exact, so it has no interval. Compare it with the drift of AR-CPT: the same amount of further training without a
+change of objective.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def weight_drift(pair: Pair) -> Result:
         "weight_drift",
         pd.DataFrame(rows),
         "How far the weights moved from the AR model's",
-        "‖ΔW‖/‖W‖ of each module; layer -1 holds the embeddings, the final norm and the unembedding. Drift alone says "
-        "nothing of function: hold it against that of AR-CPT.",
+        "‖ΔW‖/‖W‖ of each module; layer -1 has the embeddings, the final norm and the unembedding. Drift alone says "
+        "nothing about function: compare it with that of AR-CPT.",
         "heatmap",
         {"axes": axes},
     )
@@ -60,7 +60,7 @@ def modules(model: Model) -> Iterator[tuple[int, str, list[Tensor]]]:
         return found
 
     for name in WHOLE:
-        tied = name == "unembed" and model.config.tie_word_embeddings  # offloaded, the two are no longer one
+        tied = name == "unembed" and model.config.tie_word_embeddings  # if offloaded, the two are separate tensors
         if getattr(model.layout, name) is not None and not tied:
             yield from _named(-1, name, _values(new(model.layout.part(model.backbone, name))))
     for layer, block in enumerate(model.blocks):
@@ -75,12 +75,12 @@ def modules(model: Model) -> Iterator[tuple[int, str, list[Tensor]]]:
                     yield layer, part, [_columns(parameter, columns, on_its_side) for parameter in parameters]
             else:
                 yield from _named(layer, name, parameters)
-        for name, parameter in new(block):  # what only one family has: Qwen3's norms of q and k
+        for name, parameter in new(block):  # modules of one family only: Qwen3's norms of q and k
             yield layer, name.rpartition(".")[0].rpartition(".")[2], [parameter]
 
 
 def _columns(parameter: Tensor, columns: Columns, on_its_side: bool) -> Tensor:
-    """The part of a projection's parameter that makes some columns of its output; GPT-2's weights lie on their side."""
+    """The part of a projection's parameter for some columns of its output; GPT-2's weights are transposed."""
     return parameter[..., columns] if on_its_side else parameter[columns]
 
 
@@ -94,7 +94,7 @@ def _named(layer: int, name: str, parameters: list[Tensor]) -> Iterator[tuple[in
 
 
 def drift(ours: list[Tensor], theirs: list[Tensor]) -> float:
-    """Over the rows that both have: one vocabulary may hold a mask more."""
+    """Over the rows that both have: one vocabulary may have an additional mask token."""
     changed = there = 0.0
     for a, b in zip(ours, theirs, strict=True):
         rows = min(len(a), len(b))

@@ -1,7 +1,7 @@
 """Outlier dimensions: a few coordinates of the residual stream that are far larger than all others.
 
-They carry next to nothing about the token and nearly all of a state's norm, so cosine and CKA between two models that
-share them are near 1 whatever else changed. They are found here, so that they can be reported, and left out.
+They carry almost no information about the token but nearly all of a state's norm, so cosine and CKA between two models
+that share them are near 1 whatever else changed. Here they are found, so that they can be reported and left out.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def outliers(
         table,
         "Outlier dimensions of the residual stream",
         f"Dimensions whose root mean square over all tokens is above {times:g} times that of the layer's median "
-        "dimension. Share: how much of the squared norm they hold. An empty table means that there are none.",
+        "dimension. Share: their part of the squared norm. An empty table means that there are none.",
         "heatmap",
         {"axes": axes, "times": times, "reading": str(reading)},
     )

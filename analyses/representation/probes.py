@@ -1,10 +1,10 @@
-"""Linear probes, and what they must beat: what can be read off a state, and whether it is the state that tells it.
+"""Linear probes and their baselines: what can be read off a state, and whether the state represents it.
 
-A linear classifier on a few hundred states of a few hundred dimensions finds something in noise. Two baselines stand
-beside every probe. A *control task* (Hewitt and Liang) gives every kind of input a random label of its own and asks
-the same probe to learn those: what it learns of them it memorised, and the accuracy above that is *selectivity*. And
-across the steps of a decoding run, how many masks are left is itself readable from the residual stream and goes with
-almost anything that develops over a run; so there a probe is held against one that is given *the mask count alone*.
+A linear classifier on a few hundred states of a few hundred dimensions finds something even in noise. So every probe
+has two baselines. A *control task* (Hewitt and Liang) gives every kind of input a random label and trains the same
+probe on those: it can only memorise them, and the accuracy above that is *selectivity*. And across the steps of a
+decoding run the number of masks left can be read off the residual stream and correlates with almost anything that
+develops over a run; so there a probe is compared with one on *the mask count alone*.
 
 Every accuracy is out of sample: folds keep all questions of one example together.
 """
@@ -46,10 +46,10 @@ def probes(
     states: GivenStates = None,
     seed: int = 0,
 ) -> Result:
-    """The accuracy of a linear probe for `labels` (one an example; the target unless given) after each layer.
+    """The accuracy of a linear probe for `labels` (one per example; by default the target) after each layer.
 
-    kinds   what the control task gives labels to, one an example. Unless given: the tokens in which the prompt differs
-            from its corrupt version
+    kinds   the kinds that the control task labels, one per example; by default the tokens in which the prompt differs
+    from its corrupt version
     """
     states = states_of(models, batch, SITES, reading, states)
     chosen = np.asarray(batch.target.tolist() if labels is None else list(labels))
@@ -61,24 +61,24 @@ def probes(
         found = _of_model(each, chosen, of_kind, seed)
         parts.append(found.table({"model": each.model.name, "role": role, "task": batch.task}, p=True))
     table = pd.concat(parts, ignore_index=True)
-    # Only a difference is tested against 0: that an accuracy is above it goes without saying.
+    # Only a difference is tested against 0: an accuracy is above it trivially.
     table.loc[~table["measure"].isin([SELECTIVITY, GAIN]), "p"] = np.nan
     table = table.assign(q=adjusted(table["p"]))
     axes = {"x": "layer", "colour": "role", "facet": "measure", "x_title": "layer"}
     return Result(
         "linear_probes",
         table,
-        f"What a linear probe reads, {batch.task}",
-        "Accuracy on examples that the probe was not fitted to. Selectivity is the accuracy above that of a control "
-        "task with random labels; across decoding steps, the gain is what the state tells beyond how many masks are "
-        "left. A probe without either says nothing of what the model represents.",
+        f"Linear probes, {batch.task}",
+        "Accuracy on held-out examples. Selectivity is the accuracy above that of a control "
+        "task with random labels; across decoding steps, the gain is the accuracy above that from the number of masks "
+        "left. A probe without either shows nothing about what the model represents.",
         "by_depth",
         {"axes": axes, "reading": str(reading), "folds": FOLDS, "seed": seed},
     )
 
 
 def _of_model(states: AnswerStates, labels: NDArray, kinds: NDArray, seed: int) -> PerExample:
-    """Whether each question is answered right by each probe: example × (step ×) layer × measure."""
+    """Whether each probe answers each question right: example × (step ×) layer × measure."""
     example = states.example.numpy()
     wanted, control = labels[example], control_labels(kinds, labels, seed)[example]
     residual = after_each_layer(states)
@@ -104,7 +104,7 @@ def after_each_layer(states: AnswerStates) -> NDArray:
 
 
 def mask_count(states: AnswerStates) -> NDArray:
-    """How many masks each question's state holds."""
+    """The number of masks in each question's input."""
     view = np.asarray(states.trace["ratio"].values, dtype=np.float64)
     slots = states.batch.clean.shape[1]
     return np.rint(view * slots).astype(int)
@@ -115,13 +115,13 @@ def one_hot(values: NDArray) -> NDArray:
 
 
 def control_labels(kind: NDArray, labels: NDArray, seed: int) -> NDArray:
-    """A label for every kind of input, drawn from the real ones as often as they come, and kept."""
+    """A fixed label for every kind of input, drawn from the distribution of the real ones."""
     kinds, which = np.unique(kind, return_inverse=True)
     return np.random.default_rng(seed).choice(labels, len(kinds))[which]
 
 
 def predicted(features: NDArray, labels: NDArray, groups: NDArray) -> NDArray:
-    """Each row's label by a ridge classifier fitted to the folds it is not in, its penalty chosen within them."""
+    """Each row's label by a ridge classifier fitted to the other folds, with the penalty chosen within them."""
     from sklearn.linear_model import RidgeClassifierCV
     from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
@@ -137,7 +137,7 @@ def predicted(features: NDArray, labels: NDArray, groups: NDArray) -> NDArray:
 
 
 def kinds_of(batch: Batch) -> NDArray:
-    """What each question is made of: the tokens in which it differs from its corrupt twin."""
+    """Each question's kind: the tokens in which it differs from its corrupt version."""
     made_of = batch.clean.gather(1, batch.positions["corrupted"])
     return np.asarray([" ".join(map(str, row)) for row in made_of.tolist()])
 

@@ -1,13 +1,12 @@
-"""Two models' states of the same tokens, put beside each other.
+"""Two models' states of the same tokens, aligned.
 
-Which slot of one model belongs to which slot of the other depends on what stands there. Where both models shift, the
-same input token stands at the same slot, hidden or not: align by index. A model without shift answers for the token at
-i from the mask at i; its AR twin answers for it from the token at i - 1. Those two slots answer the same question and
-are put together, as `masked`. What the model without shift holds at i - 1 is reported apart, as `before a mask`. Clean
-slots are always aligned by index.
+Which slots correspond depends on their tokens and on the shift. If both models shift, slots are aligned by index,
+hidden or not. A model without shift predicts the token at i from the mask at i; its AR twin predicts it from the token
+at i - 1. Those two slots answer the same question and are aligned, as `masked`. The state of the model without shift at
+i - 1 is reported separately, as `before a mask`. Clean slots are always aligned by index.
 
-All that is known before a model runs. So a measure first says which tokens it wants (CKA: two a text), and only their
-states are recorded: of a 7B model, 256 texts of 64 tokens hold 6.6 GB of states, of which CKA reads 0.4.
+The alignment is known before a model runs. So a measure first selects its tokens (CKA: two per text), and only their
+states are recorded: in a 7B model, 256 texts of 64 tokens have 6.6 GB of states, of which CKA reads 0.4.
 
     for first, role, tokens in in_pairs(asked(pair, batch, "prefix")):
         both = tokens[rows].states()
@@ -59,12 +58,12 @@ class Beside:
 
 
 class Source(Protocol):
-    """One model's slots, all of which are known, and their states, which may be had."""
+    """One model's slots, and their states on request."""
 
     name: str
     shift: bool
     tokens: NDArray  # example × slot
-    hidden: NDArray  # example × slot: where no token could be read
+    hidden: NDArray  # example × slot: where there is no readable token
 
     def states(self, example: NDArray, slot: NDArray) -> NDArray:
         """token × layer × feature, of some slots of some examples."""
@@ -72,7 +71,7 @@ class Source(Protocol):
 
 
 class Recorded:
-    """Of a trace, which has the states of every slot."""
+    """From a trace, which has the states of every slot."""
 
     def __init__(self, trace: xarray.Dataset, role: str = ""):
         self.name, self.shift = str(trace.attrs.get("model", role)), bool(trace.attrs["shift"])
@@ -91,7 +90,7 @@ class Recorded:
 
 
 class Asked:
-    """Of a model that is asked by a reading: only the slots that are wanted are recorded."""
+    """From a model under a reading: only the requested slots are recorded."""
 
     def __init__(self, model: Model, batch: Batch, reading: Reading):
         self.name, self.shift, self._model = model.name, model.shift, model
@@ -101,7 +100,7 @@ class Asked:
         if self._canvas.soft is not None:
             hidden = hidden | (self._canvas.soft.tau.expand_as(tokens) < 1)
         self.tokens, self.hidden = tokens.cpu().numpy(), hidden.cpu().numpy()
-        self._last: tuple[NDArray, NDArray] | None = None  # the slots asked for last, and their states
+        self._last: tuple[NDArray, NDArray] | None = None  # the last request, and its states
 
     def states(self, example: NDArray, slot: NDArray) -> NDArray:
         wanted = np.stack([example, slot])
@@ -110,7 +109,7 @@ class Asked:
         return self._last[1]
 
     def _recorded(self, example: NDArray, slot: NDArray) -> NDArray:
-        """Each example's slots are its columns; where it has fewer than others, the first one fills the rest."""
+        """Each example's slots are its columns; an example with fewer slots is padded with slot 0."""
         examples, row = np.unique(example, return_inverse=True)
         order = np.argsort(row, kind="stable")
         counts = np.bincount(row)
@@ -133,20 +132,20 @@ class Asked:
 def asked(
     models: Model | Pair, batch: Batch, reading: str | Reading, traces: Mapping[str, xarray.Dataset] | None = None
 ) -> dict[str, Recorded | Asked]:
-    """Each role's slots: of a trace that was recorded before, or of the model, which is then run when it is needed."""
+    """Each role's slots: from a recorded trace, or from the model, which then runs when its states are needed."""
     if traces is not None:
         return {role: Recorded(trace, role) for role, trace in traces.items()}
     return {role: Asked(model, batch, how) for role, (model, how) in roles(models, reading).items()}
 
 
 def traces_of(models: Model | Pair, batch: Batch, reading: str | Reading) -> dict[str, xarray.Dataset]:
-    """The residual stream after every layer, at every slot that each model's reading shows it, by role."""
+    """The residual stream after every layer, at every slot, under each model's reading, by role."""
     return {role: record(model, batch, SITE, reading=how) for role, (model, how) in roles(models, reading).items()}
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Tokens that two models hold: in which example, at which slot of each, and of which group."""
+    """Aligned tokens of two models: their example, their slot in each model, and their group."""
 
     sources: tuple[Source, Source]
     example: NDArray
@@ -161,18 +160,18 @@ class Tokens:
 
     @cached_property
     def groups(self) -> dict[str, NDArray]:
-        """The tokens of each group that there is."""
+        """The tokens of each group that occurs."""
         found = {name: (self.group == name).nonzero()[0] for name in (CLEAN, MASKED, BEFORE)}
         return {name: rows for name, rows in found.items() if len(rows)}
 
     def states(self) -> Beside:
-        """What both models hold of them."""
+        """Both models' states of them."""
         a, b = (source.states(self.example, slot) for source, slot in zip(self.sources, self.slots, strict=True))
         return Beside(a, b, self.example, self.group)
 
 
 def in_pairs(sources: Mapping[str, Source]) -> Iterator[tuple[str, str, Tokens]]:
-    """The AR model beside every other; a model alone beside itself."""
+    """The AR model with every other model; a single model with itself."""
     first = "ar" if "ar" in sources else next(iter(sources))
     for role, source in sources.items():
         if role != first or len(sources) == 1:
@@ -197,7 +196,7 @@ def aligned(a: Source, b: Source) -> Tokens:
 
 
 def some_of_each(example: NDArray, count: int, seed: int) -> NDArray:
-    """The rows of at most `count` tokens of every example, drawn."""
+    """The rows of at most `count` random tokens of every example."""
     order = np.random.default_rng(seed).permutation(len(example))
     by_example = order[np.argsort(example[order], kind="stable")]
     counts = np.bincount(example)
@@ -206,7 +205,7 @@ def some_of_each(example: NDArray, count: int, seed: int) -> NDArray:
 
 
 def _group(chosen: NDArray, back: int, name: str) -> tuple[NDArray, ...]:
-    """The tokens of b that are chosen, and those of a as many slots from them."""
+    """The selected tokens of b, with those of a at the given offset."""
     example, place = chosen.nonzero()
     return example, place + back, place, np.full(len(example), name, dtype=object)
 
@@ -215,7 +214,7 @@ def _refuse_other_texts(a: NDArray, b: NDArray, hidden_a: NDArray, hidden_b: NDA
     if len(a) == len(b) and not ((a != b) & ~hidden_a & ~hidden_b).any():
         return
     raise TraceError(
-        "two traces to be compared",
+        "two traces to compare",
         expected="the same visible tokens in both",
         found=f"{len(a)} and {len(b)} texts" + (" that differ" if len(a) == len(b) else ""),
         remedy="Record both from one batch, by a reading that shows each example once: prefix or one_mask.",

@@ -1,7 +1,7 @@
-"""What revision does: answers that change while a text is written, and places that are written more than once.
+"""Revision: answers that change during decoding, and positions that are written more than once.
 
 revision.by_step(pair, task, batch, sampler=Sampler("random", steps=32, temperature=1.0, remask="cap"))
-revision.figures(run, task, batch)          # of a run that was made, an example a row
+revision.figures(run, task, batch)          # for a finished run, one row per example
 """
 
 from __future__ import annotations

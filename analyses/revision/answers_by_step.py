@@ -1,18 +1,16 @@
-"""The answer at each point of a run: from when on it stays, whether it was right before it was wrong.
+"""The answer at each point of a run: when it becomes final, and whether it was right before it was wrong.
 
-A model that can take tokens back has not settled its answer when it first writes it. Time is then something to measure:
-a run goes through answers, and may leave a right one. Of every example, over the passes until it was done:
+A model that can revise tokens may change its answer after first writing it, and may lose a right one. For every
+example, over the passes until it was done:
 
-    right                 whether the answer that stands after a tenth, two tenths, … of its passes is right; one that
-                          has an open place is not
-    slots revised         the share of its places that were taken back, or written over, at least once
-    token settles         the share of its passes after which the token that a reading asks for is what it is in the
-                          end, and stays so (a whole answer settles with its last place, which says nothing)
-    other whole answers   how many answers stood whole and gave way to another
-    right, then wrong     whether a right answer stood at some pass, and a wrong one in the end
+    right                 whether the answer after a tenth, two tenths, … of its passes is right; one with a mask is not
+    slots revised         the share of its positions that were remasked or overwritten at least once token settles
+    the share of its passes after which the asked token keeps its final value (a whole answer settles with its last
+    position, which is uninformative) other whole answers   how many complete answers were replaced by another right,
+    then wrong     whether the answer was right at some pass, and wrong in the end
 
-An AR model settles a token when it comes to it, and revises nothing: the row that the others are compared with. FLUID's
-rejected drafts and a flow's guesses on the way are revisions, too. The cost is the run itself.
+An AR model settles each token when it writes it, and revises nothing; the others are compared with it. FLUID's rejected
+drafts and a flow's intermediate guesses count as revisions. The cost is the run itself.
 """
 
 from __future__ import annotations
@@ -44,8 +42,8 @@ ROWS = 128  # texts written side by side
 
 
 def by_step(models: Model | Pair, task: Task, batch: Batch, *, sampler: Asked = None, seed: int = 0) -> Result:
-    """What each model's answers do while they are written. A model, or the diffusion twin of a pair and those that are
-    of its paradigm, writes by `sampler` (None: its own rule); the others by their own."""
+    """How each model's answers change during decoding. A model, or the diffusion twin of a pair and the models of its
+    paradigm, uses `sampler` (None: its own); the others use their own."""
     by_role = {"model": models} if isinstance(models, Model) else models.models
     asked = type((models if isinstance(models, Model) else models.diffusion).paradigm)
     right, others, rules = {}, {}, {}
@@ -61,11 +59,11 @@ def by_step(models: Model | Pair, task: Task, batch: Batch, *, sampler: Asked = 
     return Result(
         "revision",
         table,
-        f"What becomes of answers while they are written, {batch.task}",
-        "Right: the share of answers that are right after so large a share of their passes. Slots revised: places "
+        f"Answers during decoding, {batch.task}",
+        "Right: the share of answers that are right after this share of their passes. Slots revised: positions "
         "written more than once. Token settles: the share of passes after which the asked token stays. Other whole "
-        "answers: how many stood whole and gave way. Right, then wrong: the share of answers that were right on the "
-        "way and are not in the end.",
+        "answers: how many complete answers were replaced. Right, then wrong: the share of answers that were right on "
+        "the way and are not in the end.",
         "profile",
         {
             "axes": {"x": "at", "colour": "model", "facet": "measure", "x_title": "share of the passes"},
@@ -88,7 +86,7 @@ def _runs(model: Model, batch: Batch, sampler: Asked, seed: int) -> list[tuple[s
 
 
 def figures(run: Trajectory, task: Task, batch: Batch) -> tuple[NDArray, NDArray]:
-    """Of each example of a run over a batch: whether its answer is right at each of POINTS (n × 1 × points), and
+    """For each example of a run over a batch: whether its answer is right at each of POINTS (n × 1 × points), and
     FIGURES (n × figures × 1)."""
     places = batch.positions["completion"].cpu()
     answers = _answers(run, places)
@@ -114,24 +112,23 @@ def figures(run: Trajectory, task: Task, batch: Batch) -> tuple[NDArray, NDArray
 
 
 def _passes(run: Trajectory) -> Tensor:
-    """The passes (n) until each example was done: what it needed, or up to its last change, where it had waited for
-    others of its batch."""
+    """The passes (n) until each example was done: those it needed, or up to its last change if it waited for others of
+    its batch."""
     changed = (run.commits | run.withdrawals).any(-1).cpu().long()
     last_change = changed.shape[1] - changed.flip(1).argmax(1)
     return torch.where(changed.any(1), last_change, 1).maximum(run.passes.cpu())
 
 
 def _answers(run: Trajectory, places: Tensor) -> Tensor:
-    """What stood at each example's places after each pass (n × step × k), below 0 where nothing did. What stands behind
-    the end of a text is what the text ends with."""
+    """The tokens at each example's positions after each pass (n × step × k), below 0 if not written. Positions after
+    the end of a text keep its final tokens."""
     stood = run.written_by_step.cpu()
     at = places[:, None].expand(-1, stood.shape[1], -1)
     return stood.gather(2, at)
 
 
 def _right(task: Task, batch: Batch, answers: Tensor, asked: Tensor) -> Tensor:
-    """Whether each answer (n × step) that is asked about is right. An answer that stood a pass before is not judged
-    again."""
+    """Whether each selected answer (n × step) is right. An answer that did not change is not checked again."""
     found = torch.zeros_like(asked)
     for step in range(asked.shape[1]):
         same = (answers[:, step] == answers[:, step - 1]).all(-1) & asked[:, step - 1] if step else ~asked[:, step]
@@ -143,7 +140,7 @@ def _right(task: Task, batch: Batch, answers: Tensor, asked: Tensor) -> Tensor:
 
 
 def _given_way(answers: Tensor, whole: Tensor) -> Tensor:
-    """How many whole answers of each example were followed by another whole one."""
+    """How many complete answers of each example were followed by another complete one."""
     count, before = torch.zeros(len(answers)), answers[:, 0].clone()
     had = torch.zeros(len(answers), dtype=torch.bool)
     for step in range(answers.shape[1]):

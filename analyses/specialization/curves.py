@@ -1,12 +1,12 @@
-"""Knock-out curves: how fast an answer is lost when components go, the most important first.
+"""Knock-out curves: how fast an answer is lost as components are knocked out, the most important first.
 
-The metric, from 1 (the whole model) to 0 (everything knocked out), against the share of components that are gone. Where
-few components do the work, the first to go take everything with them and the area under the curve is small; where the
-work is spread, the curve is the same as one in random order. So the figure is the area less the random-order area: far
-below 0 is concentrated, near 0 spread.
+The metric, from 1 (the whole model) to 0 (everything knocked out), against the share of components knocked out. If few
+components do the work, the first knock-outs lose everything and the area under the curve is small; if the work is
+spread, the curve equals one in random order. So the measure is the area minus the random-order area: far below 0 is
+concentrated, near 0 spread.
 
-The order is by |score|, of an attribution or of single knock-outs; prompts are resampled with the order as it is.
-Random orders are each prompt's own: the mean is over as many orders as there are prompts and draws.
+The order is by |score|, from attribution or single knock-outs, and stays fixed when prompts are resampled. Each prompt
+has its own random orders: the mean is over all prompts and draws.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ POINTS = 12
 
 
 def grid(n: int, points: int = POINTS) -> NDArray:
-    """How many are gone at each point of a curve: 0, 1 and n, and in between ever farther apart."""
+    """How many are knocked out at each point of a curve: 0, 1 and n, and in between with growing steps."""
     return np.unique(np.concatenate([[0], np.geomspace(1, n, points).round()])).astype(int)
 
 
 def first_gone(order: NDArray, gone: NDArray) -> Masks:
-    """Masks (sizes × … × components) of the first so many components of an order, or of each of several (…)."""
+    """Masks (sizes × … × components) of the first components of an order, or of each of several (…)."""
     return order.argsort(-1) < gone.reshape(-1, *[1] * order.ndim)
 
 
@@ -47,7 +47,7 @@ def random_orders(shape: tuple[int, ...], seed: int) -> NDArray:
 
 
 def normalised(metric: NDArray) -> Statistic:
-    """Curves (… × points × examples) → weights → 1 at the first point, 0 at the last: r × … × points."""
+    """Curves (… × points × examples) → weights → r × … × points, scaled to 1 at the first point and 0 at the last."""
 
     def curve(weights: NDArray) -> NDArray:
         mean = np.moveaxis(metric @ weights.T, -1, 0)
@@ -58,7 +58,7 @@ def normalised(metric: NDArray) -> Statistic:
 
 
 def area(curve: NDArray, gone: NDArray) -> NDArray:
-    """Under a curve over the share that is gone."""
+    """The area under a curve over the share knocked out."""
     return np.trapezoid(curve, gone / gone[-1], axis=-1)
 
 
@@ -72,7 +72,7 @@ def curves(
 ) -> Result:
     """A curve for each run in the order of its scores, its random-order mean, and their areas.
 
-    Models compared on the same examples also get rows of differences: the area (less random) less another model's.
+    Models compared on the same examples also get rows of differences: the area (minus random) minus another model's.
     """
     rows, areas = [], []
     for run, scores in runs:
@@ -94,7 +94,7 @@ def curves(
         table=pd.DataFrame(rows),
         title="How fast the answer is lost",
         caption="Components are knocked out, the strongest first; the dotted line is random order. A curve far below "
-        "it: few components carry the answer. One that follows it: the work is spread.",
+        "it: few components carry the answer. One close to it: the work is spread.",
         drawing="knockout_curves",
         about={
             "axes": {
@@ -125,7 +125,7 @@ def _less_random(ranked: Statistic, random: Statistic, gone: NDArray) -> Statist
 
 
 def _changes(areas: list[tuple[dict[str, Any], Knockouts, Statistic]], resamples: int) -> list[dict[str, Any]]:
-    """Each model less each before it, where both were asked the same examples."""
+    """Each model minus each before it, if both have the same examples."""
     rows = []
     for (first, run, base), (named, other, found) in combinations(areas, 2):
         if named["model"] == first["model"] or other.examples != run.examples:

@@ -1,8 +1,8 @@
-"""Together and alone: interaction, which tells redundancy from distribution, and sufficiency.
+"""Joint and single knock-outs: interaction, which distinguishes redundancy from distribution, and sufficiency.
 
-**Interaction**: what a set of components loses when all are knocked out at once, less the sum of what each loses alone,
-in shares of the whole answer. Above 0, they stand in for each other (redundancy, self-repair): each looks unimportant,
-and they are not. Below 0, they lie on one path, and the same loss is counted several times.
+**Interaction**: the loss when a set of components is knocked out at once, minus the sum of the losses one by one, in
+shares of the whole answer. Above 0, they back each other up (redundancy, self-repair): each looks unimportant alone.
+Below 0, they lie on one path, and the same loss is counted several times.
 
 **Sufficiency**: the fewest components that, with everything else replaced, keep f ≥ 0.85 of the answer,
 f = (M(kept) - M(none)) / (M(all) - M(none)).
@@ -27,7 +27,7 @@ ENOUGH = 0.85
 
 
 def interaction(runs: Iterable[tuple[Knockouts, Scores]], *, sizes: Sequence[int] = (2, 4, 8)) -> Result:
-    """Of the strongest 2, 4, 8 components: joint drop, sum of single drops, and the joint less the sum."""
+    """For the strongest 2, 4, 8 components: joint drop, sum of single drops, and the joint drop minus the sum."""
     rows = []
     for run, scores in runs:
         whole = run.full - run.empty
@@ -43,8 +43,8 @@ def interaction(runs: Iterable[tuple[Knockouts, Scores]], *, sizes: Sequence[int
     return Result(
         name="interaction",
         table=pd.DataFrame(rows),
-        title="Do components stand in for each other?",
-        caption="The loss when the strongest k are knocked out together, less the sum of their single losses, in "
+        title="Do components back each other up?",
+        caption="The loss when the strongest k are knocked out together, minus the sum of their single losses, in "
         "shares of the answer. Right of 0: they back each other up. Left of 0: they are steps of one path.",
         drawing="forest",
         about={"axes": {"rows": ["k", "what", "model"], "colour": "task", "x_title": "share of the metric"}},
@@ -54,7 +54,7 @@ def interaction(runs: Iterable[tuple[Knockouts, Scores]], *, sizes: Sequence[int
 def sufficiency(
     runs: Iterable[tuple[Knockouts, Scores]], *, enough: float = ENOUGH, points: int = POINTS, resamples: int = 2000
 ) -> Result:
-    """The least k with f ≥ `enough`, by model and task; between the points of the curve, by straight line."""
+    """The least k with f ≥ `enough`, by model and task, interpolated linearly between the points of the curve."""
     rows = []
     for run, scores in runs:
         kept = grid(run.n_components, points)
@@ -71,7 +71,7 @@ def sufficiency(
         table=pd.DataFrame(rows),
         title=f"How many components keep {enough:.0%} of the answer",
         caption="The fewest components, the strongest first, that answer nearly as well as the whole model when all "
-        "others are replaced. More to the right: the work needs more of them.",
+        "others are replaced. Further right: the answer needs more of them.",
         drawing="forest",
         about={"axes": {"rows": ["model"], "colour": "task", "facet": "what"}, "enough": enough, "reference": None},
     )
@@ -84,7 +84,7 @@ def _faithful(metric: NDArray, weights: NDArray) -> NDArray:
 
 
 def least(f: NDArray, kept: NDArray, enough: float = ENOUGH) -> NDArray:
-    """Where f (… × points) first reaches `enough`, between points by straight line; f is 1 at the last."""
+    """Where f (… × points) first reaches `enough`, interpolated linearly; f is 1 at the last point."""
     reached = f >= enough
     reached[..., -1] = True
     at = reached.argmax(-1)

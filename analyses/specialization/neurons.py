@@ -1,14 +1,14 @@
-"""Neuron selectivity: which single neurons tell a task's cases apart, and whether it is the same ones on other tasks.
+"""Neuron selectivity: single neurons that distinguish a task's cases, and whether they are the same on other tasks.
 
-For each neuron and each case of a task variable (the right answer, unless another is given), AUROC is the probability
-that the neuron fires more on an example of that case than on another; a neuron's selectivity is the largest
-|2·AUROC - 1| over cases. The best of several cases is above 0 by chance, so the same with shuffled labels stands
-beside it, and a neuron is called selective if that chance is below 5% after Benjamini-Hochberg over the layer.
+For each neuron and each case of a task variable (by default the right answer), AUROC is the probability that the neuron
+fires more on an example of that case than on another; a neuron's selectivity is the largest |2·AUROC - 1| over cases.
+The best of several cases is above 0 by chance, so the null is the same with shuffled labels, and a neuron is called
+selective if q < 0.05 (Benjamini-Hochberg over the layer).
 
     selectivity(pair, batch).table              # by layer: mean selectivity, share of selective neurons
     overlap({"ioi": (pair, batch), …}).table    # Jaccard of the most selective neurons between tasks, and its chance
 
-Specialised neurons (high selectivity, little overlap) against neurons that serve many tasks at once.
+Specialised neurons have high selectivity and little overlap between tasks; shared ones have much.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from probe.readings import Reading, reading_for
 from probe.tracing import record
 
 FEWEST = 5  # examples of a case
-GROUPS = 16  # of examples, each left out once
+GROUPS = 16  # groups of examples, each left out once
 SHUFFLES = 100
-MOST_SELECTIVE = 0.05  # of all neurons, compared between tasks
+MOST_SELECTIVE = 0.05  # share of all neurons that is compared between tasks
 
 
 def auroc(activations: NDArray, cases: NDArray) -> NDArray:
@@ -52,9 +52,9 @@ def selective(activations: NDArray, cases: NDArray) -> NDArray:
 
 
 def one_hot(labels: ArrayLike) -> NDArray:
-    """Examples × cases, of the cases that enough examples have and not all.
+    """Examples × cases, for the cases that enough examples have, and enough have not.
 
-    Where every case is rarer than that, there are two: the lower and the upper half of the labels.
+    If every case is rarer than that, there are two: the lower and the upper half of the labels.
     """
     labels = np.asarray(labels)
     values, case = np.unique(labels, return_inverse=True)
@@ -67,13 +67,13 @@ def one_hot(labels: ArrayLike) -> NDArray:
             "labels for selectivity",
             expected=f"a case that at least {FEWEST} examples have and {FEWEST} others have not",
             found=f"{len(values)} different ones among {len(labels)} examples",
-            remedy="Ask for more examples, or give labels with fewer cases.",
+            remedy="Use more examples, or labels with fewer cases.",
         )
     return np.eye(len(count))[case][:, kept]
 
 
 def activations_of(model: Model, batch: Batch, reading: str | Reading = "prefix") -> NDArray:
-    """What the MLPs' neurons are where the answer is read: examples × layers × neurons (draws of masks averaged)."""
+    """The MLPs' neurons at the answer's slot: examples × layers × neurons (averaged over draws of masks)."""
     asked = reading_for(model, reading, runs=False)
     trace = record(model, batch, ["mlp_hidden"], reading=asked, positions="read")
     values = trace["mlp_hidden"].transpose("example", "layer", ...).to_numpy()
@@ -106,9 +106,9 @@ def selectivity(
     return Result(
         name="neuron_selectivity",
         table=pd.DataFrame(rows),
-        title="Do single neurons tell the cases apart?",
-        caption="Mean selectivity of a layer's neurons (0: fires alike for every right answer; 1: one answer alone "
-        "sets it off), and the share that is selective beyond chance. Dotted: shuffled labels.",
+        title="Do single neurons distinguish the answers?",
+        caption="Mean selectivity of a layer's neurons (0: fires equally for every right answer; 1: for one answer "
+        "only), and the share that is selective beyond chance. Dotted: shuffled labels.",
         drawing="profile",
         about={
             "axes": {"x": "layer", "colour": "role", "facet": "measure", "x_title": "layer", "y_title": "0 to 1"},
@@ -120,12 +120,12 @@ def selectivity(
 def _layer_rows(values: NDArray, cases: NDArray, seed: int) -> list[dict[str, Any]]:
     found = selective(values, cases)
     shuffled = _shuffled(values, cases, seed)
-    # One null for all neurons of a layer: ranks are ranks, whatever the neuron, but for ties.
+    # One null for all neurons of a layer: except for ties, the ranks of all neurons have the same distribution.
     p = (1 + shuffled.size - np.searchsorted(np.sort(shuffled, axis=None), found)) / (1 + shuffled.size)
     low, high = np.quantile(shuffled.mean(1), [0.025, 0.975])
     chance = {"null": shuffled.mean(), "null_low": low, "null_high": high}
     chosen = adjusted(p) < 0.05
-    # Which selectivity is beyond chance is settled by all examples; it is not drawn anew for each group left out.
+    # The selective neurons are chosen once, from all examples, not again for each group left out.
     beyond = found[chosen].min(initial=np.inf)
     left_out = _left_out(lambda rows: selective(values[rows], cases[rows]), len(values))
     means, shares = left_out.mean(1), (left_out >= beyond).mean(1)
@@ -149,7 +149,7 @@ def _shuffled(values: NDArray, cases: NDArray, seed: int) -> NDArray:
 def overlap(
     asked: Mapping[str, tuple[Model | Pair, Batch]], *, reading: str | Reading = "prefix", seed: int = 0
 ) -> Result:
-    """Between each two tasks: the Jaccard overlap of their most selective neurons, by model."""
+    """For each two tasks: the Jaccard overlap of their most selective neurons, by model."""
     rows = []
     values = {task: _of_task(models, batch, reading) for task, (models, batch) in asked.items()}
     for one, two in combinations(values, 2):
@@ -195,7 +195,7 @@ def _overlap(first: list[NDArray], second: list[NDArray]) -> dict[str, Any]:
 
 
 def _left_out(figure: Any, n: int) -> NDArray:
-    """A figure with each group of examples left out: ranking anew is dear, so examples go in groups."""
+    """A statistic with each group of examples left out; in groups, because ranking again is expensive."""
     rows = np.arange(n)
     return np.array([figure(rows[rows % GROUPS != group]) for group in range(GROUPS)])
 

@@ -1,4 +1,4 @@
-"""How widely attribution is spread over components: six figures, over all components and within layers.
+"""How widely attribution is spread over components: six measures, over all components and within layers.
 
 With a = |s(v)| over n components and π = a/Σa,
 
@@ -8,15 +8,14 @@ With a = |s(v)| over n components and π = a/Σa,
     max            the largest share
     n_50, n_90     the fewest components that have half, nine tenths
 
-"within layers" is each layer's figure, weighted by the layer's share of the mass: a model that moves its computation
-into few layers has a lower global PR without any layer being less distributed, and then depth, not spread, has changed.
+"within layers" is each layer's value, weighted by the layer's share of the mass: a model that moves its computation
+into few layers has a lower global PR although no layer is less distributed; then depth, not spread, has changed.
 
-PR is a ratio of sums, and noise can be taken out of each sum (see `analyses.statistics.magnitudes`), so the hypotheses
-are decided by PR. The other figures have no such form. Their null shows how much noise is left in them: it is the
-figure of the same scores with every prompt's sign drawn at random, so that no component has a consistent effect.
-Components within noise count as 0. Gini ranks all components, so there they count as far from 0 as they come out, on
-either side: cut off at 0, a tenth of the pairs that do not differ would be called different (`python -m
-analyses.calibration`).
+PR is a ratio of sums, and noise can be subtracted from each sum (see `analyses.statistics.magnitudes`), so the
+hypotheses are decided by PR. The other measures have no such form. Their null shows how much noise is left in them: it
+is their value for the same scores with every prompt's sign drawn at random, so that no component has a consistent
+effect. Components within noise count as 0, except for Gini, which ranks all components and uses their absolute values:
+with a cut-off at 0, it would call a tenth of the pairs that do not differ different (`python -m analyses.calibration`).
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ from analyses.statistics import Statistic, adjusted
 
 _NULL_DRAWS = 200
 
-# Closed forms, on the last axis: magnitudes (… × n) of which none is below 0
+# Closed forms, on the last axis: non-negative magnitudes (… × n)
 
 
 def participation(total: NDArray, squared: NDArray) -> NDArray:
@@ -70,7 +69,7 @@ def largest(a: NDArray) -> NDArray:
 
 
 def fewest(a: NDArray, share: float) -> NDArray:
-    """How many of the largest have this share, the last of them counted as the part of it that is needed."""
+    """How many of the largest have this share; the last one counts by the fraction of it that is needed."""
     pi = -np.sort(-shares(a), axis=-1)
     cumulated = np.cumsum(pi, axis=-1)
     whole = (cumulated < share).sum(-1)
@@ -79,7 +78,7 @@ def fewest(a: NDArray, share: float) -> NDArray:
     return np.where(np.isnan(pi[..., 0]), np.nan, whole + (share - before) / np.where(own > 0, own, np.nan))
 
 
-# Each of (magnitudes, squares), noise taken out, on the last axis
+# Each takes (magnitudes, squares), with noise subtracted, on the last axis
 _FIGURES: dict[str, Callable[[NDArray, NDArray], NDArray]] = {
     "PR": lambda a, squared: participation(a.sum(-1), squared.sum(-1)),
     "PR/n": lambda a, squared: participation(a.sum(-1), squared.sum(-1)) / a.shape[-1],
@@ -97,7 +96,7 @@ LEVELS = ("global", "within layers")
 
 
 def figures_of(names: Iterable[str] = FIGURES, levels: Iterable[str] = LEVELS) -> Measure:
-    """Several figures at several levels from the same magnitudes: weights → r × levels × figures."""
+    """Several measures at several levels from the same magnitudes: weights → r × levels × measures."""
     figures = [_FIGURES[name] for name in names]
     levels = tuple(levels)
 
@@ -119,7 +118,7 @@ def figures_of(names: Iterable[str] = FIGURES, levels: Iterable[str] = LEVELS) -
 
 
 def figure_of(name: str, level: str = "global") -> Measure:
-    """One figure as a measure of its own."""
+    """One of them as a measure of its own."""
 
     def make(scores: Scores) -> Statistic:
         found = figures_of((name,), (level,))(scores)
@@ -138,7 +137,7 @@ def _all(figures: list[Callable[[NDArray, NDArray], NDArray]], a: NDArray, squar
 def _within(
     figures: list[Callable[[NDArray, NDArray], NDArray]], a: NDArray, squared: NDArray, layers: list[NDArray]
 ) -> NDArray:
-    """The layers' figures, weighted by their mass; a layer without any has no say."""
+    """The layers' values, weighted by their mass; a layer without any does not count."""
     found = np.stack([_all(figures, a[:, layer], squared[:, layer]) for layer in layers], axis=1)
     mass = np.maximum(np.stack([a[:, layer].sum(-1) for layer in layers], axis=1), 0)[..., None]
     mass = np.where(np.isnan(found), 0, mass)
@@ -154,7 +153,7 @@ def spread(
     k: int | None = None,
     seed: int = 0,
 ) -> Result:
-    """Every figure of each model, and its change from the first. "neurons" is a part if they were attributed."""
+    """Every measure of each model, and its change from the first. "neurons" is a part if they were attributed."""
     first, *rest = (scores_of(one, k) for one in (ar, *others))
     figures = tuple(figures)
     rows = [row for part in parts for row in _rows(first, rest, part, figures, seed)]
@@ -164,9 +163,9 @@ def spread(
         table=table.assign(q=adjusted(table["p"])),
         title="How many components share the work",
         caption="PR, the participation ratio, counts the components that share the work: 1 if one does everything, n "
-        "if all do the same; PR/n is their share of all. A change right of 0 says that the model is more distributed "
-        "than the AR twin on the same prompts (for Gini and max, left of 0). Grey is what scores without any "
-        "consistent effect would give.",
+        "if all do the same; PR/n is their share of all. A change right of 0 means that the model is more distributed "
+        "than the AR twin on the same prompts (for Gini and max, left of 0). Grey: the value for scores without any "
+        "consistent effect.",
         drawing="forest",
         about={
             "axes": {"rows": ["part", "level", "model"], "colour": "task", "facet": "figure"},
@@ -195,17 +194,18 @@ def _rows(first: Scores, rest: list[Scores], part: str, figures: tuple[str, ...]
 
 
 def _levels(scores: Scores) -> int:
-    """How many levels there are to tell apart: one MLP a layer is not spread within its layer; no component nowhere."""
+    """How many levels apply: with one MLP per layer there is no spread within layers; without components there is
+    none."""
     count = scores.values.shape[1]
     return 0 if count == 0 else 1 if count <= scores.n_layers else 2
 
 
 def _null(found: Statistic, n: int, seed: int) -> dict[str, NDArray]:
-    """The figures without any consistent effect: prompts keep the sizes of their scores, and lose their signs."""
+    """The measures without any consistent effect: prompts keep the sizes of their scores and get random signs."""
     signs = np.random.default_rng(seed).integers(0, 2, (_NULL_DRAWS, n)) * 2.0 - 1
     drawn = found(signs / n)
-    drawn = np.where(np.isfinite(drawn).mean(0) < 0.5, np.nan, drawn)  # more often than not, nothing is left of noise
+    drawn = np.where(np.isfinite(drawn).mean(0) < 0.5, np.nan, drawn)  # usually no noise is left
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of figures that are nowhere defined
+        warnings.simplefilter("ignore", RuntimeWarning)  # measures that are defined nowhere
         low, middle, high = np.nanquantile(drawn, [0.025, 0.5, 0.975], axis=0)
     return {"null": middle, "null_low": low, "null_high": high}

@@ -3,8 +3,8 @@
     from analyses import statistics
 
     statistics.mean(values)                                 # of (n, …) values, each cell with its interval
-    statistics.bootstrap(lambda w: f(w @ a, w @ b), n)      # any statistic of weighted examples, paired by itself
-    statistics.recentred(make, scores)                      # any statistic of magnitudes, noise taken out
+    statistics.bootstrap(lambda w: f(w @ a, w @ b), n)      # any statistic of weighted examples, paired automatically
+    statistics.recentred(make, scores)                      # any statistic of magnitudes, with noise subtracted
     statistics.sign_flip(differences)                       # exact under exchange of two models, cell by cell
     statistics.adjusted(p)                                  # Benjamini-Hochberg
     statistics.equivalence(differences, margin)             # two one-sided tests: is it unchanged, within a margin?

@@ -1,22 +1,22 @@
-"""The bootstrap, of any statistic of weighted examples.
+"""The bootstrap for any statistic of weighted examples.
 
-A statistic is a function from weights (resamples × n, each row summing to 1) to figures (resamples × …). That covers
-the means of a table (`weights @ values`), ratios, and anything made of means: the centre of mass of a model's
-attribution, or its difference between two models that answered the same examples, which is paired by itself:
+A statistic is a function from weights (resamples × n, each row summing to 1) to values (resamples × …). That covers the
+means of a table (`weights @ values`), ratios, and any function of means: the centre of mass of a model's attribution,
+or its difference between two models that answered the same examples, which is then paired:
 
     bootstrap(lambda w: centre(w @ diffusion) - centre(w @ ar), n=256)
 
-Every example is attributed or ablated once; what is resampled is its weight. Intervals:
+Every example is attributed or ablated once; only its weight is resampled. Intervals:
 
-    percentile   the quantiles of the resampled figures
+    percentile   the quantiles of the resampled values
     basic        those quantiles mirrored at the estimate
     bca          percentiles corrected for bias and skew (Efron), the acceleration from the jackknife: the default
 
-Not for magnitudes: resampling adds noise to every mean, and what is made of |means| is then off. Such statistics go
-through `recentred`.
+Not for magnitudes: resampling adds noise to every mean, which biases functions of |means|. Such statistics use
+`recentred`.
 
-The p-value against a null is the level at which an interval of the same kind would just touch it, so a p below 0.05 and
-a 95% interval that excludes the null are one statement.
+The p-value against a null is the level at which an interval of the same kind would just touch it, so p < 0.05 exactly
+if the 95% interval excludes the null.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from analyses.statistics.weights import RESAMPLES, resamples, uniform, without_e
 from probe.errors import ProbeError, nearest
 
 KINDS = ("bca", "percentile", "basic")
-_AT_ONCE = 2_500  # resamples whose figures a statistic makes at a time: its own intermediate arrays may be wide
+_AT_ONCE = 2_500  # resamples per call of a statistic: its intermediate arrays may be wide
 _SORTED_AT_ONCE = 32  # figures
 
 
@@ -67,9 +67,9 @@ def bootstrap_of(
     level: float = 0.95,
     null: float = 0.0,
 ) -> Estimate:
-    """The same over `weights` that were drawn by another design (`nested`, `crossed`).
+    """The same for `weights` from another design (`nested`, `crossed`).
 
-    There is then no single example to leave out, so the interval is corrected for bias, not for skew.
+    Then there is no single example to leave out, so the interval is corrected for bias but not for skew.
     """
     _refuse(kind, n)
     return _estimated(statistic, n, weights, None, kind, level, null)
@@ -109,7 +109,7 @@ def mean(
 def ratio(
     over: ArrayLike, under: ArrayLike, *, count: int = RESAMPLES, kind: str = "bca", null: float = 0.0, seed: int = 0
 ) -> Estimate:
-    """The ratio of two means over the same examples, whose errors go together. Options as for `bootstrap`."""
+    """The ratio of two means over the same examples, with correlated errors. Options as for `bootstrap`."""
     top, bottom = (np.asarray(values, dtype=np.float64) for values in (over, under))
     tops, bottoms = (values.reshape(len(values), -1) for values in (top, bottom))
 
@@ -122,14 +122,14 @@ def ratio(
 def _intervals(
     draws: NDArray, estimate: NDArray, skew: NDArray, kind: str, level: float, null: float
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Each figure's interval, p and standard error, a block of figures at a time: sorting is fast within the cache."""
+    """Each value's interval, p and standard error, in blocks: sorting is fast within the cache."""
     flat, estimates, skews = draws.reshape(len(draws), -1), estimate.ravel(), skew.ravel()
     found = np.empty((4, len(estimates)))
     for start in range(0, len(estimates), _SORTED_AT_ONCE):
         block = slice(start, start + _SORTED_AT_ONCE)
         ordered = np.sort(flat[:, block].T, axis=1)  # a figure a row: contiguous
         found[:3, block] = _interval(ordered, estimates[block], skews[block], kind, level, null)
-        with np.errstate(invalid="ignore"):  # a ratio to nothing is infinite in some draws, and has no spread
+        with np.errstate(invalid="ignore"):  # a ratio to 0 is infinite in some draws, and has no spread
             found[3, block] = ordered.std(1, ddof=1)
     low, high, p, error = found.reshape(4, *estimate.shape)
     return low, high, p, error
@@ -138,7 +138,7 @@ def _intervals(
 def _interval(
     ordered: NDArray, estimate: NDArray, skew: NDArray, kind: str, level: float, null: float
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Low, high and the p-value of each figure, from its resampled values in order (figures × resamples)."""
+    """Low, high and the p-value of each value, from its sorted resamples (values × resamples)."""
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     if kind == "basic":
         low, high = (2 * estimate - _quantile(ordered, np.full(len(estimate), tail)) for tail in tails[::-1])
@@ -152,7 +152,7 @@ def _interval(
 
 
 def _share_below(ordered: NDArray, value: NDArray) -> NDArray:
-    """The share of resampled values below a value, ties counting half, and so does a resample without a value (NaN).
+    """The share of resampled values below a value; ties and resamples without a value (NaN) count half.
 
     Never quite 0 or 1, whose normal scores are infinite.
     """
@@ -165,7 +165,7 @@ def _share_below(ordered: NDArray, value: NDArray) -> NDArray:
 
 
 def _quantile(ordered: NDArray, share: NDArray) -> NDArray:
-    """A quantile of each row, at a share of the row's own, between neighbours by straight line."""
+    """A quantile of each row, at the row's own level, interpolated linearly."""
     place = np.nan_to_num(share) * (ordered.shape[1] - 1)
     below = np.floor(place).astype(int)
     above = np.minimum(below + 1, ordered.shape[1] - 1)
@@ -192,5 +192,5 @@ def _refuse(kind: str, n: int) -> None:
         )
     if n < 2:
         raise ProbeError(
-            "a bootstrap", expected="at least 2 examples", found=str(n), remedy="Ask for more examples (n=256)."
+            "a bootstrap", expected="at least 2 examples", found=str(n), remedy="Use more examples (n=256)."
         )

@@ -1,4 +1,4 @@
-"""Estimates added up: those of different examples (tasks, say), whose errors are independent."""
+"""Sums of estimates from different examples (different tasks, say), whose errors are independent."""
 
 from __future__ import annotations
 

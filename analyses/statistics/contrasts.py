@@ -1,4 +1,4 @@
-"""Which models of a pair are subtracted from which, and the rows that come of it."""
+"""The differences between the models of a pair, and their rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BASES = {"ar-seed2": "ar", "masked-seed2": "diffusion", "diffusion-seed2": "diff
 
 
 def contrasts(roles: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Which roles are subtracted for which part, of those that there are."""
+    """The two roles whose difference gives each part, for the roles present."""
     found = {"total": ("ar", "diffusion")}
     if "ar-cpt" in roles:
         found |= {"more training": ("ar", "ar-cpt"), "beyond training": ("ar-cpt", "diffusion")}

@@ -1,7 +1,7 @@
-"""How big a difference is, and whether it is small enough to be called none.
+"""The size of a difference, and whether it is small enough to count as none.
 
 A test that does not reject does not show that nothing changed: with few examples it never rejects. To show that
-something is kept, two one-sided tests ask whether the difference lies within a margin named beforehand (`equivalence`).
+something is kept, two one-sided tests check whether the difference is within a margin fixed beforehand (`equivalence`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def paired_d(a: ArrayLike, b: ArrayLike) -> NDArray:
 
 
 def hedges_g(a: ArrayLike, b: ArrayLike) -> NDArray:
-    """Hedges' g of two independent samples: the difference of means in units of the pooled spread, small n undone."""
+    """Hedges' g of two independent samples: the difference of means in units of the pooled spread, corrected for small
+    n."""
     a, b = (np.asarray(values, dtype=np.float64) for values in (a, b))
     freedom = len(a) + len(b) - 2
     pooled = np.sqrt(((len(a) - 1) * a.var(0, ddof=1) + (len(b) - 1) * b.var(0, ddof=1)) / freedom)
@@ -31,7 +32,7 @@ def hedges_g(a: ArrayLike, b: ArrayLike) -> NDArray:
 
 
 def cliffs_delta(a: ArrayLike, b: ArrayLike) -> NDArray:
-    """P(b > a) - P(b < a) for one of each drawn at random, from Mann and Whitney's U: -1 to 1, 0 for no difference."""
+    """P(b > a) - P(b < a) for one random draw of each, from the Mann-Whitney U: -1 to 1, 0 for no difference."""
     from scipy.stats import mannwhitneyu
 
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
@@ -40,7 +41,7 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> NDArray:
 
 @dataclass(frozen=True, eq=False)
 class Equivalence:
-    """The outcome of two one-sided tests: p is the larger of the two; where it is small, the two are equivalent."""
+    """The outcome of two one-sided tests: p is the larger of the two; if it is small, the values are equivalent."""
 
     margin: float
     p: NDArray
@@ -50,10 +51,13 @@ class Equivalence:
 
 
 def equivalence(found: ArrayLike | Estimate, margin: float) -> Equivalence:
-    """Whether a mean difference (n × …; t tests) or an Estimate (its own error) lies within ± margin."""
+    """Whether a mean difference (n × …; t tests) or an Estimate (its own error) is within ± margin."""
     if margin <= 0:
         raise ProbeError(
-            "margin", expected="a difference above 0 that would not matter", found=str(margin), remedy="Name one."
+            "margin",
+            expected="the largest difference, above 0, that would not matter",
+            found=str(margin),
+            remedy="Name one.",
         )
     if isinstance(found, Estimate):
         from scipy.stats import t

@@ -1,12 +1,12 @@
-"""Values that are no numbers are no evidence: they are refused, and the error names the first place where they appear.
+"""NaN and infinite values are refused, with an error that names the first place where they appear.
 
-A NaN spreads in silence: it compares as false with everything, so a test that counts "as extreme as this" counts none
-and gives the smallest p there is. A measure therefore checks what it is handed before it computes:
+A NaN spreads silently: every comparison with it is false, so a test that counts "at least as extreme" counts none and
+gives the smallest possible p. Therefore a measure checks its input first:
 
     refuse_not_finite("scores of 'ar' on 'ioi'", values, {"example": range(len(values)), "node": names})
     # ProbeError: … found: nan at example 3, node a2.h0 (17 of 4,096 values)
 
-Cells that have no figure by design (a text without a repeated token has no induction score) are NaN *after* such a
+Cells that have no value by design (a text without a repeated token has no induction score) are NaN *after* such a
 check, and get no p (`PerExample`).
 """
 
@@ -24,7 +24,7 @@ REMEDY = "Look for NaN or infinity in the weights (`twinprobe check`), or load t
 
 
 def refuse_not_finite(what: str, values: ArrayLike, axes: Mapping[str, Sequence[Any]]) -> None:
-    """Refuse values of which one is NaN or infinite. `axes` name the axes and label what they count."""
+    """Refuse values if any is NaN or infinite. `axes` name the axes and their labels."""
     values = np.asarray(values)
     finite = np.isfinite(values)
     if finite.all():

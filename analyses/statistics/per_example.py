@@ -1,12 +1,12 @@
-"""Figures by example: what a bootstrap resamples, before it becomes a table.
+"""Values by example: what a bootstrap resamples, before they become a table.
 
-A measure that hands over only its mean cannot be compared: the twins answered the same examples, and their difference
-has an interval of its own, far narrower than the two apart. So every measure here first makes one figure an example
-(n × its own axes: layer, head, step, …) and leaves means, intervals and differences to this one value.
+A measure that returns only its mean cannot be compared: the twins answered the same examples, and the paired difference
+has an interval far narrower than two separate ones. So every measure first computes one value per example (n × its own
+axes: layer, head, step, …) and leaves means, intervals and differences to this class.
 
-Some examples have no figure in some cells (a text without a repeated token has no induction score; an answer that was
+Some examples have no value in some cells (a text without a repeated token has no induction score; an answer that was
 written at the third step has none at the fifth). Those are NaN, and a cell's mean and interval are over the examples
-that have one, as many as its `n` says.
+that have one; `n` counts them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from analyses import statistics
 
-FEWEST = 8  # examples in a cell; below, resamples without any of them are too common for an interval
+FEWEST = 8  # examples in a cell; with fewer, resamples without any of them are too common for an interval
 _DRAWS = 2**25  # resampled figures held at a time
 
 
 @dataclass(frozen=True, eq=False)
 class PerExample:
-    """`values`: n × one axis for each of `axes`, which names them and labels what they count."""
+    """`values`: n × one axis for each of `axes`, which has their names and labels."""
 
     values: NDArray
     axes: Mapping[str, list]
@@ -38,10 +38,10 @@ class PerExample:
 
     @classmethod
     def from_questions(cls, values: Any, example: Any, n: int, *, step: Any = None, **axes: Iterable) -> PerExample:
-        """One figure an example from one a question (questions × …), of which an example may have several.
+        """One value per example from one per question (questions × …), of which an example may have several.
 
-        They are averaged, as draws of random masks are. Where `step` numbers them, as in a decoding run, they are not:
-        the figures get an axis more.
+        They are averaged, like draws of random masks. If `step` numbers them, as in a decoding run, they are not
+        averaged but get an axis of their own.
         """
         values, example = np.asarray(values, dtype=np.float64), np.asarray(example)
         if step is None:
@@ -61,7 +61,8 @@ class PerExample:
     def table(
         self, labels: Mapping[str, str] | None = None, *, p: bool = False, resamples: int = statistics.RESAMPLES
     ) -> pd.DataFrame:
-        """A row a cell: `labels`, the cell's own, then estimate, low, high and n (and p, of a mean of 0)."""
+        """One row per cell: `labels`, the cell's own labels, then estimate, low, high and n (and p against a mean of
+        0)."""
         index = pd.MultiIndex.from_product(list(self.axes.values()), names=list(self.axes)).to_frame(index=False)
         flat = self.values.reshape(len(self), -1)
         at_once = max(1, _DRAWS // resamples)
@@ -72,13 +73,13 @@ class PerExample:
         return table
 
     def minus(self, other: PerExample) -> PerExample | None:
-        """The difference, example by example; None where the two do not count the same things."""
+        """The difference, example by example; None if the axes of the two differ."""
         same = self.axes == other.axes and self.values.shape == other.values.shape
         return PerExample(self.values - other.values, self.axes) if same else None
 
 
 def _estimated(values: NDArray, p: bool, resamples: int) -> pd.DataFrame:
-    """Means over the examples that have a figure, with intervals where there are enough of them."""
+    """Means over the examples that have a value, with intervals if there are enough of them."""
     defined = np.isfinite(values)
     count = defined.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,8 +1,8 @@
-"""Tests by exchange, and the correction for many of them: how large would a difference be if labels meant nothing?
+"""Permutation tests, and the correction for many of them: how large would a difference be if labels meant nothing?
 
 Two models that answered the same examples are exchangeable, example by example, if nothing changed between them; so the
-signs of their differences may be flipped at will (`sign_flip`: exact, and a matrix product for a whole table). Other
-designs and statistics go through scipy's permutation test (`permutation`).
+signs of their differences may be flipped (`sign_flip`: one matrix product for a whole table). Other designs and
+statistics go through scipy's permutation test (`permutation`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ _AT_ONCE = 2_500
 
 
 def sign_flip(differences: ArrayLike, *, count: int = RESAMPLES, seed: int = 0) -> NDArray:
-    """The two-sided p of each mean of differences (n × …) if their signs were arbitrary; it counts itself."""
+    """The two-sided p of each mean of differences (n × …) if their signs were arbitrary; the observed signs count as
+    one draw."""
     values = np.asarray(differences, dtype=np.float64)
     flat = values.reshape(len(values), -1)
-    seen = np.abs(flat.sum(0)) * (1 - 1e-12)  # ties are as extreme, whatever the order of summation
+    seen = np.abs(flat.sum(0)) * (1 - 1e-12)  # ties count as extreme, whatever the order of summation
     generator = np.random.default_rng(seed)
     as_extreme = np.zeros(flat.shape[1])
     for start in range(0, count, _AT_ONCE):
@@ -42,7 +43,7 @@ def permutation(
     seed: int = 0,
     vectorized: bool | None = None,
 ) -> float:
-    """The two-sided p of a statistic when observations change places (scipy.stats.permutation_test)."""
+    """The two-sided p of a statistic under permutation of observations (scipy.stats.permutation_test)."""
     from scipy.stats import permutation_test
 
     for number, sample in enumerate(samples):
@@ -55,7 +56,7 @@ def permutation(
 
 
 def adjusted(p: ArrayLike) -> NDArray:
-    """Benjamini-Hochberg over all that are given, in their shape; where there is no p, there is no q.
+    """Benjamini-Hochberg over all given p-values, in their shape; where p is NaN, so is q.
 
     >>> adjusted([0.01, 0.02, 0.6]).round(2).tolist()
     [0.03, 0.03, 0.6]

@@ -1,15 +1,15 @@
-"""The bootstrap of magnitudes: of scores moved to where they seem to be without noise.
+"""The bootstrap of magnitudes, centred on denoised scores.
 
-A bootstrap asks: were the data the truth, how would the estimate scatter? For means that is the right question. For
-magnitudes it is not, since in the data no component is 0: those that do nothing show noise, which the bootstrap takes
-for the truth and adds as much noise to again. So here the truth is taken to be the means *without* what noise is
-expected to have put there (`magnitudes`, 0 where nothing is left), and the examples scatter about that as they do:
+A bootstrap treats the data as the truth and measures how the estimate scatters. For means that is right. For magnitudes
+it is not, since in the data no component is 0: those that do nothing show noise, which the bootstrap takes for the
+truth and adds as much noise again. So here the truth is taken to be the denoised means (`magnitudes`, or 0 if nothing
+is left), and the examples scatter around it:
 
     moved = values - mean + sign(mean) · magnitude
 
-The resampled figures of `moved`, less their median, are the error of the estimate; the interval is the estimate ±
-their 95% quantile, and p the share of them that is as far off as the null. Where components stand well above noise
-this is the plain paired bootstrap. `python -m analyses.calibration` shows how both do where they do not.
+The resampled values of `moved`, minus their median, are the error of the estimate; the interval is the estimate ± their
+95% quantile, and p is the share of them at least as far off as the null. If components are well above noise, this is
+the plain paired bootstrap. `python -m analyses.calibration` compares the two when they are not.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def recentred(
     null: float = 0.0,
     seed: int = 0,
 ) -> Estimate:
-    """A statistic made from scores (each n × components; the same n examples, so that it is paired).
+    """A statistic of scores (each n × components; the same n examples, so that it is paired).
 
-    `make` takes the scores, one argument each, and hands back a function from weights to figures.
+    `make` takes the scores, one argument each, and returns a function from weights to values.
     """
     n = _examples(values)
     for number, one in enumerate(values):
@@ -58,14 +58,16 @@ def recentred(
         warnings.simplefilter("ignore", RuntimeWarning)  # figures that are nowhere defined
         errors = np.abs(errors - np.nanmedian(errors, axis=0))
         reach = np.nanquantile(errors, level, axis=0)
-    as_far = ((errors >= np.abs(estimate - null)) | np.isnan(errors)).sum(0)  # a resample without a figure is no proof
+    as_far = ((errors >= np.abs(estimate - null)) | np.isnan(errors)).sum(
+        0
+    )  # a resample without a value counts as no evidence
     p = np.where(np.isfinite(estimate) & np.isfinite(reach), (as_far + 1) / (count + 1), np.nan)
     error = reach / ndtri((1 + level) / 2)
     return Estimate(estimate, estimate - reach, estimate + reach, n, p, error, kind="recentred", level=level)
 
 
 def without_noise(values: NDArray) -> NDArray:
-    """The components' means, each as large as its magnitude is without noise."""
+    """The components' means, scaled to their denoised magnitudes."""
     return np.sign(values.mean(0)) * np.maximum(magnitudes(uniform(len(values)), values)[0], 0)
 
 
@@ -74,6 +76,6 @@ def _examples(values: tuple[NDArray, ...]) -> int:
     if len(sizes) != 1 or min(sizes) < 2:
         raise ProbeError(
             "a bootstrap", expected="at least 2 examples, the same for all", found=str(sorted(sizes)),
-            remedy="Ask for more (n=256), and attribute all models on one batch.",
+            remedy="Use more (n=256), and attribute all models on one batch.",
         )  # fmt: skip
     return sizes.pop()

@@ -1,15 +1,14 @@
 """Resamples as weights: how often each example is drawn, as a share.
 
-To draw examples with replacement is to weigh each by how often it came up. A thousand resamples of 256 examples are
-then a matrix, and the resampled means of a whole layer × head table one product with it: no loop, no copy of the data.
-Statistics that are no means (a centre of mass, a participation ratio) are functions of such means.
+Drawing examples with replacement is the same as weighting each by how often it was drawn. A thousand resamples of 256
+examples are then a matrix, and the resampled means of a whole layer × head table one product with it: no loop, no copy
+of the data. Other statistics (a centre of mass, a participation ratio) are functions of such means.
 
     resamples(256, 1000) @ values        # 1000 × …, the mean of values (256 × …) in each resample
 
-Where two models answer the same examples, the same weights go to both: that is what makes a comparison paired. Where
-there are several seeds, seeds are drawn first, and examples within them (`nested`: each seed has its own) or across
-them (`crossed`: all seeds answered the same). Two or three seeds say little about seeds; an interval over them is as
-honest as their number.
+A comparison is paired if both models answer the same examples and get the same weights. With several seeds, seeds are
+drawn first, and examples within them (`nested`: each seed has its own) or across them (`crossed`: all seeds answered
+the same). Two or three seeds give little information on seeds, whatever the interval.
 """
 
 from __future__ import annotations
@@ -28,14 +27,15 @@ def resamples(n: int, count: int = RESAMPLES, *, seed: int = 0) -> Weights:
 
 
 def crossed(seeds: int, n: int, count: int = RESAMPLES, *, seed: int = 0) -> Weights:
-    """Weights (count × seeds × n), seeds and examples drawn apart: every seed answered the same examples."""
+    """Weights (count × seeds × n), with seeds and examples drawn independently: every seed answered the same
+    examples."""
     generator = np.random.default_rng(seed)
     over_seeds = _counts(seeds, count, generator) / seeds
     return over_seeds[:, :, None] * (_counts(n, count, generator) / n)[:, None, :]
 
 
 def nested(groups: NDArray, count: int = RESAMPLES, *, seed: int = 0) -> Weights:
-    """Weights (count × rows): groups are drawn, and then rows within each draw of a group. Groups count alike."""
+    """Weights (count × rows): groups are drawn, then rows within each drawn group. Groups have equal weight."""
     generator = np.random.default_rng(seed)
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     drawn = _counts(len(names), count, generator)

@@ -1,12 +1,12 @@
-"""Steering: push the stream towards an answer, in what amount, at which step, and see when it is too late.
+"""Steering: push the residual stream towards an answer, by dose and by step, and find when it is too late.
 
-    steering.dose(pair, batch)           how much a push of each size moves the answer; at each step of a run
-    steering.commitment(pair, batch)     from which step on a push no longer changes what is written
+    steering.dose(pair, batch)           how much a push of each dose moves the answer; at each step of a run
+    steering.commitment(pair, batch)     the step from which a push no longer changes what is written
     steering.directions(states, layer)   the difference of means towards an answer, from the other half of the examples
 
-A direction is the difference of mean states, behind a layer and at the slot that answers, between examples whose answer
-is the chosen one and the others. Any of one's own serves as well: a probe's weights, a feature's decoder row. Beside
-every push stand random directions of the same length, since any long enough push moves something.
+A direction is the difference of mean states, after a layer and at the answer's slot, between examples whose answer is
+the chosen one and the others. You may give your own: a probe's weights, a feature's decoder row. Every push is compared
+with random directions of the same length, since any large enough push changes something.
 """
 
 from __future__ import annotations

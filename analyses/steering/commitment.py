@@ -1,13 +1,13 @@
-"""When does an answer commit? From which step of a run on a push no longer changes what is written.
+"""Commitment: the step of a run from which a push no longer changes the answer.
 
-The run is written anew with the same push, at the slot where the answer is read, from step s on, for every s. A push
-from the beginning turns some answers into the one that it is towards; a push that comes after an answer was written
-turns none. The first step from which the effect is gone is where the answer has committed, whatever the run's own
-record says of when it was written. An autoregressive model's steps are its tokens.
+The run is decoded again with the same push, at the answer's slot, from step s on, for every s. A push from the
+beginning changes some answers into the one that it points to; a push after an answer was written changes none. The
+first step from which the effect is gone is where the answer has committed, whenever the run recorded the token. An
+autoregressive model's steps are its tokens.
 
     steering.commitment(pair, batch, dose=4).figure()
 
-Cost: (`draws` + 1) × steps decoding runs, and one more; without keys and values kept, since edited passes are whole.
+Cost: (`draws` + 1) × steps decoding runs, and one more; without a KV cache, since edited passes use none.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def commitment(
     draws: int = 2,
     sampler: Asked = None,
 ) -> Result:
-    """The share of answers that a push from each step on turns into the one it is towards.
+    """The share of answers that a push from each step on changes into the one that it points to.
 
-    layer       behind which the stream is pushed; a third of the way up unless given
-    dose        how far, in lengths of the direction
-    directions  a vector for each role in place of the differences of means
-    sampler     of the diffusion models and the controls that write as they do; an AR model writes from left to right
+    layer       after which the stream is pushed; by default a third of the way up
+    dose        the size of the push, in lengths of the direction
+    directions  a vector for each role instead of the differences of means
+    sampler     for the diffusion models and the controls of their paradigm; an AR model writes from left to right
     """
     states = states_of(models, batch, ("resid_pre",), "prefix", None)
     made, names = {}, {}
@@ -61,13 +61,13 @@ def commitment(
         made[role] = _of_model(each.model, batch, behind, found, (dose, draws), rule)
         names[role] = each.model.name
     table = of_roles(made, names, batch.task)
-    axes = {"x": "from_step", "colour": "role", "facet": "measure", "x_title": "pushed from this step on"}
+    axes = {"x": "from_step", "colour": "role", "facet": "measure", "x_title": "first step of the push"}
     return Result(
         "steering_commitment",
         table,
-        f"When an answer commits, {batch.task}",
-        "The share of answers that become the one pushed towards, when the push begins at each step of a run; of "
-        f"random directions as long; and of answers already written by that step. Dose {dose:g}.",
+        f"When the answer commits, {batch.task}",
+        "The share of answers that become the one pushed towards, by the step at which the push begins; for "
+        f"random directions of the same length; and the share of answers already written by that step. Dose {dose:g}.",
         "profile",
         {"axes": axes, "dose": dose, "draws": draws},
     )
@@ -76,15 +76,15 @@ def commitment(
 def _of_model(
     model: Model, batch: Batch, layer: int, towards: Directions, amount: tuple[float, int], rule: Asked
 ) -> PerExample:
-    """Of each example × first step × measure."""
+    """Example × first step × measure."""
     dose, draws = amount
     generator = torch.Generator().manual_seed(0)
     rivals = [towards.at_random(len(batch), generator) for _ in range(draws)]
     run = _written(model, batch, rule)
     if run.tau is not None:
         raise ProbeError("when an answer commits", expected="a run that writes tokens at steps of its own",
-                         found=f"{model.name!r}, a flow, whose tokens are all open to the end",
-                         remedy="Ask steering.dose, which needs no such step.")  # fmt: skip
+                         found=f"{model.name!r}, a flow, which writes all tokens at the end",
+                         remedy="Use steering.dose, which needs no such step.")  # fmt: skip
     answer = batch.positions["answer"].cpu()[:, 0]
     committed = run.committed_at.cpu()[torch.arange(len(batch)), answer]
     before = _says(run, answer, towards.toward)
@@ -105,7 +105,7 @@ def _of_model(
 
 
 def _read_at(model: Model, batch: Batch) -> Tensor:
-    """Where the answer is read while it is open (example × 1)."""
+    """The slot that predicts the answer while it is masked (example × 1)."""
     answer = batch.positions["answer"].cpu()
     text = batch.clean.cpu()
     still_open = text if model.mask_id is None else text.scatter(1, answer, model.mask_id)
@@ -124,5 +124,5 @@ def _written(model: Model, batch: Batch, rule: Asked, changes: Iterable[Edit | S
 
 
 def _says(run: Trajectory, answer: Tensor, token: int) -> Tensor:
-    """Whether each answer that was written is the token."""
+    """Whether each written answer is the token."""
     return (run.tokens.cpu()[torch.arange(len(answer)), answer] == token).float()

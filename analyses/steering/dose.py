@@ -1,9 +1,9 @@
-"""Dose and effect: how far a push of each size moves the belief in an answer, at each step of a decoding run.
+"""Dose and effect: how far a push of each size moves the log-probability of an answer, at each step of a decoding run.
 
-The states of a run stay as they were. At each of them the stream behind a layer is pushed at the slot that answers, and
-log p of an answer under a push towards it is compared with that under the same push away from it. Half of what lies
-between the two is the effect: what any long push does, whatever its direction, falls out of it. A step's effect is that
-step's alone. A dose of 1 is the direction as it is: as far as examples with that answer lie from the others.
+The states of a run are not changed. At each of them the stream after a layer is pushed at the answer's slot, and log p
+of an answer under a push towards it is compared with that under the same push away from it. Half of the difference is
+the effect, so that the effect of any large push, whatever its direction, cancels. A step's effect is that step's alone.
+A dose of 1 is the direction itself: the distance of examples with that answer from the others.
 
     steering.dose(pair, batch, reading="trajectory").figure()
 
@@ -46,7 +46,7 @@ def dose(
     directions: Mapping[str, Tensor] | None = None,
     draws: int = 3,
 ) -> Result:
-    """How log p of an answer moves by dose; with random directions of the same length; and the difference.
+    """The change of log p of an answer by dose; for random directions of the same length; and the difference.
 
     layer       behind which the stream is pushed; a third of the way up unless given
     directions  a vector for each role in place of the differences of means
@@ -67,9 +67,9 @@ def dose(
         "steering_dose",
         table,
         f"Steering towards an answer, {batch.task}",
-        "Half of what log p of an answer differs by between a push of the stream towards it and one away from it, "
-        "where the answer is read, by the size of the push (1: as far as examples with that answer lie from others). "
-        "Random directions are as long.",
+        "Half of the difference in log p of an answer between a push of the stream towards it and one away from it, "
+        "at the answer's slot, by dose (1: the distance of examples with that answer from others). "
+        "Random directions have the same length.",
         "profile",
         {
             "axes": {"x": "step" if by_step else "dose", "colour": "series" if by_step else "role",
@@ -80,7 +80,7 @@ def dose(
 
 
 def of_roles(made: Mapping[str, PerExample], names: Mapping[str, str], task: str) -> pd.DataFrame:
-    """Every role and difference; what is beyond random directions, and differences of it, are tested against 0."""
+    """Every role and difference; the effects beyond random directions, and their differences, are tested against 0."""
     table = compared(made, dict(names), task)
     each = [of.table({"model": names[role], "role": role, "task": task}, p=True) for role, of in made.items()]
     tested = pd.concat(each, ignore_index=True)
@@ -95,7 +95,7 @@ def of_roles(made: Mapping[str, PerExample], names: Mapping[str, str], task: str
 
 
 def _of_model(states: AnswerStates, layer: int, towards: Directions, doses: list[float], draws: int) -> PerExample:
-    """Of each example (×  step) × dose × measure; examples whose answer it is anyway have none."""
+    """Example (× step) × dose × measure; NaN for examples that have this answer anyway."""
     prompts = states.reading.ask(states.model, states.batch)
     generator = torch.Generator().manual_seed(0)
     rivals = [towards.at_random(len(states.batch), generator) for _ in range(draws)]
