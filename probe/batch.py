@@ -1,12 +1,12 @@
-"""The examples of a task as tensors: what every reading, recording and measure is handed.
+"""The examples of a task as tensors: the input of every reading, recording and measure.
 
-A causal study compares a prompt with a twin of it that asks for something else. Both are rows here: `clean` and
-`corrupt`, of one length, with the places the model must write (`positions["completion"]`) at the same indices. In
-*both* rows those places hold clean's own right completion. A reading masks them or shows their left part, and so
-changes nothing but the question between the two runs; what the corrupt question would make right is `distractor`.
+A causal study compares a clean prompt with a corrupt version that has another answer. Both are rows here: `clean` and
+`corrupt`, of equal length, with the positions that the model must write (`positions["completion"]`) at the same
+indices. In *both* rows those positions hold clean's right completion. A reading masks them or shows their left part, so
+that only the question differs between the two runs; the right answer of the corrupt prompt is `distractor`.
 
-The named positions are ragged in some tasks (three clues changed here, four there). They are then padded by repeating
-the last one, so that indexing with them stays safe and a set of them stays right.
+The named positions are ragged in some tasks (three clues changed in one example, four in another). They are then padded
+by repeating the last one, so that indexing with them is safe and their set stays right.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class Batch:
     """`n` examples of one task for one tokenizer. Indexing gives a Batch of the chosen examples.
 
     clean, corrupt   n x length token ids; they differ exactly at positions["corrupted"] (within the prompt)
-    target           n: the token right at positions["answer"], where it stands in `clean`
-    distractor       n: the token the corrupt prompt makes right there, or the main wrong one
+    target           n: the right token at positions["answer"], as in `clean`
+    distractor       n: the right token there for the corrupt prompt, or the main wrong one
     positions        name -> n x k. Always: "answer" (k = 1), "completion" (all that must be written, "answer" among
                      it), "corrupted"; then those that the task names
-    choices          C: the tokens that could stand at the answer slot
+    choices          C: the candidate tokens at the answer's position
     right, wrong     n x C bool: which choices can be continued to a right answer, which cannot. A choice may be neither
-                     (a tens digit that leaves it to the units)
-    facts            per example, what a checker needs to know, in plain numbers and words
-    spelling         token id -> the text it adds, for the tokens the task writes with
-    selection_rate   the share of tried examples that these are; 1.0 unless a pool over models chose them
-    accuracy         per model, what a pool found; empty otherwise
-    reading          the reading under which a pool chose them, with its knobs; empty otherwise
+                     (a tens digit equal to the start's)
+    facts            per example, what a checker needs to know, as plain data
+    spelling         token id -> its text, for the tokens that the task uses
+    selection_rate   the share of the tried examples that were selected; 1.0 without selection
+    accuracy         per model, before selection; empty without selection
+    reading          the reading under which they were selected, with its options; empty without selection
     """
 
     task: str
@@ -82,10 +82,10 @@ class Batch:
     @property
     def _selected(self) -> str:
         share = f"{self.selection_rate:.0%} of those tried"
-        return f"{share}, chosen by the reading {self.reading}" if self.reading else share
+        return f"{share}, selected under the reading {self.reading}" if self.reading else share
 
     def _text(self, tokens: Tensor) -> str:
-        """Tokens as the task spells them; those that it does not write with as their ids."""
+        """Tokens as the task spells them; those that it does not use as their ids."""
         return "".join(self.spelling.get(token, f"⟨{token}⟩") for token in tokens.reshape(-1).tolist())
 
     def __getitem__(self, chosen: slice | int | list[int] | Tensor) -> Batch:

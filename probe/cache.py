@@ -1,4 +1,4 @@
-"""The user's cache: what is fetched or made once and belongs in no repository."""
+"""The user's cache: files that are fetched or made once and do not belong in a repository."""
 
 from __future__ import annotations
 

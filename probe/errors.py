@@ -1,8 +1,7 @@
-"""Errors a user can act on.
+"""Errors that a user can act on.
 
-Everything that goes wrong because of what the user gave us is one `ProbeError`, which names the thing, what was
-expected, what was found, and what to do. The command line prints it as it is, without a traceback; code can catch the
-one class or the kind it cares about.
+Everything that fails because of the user's input is a `ProbeError`, which names the thing, what was expected, what was
+found, and what to do. The command line prints it without a traceback; code can catch the base class or a subclass.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Iterable
 
 
 class ProbeError(ValueError):
-    """A mistake in what Twinprobe was given: `thing` is at fault, `remedy` says how to mend it."""
+    """A mistake in the user's input: `thing` is at fault, `remedy` says how to mend it."""
 
     def __init__(self, thing: str, *, expected: str, found: str, remedy: str):
         self.thing, self.expected, self.found, self.remedy = (
@@ -24,11 +23,11 @@ class ProbeError(ValueError):
         return _rebuild, (type(self), self.thing, self.expected, self.found, self.remedy)
 
 
-LONGEST = 6_000  # characters of a part of an error; what a file holds may be of any length
+LONGEST = 6_000  # characters of a part of an error; a file's content may be of any length
 
 
 def _written(words: str) -> str:
-    """Words that any terminal or file can take: of a length to be read, and without halves of signs."""
+    """Text that any terminal or file can take: shortened, and without lone surrogates."""
     words = words if words.isascii() else words.encode("utf-8", "backslashreplace").decode()
     return words if len(words) <= LONGEST else f"{words[: LONGEST // 2]} … {words[-LONGEST // 2 :]}"
 
@@ -42,11 +41,11 @@ class CheckpointError(ProbeError):
 
 
 class SelfTestError(ProbeError):
-    """A model that loaded, but does not behave as it is declared to."""
+    """A model that loaded, but does not behave as declared."""
 
 
 class TokenError(ProbeError):
-    """Tokens that the model at hand cannot take."""
+    """Tokens that a model cannot take."""
 
 
 class AttentionError(ProbeError):
@@ -54,7 +53,7 @@ class AttentionError(ProbeError):
 
 
 class TaskError(ProbeError):
-    """A task that cannot be built for a tokenizer, or asked of a model."""
+    """A task that cannot be written with a tokenizer, or that a model cannot be asked."""
 
 
 class TraceError(ProbeError):

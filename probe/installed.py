@@ -1,17 +1,17 @@
-"""What is installed beside the project: what other packages declare for it to find, and the optional ones it can use.
+"""Other installed packages: extensions that they declare, and the optional ones that the project can use.
 
-A package of one's own adds a paradigm, a task or an architecture by one line of its pyproject.toml, and no file of the
-project is touched:
+Your own package adds a paradigm, a task or an architecture by one line of its pyproject.toml, without a change to the
+project:
 
     [project.entry-points."twinprobe.tasks"]
     capitals = "my_package:Capitals"
 
-The entry's name is the name that users write. `Installed` is the mapping of such names to things: the project's own
-first, then those of others, each imported when it is first asked for. Looking through all distributions takes some
-milliseconds, so it is done only for a name that is not one of the project's own, and to list them all.
+The entry's name is the name that users write. `Installed` maps such names to objects: the project's own first, then
+those of others, each imported when it is first used. Searching all distributions takes some milliseconds, so it is done
+only for a name that is not the project's own, and to list all.
 
 Streamlit, TransformerLens, nnsight and Ray are extras: `optional` imports one where it is used, or says which extra
-brings it.
+installs it.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def optional(package: str, extra: str, wanted: str) -> ModuleType:
 
 
 def entries(group: str) -> set[EntryPoint]:
-    """The group's entries of every distribution: of one that was installed twice (a checkout's stale metadata beside
-    the real one), the standard library would look at the first alone."""
+    """The group's entries of every distribution. (Of one that is installed twice, such as a checkout with stale
+    metadata, the standard library would see only the first.)"""
     return {entry for found in distributions() for entry in found.entry_points.select(group=group)}
 
 
@@ -50,7 +50,7 @@ class Installed(Mapping[str, Thing], Generic[Thing]):
     """Things by name: the project's own, and what other packages declare in an entry-point group."""
 
     def __init__(self, group: str, own: Mapping[str, Thing], fits: Callable[[object], bool], kind: str):
-        """`fits` says whether what an entry names is such a thing, and `kind` what it should have been, in words."""
+        """`fits` checks an entry's object, and `kind` describes what it should be."""
         self._group, self._own, self._fits, self._kind = group, own, fits, kind
 
     def __getitem__(self, name: str) -> Thing:
@@ -66,11 +66,11 @@ class Installed(Mapping[str, Thing], Generic[Thing]):
         return name in self._own or name in self._added()
 
     def _added(self) -> dict[str, EntryPoint]:
-        """The entries of other packages by name, refused where a name is taken twice."""
+        """The entries of other packages by name; refused if a name is taken twice."""
         found: dict[str, EntryPoint] = {}
         for entry in entries(self._group):
             if entry.name in self._own or entry.name in found:
-                raise self._bad(entry, "a name that nobody else has taken", f"{entry.name!r} twice", "Rename it.")
+                raise self._bad(entry, "a name that is not taken", f"{entry.name!r} twice", "Rename it.")
             found[entry.name] = entry
         return found
 
@@ -80,7 +80,7 @@ class Installed(Mapping[str, Thing], Generic[Thing]):
         except (ImportError, AttributeError) as problem:
             raise self._bad(entry, "something that can be imported", str(problem), "Check its spelling.") from None
         if not self._fits(thing):
-            raise self._bad(entry, self._kind, repr(thing), "Name the thing itself: module:name.")
+            raise self._bad(entry, self._kind, repr(thing), "Name an object: module:name.")
         return thing
 
     def _bad(self, entry: EntryPoint, expected: str, found: str, remedy: str) -> ProbeError:

@@ -1,12 +1,12 @@
 """Names that are imported when they are first used.
 
-A package's `__init__` lists what it offers. Importing all of it at once would cost every user torch, plotly and the
-rest, whether or not they call anything that needs them: `import probe` would take four seconds instead of none. So a
-package hands its names to `lazy`, and each module is imported when one of its names is asked for:
+A package's `__init__` lists what it offers. Importing all of it at once would import torch, plotly and the rest for
+every user: `import probe` would take four seconds instead of none. So a package passes its names to `lazy`, and each
+module is imported when one of its names is first used:
 
     __getattr__, __dir__ = lazy(__name__, {"circuit": ("Circuit", "Provenance"), "graph": ("Graph",)})
 
-Names of whole modules stand in `rooms`. The same names are imported under `TYPE_CHECKING`, so that editors and type
+`rooms` has the names of whole modules. The same names are imported under `TYPE_CHECKING`, so that editors and type
 checkers see them.
 """
 

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def available_memory() -> int:
-    """Bytes that can still be had without swapping."""
+    """Bytes available without swapping."""
     import psutil  # comes with accelerate
 
     return psutil.virtual_memory().available

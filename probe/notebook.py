@@ -1,4 +1,4 @@
-"""How things show themselves in a notebook: small tables of escaped text, without JavaScript.
+"""Notebook displays: small tables of escaped text, without JavaScript.
 
 Names, tokens and texts come from files and models, so a `<script>` among them is shown as those eight characters.
 """

@@ -1,8 +1,8 @@
 """A pair: an autoregressive model, the diffusion model made from it, and the controls they have.
 
-Two models are comparable when they share an architecture, a shape and a vocabulary; a pair is refused when they do not.
-The AR model and the controls are told the twin's mask token, so that they can be shown the twin's very canvas: half of
-the 2×2 of weights and attention asks exactly that.
+Two models are comparable if they share an architecture, a shape and a vocabulary; otherwise a pair is refused. The AR
+model and the controls get the twin's mask token, so that they can take the twin's input, as half of the 2×2 of weights
+and attention requires.
 """
 
 from __future__ import annotations
@@ -70,34 +70,34 @@ class Pair:
 
     @property
     def twins(self) -> bool:
-        """Whether the diffusion model was made from AR weights, as far as is declared. A flow trained from nothing is
-        comparable with the AR model in what it does, and not weight by weight or edge by edge."""
+        """Whether the diffusion model is declared to be made from AR weights. A flow trained from random weights can be
+        compared with the AR model in its behaviour, but not weight by weight or edge by edge."""
         return not from_nothing(self.diffusion)
 
     def refuse_strangers(self, measure: str) -> None:
-        """Refuse a measure that lays the weights of both models side by side, or what follows from them: edges between
-        components of one name, the axes of the residual stream."""
+        """Refuse a measure that compares the weights of both models, or things that depend on them: edges between
+        components of the same name, the axes of the residual stream."""
         if not self.twins:
             raise ProbeError(
                 f"{measure} of {self.ar.name!r} and {self.diffusion.name!r}",
                 expected="a diffusion model that was made from an AR model's weights",
-                found="no twin: it was trained from nothing",
-                remedy="Compare what the two do (depth, spread, lenses, accuracy), or take the twin of the AR model.",
+                found="no twin: it was trained from random weights",
+                remedy="Compare their behaviour (depth, spread, lenses, accuracy), or take the twin of the AR model.",
             )
 
     @property
     def vocabulary(self) -> int:
-        """The token ids that both twins have; one of them may have a row more, for its mask."""
+        """The token ids that both twins have; one of them may have an additional row for its mask."""
         return min(self.ar.vocabulary, self.diffusion.vocabulary)
 
 
 def from_nothing(model: Model) -> bool:
-    """Whether a diffusion model was trained from random weights, as is declared of it."""
+    """Whether a diffusion model is declared to be trained from random weights."""
     return model.entry is not None and model.entry.ar is None and model.paradigm.diffuses
 
 
 def lend_mask(model: Model, mask: int | None) -> None:
-    """Tell a model that has no mask its twin's."""
+    """Give a model without a mask that of its twin."""
     if model.mask_id is None and mask is not None and mask < model.vocabulary:
         model.paradigm = replace(model.paradigm, mask_id=mask)
 
@@ -117,12 +117,12 @@ def load_pair(
     device_map: str | dict | None = None,
     selftest: str = "auto",
 ) -> Pair:
-    """The pair of a diffusion model whose AR twin is known (`zoo:NAME`, a catalog name), or of two places (AR first).
+    """The pair of a diffusion model whose AR twin is declared (`zoo:NAME`, a catalog name), or of two models (AR
+    first).
 
-    `controls=False` leaves the controls on disk. The AR model and the controls are those of other pairs in this
-    process, where these have the same ones, unchanged (`probe.models.shared`). What says how a model writes
-    (`paradigm`, `mask_id`, `shift`, `attention`) is said of the diffusion model alone; the rest goes to every
-    `probe.load`.
+    `controls=False` does not load the controls. Pairs in one process share the AR model and the controls, if they are
+    the same and unchanged (`probe.models.shared`). `paradigm`, `mask_id`, `shift` and `attention` apply to the
+    diffusion model only; the rest goes to every `probe.load`.
 
     >>> pair = probe.load_pair("zoo:masked")
     >>> pair.ar.name, pair.diffusion.name
@@ -168,7 +168,7 @@ def load_pair(
             f"pair {str(where)!r}",
             expected="a diffusion model whose AR twin is known",
             found="no AR twin declared for it" + (f" ({entry.note})" if entry and entry.note else ""),
-            remedy="Pass both places: load_pair((AR, DIFFUSION)). " + nearest(str(where), known),
+            remedy="Pass both models: load_pair((AR, DIFFUSION)). " + nearest(str(where), known),
         )
     wanted = dict(entry.controls) if controls else {}
     with progress("loading", 2 + len(wanted), "models") as advance:
@@ -183,7 +183,7 @@ def _two(where: Any) -> tuple[str | Path, str | Path]:
     if len(places) != 2:
         raise ProbeError(
             "pair",
-            expected="two places, the AR model's first",
+            expected="two models, the AR model first",
             found=f"{len(places)}",
             remedy="load_pair((AR, DIFFUSION))",
         )
@@ -191,14 +191,14 @@ def _two(where: Any) -> tuple[str | Path, str | Path]:
 
 
 class TwoAutoregressiveWarning(UserWarning):
-    """A pair whose second model writes from left to right, too, as far as its files say."""
+    """Warn of a pair whose second model is also autoregressive, as far as its files say."""
 
 
 def _warn_of_two_alike(ar: Model, other: Model) -> None:
     warnings.warn(
         f"Both {ar.name!r} and {other.name!r} are taken for autoregressive models: nothing in the second one's files "
-        "says how it writes. If it is a diffusion model, say so: load_pair((AR, DIFFUSION), paradigm='masked', "
-        "mask_id=…). If it is not, say paradigm='autoregressive', and two AR models are compared.",
+        "declares a paradigm. If it is a diffusion model, declare it: load_pair((AR, DIFFUSION), paradigm='masked', "
+        "mask_id=…). To compare two AR models, pass paradigm='autoregressive'.",
         TwoAutoregressiveWarning,
         stacklevel=3,
     )
@@ -221,7 +221,7 @@ def _refuse_unlike(ar: Model, other: Model) -> None:
 
 
 def _refuse_other_words(ar: Model, other: Model) -> None:
-    """Added tokens may differ (a twin has its mask among them); what text is made of may not."""
+    """Added tokens may differ (a twin's mask is one of them); ordinary tokens may not."""
     ours, theirs = (_words(model) for model in (ar, other))
     differ = sorted(token for token in ours.keys() & theirs.keys() if ours[token] != theirs[token])
     if differ:
@@ -230,7 +230,7 @@ def _refuse_other_words(ar: Model, other: Model) -> None:
             f"pair {ar.name!r}, {other.name!r}",
             expected="one vocabulary",
             found=f"{len(differ)} ids with two meanings, {first} being {ours[first]!r} and {theirs[first]!r}",
-            remedy="Check that both folders carry the tokenizer of their own family.",
+            remedy="Check that both folders have the tokenizer of their own family.",
         )
 
 

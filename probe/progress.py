@@ -1,18 +1,18 @@
-"""Progress of long work: a bar on a terminal, a line now and then in a pipe, silence where a job tells it already.
+"""Progress of long work: a bar on a terminal, occasional lines in a pipe, nothing inside a job that shows its own.
 
-Who waits wants to know that something happens, and how much of it is left. A verb or a function that may take long
-counts what it does:
+A user who waits wants to see that something happens, and how much is left. A command or function that may take long
+counts its work:
 
     with progress("attributing zoo:ar", len(prompts), "prompts") as advance:
         for rows in chunks:
             …
             advance(len(rows))
 
-A bar appears on a terminal after a second, on the screen for errors, and goes when the work is done: short work shows
-nothing. In a pipe there is no bar: where `lines` are asked for (a command), and in a notebook, a line every ten seconds
-says how far it is; else a function of the library leaves logs alone. `TWINPROBE_PROGRESS=off` in the environment keeps
-all of it away: from a notebook that is run to be kept, say. One bar has the screen at a time: inside another
-`progress`, or inside `silenced()`, nothing is shown. It costs a look at the clock each time.
+A bar appears on a terminal after a second, on standard error, and disappears when the work is done: short work shows
+nothing. In a pipe there is no bar: with `lines=True` (a command), and in a notebook, a line every ten seconds shows the
+progress; other functions of the library print nothing. `TWINPROBE_PROGRESS=off` in the environment switches it off, for
+example for a notebook whose outputs are kept. Only one bar is shown at a time: inside another `progress`, or inside
+`silenced()`, nothing is shown. Each count costs one look at the clock.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _silent: ContextVar[bool] = ContextVar("silent", default=False)
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Nothing inside shows progress: whoever called it does."""
+    """Show no progress inside: the caller does."""
     token = _silent.set(True)
     try:
         yield
@@ -57,7 +57,7 @@ def progress(
 ) -> Iterator[Callable[..., None]]:
     """A function that counts: `advance()`, `advance(count)`, `advance(count, "what comes next")`.
 
-    `left` estimates the seconds that are left; without it, what is left takes as long for each as what is done.
+    `left` estimates the seconds left; without it, each remaining item is assumed to take as long as those done.
     """
     shown = _Shown(what, total, unit, done, lines)
     shown.left = left or shown.left
@@ -69,7 +69,7 @@ def progress(
 
 
 class _Shown:
-    """What is on the screen of one piece of work."""
+    """The display of one piece of work."""
 
     def __init__(self, what: str, total: int, unit: str, done: int, lines: bool):
         self.what, self.total, self.unit, self.done = what, total, unit, done
@@ -92,7 +92,7 @@ class _Shown:
             print(self.line(), file=sys.stderr, flush=True)
 
     def line(self) -> str:
-        """How far it is, in a line: `loading zoo:ar: 3 of 5 models, 12 s, about 8 s left`."""
+        """The progress in one line: `loading zoo:ar: 3 of 5 models, 12 s, about 8 s left`."""
         told = f"{self.what}: {self.done:,} of {self.total:,} {self.unit}".rstrip()
         return ", ".join(filter(None, (told, duration(time.monotonic() - self.began), self._told_left())))
 
@@ -132,7 +132,7 @@ class _Shown:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it."""
+    """A duration in words."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

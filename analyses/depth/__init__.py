@@ -2,8 +2,8 @@
 
     causal_profile([Knockouts.of(model, batch)]).figure()           # what is lost without a layer
     causal_front_loading(ar, diffusion, controls)                   # has the loss moved to earlier layers?
-    targeted([(knockouts, scores_of(circuit))])                     # early, middle, late, compared with random
-    components skip_effects(pair, batch)                                       # how skipping a layer changes later ones
+    targeted([(knockouts, scores_of(circuit))])                     # early, middle, late against random components
+    skip_effects(pair, batch)                                       # how skipping a layer changes later ones
 
 `front_loading` measures the same by attribution.
 """

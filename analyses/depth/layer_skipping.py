@@ -6,9 +6,9 @@ A model that computes in stages has strong effects below the diagonal. One whose
 weak ones. The position of the effect shows the direction of the information flow, so left and right are separated, in
 two ways:
 
-    left, right   the layer is skipped everywhere; the effect is measured left and right of the answer's slot ←, →
-    the layer is skipped on one side of a border only, and the effect is measured on the other. Under a causal mask
-    nothing flows left, and ← is exactly 0
+    left, right   the layer is skipped everywhere; the effect is measured left and right of the answer's slot
+    ←, →          the layer is skipped on one side of a border only, and the effect is measured on the other. Under a
+                  causal mask nothing flows left, and ← is exactly 0
 
 The text and its variants, each without one layer, are rows of one batch, so both updates of a layer are available
 together: nothing is kept from one layer to the next, and 32 layers over 2,048 tokens take no more memory than the

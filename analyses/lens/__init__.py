@@ -2,11 +2,12 @@
 
     lens.logit_lens(pair, batch)                    beliefs after each layer: KL, entropy, rank of the target
     lens.train(model, batches) -> TunedLens         one affine map per layer, so that models can be compared
-    lens.tuned_lens(pair, batch, {"ar": …, …})      the same through both lenses lens.jacobian(pair, batch)
-    through the mean Jacobian of later layers; from which side information arrives lens.depth(pair, batch, tuned)
-    prediction depth, KL-half-depth, and their differences lens.component_lens(pair, batch)                what each
-    head and MLP predicts by itself lens.direct(pair, batch)                        what each adds to the margin: direct
-    logit attribution lens.grid(pair, batch, example=0)               one example: layer × slot, both twins side by side
+    lens.tuned_lens(pair, batch, {"ar": …, …})      the same through both lenses
+    lens.jacobian(pair, batch)                      through the mean Jacobian of later layers; from which side it comes
+    lens.depth(pair, batch, tuned)                  prediction depth, KL-half-depth, and their differences
+    lens.component_lens(pair, batch)                what each head and MLP predicts by itself
+    lens.direct(pair, batch)                        what each adds to the margin: direct logit attribution
+    lens.grid(pair, batch, example=0)               one example: layer × slot, both twins side by side
 
 All but `grid` look only at the answer's slot, under a reading; `states=` shares one forward pass among them.
 """

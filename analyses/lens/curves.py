@@ -10,8 +10,9 @@ layer:
 
 and for each question, as a share of the L layers:
 
-    prediction depth    the first depth from which on the best token stays the final one KL-half-depth       where the
-    KL falls below half of its value at the embedding and stays there; interpolated linearly between layers
+    prediction depth    the first depth from which on the best token stays the final one
+    KL-half-depth       where the KL falls below half of its value at the embedding and stays there; interpolated
+                        linearly between layers
 """
 
 from __future__ import annotations

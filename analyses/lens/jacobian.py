@@ -8,7 +8,7 @@ decoding run, it shows more, because the Jacobian is kept separately by side and
     a lens    KL to the final belief and rank of the target, reading the answer's slot through its own matrix ("own
               slot") and through the sum over all slots ("all slots", TransformerLens' convention)
     a map     of what arrives at the answer's slot from small changes of the stream after layer l: how much from the
-    slots left of it, from its own, from those right of it. The null is that all slots contribute alike
+              slots left of it, from its own, from those right of it. The null is that all slots contribute alike
 
 The matrices that read an example are means over *other* examples (two halves, each read by the other's), so a lens
 cannot overfit the example. Between roles, `role − ar` rows are paired by example.

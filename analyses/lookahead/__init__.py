@@ -10,7 +10,8 @@ A probe's accuracy has to beat three baselines, on held-out examples:
 
     control task   random labels, one per kind of prompt, which a probe can only memorise; the rest is *selectivity*
     place and count alone   the same probe, given only the position and the number of masks left: it learns the most
-    common token there; the rest is *gain* the AR twin    `role − ar` rows, paired by example
+                   common token there; the rest is *gain*
+    the AR twin    `role − ar` rows, paired by example
 
     lookahead.read(pair, batch).figure()
     lookahead.read(pair, batch, by_step=True)             # the same at each pass

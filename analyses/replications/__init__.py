@@ -7,10 +7,10 @@
     replications.few_steps(models, task, …)        flows, flow maps and the discrete twin in 1, 2, 4, 8 steps
     replications.beyond(models, task)              flows against independent tokens, a map's one step against its flow's
     replications.frontier(models, judge, texts)    on text: likelihood under the AR model, variety, and how far off
-    replications.beyond_text(models, texts)        the same as beyond, on running text replications.distillation(flow,
-    texts)         the cost of a training step with each of the three targets replications.adaptation(curves)
-    steps to the same loss, from an AR model and from nothing replications.examined(curves)                  accuracy
-    after equally many steps of trainings that differ in one thing
+    replications.beyond_text(models, texts)        the same as beyond, on running text
+    replications.distillation(flow, texts)         the cost of a training step with each of the three targets
+    replications.adaptation(curves)                steps to the same loss, from an AR model and from random weights
+    replications.examined(curves)                  accuracy of differently trained models after equally many steps
 
 Each is a `Result`. Callers pass the models; nothing is loaded here.
 """

@@ -49,7 +49,7 @@ def probes(
     """The accuracy of a linear probe for `labels` (one per example; by default the target) after each layer.
 
     kinds   the kinds that the control task labels, one per example; by default the tokens in which the prompt differs
-    from its corrupt version
+            from its corrupt version
     """
     states = states_of(models, batch, SITES, reading, states)
     chosen = np.asarray(batch.target.tolist() if labels is None else list(labels))

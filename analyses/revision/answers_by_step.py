@@ -4,10 +4,11 @@ A model that can revise tokens may change its answer after first writing it, and
 example, over the passes until it was done:
 
     right                 whether the answer after a tenth, two tenths, … of its passes is right; one with a mask is not
-    slots revised         the share of its positions that were remasked or overwritten at least once token settles
-    the share of its passes after which the asked token keeps its final value (a whole answer settles with its last
-    position, which is uninformative) other whole answers   how many complete answers were replaced by another right,
-    then wrong     whether the answer was right at some pass, and wrong in the end
+    slots revised         the share of its positions that were remasked or overwritten at least once
+    token settles         the share of its passes after which the asked token keeps its final value (a whole answer
+                          settles with its last position, which is uninformative)
+    other whole answers   how many complete answers were replaced by another
+    right, then wrong     whether the answer was right at some pass, and wrong in the end
 
 An AR model settles each token when it writes it, and revises nothing; the others are compared with it. FLUID's rejected
 drafts and a flow's intermediate guesses count as revisions. The cost is the run itself.

@@ -1,4 +1,4 @@
-"""Autoregression: one token a step, left to right."""
+"""Autoregression: one token per step, left to right."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @writes(Autoregressive)
 class LeftToRight(BySampler):
-    """One token a pass, of whichever order the sampler says: what it says of drawing is heeded alone."""
+    """One token per pass; of a sampler only the options of sampling tokens matter, not its order."""
 
     free_steps = False
 
@@ -34,8 +34,7 @@ class LeftToRight(BySampler):
 
 
 def continue_text(model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
-    """The best token behind the text, or a draw at the sampler's temperature, again and again, until every text has
-    its length or has ended."""
+    """Append the best token, or a sample at the sampler's temperature, until every text has its length or has ended."""
     _refuse_masks(model, rule)
     generator = torch.Generator().manual_seed(run.seed)
     start, end = prompt.shape[1], prompt.shape[1] + length
@@ -71,7 +70,7 @@ def _refuse_masks(model: Model, rule: Sampler) -> None:
     if rule.guidance or rule.remask is not None:
         raise ProbeError(
             f"{'guidance' if rule.guidance else 'remasking'} for model {model.name!r}",
-            expected="a model that reads masks: a masked or a block one",
+            expected="a model with masks: a masked or a block one",
             found=f"a {model.paradigm.name} one",
             remedy="Leave it out.",
         )

@@ -1,16 +1,16 @@
-"""The canvas of a pass that checks drafts and, in the same pass, drafts what comes behind each of them.
+"""The canvas of a pass that checks drafts and, in the same pass, drafts the tokens after each of them.
 
-A check of its own costs a pass that writes nothing. FLUID's training canvas needs none: blocks of masks may stand
-behind any token of a text, and neither the text nor other blocks see them. So a pass shows the text with the drafts
-behind it, and a block of masks behind its last token and behind every draft:
+A separate check costs a pass that writes nothing. FLUID's training canvas avoids it: blocks of masks may follow any
+token of a text, and neither the text nor other blocks see them. So a pass has the text followed by the drafts, and a
+block of masks after the last token of the text and after every draft:
 
-    text  a  b  c | d1       d2       d3           causal: says which drafts are right
-                  ▒▒▒        ▒▒▒      ▒▒▒   ▒▒▒    a block behind c, behind d1, behind d2 and behind d3
+    text  a  b  c | d1       d2       d3           causal: shows which drafts are right
+                  ▒▒▒        ▒▒▒      ▒▒▒   ▒▒▒    a block after c, after d1, after d2 and after d3
 
-Whichever draft turns out to be the last right one, the block behind it holds the drafts of the next stride. The price
-is slots: all blocks but one are computed for nothing.
+Whichever draft turns out to be the last right one, the block after it has the drafts of the next stride. The cost is
+slots: all blocks but one are discarded.
 
-Keys and values of the text go into the cache at the index of their place; those of the blocks go behind all of them,
+Keys and values of the text go into the cache at the index of their place; those of the blocks go after all of them,
 where the text that is written next will overwrite them.
 """
 
@@ -27,20 +27,20 @@ from probe.paradigms.canvas import Canvas
 
 @dataclass(frozen=True)
 class Branches:
-    """What such a pass shows. Blocks are numbered from 0, which is the one behind the text that stands for good."""
+    """The canvas of such a pass. Blocks are numbered from 0, the one after the final part of the text."""
 
-    canvas: Canvas  # the slots shown: the text's, then the blocks'; `allowed` (batch, shown, keys) is over all keys
-    keys: Tensor  # (batch, shown): at which index each slot's keys lie
-    span: int  # so many slots are the text's
+    canvas: Canvas  # the computed slots: the text's, then the blocks'; `allowed` (batch, shown, keys) is over all keys
+    keys: Tensor  # (batch, shown): the cache index of each slot's keys
+    span: int  # how many slots are the text's
     high: int  # keys in all
-    anchors: Tensor  # (batch, blocks): the slot of the token that each block stands behind
+    anchors: Tensor  # (batch, blocks): the slot of the token that each block follows
     masks: Tensor  # (batch, blocks, ahead): the slots of each block's masks; any slot where there is none
 
     @classmethod
     def of(cls, tokens: Tensor, front: Tensor, drafts: Tensor, ahead: int, begin: Tensor, mask: int) -> Branches:
-        """The pass over a state (batch × length) whose text ends before `front` (batch) and is followed by so many
-        `drafts` (batch); `ahead` masks a block, fewer where the text ends. Keys of the places before `begin` (batch)
-        are in the cache."""
+        """The pass over a state (batch × length) whose text ends before `front` (batch) and is followed by `drafts`
+        (batch) drafts; each block has `ahead` masks, fewer at the end of the text. Keys of the places before `begin`
+        (batch) are in the cache."""
         text, known = _text_places(front + drafts, begin)
         places, behind, index = _blocks(front, drafts, ahead, tokens.shape[1])
         shown = torch.cat([tokens.gather(1, text), torch.full_like(places, mask)], 1)
@@ -57,21 +57,21 @@ class Branches:
 
 
 def _text_places(end: Tensor, begin: Tensor) -> tuple[Tensor, int]:
-    """The places of the text that are shown (batch × span), and how many are known then: in each row from `begin` to
-    `end` at least. Rows that need fewer are shown more, which changes nothing."""
+    """The computed places of the text (batch × span), and how many have keys afterwards: in each row at least from
+    `begin` to `end`. Rows that need fewer compute more, which changes nothing."""
     known, span = int(end.max()), int((end - begin).max())
     first = begin.clamp(max=known - span)
     return first[:, None] + torch.arange(span, device=end.device), known
 
 
 def _blocks(front: Tensor, drafts: Tensor, ahead: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every mask its place and the place it stands behind (batch × masks; rows that have fewer are filled up with
-    masks behind nothing, -1), and the number among them of each block's masks (batch × blocks × ahead)."""
+    """For every mask its place and the place that its block follows (batch × masks; rows with fewer are padded with
+    -1), and the indices of each block's masks (batch × blocks × ahead)."""
     batch, number = len(front), torch.arange(int(drafts.max()) + 1, device=front.device)
     offset = torch.arange(1, ahead + 1, device=front.device)
     anchor = (front[:, None] - 1 + number)[..., None].expand(-1, -1, ahead)
     place = anchor + offset
-    # The mask at a place answers for the place behind it.
+    # The mask at a place predicts the token of the next place.
     wanted = (number <= drafts[:, None])[..., None] & (place < length - 1)
     flat = wanted.reshape(batch, -1)
     width = int(flat.sum(1).max())
@@ -84,8 +84,8 @@ def _blocks(front: Tensor, drafts: Tensor, ahead: int, length: int) -> tuple[Ten
 
 
 def _allowed(text: Tensor, places: Tensor, behind: Tensor, known: int) -> Tensor:
-    """Who sees whom (batch, shown, known + masks): the text itself causally, a mask the text up to where it stands and
-    its own block up to itself."""
+    """Visibility (batch, shown, known + masks): the text is causal; a mask sees the text up to its anchor and its own
+    block up to itself."""
     key = torch.arange(known, device=text.device)
     last = torch.cat([text, behind], 1)  # the last place of the text that a slot sees
     sees_text = key <= last[..., None]
@@ -98,23 +98,23 @@ def _allowed(text: Tensor, places: Tensor, behind: Tensor, known: int) -> Tensor
 
 @dataclass(frozen=True)
 class Branched:
-    """What one such pass found. Logits are made for the slots that are asked for: of the blocks, one a row is read."""
+    """The result of one such pass. Logits are computed only for the slots needed: one block per row."""
 
     shown: Branches
     _hidden: Tensor  # (batch, shown, d), the final norm's output
     _unembed: Callable[[Tensor], Tensor]
 
     def checks(self) -> Tensor:
-        """Logits (batch, blocks, vocabulary) of the token behind the text, and of the one behind each draft."""
+        """Logits (batch, blocks, vocabulary) of the token after the text, and of the one after each draft."""
         return self._unembed(_at(self._hidden, self.shown.anchors)).float()
 
     def behind(self, block: Tensor) -> Tensor:
-        """Logits (batch, ahead, vocabulary) that the masks of each row's `block` (batch) give."""
+        """Logits (batch, ahead, vocabulary) at the masks of each row's `block` (batch)."""
         slots = self.shown.masks.gather(1, block[:, None, None].expand(-1, 1, self.shown.masks.shape[2]))[:, 0]
         return self._unembed(_at(self._hidden, slots)).float()
 
     def anchor(self, block: Tensor) -> Tensor:
-        """The hidden state (batch, d) of the token that each row's `block` stands behind."""
+        """The hidden state (batch, d) of the token that each row's `block` follows."""
         return _at(self._hidden, self.shown.anchors.gather(1, block[:, None]))[:, 0]
 
 

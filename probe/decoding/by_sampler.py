@@ -1,4 +1,4 @@
-"""What writers by a `Sampler` share: which sampler a run has."""
+"""The base of writers that use a `Sampler`: which sampler a run has."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 class BySampler(Writer[Sampler]):
-    """Writes by a `Sampler`, or the name of its order; by the one that the catalog declares for the model, or the
-    default, where none is given."""
+    """Writes with a `Sampler`, or the name of its order; by default with the one that the catalog declares for the
+    model."""
 
     kind = Sampler
 
@@ -31,7 +31,7 @@ class BySampler(Writer[Sampler]):
         return with_ids(model, rule).with_steps(steps)
 
     def most_passes(self, rule: Sampler, length: int) -> int:
-        """A pass writes a token at least, or there are the steps that are asked for; remasking may take one more."""
+        """Every pass writes at least one token, or the number of steps is given; remasking may take one more."""
         return max(length, rule.steps or 0) + (rule.remask is not None)
 
     def approximates(self, rule: Sampler) -> str:

@@ -2,10 +2,10 @@
 
     probe.decode(model, "When Luke and Keith went to the", 8).view()
 
-Rows are forward passes, columns slots. A slot's shade says how sure the model was while it was open; a frame marks the
-pass that wrote it, and a broken one the pass that took it back. A slot that was written, taken back and written again
-has every one of those passes. With `candidates` (see `probe.decoding.candidates`) a click on a slot shows what else
-would have been written there.
+Rows are forward passes, columns slots. A slot's shade is the model's confidence while it was masked; a frame marks the
+pass that wrote it, and a broken frame the pass that withdrew it. A slot that was written, withdrawn and written again
+shows all of those passes. With `candidates` (see `probe.decoding.candidates`) a click on a slot shows the other likely
+tokens there.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from probe.views.words import MASK, Words
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-NOTHING = -2  # in the view's states: a slot that is not reached yet
+NOTHING = -2  # in the view's states: a slot not reached yet
 
 
 Best = list[list[list[tuple[int, float]]]]  # step → slot → (token, probability), the best first
 
 
 class Strides(Protocol):
-    """The strides of a run, one an entry (see `probe.decoding.trajectory.StridesTaken`)."""
+    """The strides of a run, one per entry (see `probe.decoding.trajectory.StridesTaken`)."""
 
     @property
     def example(self) -> Tensor: ...
 
 
 class Run(Protocol):
-    """What a canvas needs of a run of one example (see `probe.decoding.trajectory.Trajectory`)."""
+    """What the canvas needs from a run of one example (see `probe.decoding.trajectory.Trajectory`)."""
 
     @property
     def tokens(self) -> Tensor: ...
@@ -94,9 +94,9 @@ def canvas(one: Run, example: int = 0, *, candidates: Best | None = None, title:
 
 
 def writes(one: Run) -> list[list[int]]:
-    """Of each slot the passes that wrote it, in order; none where it was given.
+    """For each slot the passes that wrote it, in order; none if it was given.
 
-    A flow's states are its best guesses, which move at every step: there the pass that settled a slot counts alone.
+    A flow's states are its best guesses, which change at every step: there only the pass that settled a slot counts.
     """
     if one.tau is not None:
         return [[step] if step >= 0 else [] for step in one.committed_at.tolist()]
@@ -104,13 +104,12 @@ def writes(one: Run) -> list[list[int]]:
 
 
 def withdrawn(one: Run) -> list[list[int]]:
-    """Of each slot the passes that took its token back, or put another in its place; of a flow's none, for they all
-    may."""
+    """For each slot the passes that withdrew or replaced its token; none for a flow, in which every pass may."""
     return [[] for _ in one.tokens.tolist()] if one.tau is not None else _steps_of(one.withdrawals)
 
 
 def _steps_of(where: Tensor) -> list[list[int]]:
-    """Of each slot the steps at which it is so (step × slot)."""
+    """For each slot the steps at which it is True (step × slot)."""
     return [slot.nonzero()[:, 0].tolist() for slot in where.T]
 
 
@@ -123,7 +122,7 @@ def _code(one: Run, words: Words, step: int, slot: int) -> int:
 
 
 def _filled(step: list[list[tuple[int, float]]], slots: int) -> list[list[tuple[int, float]]]:
-    """A step's candidates for so many slots: none where the state did not reach."""
+    """A step's candidates for a number of slots; none for slots not reached."""
     return (step + [[]] * slots)[:slots]
 
 

@@ -1,8 +1,8 @@
 """Decoding: from a prompt to an answer, in any paradigm, as one `Trajectory`.
 
-Each paradigm has a writer (`probe.decoding.writer`), which knows a rule (a `Sampler`, or FLUID's `Strides`) and asks
-for forward passes. Each is computed with keys and values kept from pass to pass, wherever the attention makes that
-exact (see `probe.decoding.passes`). `PassOptions` say who watches the passes, and whether another call makes them.
+Each paradigm has a writer (`probe.decoding.writer`), which takes a rule (a `Sampler`, or FLUID's `Strides`) and
+requests forward passes. They use a KV cache wherever the attention makes that exact (see `probe.decoding.passes`).
+`PassOptions` set callbacks for the passes, and another function to run them.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def decode(
     seed: int = 0,
     passes: PassOptions = PassOptions(),  # noqa: B008  (frozen)
 ) -> Trajectory:
-    """Write `length` tokens behind a prompt (length, or batch × length), by the model's sampler unless one is given.
+    """Write `length` tokens after a prompt (length, or batch × length), by default with the model's own sampler.
 
         probe.decode(model, "The capital of France is", 20).text
 
     A prompt may be text (several texts, of one length in tokens): the model's tokenizer encodes it.
 
-    A FLUID model writes by `Strides`, a flow by `Flowing` in `steps` steps, the others by a `Sampler` (or the name of
-    its order); each can also be plain data, as in a spec: `{"order": "entropy", "stop": ["."]}`. `passes` holds what a
-    run does around its forward passes: `PassOptions(on_step=show)` calls `show(step, state, written)` after each,
-    `PassOptions(cache=False)` computes every state whole.
+    A FLUID model takes `Strides`, a flow `Flowing` in `steps` steps, the others a `Sampler` (or the name of its order);
+    each can also be plain data, as in a spec: `{"order": "entropy", "stop": ["."]}`. `passes` has options of the
+    forward passes: `PassOptions(on_step=show)` calls `show(step, state, written)` after each,
+    `PassOptions(cache=False)` uses no cache.
 
     >>> prompt = batch.clean[0, :8]
     >>> run = probe.decode(pair.diffusion, prompt, 4, steps=2)
@@ -79,8 +79,8 @@ def fill(
     seed: int = 0,
     passes: PassOptions = PassOptions(),  # noqa: B008  (frozen)
 ) -> Trajectory:
-    """Write every masked slot of a text (length, or batch × length), wherever it stands: a blank in the middle, or what
-    is left of a run that was stopped. Masked and block models can.
+    """Fill every masked slot of a text (length, or batch × length), wherever it is: a blank in the middle, or the rest
+    of a run that was stopped. Masked and block models only.
 
     >>> text = batch.clean[0].clone()
     >>> text[3] = pair.diffusion.mask_id
@@ -108,7 +108,7 @@ def _written(
     options: PassOptions,
     write: Callable[[Writer[Any], Any, Run], Trajectory],
 ) -> Trajectory:
-    """What `write` makes of a run over texts of a length."""
+    """The run that `write` makes over texts of this length."""
     writer = writer_of(model)
     rule = writer.settled(model, *asked)
     kept = writer.approximates(rule)
@@ -126,5 +126,5 @@ def _unwatched(*_: object) -> None:
 
 
 def rule_for(model: Model, asked: Asked = None, steps: int | None = None) -> Rule:
-    """The rule by which a model writes: what is asked for, or its own; refused where it is another paradigm's."""
+    """The rule of a run: the given one, or the model's own; refused if it belongs to another paradigm."""
     return writer_of(model).settled(model, asked, steps)

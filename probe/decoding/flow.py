@@ -1,15 +1,17 @@
-"""Flows: noise is carried to text, all open places at once, in any number of steps.
+"""Flows: noise is transported to text, all hidden positions at once, in any number of steps.
 
-The way from noise to text is cut into steps that are even on the flow's own clock. One step goes from time s to t:
+The path from noise to text is divided into steps that are uniform on the flow's own clock. One step goes from time s to
+t:
 
     z ← (1-t)/(1-s)·z + (t-s)/(1-s)·D
 
-For a flow D is what it takes the text to be at s, and the step is Euler's; for a flow map it is δ_{s,t}, made for this
-very step, so that few steps (or one) suffice. The last step ends at t = 1, where z is D, and the text its best tokens.
+For a flow D is its prediction of the text at s, and the step is Euler's; for a flow map it is δ_{s,t}, made for exactly
+this step, so that few steps (or one) suffice. The last step ends at t = 1, where z is D, and the text is its best
+tokens.
 
-What is given stays there: the prompt at its one-hots, τ = 1, through all steps. Open are the places to be written, and
-the mask token within a prompt, so that the same call fills blanks. A place is called committed from the step on from
-which its best token stays what it is in the end.
+Given tokens stay fixed: the prompt is one-hot, at τ = 1, through all steps. Hidden are the positions to be written, and
+masks within a prompt, so that the same call fills blanks. A position counts as committed from the step from which its
+best token is the final one.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Flowing:
-    """`steps` from noise to text (None: the paradigm's usual number); `keep` holds every state z in the trajectory. A
-    flow writes all places together, so that a token to `stop` at saves no step: it only ends the text."""
+    """`steps` from noise to text (None: the paradigm's default); `keep` saves every state z in the trajectory. A flow
+    writes all positions together, so a `stop` token saves no step: it only ends the text."""
 
     steps: int | None = None
     keep: bool = False
@@ -58,7 +60,7 @@ class Flowing:
 
 @writes(Flow)
 class FromNoise(Writer[Flowing]):
-    """All open places together, in any number of steps."""
+    """All hidden positions together, in any number of steps."""
 
     kind = Flowing
 
@@ -67,7 +69,7 @@ class FromNoise(Writer[Flowing]):
             raise refused(
                 model,
                 asked,
-                "Flowing: a flow carries all places together, in any number of steps",
+                "Flowing: a flow writes all positions together, in any number of steps",
                 "Pass steps=8, or sampler=probe.decoding.Flowing(steps=8).",
             )
         rule = with_ids(model, asked or Flowing())
@@ -87,7 +89,7 @@ class FromNoise(Writer[Flowing]):
         return times_of(model, rule)
 
     def in_steps(self, model: Model, steps: int, *, draws: bool = False) -> Flowing:
-        """Its noise is always drawn."""
+        """Its noise is always random."""
         return Flowing(steps)
 
 
@@ -130,12 +132,12 @@ def times_of(model: Model, rule: Flowing) -> tuple[Tensor, Tensor]:
 
 
 def state_at(run: Trajectory, step: int) -> Soft:
-    """What the model saw at a step of a flow's run that kept its states."""
+    """The model's input at a step of a flow's run that kept its states."""
     if run.z is None or run.tau is None:
         raise ProbeError(
             "a flow's trajectory",
-            expected="one that holds its states: z has a number for every token at every place and step",
-            found="one that was told to keep none",
+            expected="one with its states: z has a number for every token at every position and step",
+            found="one without them",
             remedy="Decode with sampler=probe.decoding.Flowing(steps, keep=True).",
         )
     is_open = run.committed_at != GIVEN

@@ -1,29 +1,29 @@
-"""FLUID: strides of masks behind the text, filled by causal diffusion and checked by one causal pass.
+"""FLUID: strides of masks after the text, filled by causal diffusion and checked by one causal pass.
 
-A stride is K tokens. The first is autoregression's own, read from the last token of the text; the others are drafted
-from masks. Then a causal pass shows what autoregression would have written in their place, and the stride is kept up to
-the first token that differs. So the text is that of greedy autoregression from the same weights, in fewer passes when
-the drafts are good. There are three ways:
+A stride is K tokens. The first is autoregression's own, predicted at the last token of the text; the others are drafted
+from masks. Then a causal pass shows what autoregression would have written instead, and the stride is kept up to the
+first token that differs. So the text equals that of greedy autoregression from the same weights, in fewer passes if the
+drafts are good. There are three modes:
 
-    Strides(8)                  one pass checks a stride and drafts the next (probe.decoding.overlapped); never slower
-                                than a token a pass
-    Strides(8, overlap=False)   a stride is drafted in some passes and checked in one of its own, as the published code
-                                does: its first open slot takes the best token, and so does every later one surer than γ
-    Strides(8, verify=False)    the same without the check: what diffusion alone writes
+    Strides(8)                  one pass checks a stride and drafts the next (probe.decoding.overlapped); at least one
+                                token per pass
+    Strides(8, overlap=False)   a stride is drafted in some passes and checked in one of its own, as in the published
+                                code: its first masked slot takes the best token, and so does every later one with
+                                confidence above γ
+    Strides(8, verify=False)    the same without the check: diffusion alone
 
-Passes that someone listens to (edits, a tracer) show one text each, so there every check has its own; the text is the
-same.
+With active edits or a tracer each pass must show one text, so there every check has its own pass; the text is the same.
 
-K is fixed, or elastic: the model's horizon head (probe.paradigms.horizon) says at the last token of the text how far it
-can see from there. Its hidden state is made by the very pass that drafts first, which therefore shows as many masks as
-the longest stride has; attention being causal, those behind the stride change nothing in it.
+K is fixed, or elastic: the model's horizon head (probe.paradigms.horizon) predicts it at the last token of the text.
+Its input, the hidden state there, comes from the first drafting pass, which therefore has as many masks as the longest
+stride; attention is causal, so those after the stride do not affect it.
 
 Three more things differ from the published code. Here K* counts from the first token of a stride; it never reaches past
 the end of the text; and a slot that is filled is not drafted again before it is checked. The published code's floor of
 four masks, max(4, K), is `Strides(ELASTIC, least=4)`.
 
-Attention being causal, masks appended to the text and a block inserted behind its last token are one and the same, and
-rows of a batch that are at different points of their strides share every pass.
+Under causal attention masks appended to the text equal a block inserted after its last token, and rows of a batch at
+different points of their strides share every pass.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 @writes(Fluid)
 class InStrides(Writer[Strides]):
-    """Left to right, in strides: elastic ones, with the published floor, where the model has learnt its horizon, and
-    else of eight tokens."""
+    """Left to right, in strides: elastic ones, with the published floor, if the model has a horizon head, else of eight
+    tokens."""
 
     kind = Strides
     free_steps = False
@@ -65,7 +65,7 @@ class InStrides(Writer[Strides]):
             return with_ids(model, asked)
         raise ProbeError(
             "sampler for a FLUID model",
-            expected="Strides: it writes left to right, in strides, in as many passes as they take",
+            expected="Strides: it writes left to right in strides, with no fixed number of passes",
             found=f"{asked}" if steps is None else f"{steps} steps",
             remedy="Pass sampler=probe.decoding.Strides(length=8, threshold=0.9, verify=True), or nothing.",
         )
@@ -74,7 +74,7 @@ class InStrides(Writer[Strides]):
         return stride(model, prompt, length, rule, run)
 
     def most_passes(self, rule: Strides, length: int) -> int:
-        """A stride that is verified may be written whole, only for its first token to be kept."""
+        """A verified stride may be drafted whole although only its first token is kept."""
         return length * (rule.longest + 1)
 
     def reads_hidden(self, rule: Strides) -> bool:
@@ -83,7 +83,7 @@ class InStrides(Writer[Strides]):
 
 
 def stride(model: Model, prompt: Tensor, length: int, rule: Strides, run: Run) -> Trajectory:
-    """Write in strides. Without a temperature nothing is drawn, and the seed only goes into the record."""
+    """Write in strides. Without a temperature nothing is sampled, and the seed is only recorded."""
     mask = model.paradigm.given_mask()
     model.refuse_mask_in(prompt)
     rule = _heard(rule, run)
@@ -100,13 +100,13 @@ def stride(model: Model, prompt: Tensor, length: int, rule: Strides, run: Run) -
 
 
 def _heard(rule: Strides, run: Run) -> Strides:
-    """The rule under which a run is made. A pass that is listened to shows one text, so nothing can overlap in it."""
+    """The rule of a run. With edits or a tracer a pass shows one text, so checks cannot overlap with drafts."""
     if isinstance(run.passes, OwnPasses) or not rule.overlaps:
         return rule
     if rule.temperature:
         raise ProbeError(
-            f"{rule} while someone listens to the passes",
-            expected="no temperature: draws are checked in the pass that drafts the next ones, beside the text",
+            f"{rule} while edits or a tracer are active",
+            expected="no temperature: samples are checked in the pass that also drafts the next ones",
             found=f"temperature {rule.temperature:g}",
             remedy="Close the edits, or write without a temperature.",
         )
@@ -114,14 +114,16 @@ def _heard(rule: Strides, run: Run) -> Strides:
 
 
 class _Strides:
-    """The strides of every row. `front` (batch × 1) is where the text ends that stands for good, `limit` where the
-    stride at hand ends; between strides the two are one."""
+    """The strides of every row. `front` (batch × 1) is the end of the final text, `limit` the end of the current
+    stride; between strides the two are equal."""
 
     def __init__(self, tokens: Tensor, start: int, mask: int, rule: Strides, head: Horizon | None, run: Run, log: Log):
         self.tokens, self._mask, self._rule, self._head, self._run, self._log = tokens, mask, rule, head, run, log
         self._place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
         self._end, self._start = tokens.shape[1], start
-        self._ends = torch.full((len(tokens), 1), self._end, device=tokens.device)  # of each text, once it has stopped
+        self._ends = torch.full(
+            (len(tokens), 1), self._end, device=tokens.device
+        )  # the end of each text, once it has stopped
         self._front = torch.full((len(tokens), 1), start, device=tokens.device)
         self._limit = self._front.clone()
         self._predicted = torch.zeros_like(self._front)
@@ -130,11 +132,11 @@ class _Strides:
 
     @property
     def busy(self) -> Tensor:
-        """Which rows (batch × 1) have text to write or to check."""
+        """Which rows (batch × 1) still have text to write or to check."""
         return self._front < self._ends
 
     def step(self) -> None:
-        """One forward pass: rows without a stride begin one and draft, the others draft on, or are checked."""
+        """One forward pass: rows without a stride begin one, the others continue drafting, or are checked."""
         busy, fresh = self.busy, self.busy & (self._limit == self._front)
         seen, begin = self._look(fresh)
         if fresh.any():
@@ -159,8 +161,8 @@ class _Strides:
         self._steps += 1
 
     def _look(self, fresh: Tensor) -> tuple[Seen, Tensor]:
-        """One pass over the places that matter, and the place (batch × 1) that it begins at: a stride's first while
-        nothing is drafted or all of it is, else its first open one."""
+        """One pass over the relevant places, and its first place (batch × 1): a stride's first if nothing or all of it
+        is drafted, else its first masked one."""
         is_open = (self.tokens == self._mask) & (self._place < self._limit)
         first_open = self._earliest(is_open)
         begin = torch.where(first_open < self._limit, first_open, self._front)
@@ -173,7 +175,7 @@ class _Strides:
         if self._head is None:
             horizon = torch.full_like(self._front, self._rule.longest)
         else:
-            assert seen.hidden is not None  # passes were told that the head reads it
+            assert seen.hidden is not None  # the passes kept it for the head
             anchor = (self._front - begin).clamp(min=0, max=seen.hidden.shape[1] - 1)
             hidden = seen.hidden.gather(1, anchor[..., None].expand(-1, -1, seen.hidden.shape[2]))
             said = self._head.stride(hidden)
@@ -183,7 +185,7 @@ class _Strides:
         self._began = self._began.masked_fill(fresh, self._steps)
 
     def _answers(self, seen: Seen, begin: Tensor) -> tuple[Tensor, Tensor]:
-        """How sure, and of which token, at every place that the pass answered for (NaN and the mask at the others)."""
+        """The confidence and the token at every place that the pass predicted (NaN and the mask at the others)."""
         logits = seen.logits
         logits[..., self._mask] = -torch.inf  # a mask is never an answer
         sure, best = logits.softmax(-1).max(-1)
@@ -192,7 +194,7 @@ class _Strides:
         return nowhere.scatter(1, at, sure), torch.full_like(self._place, self._mask).scatter(1, at, best)
 
     def _earliest(self, where: Tensor) -> Tensor:
-        """The first place (batch × 1) of each row where it is so; the end of the text where it is nowhere."""
+        """The first place (batch × 1) of each row where it is True; the end of the text if there is none."""
         return torch.where(where, self._place, self._end).amin(1, keepdim=True)
 
     def _end_strides(self, ended: Tensor, first_wrong: Tensor, drafts: Tensor) -> None:

@@ -1,7 +1,7 @@
-"""Masked and block diffusion: open places are predicted together, and the sampler says which are written.
+"""Masked and block diffusion: masked positions are predicted together, and the sampler chooses which are written.
 
-A text that has ended (`Sampler.stop`) is asked for nothing behind its end. Until its last open place before that is
-written, what stands behind stays masked.
+Nothing is written after the end of a text that has stopped (`Sampler.stop`); masks before its end are still filled,
+those after it stay.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Unmasking(BySampler):
 
 
 def unmask(model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
-    """From masks to text, wherever they stand, writing where the sampler says, until nothing is open."""
+    """From masks to text, wherever they are, in the sampler's order, until no mask is left."""
     generator = torch.Generator().manual_seed(run.seed)
     asked = Question.of(model, tokens, rule)
     if rule.remask is not None:
@@ -82,7 +82,7 @@ def unmask(model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
 
 
 class _Counts:
-    """How many places the sampler's schedule writes, step by step. A row's block is the one that it is in."""
+    """How many positions the sampler's schedule writes at each step. A row's block is its current one."""
 
     def __init__(self, rule: Sampler, asked: Question):
         self._rule = rule
@@ -94,7 +94,7 @@ class _Counts:
         self._step = 0
 
     def look(self, eligible: Tensor, still_open: Tensor, current: Tensor, step: int) -> None:
-        """What is open at a step, in all and in each row's `current` block, before it writes."""
+        """The masked positions before a step, in all and in each row's `current` block."""
         self._here, self._in_all, self._step = eligible.sum(1), still_open.sum(1), step
         entered = (current != self._current)[:, 0]
         self._total = torch.where(entered, self._here, self._total)
@@ -103,8 +103,8 @@ class _Counts:
 
     @property
     def share(self) -> Tensor | None:
-        """The share (batch) of the places in its block that random order writes, each by itself; None where it is to
-        write exactly so many."""
+        """The share (batch) of the positions in its block that random order writes, each independently; None if it must
+        write an exact number."""
         if self._rule.schedule == "llada":
             return None
         if self._rule.schedule == "dream":
@@ -113,7 +113,7 @@ class _Counts:
 
     @property
     def count(self) -> Tensor:
-        """How many places (batch) are written."""
+        """How many positions (batch) are written."""
         if self._rule.schedule == "dream":
             return (self._here * share_at(self._step, self._steps)).floor().long()
         if self._rule.schedule == "llada":
@@ -123,20 +123,20 @@ class _Counts:
 
     @property
     def _steps_here(self) -> Tensor:
-        """The steps that the current block gets (batch) of those left: its share by open places, and at least one."""
+        """The steps of the current block (batch): its share of those left by masked positions, and at least one."""
         steps_left, later = max(self._steps - self._step, 1), self._in_all - self._here
         for_later = (steps_left * later / self._in_all.clamp(min=1)).round().long().maximum((later > 0).long())
         return (steps_left - for_later).clamp(min=1)
 
 
 def _steps_of_each(steps: int, blocks: int) -> int:
-    """The steps of each block, which LLaDA's schedule gives them alike."""
+    """The steps of each block, equal for all in LLaDA's schedule."""
     if steps % blocks:
         raise ProbeError(
             f"{steps} steps by LLaDA's schedule",
-            expected=f"as many for each of the {blocks} blocks that are written",
+            expected=f"the same number for each of the {blocks} blocks",
             found=f"{steps / blocks:.2f} for each",
-            remedy=f"Take a multiple of {blocks}, or schedule 'even', which shares what there is.",
+            remedy=f"Use a multiple of {blocks}, or schedule 'even', which divides any number.",
         )
     return steps // blocks
 
@@ -149,11 +149,11 @@ def _written(
     counts: _Counts,
     generator: torch.Generator,
 ) -> Tensor:
-    """Which of the places asked for are written now, among those that are eligible.
+    """Which of the eligible positions are written now.
 
     Confidence and threshold look at the probability of the token that was `drawn` (batch × places), as published
-    samplers do. Without a temperature that is the best token's; with one, a place whose best token is sure may have
-    drawn another, and would be written first with a token that the model holds for unlikely.
+    samplers do. Without a temperature that is the best token's; with one, a position with a confident best token may
+    have sampled another one, and would otherwise be written first with an unlikely token.
     """
     if rule.order == "random" and rule.threshold is None and (share := counts.share) is not None:
         reveal = torch.rand(eligible.shape, generator=generator).to(eligible.device)

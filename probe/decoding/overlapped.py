@@ -1,20 +1,20 @@
 """FLUID's strides where one pass checks a stride and drafts the next.
 
-Each pass shows the text with the drafts behind it and, behind its last token and behind every draft, a block of masks
-(see `probe.decoding.branches`). Its causal part says which drafts autoregression would have written. Behind the last
-right one it gives a token of its own, and the masks there give the drafts of the next stride:
+Each pass has the text followed by the drafts, and a block of masks after the last token of the text and after every
+draft (see `probe.decoding.branches`). Its causal part shows which drafts autoregression would have written. After the
+last right one it gives a token of its own, and the masks there give the drafts of the next stride:
 
     pass 1   a b c                  → d                                 drafts e x
     pass 2   a b c d e x            e is right, x is wrong → f in its place, drafts g h
     pass 3   a b c d e f g h        both are right → i, …
 
-So no pass only checks, but for the last where all drafts of a text's end were right, and no pass writes less than a
-token: the text of greedy autoregression in at most as many passes. What it costs is slots, at most K² a pass.
+So no pass only checks, except the last one if all drafts up to the text's end were right, and every pass writes at
+least one token: the text of greedy autoregression in at most as many passes. The cost is slots, at most K² per pass.
 
-At a temperature the same passes draw (speculative sampling). A draft was drawn from q, the masks' distribution; p is
-autoregression's at its place. It is accepted with probability min(1, p/q); the first one that is not is drawn again,
-from what p has more than q. Whatever q is, the text is then distributed as autoregression's. For that, how many drafts
-there are must not depend on which tokens they are: γ is held against the probability of the best token, not the drawn.
+At a temperature the same passes sample (speculative sampling). A draft was sampled from q, the masks' distribution; p
+is autoregression's at its place. It is accepted with probability min(1, p/q); the first rejected one is sampled again
+from the positive part of p - q. Whatever q is, the text then has autoregression's distribution. For that, the number of
+drafts must not depend on their tokens: γ is compared with the probability of the best token, not of the sampled one.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 class Overlapped:
-    """The strides of every row. `front` (batch) is the first place after the text that stands for good; behind it stand
-    `drafts` (batch) tokens of the stride at hand, whose first token is the text's last and needs no check."""
+    """The strides of every row. `front` (batch) is the first place after the final text; it is followed by `drafts`
+    (batch) tokens of the current stride, whose first token is the text's last and needs no check."""
 
     def __init__(self, tokens: Tensor, start: int, mask: int, rule: Strides, head: Horizon | None, run: Run, log: Log):
         assert isinstance(run.passes, OwnPasses)  # others show one text a pass
@@ -43,7 +43,9 @@ class Overlapped:
         self._passes = run.passes
         self._place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
         self._end, self._start = tokens.shape[1], start
-        self._ends = torch.full((len(tokens),), self._end, device=tokens.device)  # of each text, once it has stopped
+        self._ends = torch.full(
+            (len(tokens),), self._end, device=tokens.device
+        )  # the end of each text, once it has stopped
         self._front = torch.full((len(tokens),), start, device=tokens.device)
         self._drafts = torch.zeros_like(self._front)
         self._predicted = torch.zeros_like(self._front)
@@ -52,11 +54,11 @@ class Overlapped:
 
     @property
     def busy(self) -> Tensor:
-        """Which rows (batch) have text to write or to check."""
+        """Which rows (batch) still have text to write or to check."""
         return self._front < self._ends
 
     def step(self) -> None:
-        """One forward pass: check the drafts there are, write the token behind the last right one, draft on from it."""
+        """One forward pass: check the drafts, write the token after the last right one, and draft the next ones."""
         busy, state, old = self.busy, self.tokens, (self._front, self._drafts, self._predicted)
         seen = self._passes.branch(state, self._front, self._drafts, self._rule.longest - 1)
         checks = _without(seen.checks(), self._mask)
@@ -67,7 +69,7 @@ class Overlapped:
         self._front, self._drafts = (at + 1).minimum(self._ends), count
         written = self._write(at, token, drafted)
         confidence = self._sure(old[0], checks, at, sure)
-        # Drafts that were wrong, and are not written anew, are open again.
+        # Wrong drafts that are not replaced are masked again.
         reopened = (self._place > at[:, None].minimum(self._ends[:, None] - 1)) & ~written & (state != self._mask)
         self._log.step(state, confidence, written, reopened=reopened, busy=busy)
         self._run.on_step(self._steps, self.tokens, written)
@@ -75,7 +77,7 @@ class Overlapped:
         self._steps += 1
 
     def _end_texts(self, at: Tensor, token: Tensor, busy: Tensor) -> None:
-        """End the texts in which a token to stop at stands now for good: among the right drafts, or behind them."""
+        """End the texts that now have a final stop token: among the right drafts, or after them."""
         if not self._rule.stop:
             return
         place = self._place
@@ -85,12 +87,12 @@ class Overlapped:
         self._log.close(place >= self._ends[:, None])
 
     def _standing(self, width: int) -> Tensor:
-        """The drafts (batch × width) that stand behind the text; anything where there are fewer."""
+        """The drafts (batch × width) after the text; arbitrary values if there are fewer."""
         at = self._front[:, None] + torch.arange(width, device=self.tokens.device)
         return self.tokens.gather(1, at.clamp(max=self._end - 1))
 
     def _next_stride(self, seen: Branched, right: Tensor, room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Drafts (batch × ahead) of the next stride, how sure each is, and how many (batch) of them stand."""
+        """Drafts (batch × ahead) of the next stride, their confidences, and how many (batch) of them are used."""
         logits = _without(seen.behind(right), self._mask)
         drafted, sure = self._draws.drafted(logits)
         horizon = torch.full_like(right, self._rule.longest)
@@ -101,7 +103,7 @@ class Overlapped:
         return drafted, sure, (horizon - 1).minimum(surest).minimum(room).clamp(min=0)
 
     def _write(self, at: Tensor, token: Tensor, drafted: Tensor) -> Tensor:
-        """Put the token and the drafts behind it where they belong; returns where that is (batch × length)."""
+        """Write the token and the drafts after it; returns where (batch × length)."""
         offset = self._place - at[:, None]
         written = (offset >= 0) & (offset <= self._drafts[:, None]) & (self._place < self._ends[:, None])
         both = torch.cat([token[:, None], drafted], 1)
@@ -111,7 +113,7 @@ class Overlapped:
         return written
 
     def _sure(self, front: Tensor, checks: Tensor, at: Tensor, sure: Tensor) -> Tensor:
-        """How sure the pass is of its best token (batch × length) at the places that it checks, writes and drafts."""
+        """The confidence of the pass's best token (batch × length) at the places that it checks, writes and drafts."""
         found = torch.cat([checks.softmax(-1).amax(-1), sure], 1)
         checked, behind = self._place - front[:, None], self._place - at[:, None] - 1
         index = torch.where(behind < 0, checked, checks.shape[1] + behind)
@@ -119,7 +121,7 @@ class Overlapped:
         return found.gather(1, index.clamp(min=0, max=found.shape[1] - 1)).masked_fill(~known, torch.nan)
 
     def _end_strides(self, busy: Tensor, state: Tensor, old: tuple[Tensor, Tensor, Tensor], right: Tensor) -> None:
-        """Tell of the strides that were checked, and of those that need no check: one token, the last of all."""
+        """Report the strides that were checked, and those that need no check: a single last token."""
         front, drafts, predicted = old
         last = front + right >= self._ends  # all drafts up to the text's end are right: the pass began no stride
         checked = busy & (front > self._start)
@@ -144,7 +146,7 @@ class _Best:
     """Without a temperature: a draft is right if it is the best token."""
 
     def checked(self, drafts: Tensor, count: Tensor, checks: Tensor) -> tuple[Tensor, Tensor]:
-        """How many (batch) of the `count` drafts are right from the first on, and the token behind them."""
+        """How many (batch) of the first `count` drafts are right in a row, and the token after them."""
         best = checks.argmax(-1)
         same = (drafts == best[:, :-1]) & (torch.arange(drafts.shape[1], device=drafts.device) < count[:, None])
         right = same.cumprod(1).sum(1)
@@ -157,19 +159,19 @@ class _Best:
 
 
 class _Draws:
-    """At a temperature: drafts are drawn, and accepted as often as leaves autoregression's distribution."""
+    """At a temperature: drafts are sampled, and accepted so that autoregression's distribution is preserved."""
 
     def __init__(self, temperature: float, seed: int):
         self._temperature = temperature
         self._generator = torch.Generator().manual_seed(seed)
-        self._q: Tensor | None = None  # (batch, ahead, vocabulary), what the drafts at hand were drawn from
+        self._q: Tensor | None = None  # (batch, ahead, vocabulary), the distributions of the current drafts
 
     def checked(self, drafts: Tensor, count: Tensor, checks: Tensor) -> tuple[Tensor, Tensor]:
         p = (checks / self._temperature).softmax(-1)
         width = drafts.shape[1]
         q = torch.zeros_like(p) if self._q is None else torch.cat([self._q[:, :width], torch.zeros_like(p[:, :1])], 1)
         standing = torch.arange(width, device=drafts.device) < count[:, None]
-        q[:, :width].masked_fill_(~standing[..., None], 0)  # where nothing was drafted, all of p is left
+        q[:, :width].masked_fill_(~standing[..., None], 0)  # if nothing was drafted, sample from p itself
         of_draft = (part[:, :width].gather(2, drafts[..., None])[..., 0] for part in (p, q))
         mine, theirs = of_draft
         accepted = standing & (self._uniform(mine) * theirs < mine)
@@ -183,16 +185,16 @@ class _Draws:
         return self._drawn(scaled), logits.softmax(-1).amax(-1)
 
     def _drawn(self, logits: Tensor) -> Tensor:
-        """A token of each place, by the Gumbel trick."""
+        """A sampled token for each place, by the Gumbel trick."""
         return (logits - (-self._uniform(logits).log()).log()).argmax(-1)
 
     def _uniform(self, like: Tensor) -> Tensor:
-        """Drawn on the CPU, so that a GPU draws the same."""
+        """Sampled on the CPU, so that a GPU gives the same."""
         drawn = torch.rand(like.shape, generator=self._generator).clamp_min(torch.finfo(torch.float32).tiny)
         return drawn.to(like.device)
 
 
 def _without(logits: Tensor, mask: int) -> Tensor:
-    """Logits in which the mask is never an answer."""
+    """Logits without the mask token."""
     logits[..., mask] = -torch.inf
     return logits

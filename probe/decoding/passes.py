@@ -1,27 +1,27 @@
-"""Passes: how a decoder asks its model, and what is kept of one forward pass for the next.
+"""Passes: a decoder's forward passes, and what is cached from one to the next.
 
-A decoder has a state (token ids, some of them masks) and wants the logits of a few slots. How much must be computed for
-that depends on the attention alone: a token whose view cannot have changed since it was last shown has the keys and
-values that it had. So `OwnPasses` keeps those of the last pass, compares the state with the one it showed, and shows
-the model only what comes after the part that is settled:
+A decoder has a state (token ids, some of them masks) and needs the logits of a few slots. How much must be computed
+depends only on the attention: if nothing that a token sees has changed since its last pass, its keys and values are
+still valid. So `OwnPasses` keeps those of the last pass, compares the state with the last one, and computes only what
+follows the unchanged part:
 
-    causal      all that has not changed
-    block:N     the blocks before the first that has changed
-    masks_last  the text before the first mask, or before the first change
-    full        nothing: every token sees what was just written, so masked diffusion under full attention has no exact
-                cache (what public code calls one is an approximation), and every pass shows the whole state
+    causal      keeps everything before the first change
+    block:N     keeps the blocks before the first one with a change
+    masks_last  keeps the text before the first mask or change
+    full        keeps nothing: every token sees what was just written, so masked diffusion under full attention has no
+                exact cache, and every pass computes the whole state
 
-Keys and values lie in a `KVCache`, at the index of their place. A pass overwrites the places that it shows, so nothing
-is ever cropped or moved, and the rows of a batch, which stand at different points of their strides or blocks, share
-every pass: row by row, the explicit mask says what each shown token sees of the cache.
+Keys and values are in a `KVCache`, at the index of their place. A pass overwrites the places that it computes, so
+nothing is ever cropped or moved, and the rows of a batch, at different points of their strides or blocks, share every
+pass: in each row the explicit mask says which cached keys each token sees.
 
-FLUID also asks for passes that show blocks of masks beside the text (`OwnPasses.branch`); the keys of those lie behind
-the text's, and are never asked for again.
+FLUID also has passes with blocks of masks besides the text (`OwnPasses.branch`); their keys are stored after the text's
+and never reused.
 
-What public code calls a cache of full attention is an approximation: `ApproximatePasses` makes those where a sampler
-asks for them, and the trajectory says so.
+The caches for full attention in public code are approximations: `ApproximatePasses` makes those if a sampler requests
+them, and the trajectory says so.
 
-Where someone listens to the passes (edits, a tracer), they are made by `ForeignPasses`, each of the whole state.
+With active edits or a tracer, `ForeignPasses` computes the whole state in each pass.
 """
 
 from __future__ import annotations
@@ -47,20 +47,19 @@ if TYPE_CHECKING:
     from probe.models.model import Model
 
 Forward = Callable[[Canvas], Tensor]  # runs the model: a canvas to its logits
-OnStep = Callable[[int, Tensor, Tensor], None]  # told of every forward pass: step, state, and where it wrote
-OnStride = Callable[["StridesTaken"], None]  # told of the strides that ended with a pass
+OnStep = Callable[[int, Tensor, Tensor], None]  # called for every forward pass: step, state, and where it wrote
+OnStride = Callable[["StridesTaken"], None]  # called with the strides that ended in a pass
 
 
 @dataclass(frozen=True)
 class PassOptions:
-    """How a decoding run makes its forward passes, and who is told of them.
+    """How a decoding run makes its forward passes, and its callbacks.
 
-    `cache`      keys and values kept from pass to pass: None keeps them wherever that is exact, False shows the model
-                 every state whole, True refuses a run in which nothing can be kept
-    `forward`    runs the model in place of its own call (canvas → logits), so that a tracer records the very passes
-                 that write the text; it is shown every state whole
-    `on_step`    called after every forward pass with the step, the state that the model was shown, and where the pass
-                 wrote, for those who watch
+    `cache`      the KV cache: None uses it wherever that is exact, False never, True refuses a run in which it is not
+                 exact
+    `forward`    runs the model instead of its own call (canvas → logits), so that a tracer records the passes that
+                 write the text; it gets every state whole
+    `on_step`    called after every forward pass with the step, the model's input, and where the pass wrote
     `on_stride`  called with the strides that ended in a pass (FLUID only)
     """
 
@@ -70,15 +69,15 @@ class PassOptions:
     on_stride: OnStride | None = None
 
 
-NEVER = -1  # stands for a token that was not shown
+NEVER = -1  # a token that was not computed
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one pass showed of the slots that were asked for."""
+    """The result of one pass at the requested slots."""
 
     logits: Tensor  # (batch, width, vocabulary), float32
-    hidden: Tensor | None  # (batch, width, d), the final norm's output; None where it was not asked for
+    hidden: Tensor | None  # (batch, width, d), the final norm's output; None if not requested
 
 
 class Passes(ABC):
@@ -103,7 +102,7 @@ class Passes(ABC):
     def _see(self, tokens: Tensor, first: Tensor, width: int) -> Seen: ...
 
     def whole(self, canvas: Canvas) -> Tensor:
-        """The logits (float32) of a canvas that the decoder itself made, in one forward pass."""
+        """The logits (float32) of a canvas made by the decoder, in one forward pass."""
         self.made += 1
         self.slots += canvas.tokens.numel()
         return self._run(canvas).float()
@@ -113,7 +112,7 @@ class Passes(ABC):
 
 
 def passes_of(model: Model, length: int, options: PassOptions, *, hidden: bool, approximate: str = "") -> Passes:
-    """The passes of a run over texts of up to `length` tokens; `approximate` ones where a rule asks for them."""
+    """The passes of a run over texts of up to `length` tokens; `approximate` ones if a rule requests them."""
     forward, cache = options.forward, options.cache
     watched = forward is not None or bool(model.before_run) or model.attention_override is not None
     exact = model.paradigm.attention != "full"
@@ -121,7 +120,7 @@ def passes_of(model: Model, length: int, options: PassOptions, *, hidden: bool, 
         _refuse_approximation(model, approximate, exact=exact, whole=watched or cache is False)
         return ApproximatePasses(model, length, suffix=approximate == "prefix")
     if cache and watched:
-        raise _no_cache(model, "passes that nobody listens to", "a forward of one's own, or open edits")
+        raise _no_cache(model, "passes without edits or a tracer", "a forward of one's own, or active edits")
     if cache and not exact:
         raise _no_cache(model, "attention that leaves written tokens as they are", "full attention")
     if watched:
@@ -131,11 +130,11 @@ def passes_of(model: Model, length: int, options: PassOptions, *, hidden: bool, 
 
 def _refuse_approximation(model: Model, kind: str, *, exact: bool, whole: bool) -> None:
     if exact or whole:
-        what = f"{model.paradigm.attention} attention, under which what is kept is exact already"
+        what = f"{model.paradigm.attention} attention, whose cache is exact already"
         raise ProbeError(
             f"{kind} cache for model {model.name!r}",
-            expected="full attention, and passes that may show a part of the text",
-            found=what if exact else "passes that are to show every state whole (a listener, open edits, cache=False)",
+            expected="full attention, and passes that may compute a part of the text",
+            found=what if exact else "passes that compute every state whole (a tracer, active edits, cache=False)",
             remedy="Leave the cache out of the sampler.",
         )
 
@@ -145,18 +144,18 @@ def _no_cache(model: Model, expected: str, found: str) -> ProbeError:
         f"cache=True for model {model.name!r}",
         expected=expected,
         found=found,
-        remedy="Leave cache out: what can be kept exactly is kept.",
+        remedy="Leave cache out: it is used wherever it is exact.",
     )
 
 
 class OwnPasses(Passes):
-    """The model's own passes; with a `length`, keys and values of so many places are kept between them."""
+    """The model's own passes; with a `length`, keys and values of that many places are kept between them."""
 
     def __init__(self, model: Model, length: int | None):
         super().__init__()
         self._model = model
         self._cache = None if length is None else KVCache(length, model.n_layers)
-        self._shown: Tensor | None = None  # the last state, NEVER where its keys are not in the cache
+        self._shown: Tensor | None = None  # the last state; NEVER where its keys are not in the cache
 
     def _see(self, tokens: Tensor, first: Tensor, width: int) -> Seen:
         canvas, start = self._canvas(tokens, first, width)
@@ -169,8 +168,8 @@ class OwnPasses(Passes):
         return self._model.run(canvas)
 
     def branch(self, tokens: Tensor, front: Tensor, drafts: Tensor, ahead: int) -> Branched:
-        """One forward pass that checks `drafts` (batch) behind the text, which ends before `front` (batch), and drafts
-        `ahead` tokens behind each (see `probe.decoding.branches`). Only causal models have such a pass."""
+        """One forward pass that checks `drafts` (batch) after the text, which ends before `front` (batch), and drafts
+        `ahead` tokens after each (see `probe.decoding.branches`). Only causal models have such a pass."""
         self.made += 1
         begin = torch.zeros_like(front) if self._cache is None else self._unchanged(tokens).minimum(front - 1)
         shown = Branches.of(tokens, front, drafts, ahead, begin, self._model.paradigm.given_mask())
@@ -184,14 +183,14 @@ class OwnPasses(Passes):
         return Branched(shown, hidden, self._model.unembed)
 
     def _canvas(self, tokens: Tensor, first: Tensor, width: int) -> tuple[Canvas, Tensor]:
-        """What must be shown, and the place (batch) that it starts from."""
+        """What must be computed, and its first place (batch)."""
         if self._cache is None:
             return self._model.canvas(tokens), torch.zeros_like(first)
         kind, mask, length = self._model.paradigm.attention, self._model.mask_id, tokens.shape[1]
         end = visibility.seen_by(kind, first + width, length)
         begin = visibility.settled(kind, self._unchanged(tokens), tokens, mask).minimum(first)
         high, span, lowest, highest = (int(n) for n in (end.max(), (end - begin).max(), begin.min(), begin.max()))
-        start = begin.clamp(max=high - span)  # rows that need less are shown more, which changes nothing
+        start = begin.clamp(max=high - span)  # rows that need less compute more, which changes nothing
         together = lowest == highest
         at = torch.arange(span, device=tokens.device) + (start[:1] if together else start)[:, None]
         rank = visibility.order(kind, tokens[:, :high], mask_id=mask)
@@ -205,7 +204,7 @@ class OwnPasses(Passes):
         return Canvas(shown, allowed, at, torch.zeros_like(at), key_places=everything), start
 
     def _unchanged(self, tokens: Tensor) -> Tensor:
-        """How many leading tokens of each row stand as they were shown last."""
+        """How many leading tokens of each row are unchanged since the last pass."""
         if self._shown is None:
             return tokens.new_zeros(len(tokens))
         both = min(self._shown.shape[1], tokens.shape[1])
@@ -213,11 +212,11 @@ class OwnPasses(Passes):
 
 
 class ApproximatePasses(Passes):
-    """Passes under full attention that keep what is no longer exact (Fast-dLLM's caches).
+    """Passes under full attention with an approximate cache (Fast-dLLM's).
 
-    Slots that are asked for the first time are the start of a block: the whole text is shown. Asked for again, they are
-    shown alone, or with the `suffix` behind them, and see the others' keys and values as that first pass left them. A
-    model with shift is shown the slot before the block too, which answers for its first token."""
+    The first request for a block's slots computes the whole text. Later requests compute only those slots, or also the
+    `suffix` after them, with the cached keys and values of the rest. A model with shift also computes the slot before
+    the block, which predicts its first token."""
 
     def __init__(self, model: Model, length: int, *, suffix: bool):
         super().__init__()
@@ -247,7 +246,7 @@ class ApproximatePasses(Passes):
 
 
 class ForeignPasses(Passes):
-    """Passes made by a `forward` that is to see every state whole."""
+    """Passes by another `forward`, which gets every state whole."""
 
     def __init__(self, model: Model, forward: Forward, *, hidden: bool):
         super().__init__()
@@ -261,11 +260,11 @@ class ForeignPasses(Passes):
         return Seen(_window(logits, first, width).float(), hidden)
 
     def beside(self, tokens: Tensor, other: Tensor, first: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """The second state is none of the text's: nobody is to listen to it, or to edit it."""
+        """The second state is not one of the text, so it must not be recorded or edited."""
         if self._model.before_run or self._model.attention_override is not None:
             raise ProbeError(
-                f"guidance while edits of model {self._model.name!r} are open",
-                expected="a pass of the text alone: edits do not say what they do to a text without its prompt",
+                f"guidance while edits of model {self._model.name!r} are active",
+                expected="no edits: their effect on a text without its prompt is not defined",
                 found="open edits",
                 remedy="Close them, or write without guidance.",
             )
@@ -279,7 +278,7 @@ class ForeignPasses(Passes):
 
 @contextmanager
 def _overheard(model: Model, wanted: bool) -> Iterator[list[Tensor]]:
-    """What the final norm puts out while the context lasts, where it is wanted."""
+    """The final norm's output inside the context, if requested."""
     heard: list[Tensor] = []
     if not wanted:
         yield heard
@@ -296,15 +295,15 @@ def _overheard(model: Model, wanted: bool) -> Iterator[list[Tensor]]:
             hook.remove()
     if not heard:
         raise ProbeError(
-            f"the forward that model {model.name!r} writes through",
-            expected="one that runs the model's own modules, whose last hidden state the horizon head reads",
+            f"the forward of model {model.name!r}",
+            expected="one that runs the model's own modules, since the horizon head reads their last hidden state",
             found="one that does not",
             remedy="Record with tracer='hooks', or write in fixed strides: sampler=Strides(length=8).",
         )
 
 
 class KVCache(Cache):
-    """Keys and values of every place of a text, in the form in which transformers' models ask for them."""
+    """Keys and values of every place of a text, in the form that transformers' models expect."""
 
     def __init__(self, length: int, layers: int):
         super().__init__(layers=[KVLayer(self) for _ in range(layers)])
@@ -314,7 +313,7 @@ class KVCache(Cache):
         self.together = False
 
     def place(self, at: Tensor, high: int, *, together: bool) -> None:
-        """Tell the places (batch or 1, shown) of the next pass, and how many places it is to see."""
+        """Set the places (batch or 1, shown) of the next pass, and how many places it sees."""
         self.at, self.high, self.together = at, high, together
 
 
@@ -338,13 +337,13 @@ class KVLayer(DynamicLayer):
         assert self.keys is not None
         assert self.values is not None
         more = self._cache.high - self.keys.shape[2]
-        if more > 0:  # blocks beside the text need room behind it
+        if more > 0:  # blocks besides the text need room after it
             self.keys, self.values = (nn.functional.pad(kept, (0, 0, 0, more)) for kept in (self.keys, self.values))
         return self._put(self.keys, key_states), self._put(self.values, value_states)
 
     def _put(self, kept: Tensor, new: Tensor) -> Tensor:
         cache = self._cache
-        if cache.together:  # every row shows the same places, and they are neighbours
+        if cache.together:  # every row has the same consecutive places
             end = cache.high
             kept[:, :, end - new.shape[2] : end] = new
         else:
@@ -363,7 +362,7 @@ def _window(values: Tensor, first: Tensor, width: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Run:
-    """What a decoder is handed besides its model, its prompt and its rule."""
+    """A decoder's arguments besides its model, its prompt and its rule."""
 
     passes: Passes
     seed: int

@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 
 def made(kind: type[R], said: Mapping[str, Any]) -> R:
-    """A rule of a kind (a dataclass) from plain data; what it has no field for, or of another type, is refused."""
+    """A rule of a class (a dataclass) from plain data; unknown fields and wrong types are refused."""
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # rules are dataclasses
     for name in said:
         if name not in known:
@@ -26,6 +26,6 @@ def made(kind: type[R], said: Mapping[str, Any]) -> R:
         raise
     except (TypeError, ValueError) as problem:
         raise ProbeError(
-            "a sampler", expected="numbers, words and lists where it has them", found=f"{dict(said)} ({problem})",
-            remedy="See `twinprobe decode --help` for what it has.",
+            "a sampler", expected="fields of the right types (numbers, words, lists)", found=f"{dict(said)} ({problem})",
+            remedy="See `twinprobe decode --help` for its fields.",
         ) from None  # fmt: skip

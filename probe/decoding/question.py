@@ -1,7 +1,7 @@
-"""What a masked or block model is asked while it writes: which places, in which blocks, and with which logits.
+"""Which positions a masked or block model predicts while it writes, in which blocks, and with which logits.
 
-A block model is asked for its current block alone: nothing in it depends on the blocks behind. Any other model is asked
-for the whole answer. Rows of a batch may be in different blocks; each is asked for its own.
+A block model predicts only its current block, which does not depend on later blocks. Any other model predicts the whole
+answer. Rows of a batch may be in different blocks; each predicts its own.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Question:
-    """What a run is asked for: where, and in which blocks. All are (batch × length)."""
+    """The positions to write in a run, and their blocks. All are (batch × length)."""
 
     model: Model
     rule: Sampler
-    open: Tensor  # where a token is wanted, in the beginning
+    open: Tensor  # the positions to write, at the beginning
     place: Tensor
-    stretch: Tensor  # the number of what is asked for together
-    block: Tensor  # the number of what is written together
-    start: int  # no open place stands before it
-    width: int  # places that a pass is asked for
+    stretch: Tensor  # the index of the stretch that is predicted together
+    block: Tensor  # the index of the block that is written together
+    start: int  # no masked position is before it
+    width: int  # positions per pass
 
     @classmethod
     def of(cls, model: Model, tokens: Tensor, rule: Sampler) -> Question:
@@ -45,8 +45,8 @@ class Question:
         return cls(model, rule, is_open, place, stretch, block, start, min(size or end - start, end - start))
 
     def now(self, still_open: Tensor) -> tuple[Tensor, Tensor]:
-        """The stretch that each row is in, and its block (both batch × 1). Where what is kept holds for one block, rows
-        that are through with theirs wait for the others."""
+        """The current stretch of each row, and its block (both batch × 1). If the cache is for one block, rows that
+        have finished theirs wait for the others."""
         stretch, block = first_of(self.stretch, still_open), first_of(self.block, still_open)
         if self.rule.cache:
             block = block.amin(0, keepdim=True).expand_as(block)
@@ -55,12 +55,12 @@ class Question:
 
     @property
     def blocks(self) -> int:
-        """The number of blocks that have an open place."""
+        """The number of blocks with a masked position."""
         return len(self.block[self.open].unique())
 
     def logits(self, run: Run, tokens: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
-        """The places (batch × width) that a pass is asked for in its current stretch (batch × 1), and their logits,
-        in which only what may be written has a chance."""
+        """The positions (batch × width) of a pass in its current stretch (batch × 1), and their logits, with only the
+        tokens that may be written."""
         mask, end = self.model.paradigm.given_mask(), tokens.shape[1]
         if self.rule.cache:
             begin = self.start + current * self.width
@@ -79,19 +79,19 @@ class Question:
 
 
 def guided(logits: Tensor, without: Tensor, guidance: float) -> Tensor:
-    """Logits with the prompt, moved away from those without it."""
+    """Logits with the prompt, extrapolated away from those without it."""
     return without + (guidance + 1) * (logits - without)
 
 
 def first_of(number: Tensor, still_open: Tensor) -> Tensor:
-    """The number (batch × 1) of the first stretch or block that has an open place; of none, the last."""
+    """The index (batch × 1) of the first stretch or block with a masked position; without one, the last."""
     return number.masked_fill(~still_open, number.max()).amin(1, keepdim=True)
 
 
 def _blocks(size: int | None, rule: Sampler, place: Tensor, start: int) -> Tensor:
     """The number of the block that each place is written in; blocks are written in order.
 
-    A sampler's blocks are parts of the model's own blocks, where it has them, and else of the answer.
+    A sampler's blocks divide the model's own blocks, if it has them, or else the answer.
     """
     if size is None:
         return (place - start).clamp(min=0) // rule.block if rule.block else torch.zeros_like(place)

@@ -1,10 +1,10 @@
-"""Masked diffusion that revises: at each step some places are written, and some that were written are opened again.
+"""Masked diffusion with revision: at each step some positions are written, and some written ones are masked again.
 
-The steps are those of `probe.paradigms.remasking`, and every place decides by itself. A pass is made where the state
-has changed since the last: while nobody is written or taken back, the same pass serves the next step. When all steps
-are done, what is still open takes its best token in one pass more.
+The steps are those of `probe.paradigms.remasking`, and every position is drawn independently. A pass is made only if
+the state has changed since the last one. When all steps are done, remaining masks take their best tokens in one more
+pass.
 
-A token to stop at may itself be taken back, so that it ends the text when all is done, and saves no pass.
+A stop token may itself be remasked, so it ends the text only at the end, and saves no pass.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def revise(model: Model, tokens: Tensor, rule: Sampler, run: Run, asked: Question) -> Trajectory:
-    """From masks to text and back and forth, in the sampler's steps."""
+    """From masks to text, with remasking, in the sampler's steps."""
     assert rule.remask is not None
     _refuse_blocks(model)
     mask, log = model.paradigm.given_mask(), Log(tokens, asked.open)
@@ -47,7 +47,7 @@ def revise(model: Model, tokens: Tensor, rule: Sampler, run: Run, asked: Questio
 
 
 class _Draws:
-    """What happens at each step, over the places (batch × width) that a pass is asked for."""
+    """The changes at each step, over the positions (batch × width) of a pass."""
 
     def __init__(self, rule: Sampler, remask: Remasking, seed: int, asked: Question):
         self._rule, self._remask = rule, remask
@@ -55,7 +55,7 @@ class _Draws:
         self._mine = asked.open[:, asked.start :]
         self._steps = rule.steps or asked.width
         self._step = 0
-        # How likely a token was when it was written; infinitely where none stands.
+        # The probability of a token when it was written; infinite where there is none.
         self._sure = torch.full(self._mine.shape, torch.inf, device=self._mine.device)
 
     @property
@@ -63,7 +63,7 @@ class _Draws:
         return self._step >= self._steps
 
     def next(self, logits: Tensor, is_open: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens, where they are written, and where others are taken back: of the next step at which anything is."""
+        """Tokens, where they are written, and where others are remasked, at the next step with a change."""
         if self.done:
             return logits.argmax(-1), is_open, torch.zeros_like(is_open)
         left = trimmed(logits, self._rule)
@@ -91,7 +91,7 @@ def _refuse_blocks(model: Model) -> None:
     if model.paradigm.block_size is not None:
         raise ProbeError(
             f"remasking with model {model.name!r}",
-            expected="a masked model, all of whose text can be revised to the end",
-            found=f"one that writes in blocks of {model.paradigm.block_size}, which stand once they are full",
+            expected="a masked model, whose whole text can be revised",
+            found=f"one that writes in blocks of {model.paradigm.block_size}, which are final once they are full",
             remedy="Leave it out.",
         )

@@ -1,9 +1,9 @@
-"""Rules as plain data, for those who cannot write Python: a spec, a catalog, a form.
+"""Rules as plain data, for specs, catalogs and forms.
 
     readings: [{reading: trajectory, sampler: {order: entropy, steps: 4, stop: ["."]}}]
 
-A mapping becomes the kind of rule by which the model at hand writes. A spec is read before its models are, so whoever
-only has the mapping asks whether any way of writing has such a rule.
+A mapping becomes a rule of the class that the model's writer has. A spec is read before its models are, so there the
+mapping is only checked against the rules of all writers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from probe.errors import ProbeError
 
 
 def refuse_misfit(said: Mapping[str, Any]) -> None:
-    """Refuse what no way of writing has for a rule, with what is wrong to the kind that it is most like."""
+    """Refuse a mapping that fits no rule, with the error of the class that it fits best."""
 
     def likeness(kind: type[Any]) -> int:
         return len({field.name for field in fields(kind)} & set(said))

@@ -1,6 +1,6 @@
-"""Tokens in a rule: ids, or words as the model's vocabulary spells them, which are made ids before a run.
+"""Tokens in a rule: ids, or words as the model's vocabulary spells them, which become ids before a run.
 
-A rule may stand in a spec, or on a command line, where nobody knows ids: `{order: confidence, stop: ["."]}`.
+A rule may be in a spec, or on a command line, where ids are not known: `{order: confidence, stop: ["."]}`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FIELDS = ("suppress", "stop")  # of rules, that hold tokens
 
 
 def with_ids(model: Model, rule: R) -> R:
-    """The rule with ids of the model in place of words; what is no token of it is refused."""
+    """The rule with the model's ids instead of words; a word that is not a token is refused."""
     said = {name: tokens for name in FIELDS if (tokens := getattr(rule, name, ()))}
     if not said:
         return rule

@@ -1,4 +1,4 @@
-"""`Strides`: the rule by which a FLUID model writes (see `probe.decoding.fluid`)."""
+"""`Strides`: the rule of FLUID models (see `probe.decoding.fluid`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from probe.paradigms.inserted import LONGEST_BLOCK
 
 ELASTIC = "elastic"
 SURE = 0.9  # γ of drafting passes, as published
-FLOOR = 4  # no elastic stride is shorter by default, as published
+FLOOR = 4  # the default minimum of elastic strides, as published
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,9 @@ class Strides:
     """Strides of `length` tokens, or "elastic" ones of at least `least`.
 
     `verify` checks each against autoregression, and `overlap` does so in the pass that drafts the next. `threshold` is
-    γ. Where strides overlap, a stride ends before the first draft that is no surer (None: none does); else a drafting
-    pass leaves such drafts to the next (None: 0.9). With a `temperature` tokens are drawn, exactly as autoregression
-    draws them: a draft is accepted with the probability that keeps autoregression's distribution. A text ends at the
-    first token of `stop` that stands for good.
+    γ. If strides overlap, a stride ends before the first draft with confidence up to γ (None: no limit); otherwise a
+    drafting pass leaves such drafts to the next pass (None: 0.9). With a `temperature` tokens are sampled exactly from
+    autoregression's distribution, by speculative sampling. A text ends at the first final `stop` token.
     """
 
     length: int | str = 8
@@ -44,7 +43,7 @@ class Strides:
         if self.temperature < 0 or (self.temperature and not self.overlaps):
             raise ProbeError(
                 "strides at a temperature",
-                expected="a temperature of at least 0, and strides that are verified as the next are drafted",
+                expected="a temperature of at least 0, and with one above 0 verify and overlap",
                 found=f"temperature {self.temperature:g}, verify {self.verify}, overlap {self.overlap}",
                 remedy="Leave verify and overlap as they are.",
             )
@@ -75,7 +74,7 @@ class Strides:
 
     @property
     def longest(self) -> int:
-        """No stride has more tokens."""
+        """The most tokens of a stride."""
         return LONGEST_BLOCK if self.elastic else int(self.length)
 
     @property

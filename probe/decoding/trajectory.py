@@ -1,16 +1,16 @@
-"""A trajectory: one decoding run, whole, whatever paradigm wrote it.
+"""A trajectory: one complete decoding run of any paradigm.
 
-`states[:, s]` is what the model saw at its s-th forward pass, so a trajectory can be replayed, recorded and asked
-questions without decoding again; `tokens` is what stood there in the end. A run in strides also tells of each stride
-how far it was meant to go and how much of it was kept.
+`states[:, s]` is the model's input at its s-th forward pass, so a trajectory can be replayed, recorded and questioned
+without decoding again; `tokens` is the final text. A run in strides also has the planned and the kept length of each
+stride.
 
-Some ways of writing take tokens back: FLUID where a draft was wrong, a masked model that remasks, a flow until its last
-step. `changes` holds all of it, pass by pass: which token was written where, and which was withdrawn. `committed_at` is
-the last time only.
+Some paradigms withdraw tokens: FLUID if a draft was wrong, a masked model that remasks, a flow until its last step.
+`changes` records, pass by pass, which token was written where, and which was withdrawn. `committed_at` is only the last
+time.
 
     run.commits.sum(-2)      # how often each place was written
-    run.withdrawals.any(-2)  # the places that were revised
-    run.written_by_step      # what stood there after each pass
+    run.withdrawals.any(-2)  # the positions that were revised
+    run.written_by_step      # the text after each pass
 """
 
 from __future__ import annotations
@@ -36,37 +36,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StridesTaken:
-    """The strides of a FLUID run, one an entry, in the order in which they ended.
+    """The strides of a FLUID run, one per entry, in the order in which they ended.
 
-    A stride of `proposed` tokens keeps `accepted` of them as they were drafted. Where its check has a pass of its own,
-    the first one that is rejected is replaced; where the check shares its pass, that place begins the next stride."""
+    A stride of `proposed` tokens keeps `accepted` of them as they were drafted. If its check has a pass of its own, the
+    first rejected token is replaced; if the check shares its pass, the next stride begins there."""
 
     example: Tensor
     start: Tensor  # the place of its first token
-    predicted: Tensor  # what the horizon head said, before it was clipped; 0 where strides are fixed
+    predicted: Tensor  # the horizon head's prediction, before clipping; 0 if strides are fixed
     proposed: Tensor  # masks appended
     accepted: Tensor  # tokens kept as they were drafted
-    passes: Tensor  # forward passes, with that of the verification where it is no other stride's
+    passes: Tensor  # forward passes, including that of the verification unless another stride's pass does it
     ended_at: Tensor  # the step
-    drafted: Tensor  # (stride, longest): its tokens as they were drafted, UNWRITTEN behind them
+    drafted: Tensor  # (stride, longest): its tokens as they were drafted, UNWRITTEN after them
 
     def __len__(self) -> int:
         return len(self.example)
 
     @property
     def rejected(self) -> Tensor:
-        """Drafts that were taken back."""
+        """Rejected drafts."""
         return self.proposed - self.accepted
 
     @property
     def kept(self) -> Tensor:
-        """The tokens of each stride that stayed (stride, longest), UNWRITTEN behind them."""
+        """The kept tokens of each stride (stride, longest), UNWRITTEN after them."""
         place = torch.arange(self.drafted.shape[1], device=self.drafted.device)
         return self.drafted.masked_fill(place >= self.accepted[:, None], UNWRITTEN)
 
     @property
     def rejection_rate(self) -> float:
-        """The share of all drafts that were taken back."""
+        """The share of all drafts that were rejected."""
         return self.rejected.sum().item() / max(1, self.proposed.sum().item())
 
     @staticmethod
@@ -76,7 +76,7 @@ class StridesTaken:
 
 
 def drafts_of(tokens: Tensor, start: Tensor, proposed: Tensor, longest: int) -> Tensor:
-    """The `proposed` (row) tokens of each row of texts from `start` (row) on (row × longest), UNWRITTEN behind them."""
+    """The `proposed` (row) tokens of each row of texts from `start` (row) on (row × longest), UNWRITTEN after them."""
     offset = torch.arange(longest, device=tokens.device)
     found = tokens.gather(1, (start[:, None] + offset).clamp(max=tokens.shape[1] - 1))
     return found.masked_fill(offset >= proposed[:, None], UNWRITTEN)
@@ -89,33 +89,33 @@ _SHOWN = 5  # examples in a notebook
 class Trajectory:
     """Prompt and answer, with every state on the way. With a prompt of rank 1 the batch axis is absent throughout.
 
-    A batch shares its forward passes, and `passes` says how many of them each example needed. `confidence` is told for
-    the open places of what is being written at the time: the stride, a block model's block, or the whole answer.
+    A batch shares its forward passes, and `passes` says how many of them each example needed. `confidence` covers the
+    masked positions of the part being written at the time: the stride, a block model's block, or the whole answer.
 
-    Where a rule has tokens to stop at, `ends` is the place behind the first of them, or the length of the text; the
-    places from there on hold that token again, and are no part of what was written.
+    If a rule has `stop` tokens, `ends` is the position after the first of them, or the length of the text; positions
+    from there on repeat that token, and are not part of the written text.
     """
 
     tokens: Tensor  # (batch, position)
     states: Tensor  # (batch, step, position), token ids or UNWRITTEN
     committed_at: Tensor  # (batch, position), the last step that wrote it, or GIVEN, or BEYOND the text's end
-    confidence: Tensor  # (batch, step, position), probability of the best token where one was open, else NaN
+    confidence: Tensor  # (batch, step, position), probability of the best token where masked, else NaN
     forward_passes: int
     passes: Tensor  # (batch)
     slots: int = 0  # tokens computed in all passes: what a cache saves
     sampler: str = ""
     seed: int = 0
     strides: StridesTaken | None = None
-    # Of a flow, whose states are the best tokens of what it really saw: the time of each step on both clocks, and z
-    # (batch, step, position, vocabulary) where it was asked for.
+    # For a flow, whose states are only the best tokens of its input: the time of each step on both clocks, and z
+    # (batch, step, position, vocabulary) if requested.
     tau: Tensor | None = None
     t: Tensor | None = None
     z: Tensor | None = None
     tokenizer: PreTrainedTokenizerBase | None = field(default=None, compare=False)
-    mask_id: int | None = None  # what stands in `states` where a slot is open
+    mask_id: int | None = None  # the value in `states` where a slot is masked
     changes: Tensor | None = None  # (batch, step, position), the token that a pass wrote there, WITHDRAWN, or KEPT
     ends: Tensor | None = None  # (batch)
-    approximate: str = ""  # what was kept from pass to pass though it was no longer exact; nothing by default
+    approximate: str = ""  # the approximate cache that was used, if any
 
     def __repr__(self) -> str:
         rows, count = self._written_rows, int((self.committed_at >= 0).sum())
@@ -142,7 +142,7 @@ class Trajectory:
 
     @property
     def text(self) -> str | list[str]:
-        """What was written, without what was given: of each example, where there is a batch axis."""
+        """The written text, without the prompt: one per example, if there is a batch axis."""
         return self._written_rows[0] if self.tokens.dim() == 1 else self._written_rows
 
     @property
@@ -175,21 +175,21 @@ class Trajectory:
 
     @property
     def withdrawals(self) -> Tensor:
-        """Where each pass took a token back that an earlier one had written, or put another in its place."""
+        """Where each pass withdrew or replaced a token that an earlier one had written."""
         held = self._held_before
         return (held >= 0) & (self._changes != KEPT) & (self._changes != held)
 
     @property
     def written_by_step(self) -> Tensor:
-        """What stood at each place after each pass (… × step × position); UNWRITTEN where it was open or not reached.
-        A place that was given holds its token throughout."""
+        """The tokens after each pass (… × step × position); UNWRITTEN where masked or not reached. A given position has
+        its token throughout."""
         last = _latest(self._changes)
         given = (self.committed_at == GIVEN)[..., None, :]
         return torch.where(given, self.tokens[..., None, :], last.clamp(min=UNWRITTEN))
 
     @property
     def _held_before(self) -> Tensor:
-        """The token that each pass found, of those written on the way; UNWRITTEN where there was none."""
+        """The token that each pass found, of those written by earlier passes; UNWRITTEN if there was none."""
         after = _latest(self._changes).clamp(min=UNWRITTEN)
         return torch.cat([torch.full_like(after[..., :1, :], UNWRITTEN), after[..., :-1, :]], -2)
 
@@ -198,8 +198,8 @@ class Trajectory:
         if self.changes is None:
             raise ProbeError(
                 "a trajectory's changes",
-                expected="a run that kept what each pass wrote and took back",
-                found="one that was put together without them",
+                expected="a run with the changes of each pass",
+                found="one without them",
                 remedy="Decode again.",
             )
         return self.changes
@@ -209,7 +209,7 @@ class Trajectory:
         return self.example(0)
 
     def example(self, number: int) -> Trajectory:
-        """The run of one example of a batch, without the batch axis; strides are told of all examples together."""
+        """The run of one example of a batch, without the batch axis; strides are those of all examples."""
         if self.tokens.dim() == 1:
             return self
         of_rows = ("tokens", "states", "committed_at", "confidence", "passes", "z", "changes", "ends")
@@ -217,14 +217,14 @@ class Trajectory:
 
 
 def _latest(changes: Tensor) -> Tensor:
-    """What the last change up to each step left at each place: a token, WITHDRAWN, or KEPT where there was none yet."""
+    """The last change up to each step at each position: a token, WITHDRAWN, or KEPT if there was none yet."""
     steps = torch.arange(changes.shape[-2], device=changes.device)[:, None]
     when = torch.where(changes == KEPT, -1, steps).cummax(-2).values
     return changes.gather(-2, when.clamp(min=0)).masked_fill(when < 0, KEPT)
 
 
 class Log:
-    """Collects the steps of a run as they happen. With `moving` open places stay open to the end, as in a flow."""
+    """Collects the steps of a run. With `moving` masked positions stay so to the end, as in a flow."""
 
     def __init__(self, tokens: Tensor, open_places: Tensor, *, moving: bool = False):
         self.committed_at = torch.full_like(tokens, GIVEN)
@@ -247,9 +247,9 @@ class Log:
         busy: Tensor | None = None,
         after: Tensor | None = None,
     ) -> None:
-        """One forward pass: what was seen, how sure it was (NaN where it was not asked), where it wrote (boolean), what
-        it took back, and which examples (batch) needed it: those with open places, if nothing else is said. `after` is
-        the text that the pass left, where the next pass does not see it."""
+        """One forward pass: its input, its confidence (NaN where not predicted), where it wrote (boolean), what it
+        withdrew, and which examples (batch) needed it: by default those with masked positions. `after` is the text
+        after the pass, if the next pass does not see it."""
         self._states.append(state.clone())
         self._after.append(after)
         self._passes += self._open.any(1) if busy is None else busy
@@ -261,7 +261,7 @@ class Log:
             self._open = ((self._open & ~written) | taken_back) & ~self._closed
 
     def close(self, places: Tensor) -> None:
-        """Places (boolean) that are asked for no more, though nothing was written there: those behind a text's end."""
+        """Positions (boolean) that will not be written: those after a text's end."""
         self._closed = self._closed | places
         self._open &= ~places
 
@@ -304,8 +304,8 @@ class Log:
 
 
 def ends_of(tokens: Tensor, written: Tensor, stop: Sequence[int | str]) -> Tensor:
-    """The place (batch) behind the first token of `stop` that stands where something was `written` (boolean); the
-    length of the text where none does."""
+    """The position (batch) after the first `stop` token where something was `written` (boolean); the length of the text
+    if there is none."""
     ids = torch.tensor([token for token in stop if isinstance(token, int)], device=tokens.device)
     place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
     return torch.where(written & torch.isin(tokens, ids), place + 1, tokens.shape[1]).amin(1)

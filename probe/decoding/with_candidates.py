@@ -1,10 +1,10 @@
-"""A run, and what else would have been written: the best tokens of every slot at every pass.
+"""A run with its candidates: the most likely tokens of every slot at every pass.
 
     run, candidates = with_candidates(model, lambda passes: probe.decode(model, prompt, 8, passes=passes))
     run.view(candidates=candidates)         # click a slot for its candidates
 
-The run's own forward passes keep their best tokens, so nothing is computed twice. Every state is shown whole (no keys
-and values are kept), which makes the run slower and changes none of its tokens.
+The run's own forward passes keep their best tokens, so nothing is computed twice. Every state is computed whole
+(without a KV cache), which makes the run slower but changes none of its tokens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BEST = 10
 
 
 def with_candidates(model: Model, write: Callable[[PassOptions], Trajectory]) -> tuple[Trajectory, Candidates]:
-    """The run that `write` makes with the passes that it is handed, and the best tokens of every slot at each."""
+    """The run that `write` makes with the given passes, and the best tokens of every slot at each."""
     tokens: list[Tensor] = []
     shares: list[Tensor] = []
 
@@ -42,9 +42,9 @@ def with_candidates(model: Model, write: Callable[[PassOptions], Trajectory]) ->
 
 
 def _where_read(model: Model, state: Tensor, logits: Tensor) -> Tensor:
-    """Logits put where they answer: slot i of the result is about the token at i. With shift the last slot that was
-    shown answers for the one behind it, which an AR model has not reached yet; slot 0, for which nothing answers, has
-    its own logits."""
+    """Logits by the token that they predict: slot i of the result is about the token at i. With shift the last computed
+    slot predicts the next one, which an AR model has not reached yet; slot 0, which no slot predicts, has its own
+    logits."""
     place = torch.arange(state.shape[1], device=state.device).expand_as(state)
     slots = model.paradigm.read_at(state, place).clamp(min=0)
     found = logits.gather(1, slots[..., None].expand(-1, -1, logits.shape[-1]))

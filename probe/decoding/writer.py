@@ -1,17 +1,17 @@
-"""A writer: how the models of one paradigm decode, found by the paradigm's class.
+"""A writer: the decoder of one paradigm's models, found by the paradigm's class.
 
-Paradigms know nothing of decoding, which is built on models, which are built on paradigms. So a writer registers itself
-for the paradigms that it writes for, and whoever decodes asks `writer_of(model)`. A paradigm that is a subclass of
-another writes as that one does, unless it has a writer of its own.
+Decoding is built on models, which are built on paradigms, so paradigms cannot import it. Instead a writer registers
+itself for its paradigms, and `writer_of(model)` finds it. A subclass of a paradigm inherits its writer, unless it has
+one of its own.
 
     @writes(Backwards)
     class FromTheEnd(Writer[Sampler]):
         def rule(self, model, asked, steps): ...
         def write(self, model, prompt, length, rule, run): ...
 
-A *rule* is the small frozen value that a user hands to `probe.decode` as `sampler=`: a `Sampler`, FLUID's `Strides`, a
-flow's `Flowing`, or one of a package's own. Its `str` stands in the trajectory. A writer settles the rule of a run
-(what was asked for, or the model's own) and refuses one that is another paradigm's.
+A *rule* is the small frozen value that a user passes to `probe.decode` as `sampler=`: a `Sampler`, FLUID's `Strides`, a
+flow's `Flowing`, or one of another package. The trajectory records its `str`. A writer determines the rule of a run
+(the given one, or the model's own) and refuses one of another paradigm.
 """
 
 from __future__ import annotations
@@ -33,43 +33,43 @@ if TYPE_CHECKING:
 
 
 class Rule(Protocol):
-    """By what a text is written; its `str` says so in words."""
+    """A sampling rule; its `str` describes it."""
 
     def __str__(self) -> str: ...
 
 
 R = TypeVar("R", bound=Rule)
 Asked = str | Rule | Mapping[str, Any] | None
-"""What a user can say of a rule: nothing, the name of an order, a rule, or one as plain data."""
+"""What a user can pass as a rule: nothing, the name of an order, a rule, or one as plain data."""
 
 
 class Writer(ABC, Generic[R]):
-    """How the models of a paradigm write."""
+    """The decoder of a paradigm's models."""
 
-    kind: ClassVar[type[Any] | None] = None  # of its rules: a dataclass, so that plain data can say one
-    free_steps: ClassVar[bool] = True  # whether the number of forward passes is the user's to choose
-    in_strides: ClassVar[bool] = False  # whether it drafts tokens and keeps some: its trajectory then holds `strides`
+    kind: ClassVar[type[Any] | None] = None  # of its rules: a dataclass, so that plain data can describe one
+    free_steps: ClassVar[bool] = True  # whether the user can choose the number of forward passes
+    in_strides: ClassVar[bool] = False  # whether it drafts tokens and keeps some: its trajectory then has `strides`
 
     @abstractmethod
     def rule(self, model: Model, asked: str | Rule | None, steps: int | None) -> R:
-        """The rule of a run: what is asked for, or the model's own, in so many `steps` where a number is given."""
+        """The rule of a run: the given one, or the model's own, with the number of `steps` if given."""
 
     @abstractmethod
     def write(self, model: Model, prompt: Tensor, length: int, rule: R, run: Run) -> Trajectory:
-        """`length` tokens behind a prompt (batch × length). Forward passes are asked of `run.passes`, and every one of
-        them is told to `run.on_step`."""
+        """Write `length` tokens after a prompt (batch × length). Use `run.passes` for forward passes, and call
+        `run.on_step` after each."""
 
     def fill(self, model: Model, tokens: Tensor, rule: R, run: Run) -> Trajectory:
-        """Every masked slot of a text (batch × length), wherever it stands; the other tokens are given."""
+        """Fill every masked slot of a text (batch × length), wherever it is; the other tokens are given."""
         raise ProbeError(
             f"filling blanks with model {model.name!r}",
-            expected="a model that writes at masks anywhere: a masked or a block one",
+            expected="a model that fills masks anywhere: a masked or a block one",
             found=f"a {model.paradigm.name} one",
-            remedy="Write behind a prompt: probe.decode(model, prompt, length).",
+            remedy="Write after a prompt: probe.decode(model, prompt, length).",
         )
 
     def settled(self, model: Model, asked: Asked, steps: int | None) -> R:
-        """The same, where a rule may also be plain data (see `probe.decoding.rules`)."""
+        """The same, with a rule that may also be plain data (see `probe.decoding.rules`)."""
         if isinstance(asked, Mapping):
             if self.kind is None:
                 raise refused(model, str(dict(asked)), "a rule of its own class", "Pass one as sampler=.")
@@ -77,31 +77,31 @@ class Writer(ABC, Generic[R]):
         return self.rule(model, asked, steps)
 
     def most_passes(self, rule: R, length: int) -> int:
-        """No run of so many tokens takes more forward passes than this."""
+        """An upper bound on the forward passes of a run of this many tokens."""
         return length
 
     def reads_hidden(self, rule: R) -> bool:
-        """Whether passes must hand over the final norm's output, too."""
+        """Whether passes must also return the final norm's output."""
         return False
 
     def approximates(self, rule: R) -> str:
-        """What is kept from pass to pass though it is no longer exact ("prefix", "dual"); nothing by default."""
+        """The approximate cache ("prefix", "dual"); none by default."""
         return ""
 
     def keeping_states(self, rule: R) -> R:
-        """The rule with everything in its trajectory that a reading needs, to ask about its states."""
+        """The rule, changed so that its trajectory has everything that a reading of its states needs."""
         return rule
 
     def times(self, model: Model, rule: R) -> tuple[Tensor, Tensor] | None:
-        """τ and t of each step, of models whose states have a time."""
+        """τ and t of each step, for models whose states have a time."""
         return None
 
     def in_steps(self, model: Model, steps: int, *, draws: bool = False) -> R:
-        """The rule that takes so many forward passes, best tokens first; or `draws` tokens at temperature 1."""
+        """The rule with this many forward passes, best tokens first; or with `draws`, samples at temperature 1."""
         raise ProbeError(
             f"{steps} steps of model {model.name!r}",
             expected="a model whose number of forward passes can be chosen",
-            found=f"a {model.paradigm.name} one, which takes as many as it needs",
+            found=f"a {model.paradigm.name} one, which decides it itself",
             remedy="Pass a rule of its own as sampler=.",
         )
 
@@ -111,7 +111,7 @@ _WRITERS: dict[type[Paradigm], Writer[Any]] = {}
 
 
 def writes(*kinds: type[Paradigm]) -> Callable[[type[W]], type[W]]:
-    """Make a class the writer of some paradigms, and of those derived from them."""
+    """Register a class as the writer of some paradigms and their subclasses."""
 
     def register(writer: type[W]) -> type[W]:
         for kind in kinds:
@@ -122,7 +122,7 @@ def writes(*kinds: type[Paradigm]) -> Callable[[type[W]], type[W]]:
 
 
 def kinds() -> list[type[Any]]:
-    """The kinds of rules that the registered writers have, each once."""
+    """The classes of rules that the registered writers have, each once."""
     return list(dict.fromkeys(writer.kind for writer in _WRITERS.values() if writer.kind is not None))
 
 
@@ -136,7 +136,7 @@ def writer_of(model: Model) -> Writer[Any]:
         f"writing with model {model.name!r}",
         expected=f"a writer of the paradigm {kind.name!r}",
         found="none",
-        remedy="Register one beside the paradigm's class: @probe.decoding.writes(…).",
+        remedy="Register one with the paradigm's class: @probe.decoding.writes(…).",
     )
 
 

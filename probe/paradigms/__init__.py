@@ -1,6 +1,6 @@
-"""The ways of writing text: one file per paradigm, and what they share in `paradigm`, `canvas` and `visibility`.
+"""Paradigms, the ways of generating text: one file each, with shared code in `paradigm`, `canvas` and `visibility`.
 
-A paradigm of one's own is a subclass of `Paradigm`, found by its name once its package declares it (see
+Your own paradigm is a subclass of `Paradigm`, found by its name once its package declares it (see
 docs/how_to/add_a_paradigm.md):
 
     [project.entry-points."twinprobe.paradigms"]

@@ -1,10 +1,9 @@
-"""Attachments: what a twin has besides its stock backbone, each a small module in a file of its own.
+"""Attachments: small modules that a twin has besides its stock backbone, each in a file of its own.
 
-A backbone is a plain transformers model, so that every tool which knows those knows it. What a paradigm adds (the head
-that predicts how far FLUID can see, the embedding of a flow's time) is no part of it: it lives beside the weights as
-`NAME.safetensors`, and in memory as `model.attachments[NAME]`. Which names there can be, and what builds each for a
-model, the paradigm says (`Paradigm.attaches`); a folder holds those that were trained, and a model has those that its
-folder holds.
+A backbone is a plain transformers model, so that every tool for those works with it. What a paradigm adds (FLUID's
+horizon head, the embedding of a flow's time) is not part of it: it is saved with the weights as `NAME.safetensors`, and
+in memory is `model.attachments[NAME]`. The paradigm defines the possible names and how each is built
+(`Paradigm.attaches`); a model has those that were trained and saved in its folder.
 
     model.attachments["horizon"] = Horizon(model.d_model)
     save_attachments(model, folder)           # folder/horizon.safetensors
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def load_attachments(model: ModelLike, folder: Path) -> None:
-    """Give a model what its folder holds of the attachments that its paradigm knows."""
+    """Load into a model the attachments of its paradigm that its folder has."""
     for name, kind in model.paradigm.attaches.items():
         file = _file(folder, name)
         if file.is_file():
@@ -36,7 +35,7 @@ def load_attachments(model: ModelLike, folder: Path) -> None:
 
 
 def save_attachments(model: ModelLike, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write a model's attachments into a folder, in half precision unless another is asked for."""
+    """Write a model's attachments into a folder, by default in half precision."""
     from safetensors.torch import save_file
 
     for name, module in model.attachments.items():
@@ -45,15 +44,15 @@ def save_attachments(model: ModelLike, folder: Path, dtype: torch.dtype = torch.
 
 
 def attached(model: ModelLike, name: str) -> nn.Module:
-    """An attachment that is needed, or an error that says the model has none."""
+    """A required attachment, or an error if the model does not have it."""
     try:
         return model.attachments[name]
     except KeyError:
         raise ProbeError(
             f"model {model.name!r}",
-            expected=f"the attachment {name!r}, beside its weights as {name}.safetensors",
+            expected=f"the attachment {name!r}, saved with its weights as {name}.safetensors",
             found=", ".join(model.attachments) or "no attachments",
-            remedy="Train one by a recipe, or ask for what works without.",
+            remedy="Train one with a recipe, or choose an option that works without.",
         ) from None
 
 
@@ -83,7 +82,7 @@ def _fill(module: nn.Module, file: Path) -> None:
             f"attachment {file}",
             expected=", ".join(f"{key} {wanted.get(key, 'absent')}" for key in differ),
             found=", ".join(f"{key} {found.get(key, 'absent')}" for key in differ),
-            remedy="Is it this very model's? An attachment belongs to the weights that it was trained beside.",
+            remedy="Is it this model's? An attachment belongs to the weights that it was trained with.",
         )
     endless = [key for key, value in state.items() if not value.isfinite().all()]
     if endless:

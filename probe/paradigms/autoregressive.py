@@ -13,7 +13,7 @@ from probe.paradigms.paradigm import Paradigm, TrainingBatch, labels_read_at
 
 @dataclass(frozen=True)
 class Autoregressive(Paradigm):
-    """Next-token prediction. A mask id is carried only so that an AR model can be asked its twin's questions."""
+    """Next-token prediction. The mask id only lets an AR model take its twin's input."""
 
     name: ClassVar[str] = "autoregressive"
     diffuses: ClassVar[bool] = False
@@ -21,12 +21,12 @@ class Autoregressive(Paradigm):
     asked_by: ClassVar[str | None] = "ar"
 
     def answerable(self, hidden: Tensor) -> Tensor:
-        """It knows only the next token: the place before must be written (before the first, nothing is)."""
+        """Only the next token can be predicted: the position before it must be written."""
         before = torch.cat([torch.ones_like(hidden[..., :1]), hidden[..., :-1]], dim=-1)
         return hidden & ~before
 
     def answering(self, tokens: Tensor, hidden: Tensor) -> Tensor:
-        """Every slot before the first hidden place: each answers for the token after it."""
+        """Every slot before the first hidden position: each predicts the token after it."""
         return hidden.cumsum(1) == 0
 
     def training_batch(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> TrainingBatch:

@@ -1,13 +1,12 @@
-"""Block diffusion: blocks of N tokens are written left to right, each by masked diffusion that sees what came before.
+"""Block diffusion: blocks of N tokens are written left to right, each by masked diffusion that sees the earlier blocks.
 
-One dial between the two ends: N = 1 with shift is autoregression, N = the whole text is masked diffusion. Training
-takes one pass over [x_t ⊕ x_0], a noisy copy beside the clean text with the same position ids. A noisy block sees
-itself and the clean blocks before it; the clean copy sees its own past only. With `shift` the first token of a block is
-read from the clean token before it, for that is what stands there when the block is written; this is what makes N = 1
-exactly AR.
+N interpolates between paradigms: N = 1 with shift is autoregression, N = the whole text is masked diffusion. Training
+takes one pass over [x_t ⊕ x_0], a noisy copy followed by the clean text with the same position ids. A noisy block sees
+itself and the clean blocks before it; the clean copy is causal by blocks. With `shift` the first token of a block is
+predicted at the clean token before it, since that token is written by then; so N = 1 is exactly AR.
 
-Every block has a noise level t of its own, and a hidden token counts 1 ("uniform"), 1/t as the likelihood bound has it,
-or "1/t clipped", by the t of its block (see `probe.paradigms.masked`).
+Every block has its own noise level t, and the loss weighs a hidden token by 1 ("uniform"), by 1/t as in the likelihood
+bound, or by "1/t clipped", with the t of its block (see `probe.paradigms.masked`).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ WEIGHTINGS = ("uniform", "1/t", "1/t clipped")
 
 @dataclass(frozen=True)
 class Block(Paradigm):
-    """Semi-autoregressive diffusion over blocks, the size of which stands in `attention` ("block:4")."""
+    """Semi-autoregressive diffusion over blocks; `attention` has their size ("block:4")."""
 
     name: ClassVar[str] = "block"
 
@@ -41,7 +40,7 @@ class Block(Paradigm):
 
     @property
     def block_size(self) -> int | None:
-        """Tokens a block, or None when attention is full (one block)."""
+        """Tokens per block, or None if attention is full (one block)."""
         return block_size(self.attention)
 
     def training_batch(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> TrainingBatch:
@@ -55,8 +54,8 @@ class Block(Paradigm):
         return TrainingBatch(beside_clean(noised, tokens, size), labels, self._weights(t))
 
     def _weights(self, t: Tensor) -> Tensor:
-        """What each slot of [x_t ⊕ x_0] counts (batch × slots) by the noise level (batch × length) of the token that it
-        answers for."""
+        """The loss weight of each slot of [x_t ⊕ x_0] (batch × slots) by the noise level (batch × length) of the token
+        that it predicts."""
         each = by_noise(self.weighting, t)
         if self.shift:
             each = each.roll(-1, dims=1)
@@ -76,7 +75,7 @@ class Block(Paradigm):
 
 
 def beside_clean(noised: Tensor, clean: Tensor, size: int) -> Canvas:
-    """The canvas [x_t ⊕ x_0]: noisy blocks beside the clean text they continue."""
+    """The canvas [x_t ⊕ x_0]: noisy blocks and the clean text that they continue."""
     length = clean.shape[1]
     place = torch.arange(length, device=clean.device)
     block = place // size

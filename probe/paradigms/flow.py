@@ -1,20 +1,19 @@
-"""Flows: Gaussian noise becomes one-hot tokens, all places at once (FLM).
+"""Flows: Gaussian noise is transported to one-hot tokens, all positions at once (FLM).
 
-The model sees I_t = (1-t)·noise + t·one-hot of every place (see `soft`) and its time, attends to both sides, and says
-which token stands there: D(I_t), a distribution over tokens. That is all that is learnt, by plain cross-entropy. It
-gives the velocity (D - z)/(1-t) by which a sampler carries noise to text (see `decoding.flowing`).
+The model sees I_t = (1-t)·noise + t·one-hot at every position (see `soft`) and its time, attends to both sides, and
+predicts the token: D(I_t), a distribution over tokens, trained by plain cross-entropy. It gives the velocity (D -
+z)/(1-t) with which a sampler transports noise to text (see `decoding.flowing`).
 
-There is no mask token and no shift. `mask_id` is how a canvas writes "open": where it stands the model sees noise. It
-is no token that a text or noise could hold: V counts the others, and its embedding never enters. So whoever asks a
-masked model a question (a reading, a task, a sampler) can ask a flow the same one: what is given stands there as its
-one-hot, at τ = 1, and what is hidden is noise, at τ = 0. The noise is that of seed 0, the same in every row; the
-reading "noise" draws others, and other τ.
+There is no mask token and no shift. In a canvas `mask_id` marks a hidden position, where the model sees noise. It is
+not a token of texts or noise: V counts the others, and its embedding is never used. So readings, tasks and samplers for
+masked models apply to a flow, too: a given token is its one-hot vector, at τ = 1, and a hidden one is noise, at τ = 0.
+The noise is that of seed 0, the same in every row; the reading "noise" draws others, and other τ.
 
-A flow learns to write from nothing and behind a prompt. So of its training batches, half hold all but the completion
-given, some hold random places, some none, and in some each place has a time of its own.
+A flow learns to write with and without a prompt. So in half of its training batches all but the completion is given, in
+some random positions are given, in some nothing, and in some each position has its own time.
 
     error   "cross_entropy", or "squared" (‖D - one-hot‖²), the ablation
-    clock   "tau": times are even in τ (see `schedule`); "t": in t, the ablation
+    clock   "tau": times are uniform in τ (see `schedule`); "t": in t, the ablation
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ __all__ = ["Flow", "antithetic", "tau_of", "time_of"]
 
 ERRORS = ("cross_entropy", "squared")
 CLOCKS = ("tau", "t")
-MOST = 1 << 62  # below this lies every seed of noise
+MOST = 1 << 62  # seeds of noise are below this
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,8 @@ class Flow(Paradigm):
     )
     needs: ClassVar[tuple[str, ...]] = ("time",)
     usual_steps: ClassVar[int] = 32
-    # How often a batch holds text given: all but the completion, random places, nothing; or each place has its time.
+    # How often a batch's text is given: all but the completion, random positions, nothing; or each position has its
+    # time.
     kinds: ClassVar[Mapping[str, float]] = MappingProxyType(
         {"prompt": 0.5, "some": 0.2, "nothing": 0.15, "own times": 0.15}
     )
@@ -75,13 +75,13 @@ class Flow(Paradigm):
         if self.shift:
             raise ProbeError(
                 f"a {self.name} paradigm",
-                expected="shift=False: every place answers for itself",
+                expected="shift=False: every slot predicts its own token",
                 found="shift=True",
                 remedy="Leave shift out, or set it to false.",
             )
 
     def clock_of(self, model: ModelLike) -> Clock:
-        """The clock by which this flow's times run: that of the tokens that a text can hold, the mask being none."""
+        """The clock of this flow's times: that of the vocabulary without the mask."""
         return clock_of(model.vocabulary - 1, even=self.clock == "t")
 
     def state(self, model: ModelLike, tokens: Tensor, soft: Soft) -> Tensor:
@@ -94,7 +94,7 @@ class Flow(Paradigm):
         return replace(super().canvas(tokens, attention=attention, padding=padding), soft=self.still(tokens))
 
     def still(self, tokens: Tensor) -> Soft:
-        """Given where a token stands, noise (of seed 0) where the canvas says open."""
+        """Given where there is a token, noise (of seed 0) where the canvas has the mask id."""
         given = tokens != self.given_mask()
         tau = given.float()
         draw = torch.zeros(1, dtype=torch.long, device=tokens.device)
@@ -109,7 +109,7 @@ class Flow(Paradigm):
         clock, table = self.clock_of(model), model.embedding_table
         mixed = self.state(model, tokens, soft).to(table.dtype)
         scale = input_scale(clock.time_of(soft.tau), clock.vocabulary)[..., None].to(table.dtype)
-        # A given token is looked up, not multiplied: it enters exactly as in the autoregressive model.
+        # A given token is looked up, not multiplied: its input equals that of the autoregressive model.
         entered = torch.where(soft.given[..., None], model.embedding(tokens), scale * (mixed @ table))
         for name, times in self.told(soft).items():
             if name in model.attachments:
@@ -117,7 +117,7 @@ class Flow(Paradigm):
         return entered
 
     def told(self, soft: Soft) -> dict[str, Tensor]:
-        """The times that the model is told, by the attachment that tells it."""
+        """The time inputs, each by the attachment that embeds it."""
         return {"time": soft.tau}
 
     # What it learns from
@@ -125,8 +125,8 @@ class Flow(Paradigm):
     def training_batch(
         self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None = None
     ) -> TrainingBatch:
-        """Text at the times of one training batch. `completion` is where (k places) a task's answer is written; text
-        without one is completed from a place drawn for each row."""
+        """Text at the times of one training batch. `completion` has the k positions of a task's answer; text without
+        one is completed from a position drawn for each row."""
         tau, given = self.times_of(tokens, generator, completion)
         draw = torch.randint(MOST, (len(tokens),), generator=generator, device=tokens.device)
         canvas = replace(super().canvas(tokens), soft=Soft(tau, torch.ones_like(tau), draw, given))
@@ -134,8 +134,8 @@ class Flow(Paradigm):
         return TrainingBatch(canvas, labels, torch.ones_like(labels, dtype=torch.float32))
 
     def times_of(self, tokens: Tensor, generator: torch.Generator, completion: Tensor | None) -> tuple[Tensor, Tensor]:
-        """τ of every place (batch × length), and which places are given: τ is 1 there, elsewhere the row's own, or each
-        place's."""
+        """τ of every position (batch × length), and which positions are given: τ is 1 there, elsewhere the row's or the
+        position's own."""
         draws = {"generator": generator, "device": tokens.device}
         rows, length = tokens.shape
         shares = torch.tensor(list(self.kinds.values()), device=tokens.device)
@@ -151,7 +151,7 @@ class Flow(Paradigm):
         return torch.where(kind == 3, places_own, rows_own[:, None]).masked_fill(given, 1.0), given
 
     def loss(self, model: ModelLike, batch: TrainingBatch) -> Tensor:
-        """The error of D at the open places, per place."""
+        """The error of D at the hidden positions, per position."""
         logits = model.run(batch.canvas, eager=model.device.type == "cpu")  # quicker there on short texts
         if self.error == "cross_entropy":
             return batch.loss(logits)
@@ -162,7 +162,7 @@ class Flow(Paradigm):
 
 
 def antithetic(rows: int, generator: torch.Generator, device: torch.device | str = "cpu") -> Tensor:
-    """Times (rows), each uniform and all of them even: one from each stratum of [0, 1), and their mirror images."""
+    """Stratified uniform times (rows): one from each stratum of [0, 1), and their mirror images."""
     half = -(-rows // 2)
     drawn = (torch.arange(half, device=device) + torch.rand(half, generator=generator, device=device)) / half
     both = torch.cat([drawn, 1 - drawn])[:rows]

@@ -1,9 +1,9 @@
-"""FLUID: diffusion under strictly causal attention, by inserting blocks of masks behind anchors of the AR text.
+"""FLUID: diffusion under strictly causal attention, by inserting blocks of masks after anchors of the AR text.
 
-No attention is ever opened. Behind an anchor at place i stand k inserted tokens, copies o = 1..k with position i+o;
-copy o answers for the text's token i+o+1, so the AR shift holds everywhere. Main tokens see main tokens only, causally;
-an inserted token sees the main tokens up to its anchor and the copies of its own block up to itself. Hence a main
-token's logits are those of the AR model whatever is inserted, and a block's do not change with other blocks.
+Attention stays causal. After an anchor at place i come k inserted tokens, copies o = 1..k with position i+o; copy o
+predicts the text's token i+o+1, so the AR shift holds everywhere. Main tokens see main tokens only, causally; an
+inserted token sees the main tokens up to its anchor and the copies of its own block up to itself. So a main token's
+logits do not depend on insertions, and a block's do not depend on other blocks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from probe.paradigms.horizon import Horizon
 from probe.paradigms.inserted import ANCHOR_RATE, LONGEST_BLOCK, insert
 from probe.paradigms.paradigm import NO_LABEL, Paradigm, TrainingBatch, labels_read_at
 
-RANDOM_RATE = 0.1  # of the restored tokens, how many are replaced by a random one
+RANDOM_RATE = 0.1  # the share of restored tokens that is replaced by a random one
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Fluid(Paradigm):
     def training_batch(self, tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> TrainingBatch:
         draw = {"generator": generator, "device": tokens.device}
         anchors = torch.rand(tokens.shape, **draw) < ANCHOR_RATE
-        if given is not None:  # nothing is to be written inside a question
+        if given is not None:  # no anchors inside a prompt
             anchors = anchors & ~given.roll(-1, dims=1)
         lengths = torch.randint(1, self.longest + 1, tokens.shape, **draw)
-        # Copies past the end of the text would answer for nothing, and none that answers sees them: they are left out.
+        # Copies past the end of the text would predict nothing, and no other copy sees them: they are left out.
         to_the_end = tokens.shape[1] - 2 - torch.arange(tokens.shape[1], device=tokens.device)
         blank = insert(tokens, anchors, lengths.minimum(to_the_end.clamp(min=0)), self.given_mask())
         inserted = blank.block > 0
@@ -50,7 +50,7 @@ class Fluid(Paradigm):
         rate = torch.rand(tokens.shape, **draw).gather(1, (blank.block - 1).clamp(min=0))
         restored = inserted & (torch.rand(inserted.shape, **draw) < rate)
         wrong = torch.rand(inserted.shape, **draw) < RANDOM_RATE
-        # Ordinary tokens are those of the texts at hand: a vocabulary also holds the mask and other special ones.
+        # Random tokens come from the batch's texts: a vocabulary also has the mask and other special tokens.
         ordinary = tokens.flatten()[torch.randint(0, tokens.numel(), inserted.shape, **draw)]
         shown = torch.where(wrong, ordinary, tokens.gather(1, blank.places))
         canvas = Canvas(torch.where(restored, shown, blank.tokens), blank.allowed, blank.places, blank.block)

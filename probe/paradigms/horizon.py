@@ -1,20 +1,20 @@
-"""Elastic Horizons: how far a FLUID model can see, learnt from its own losses and told before it writes.
+"""Elastic Horizons: how many tokens a FLUID model can draft at once, learnt from its own losses.
 
-A fixed stride is too long where the text is open and too short where it is foregone. So a small head reads the last
-hidden state of an anchor (the last token of the text) and predicts how many tokens behind it can be drafted in one
-stride. What it learns is the model's own boundary of competence, with the backbone frozen:
+A fixed stride is too long where the text is uncertain and too short where it is predictable. So a small head reads the
+last hidden state of an anchor (the last token of the text) and predicts how many tokens after it can be drafted in one
+stride. With the backbone frozen, it is trained on the model's own losses:
 
-    CE_j     the loss of the j-th token behind the anchor, when all of them are masks
+    CE_j     the loss of the j-th token after the anchor, when all of them are masks
     K*       the largest k ≤ 16 with mean_{j≤k} CE_j < τ, else 1
-    Q(k)     ∝ exp(-(k - K*)² / (2·1.5²)), so that a near miss is nearly right
+    Q(k)     ∝ exp(-(k - K*)² / (2·1.5²)), so that a near miss costs little
     loss     -Σ_k Q(k) log softmax(head(h))_k
 
-The first token behind an anchor is read from the anchor itself, by autoregression; the j-th from the mask before it.
-So a stride of k tokens takes k - 1 inserted masks to be learnt from. Where the text ends within 16 tokens, K* is at
-most what is left of it.
+The first token after an anchor is predicted by the anchor itself, autoregressively; the j-th by the mask before it. So
+a stride of k tokens needs k - 1 inserted masks in training. If the text ends within 16 tokens, K* is at most the number
+left.
 
-τ is in nats a token. The paper's 2.8 is for a 7B model of natural text; a small model of a small world needs a small
-one. `horizon_loss` is what is minimised over `model.attachments["horizon"]` (see probe.training.horizon_stage).
+τ is in nats per token. The paper's 2.8 is for a 7B model of natural text; a small model of a toy language needs a
+smaller one. `horizon_loss` is minimised over `model.attachments["horizon"]` (see probe.training.horizon_stage).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Horizon(nn.Module):
 
 
 def new_horizon(model: ModelLike, seed: int = 0) -> Horizon:
-    """An untrained head for a model, as its attachment; the seed is its own, whatever was drawn before."""
+    """An untrained head for a model, as its attachment, with a fixed seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = Horizon(model.d_model)
@@ -59,15 +59,15 @@ def new_horizon(model: ModelLike, seed: int = 0) -> Horizon:
 
 
 def draw_anchors(tokens: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Tensor:
-    """Anchors (batch × length) to learn from, drawn as in stage I: of the tokens before those that are to be written,
-    which are all that are not `given`."""
+    """Training anchors (batch × length), drawn as in stage I from the tokens before those to be written, which are all
+    that are not `given`."""
     anchors = torch.rand(tokens.shape, generator=generator, device=tokens.device) < ANCHOR_RATE
     anchors[:, -1] = False  # nothing comes after the last token
     return anchors if given is None else anchors & ~given.roll(-1, dims=1)
 
 
 def horizon_loss(model: ModelLike, tokens: Tensor, anchors: Tensor, tau: float) -> Tensor:
-    """The loss of a model's horizon head at the anchors of clean text. Only the head learns from it."""
+    """The loss of a model's horizon head at the anchors of clean text. Only the head gets a gradient."""
     losses, hidden = stride_losses(model, tokens, anchors)
     said = attached(model, "horizon")(hidden)
     return nn.functional.cross_entropy(said.float(), soft_target(competence(losses, tau)))
@@ -75,7 +75,7 @@ def horizon_loss(model: ModelLike, tokens: Tensor, anchors: Tensor, tau: float) 
 
 @torch.no_grad()
 def stride_losses(model: ModelLike, tokens: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
-    """CE_j (anchors × 16, inf behind the end of the text) and the last hidden states (anchors × d), of every token
+    """CE_j (anchors × 16, inf after the end of the text) and the last hidden states (anchors × d), of every token
     where `anchors` (batch × length) is True, row by row."""
     length, longest = tokens.shape[1], LONGEST_BLOCK
     left = length - 1 - torch.arange(length, device=tokens.device)  # tokens behind each place
@@ -102,6 +102,6 @@ def competence(losses: Tensor, tau: float) -> Tensor:
 
 
 def soft_target(best: Tensor, longest: int = LONGEST_BLOCK) -> Tensor:
-    """Q (… × 16), a bell around K* on the strides that there are."""
+    """Q (… × 16), a bell around K* over the possible strides."""
     count = torch.arange(1, longest + 1, device=best.device)
     return (-((count - best[..., None]) ** 2) / (2 * WIDTH**2)).softmax(-1)

@@ -1,6 +1,6 @@
-"""Blocks of masks inserted behind anchors of a text: the canvas on which FLUID learns to write, and how far it can see.
+"""Blocks of masks inserted after anchors of a text: the canvas for training FLUID and its horizon head.
 
-Behind an anchor at place i stand k copies, o = 1..k, with position i+o; copy o answers for the text's token i+o+1. Main
+After an anchor at place i come k copies, o = 1..k, with position i+o; copy o predicts the text's token i+o+1. Main
 tokens see main tokens only, causally; a copy sees the main tokens up to its anchor and the copies of its own block up
 to itself.
 """
@@ -13,11 +13,11 @@ from torch import Tensor
 from probe.paradigms.canvas import Canvas
 
 LONGEST_BLOCK = 16
-ANCHOR_RATE = 0.5  # of the text's tokens, how many blocks stand behind
+ANCHOR_RATE = 0.5  # the number of blocks per text token
 
 
 def insert(tokens: Tensor, anchors: Tensor, lengths: Tensor, mask_id: int) -> Canvas:
-    """The text followed by its inserted blocks: `lengths` masks behind every token where `anchors` is True.
+    """The text followed by its inserted blocks: `lengths` masks after every token where `anchors` is True.
 
     Slots of examples with fewer inserted tokens than the fullest one are padding: block -1, seen by nobody.
     `block` is 0 on the text and 1 + the anchor's place on an inserted token.
@@ -25,7 +25,7 @@ def insert(tokens: Tensor, anchors: Tensor, lengths: Tensor, mask_id: int) -> Ca
     batch, length = tokens.shape
     counts = torch.where(anchors, lengths, 0)
     width = int(counts.sum(1).max()) if batch else 0
-    # One row per inserted token of the whole batch: the text token it stands behind, and its number in the block.
+    # One row per inserted token of the whole batch: its anchor, and its number in the block.
     behind = torch.repeat_interleave(torch.arange(batch * length, device=tokens.device), counts.flatten())
     starts = counts.flatten().cumsum(0) - counts.flatten()
     offset = torch.arange(len(behind), device=tokens.device) - starts[behind] + 1

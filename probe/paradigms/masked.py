@@ -1,15 +1,15 @@
-"""Masked diffusion: some tokens are hidden behind [M], all of them are predicted at once, seeing both sides.
+"""Masked diffusion: some tokens are replaced by [M], and all of them are predicted at once from both sides.
 
 The noise level t is drawn per example from (0.001, 1] and hides each token with probability t. With `shift`, as in the
-models adapted from AR ones (DiffuLLaMA, Dream), the logits one slot before a mask answer for it, and the leftmost token
-is never asked; without (LLaDA, Tiny-A2D), the mask's own slot answers.
+models adapted from AR ones (DiffuLLaMA, Dream), the logits one slot before a mask predict its token, and the leftmost
+token is never predicted; without (LLaDA, Tiny-A2D), the mask's own slot predicts it.
 
-What a hidden token counts in the loss is its `weighting`:
+`weighting` is the loss weight of a hidden token:
 
     uniform       1
-    1/t           1/t, as the likelihood bound has it
-    1/t clipped   the same, but at most CLIP: 1/t gives one token in a nearly clean text the weight of hundreds
-    context       the more the nearer unmasked tokens are (Dream): Σ ½ p (1-p)^(|n-m|-1) over the unmasked m
+    1/t           1/t, as in the likelihood bound
+    1/t clipped   the same, but at most CLIP: otherwise one token in a nearly clean text gets the weight of hundreds
+    context       larger if unmasked tokens are near (Dream): Σ ½ p (1-p)^(|n-m|-1) over the unmasked m
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ class Masked(Paradigm):
         hidden = hide(tokens, t, generator, given)
         labels = labels_read_at(tokens, hidden, shift=self.shift)
         weights = self._weights(t, hidden)
-        if self.shift:  # a weight belongs to the hidden token, a slot answers for the token after it
+        if self.shift:  # a weight belongs to the hidden token; with shift a slot predicts the token after it
             weights = weights.roll(-1, dims=1)
         return TrainingBatch(self.canvas(tokens.masked_fill(hidden, self.given_mask())), labels, weights)
 
     def _weights(self, t: Tensor, hidden: Tensor) -> Tensor:
-        """What each token counts if it is hidden (batch × length)."""
+        """The loss weight of each token if it is hidden (batch × length)."""
         return nearness(hidden) if self.weighting == "context" else by_noise(self.weighting, t).expand(hidden.shape)
 
 
 def refuse_weighting(weighting: str, known: tuple[str, ...]) -> None:
-    """Refuse what is not the name of a weighting that a paradigm knows."""
+    """Refuse a weighting that a paradigm does not have."""
     if weighting not in known:
         raise ProbeError(
             f"weighting {weighting!r}",
@@ -68,14 +68,14 @@ def refuse_weighting(weighting: str, known: tuple[str, ...]) -> None:
 
 
 def by_noise(weighting: str, t: Tensor) -> Tensor:
-    """What a hidden token counts by the noise level t that hid it, in the shape of `t`."""
+    """The loss weight of a hidden token by its noise level t, in the shape of `t`."""
     if weighting == "uniform":
         return torch.ones_like(t)
     return 1 / t if weighting == "1/t" else (1 / t).clamp(max=CLIP)
 
 
 def nearness(hidden: Tensor, p: float = NEARNESS) -> Tensor:
-    """How much unmasked text stands near each token: Σ ½ p (1-p)^(distance - 1) over the unmasked ones."""
+    """How much unmasked text is near each token: Σ ½ p (1-p)^(distance - 1) over the unmasked ones."""
     place = torch.arange(hidden.shape[1], device=hidden.device)
     distance = (place[:, None] - place).abs()
     kernel = (0.5 * p * (1 - p) ** (distance - 1)).masked_fill(distance == 0, 0)
@@ -88,8 +88,8 @@ def noise_levels(shape: tuple[int, ...], generator: torch.Generator, device: tor
 
 
 def hide(tokens: Tensor, t: Tensor, generator: torch.Generator, given: Tensor | None = None) -> Tensor:
-    """Which tokens noise t hides, each by a draw of its own; none that is given. A text that would then be shown whole
-    teaches nothing: all that is not given is hidden in it."""
+    """Which tokens noise t hides, each drawn independently; given ones never. If nothing would be hidden, all tokens
+    that are not given are."""
     hidden = torch.rand(tokens.shape, generator=generator, device=tokens.device) < t
     if given is None:
         return hidden

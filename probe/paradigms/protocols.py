@@ -1,7 +1,7 @@
-"""What a paradigm needs of a model: a backbone that can be called, its sizes, and what is attached to it.
+"""What a paradigm needs from a model: a callable backbone, its sizes, and its attachments.
 
-Models are built on paradigms, so a paradigm cannot import one. It says here what it calls, and any object that has it
-will do: the project's own `probe.Model`, or a stand-in of a test.
+Models are built on paradigms, so a paradigm cannot import them. These protocols list what it calls, and any object that
+has it will do: the project's own `probe.Model`, or a stand-in in a test.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ModelLike(Protocol):
-    """A backbone with the paradigm that it writes in."""
+    """A backbone with its paradigm."""
 
     name: str
     attachments: dict[str, nn.Module]

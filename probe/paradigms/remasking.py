@@ -1,22 +1,22 @@
-"""Remasking: a masked model takes tokens back while it writes, so that it can revise what it wrote early (ReMDM).
+"""Remasking: a masked model masks written tokens again during decoding, so that it can revise early ones (ReMDM).
 
-An unmasked token is final in plain masked diffusion, however wrong it looks once the rest stands. ReMDM lets every
-written token go back to the mask with probability σ at each step, and reveals as many more to make up for it, so that
-what is masked at any time is as much as before: at the step from time t to s, with α = 1 - time,
+In plain masked diffusion a written token is final, however wrong it looks later. ReMDM masks every written token again
+with probability σ at each step, and writes correspondingly more, so that the number of masks at any time stays the
+same: at the step from time t to s, with α = 1 - time,
 
-    a written place is masked again with probability   σ
-    an open place is written with probability          (α_s - (1 - σ)·α_t) / (1 - α_t)
+    a written position is masked again with probability   σ
+    a masked position is written with probability         (α_s - (1 - σ)·α_t) / (1 - α_t)
 
-σ is the schedule's to say, and at most σ_max = min(1, (1 - α_s)/α_t):
+σ depends on the schedule, and is at most σ_max = min(1, (1 - α_s)/α_t):
 
     cap       η, but at most σ_max
     rescale   η·σ_max
-    conf      σ_max times a softmax, over all written places, of minus the probability that a token had when it was
-              written: the unlikelier, the sooner it is taken back (and as if σ were 0 for the open places)
-    loop      plain masked diffusion until a share `level` is written at time `on`; then, until `off`, as many are taken
-              back as are written, η of those written at each step; then plain again to the end
+    conf      σ_max times a softmax, over all written positions, of minus the probability that a token had when it was
+              written: less likely tokens are remasked sooner (masked positions are written as if σ were 0)
+    loop      plain masked diffusion until a share `level` is written at time `on`; then, until `off`, as many are
+              remasked as are written, η of those written at each step; then plain again to the end
 
-The published η (0.008, 0.015 and 0.02) are for 1,024 steps; an answer written in a few wants larger ones.
+The published η (0.008, 0.015 and 0.02) are for 1,024 steps; an answer written in few steps needs larger ones.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ class Remasking:
         if not 0 < self.share <= 1 or not 0 <= self.off < self.on < 1 or not 0 < self.level < 1:
             raise ProbeError(
                 "remasking", expected="η above 0 and at most 1, off below on below 1, a level between 0 and 1",
-                found=str(self), remedy="Leave them out for what is published.",
+                found=str(self), remedy="Leave them out to use the published ones.",
             )  # fmt: skip
         if self.kind == "conf" and self.eta is not None:
             raise ProbeError(
-                "remasking by confidence", expected="no η: confidences say it", found=f"η {self.eta:g}",
+                "remasking by confidence", expected="no η: it follows from the confidences", found=f"η {self.eta:g}",
                 remedy="Leave it out.",
             )  # fmt: skip
         if self.kind == "loop" and self.share * self.level > 1 - self.level:
             raise ProbeError(
-                "remasking in a loop", expected=f"η of at most {(1 - self.level) / self.level:.3f}: what is taken back "
-                "is to be written again at once", found=f"η {self.share:g} at a level of {self.level:g}",
+                "remasking in a loop", expected=f"η of at most {(1 - self.level) / self.level:.3f}: what is remasked "
+                "must be written again at once", found=f"η {self.share:g} at a level of {self.level:g}",
                 remedy="Choose a smaller η, or a lower level.",
             )  # fmt: skip
 
@@ -72,7 +72,7 @@ class Remasking:
         return PUBLISHED[self.kind] if self.eta is None else self.eta
 
     def at(self, step: int, steps: int) -> Odds:
-        """The odds of the step from time t to s."""
+        """The probabilities of the step from time t to s."""
         each = (1 - LAST) / steps
         t = 1 - each * step
         if self.kind == "loop":
@@ -96,12 +96,13 @@ class Remasking:
 
 @dataclass(frozen=True)
 class Odds:
-    """The probability with which an open place is written, and a written one (or all of them together) taken back."""
+    """The probability with which a masked position is written, and a written one (or all of them together) is
+    remasked."""
 
     write: float
     take_back: float
 
 
 def _plain(masked: float, masked_after: float) -> Odds:
-    """Of plain masked diffusion, from one share of masks to a smaller one."""
+    """For plain masked diffusion, from one share of masks to a smaller one."""
     return Odds(min(1.0, (masked - masked_after) / masked), 0.0)

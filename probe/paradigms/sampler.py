@@ -1,31 +1,32 @@
-"""A sampler: in which order open places are written, and how many at a step.
+"""A sampler: in which order masked positions are written, and how many per step.
 
-Masked diffusion leaves the order free. The orders of the public families are `random` (each open place with probability
-1/(steps left), as DiffuLLaMA does), `confidence` (the surest first), `margin` (the largest gap between the two best),
-`entropy` (the lowest first) and `left_to_right`. `threshold` writes every place surer than it, at least one a step;
-`block` keeps to one block of places until it is full.
+Masked diffusion leaves the order free. The orders of the public families are `random` (each masked position with
+probability 1/(steps left), as in DiffuLLaMA), `confidence` (the highest first), `margin` (the largest gap between the
+two best), `entropy` (the lowest first) and `left_to_right`. `threshold` writes every position above this confidence, at
+least one per step; `block` fills one block of positions before the next.
 
-How many places a step writes is the `schedule`'s to say. "even" shares the open places among the steps that are left.
-"llada" does the same in numbers that are fixed beforehand: every block gets as many steps as the others, every step of
-a block as many places, and its first steps one more where that leaves a rest; random order, too, then writes exactly so
-many. "dream" follows Dream's times, from 1 down to a thousandth in even steps: the step from t to s writes a share
-1 - s/t of what is open, rounded down, and the last step the rest. `order_temperature` (Dream's alg_temp) draws the
-order instead of taking the best: a place comes first with a probability that grows with its score.
+`schedule` decides how many positions a step writes. "even" divides the masked positions among the steps left. "llada"
+fixes the numbers beforehand: every block gets the same number of steps, every step of a block the same number of
+positions, and the first steps take the remainder; random order, too, then writes exactly these numbers. "dream" follows
+Dream's times, from 1 down to a thousandth in even steps: the step from t to s writes a share 1 - s/t of the masked
+positions, rounded down, and the last step the rest. `order_temperature` (Dream's alg_temp) samples the order instead of
+taking the best: a position's probability to come first grows with its score.
 
-At a temperature, `top_k` leaves the k best tokens of a place to be drawn, and `top_p` the fewest whose probabilities
-add up to it. How sure a place is remains the model's own probability, untempered and untrimmed, as in LLaDA. Tokens to
-`suppress` are never written (the end of a text, for one, where an answer is to fill its length): the probabilities are
-those of the others. A token to `stop` at ends a text: nothing behind the first of them is asked for any more.
+With a temperature, `top_k` samples from the k best tokens of a position, and `top_p` from the fewest whose
+probabilities add up to it. The confidence of a position stays the model's own probability, without temperature and
+truncation, as in LLaDA. Tokens in `suppress` are never written (such as the end of text, if an answer should fill its
+length); the probabilities are renormalised over the others. A `stop` token ends a text: nothing after the first one is
+written any more.
 
-`guidance` w asks twice, the second time with the prompt masked, and takes u + (w + 1)(c - u) for the logits: c those
-with the prompt, u those without (LLaDA's unsupervised classifier-free guidance). A pass then computes twice as much.
+`guidance` w runs the model twice, the second time with the prompt masked, and takes u + (w + 1)(c - u) as logits: c
+those with the prompt, u those without (LLaDA's unsupervised classifier-free guidance). A pass then costs twice as much.
 
-`remask` takes tokens back while others are written (ReMDM, see `probe.paradigms.remasking`): its schedule then says how
-many places a step writes and withdraws, each by itself.
+`remask` masks written tokens again while others are written (ReMDM, see `probe.paradigms.remasking`): its schedule then
+decides how many positions a step writes and remasks, each independently.
 
-`cache` keeps keys and values under full attention, where that is not exact (Fast-dLLM). The pass that enters a block
-shows the whole text. The passes after it show less, and see the rest as it was then: "prefix" shows the block and all
-behind it, "dual" the block alone.
+`cache` keeps keys and values under full attention, where that is not exact (Fast-dLLM). The first pass in a block
+computes the whole text. Later passes compute only a part, and use the cached keys and values of the rest: "prefix"
+computes the block and all after it, "dual" only the block.
 
     Sampler("random", steps=32, temperature=1.0, top_p=0.9, remask=Remasking("cap", eta=0.05))
     Sampler("confidence", steps=8, block=16, schedule="llada", guidance=1.5, stop=("</s>",))
@@ -50,7 +51,7 @@ DREAM_END = 1e-3  # the time at which Dream's last step ends
 
 @dataclass(frozen=True)
 class Sampler:
-    """`steps` is the number of forward passes (None: one a token; at least one a block); `temperature` 0 takes the
+    """`steps` is the number of forward passes (None: one per token; at least one per block); `temperature` 0 takes the
     best token. Tokens are ids, or words as the model's vocabulary spells them."""
 
     order: str = "confidence"
@@ -93,7 +94,7 @@ class Sampler:
                 )
 
     def _refuse_misfits(self) -> None:
-        """Refuse what would change nothing without a word, and what no step could do."""
+        """Refuse options without effect, and impossible ones."""
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ProbeError(
                 "sampler's top_p",
@@ -104,7 +105,7 @@ class Sampler:
         if not self.temperature and (self.top_k is not None or self.top_p is not None):
             raise ProbeError(
                 "sampler's top_k and top_p",
-                expected="a temperature: they trim what is drawn from",
+                expected="a temperature: they only affect sampling",
                 found="temperature 0, which takes the best token",
                 remedy="Give a temperature, or leave them out.",
             )
@@ -124,18 +125,19 @@ class Sampler:
         if self.order != "random" or self.schedule != "even" or any(one is not None for one in said):
             raise ProbeError(
                 "a sampler that remasks",
-                expected="random order, the schedule 'even', no threshold, blocks or cache: each place decides alone",
+                expected="random order, the schedule 'even', no threshold, blocks or cache: each position decides "
+                "independently",
                 found=str(self),
                 remedy="For example Sampler('random', steps=32, temperature=1.0, remask='cap').",
             )
 
     def _refuse_by_schedule(self) -> None:
-        """Refuse a second word on how many places a step writes."""
+        """Refuse a second option that decides how many positions a step writes."""
         without = {"even": (), "dream": ("threshold", "block"), "llada": ("threshold",)}[self.schedule]
         if any(getattr(self, name) is not None for name in without):
             raise ProbeError(
                 f"schedule {self.schedule!r}",
-                expected=f"no {' and no '.join(without)}: it says how many places a step writes"
+                expected=f"no {' and no '.join(without)}: it decides how many positions a step writes"
                 + (" of the whole answer" if self.schedule == "dream" else ""),
                 found=str(self),
                 remedy="Leave one of them out.",
@@ -179,17 +181,19 @@ def _remasking(said: object) -> Remasking | None:
 
 
 def allowed(logits: Tensor, rule: Sampler) -> Tensor:
-    """Logits without the tokens that are never to be written."""
+    """Logits without the suppressed tokens."""
     if not rule.suppress:
         return logits
     return logits.index_fill(-1, torch.tensor(rule.suppress, device=logits.device), -torch.inf)
 
 
 def trimmed(logits: Tensor, rule: Sampler) -> Tensor:
-    """Logits in which only those tokens are left that may be drawn."""
+    """Logits with only the tokens that may be sampled."""
     if rule.top_p is not None:
         ranked, order = logits.sort(-1, descending=True)
-        better = (ranked / rule.temperature).softmax(-1).cumsum(-1).roll(1, -1)  # of all that rank before a token
+        better = (
+            (ranked / rule.temperature).softmax(-1).cumsum(-1).roll(1, -1)
+        )  # the sum over all tokens that rank before
         better[..., 0] = 0
         logits = logits.masked_fill((better > rule.top_p).scatter(-1, order, better > rule.top_p), -torch.inf)
     if rule.top_k is not None:
@@ -199,7 +203,8 @@ def trimmed(logits: Tensor, rule: Sampler) -> Tensor:
 
 
 def choose(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """The token of each place: the best one, or a draw at a temperature (by the Gumbel trick, drawn on the CPU)."""
+    """The token of each position: the best one, or a sample at a temperature (by the Gumbel trick, drawn on the
+    CPU)."""
     if temperature == 0:
         return logits.argmax(-1)
     uniform = torch.rand(logits.shape, generator=generator).clamp_min(torch.finfo(torch.float32).tiny)
@@ -207,7 +212,7 @@ def choose(logits: Tensor, temperature: float, generator: torch.Generator) -> Te
 
 
 def order_scores(order: str, probabilities: Tensor, generator: torch.Generator) -> Tensor:
-    """How early each place wants to be written (larger is earlier), from its distribution over tokens."""
+    """A score for the order of positions (larger is earlier), from their distributions over tokens."""
     shape = probabilities.shape[:-1]
     if order == "confidence":
         return probabilities.amax(-1)
@@ -222,8 +227,8 @@ def order_scores(order: str, probabilities: Tensor, generator: torch.Generator) 
 
 
 def drawn_order(scores: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """Scores whose order is a draw: of the places that are left, each comes next with a probability that goes with
-    exp(score / temperature). (Gumbel noise on the scores does that.)"""
+    """Scores whose order is sampled: of the positions left, each comes next with probability ∝ exp(score /
+    temperature). (Gumbel noise on the scores does that.)"""
     if temperature == 0:
         return scores
     uniform = torch.rand(scores.shape, generator=generator).clamp_min(torch.finfo(torch.float32).tiny)
@@ -231,13 +236,13 @@ def drawn_order(scores: Tensor, temperature: float, generator: torch.Generator) 
 
 
 def share_at(step: int, steps: int) -> float:
-    """Of what is open, the share that a step of Dream's schedule writes."""
+    """The share of masked positions that a step of Dream's schedule writes."""
     times = torch.linspace(1, DREAM_END, steps + 1)
     return 1.0 if step >= steps - 1 else float(1 - times[step + 1] / times[step])
 
 
 def first(scores: Tensor, eligible: Tensor, how_many: Tensor) -> Tensor:
-    """The `how_many` (batch) eligible places of the highest scores; ties go to the left."""
+    """The `how_many` (batch) eligible positions with the highest scores; ties go to the left."""
     ranked = scores.masked_fill(~eligible, -torch.inf).argsort(dim=-1, descending=True, stable=True)
     rank = ranked.argsort(dim=-1)
     return eligible & (rank < how_many[:, None])

@@ -1,14 +1,14 @@
-"""The two clocks of a flow: t, by which noise and token are mixed, and τ, by which the token becomes readable.
+"""The two clocks of a flow: t, which mixes noise and token, and τ, which measures how readable the token is.
 
-A flow sees I_t = (1-t)·noise + t·one-hot. In a wide vocabulary almost nothing can be read from I_t until t is large,
-and almost everything soon after: training on a uniform t would spend most of its steps where there is nothing to learn.
-So FLM counts time by what can be read. P_e(t) is the error of taking the largest entry of I_t for the token, and
+A flow sees I_t = (1-t)·noise + t·one-hot. With a large vocabulary almost no token can be read from I_t until t is
+large, and almost every one soon after: training with a uniform t would waste most of its steps. So FLM measures time by
+the share of readable tokens. P_e(t) is the error of taking the largest entry of I_t for the token, and
 
     τ(t) = 1 - V/(V-1)·P_e(t),        1 - P_e(t) = E_z[Φ(z + t/(1-t))^(V-1)]
 
-runs from 0 (a guess) to 1 (certainty), evenly in readable tokens: at τ a share τ of the tokens can be read, which is
-what a masked model sees at mask ratio 1-τ. The expectation is a Gauss-Hermite sum; τ is tabulated once for a vocabulary
-and read by straight lines, in log(1-τ), which stays finite where 1-τ is far below what a float can tell from 0.
+runs from 0 (a guess) to 1 (certainty), linearly in readable tokens: at τ a share τ of the tokens can be read, which is
+what a masked model sees at mask ratio 1-τ. The expectation is a Gauss-Hermite sum; τ is tabulated once per vocabulary
+and interpolated linearly in log(1-τ), which stays finite where 1-τ underflows.
 
     >>> round(time_of(0.5, 30_522), 4)
     0.8045
@@ -28,7 +28,7 @@ from torch import Tensor
 from probe.errors import ProbeError
 
 NODES = 360  # of the sum: P_e to 1e-7 for any vocabulary; numpy's Hermite polynomials overflow beyond 370
-LAST = 0.97  # of the tabulated t: there 1-τ is below 1e-200, and all that is left is τ = 1, t = 1
+LAST = 0.97  # the largest tabulated t: there 1-τ is below 1e-200, and only τ = 1, t = 1 is left
 POINTS = 1 << 14
 
 
@@ -87,7 +87,7 @@ class Clock:
 
 @cache
 def clock_of(vocabulary: int, *, even: bool = False) -> Clock:
-    """The clock of a vocabulary, tabulated when it is first asked for."""
+    """The clock of a vocabulary, tabulated on first use."""
     if isinstance(vocabulary, bool) or not isinstance(vocabulary, int) or vocabulary < 2:
         raise ProbeError(
             "vocabulary", expected="a whole number of at least 2", found=repr(vocabulary), remedy="Count its tokens."

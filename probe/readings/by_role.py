@@ -1,8 +1,8 @@
-"""How each model of a pair is asked: by the reading at hand, or in the one way that its paradigm knows.
+"""The reading of each model of a pair: the given one, or the only one that its paradigm has.
 
-An AR model has no future to hide and no masks to look at. Asked beside its twin it is therefore always asked by `ar`,
-whatever the twin is asked by; its paradigm says so (`Paradigm.asked_by`), and `reading_for` is the one place that heeds
-it. A reading of decoding runs is the exception: every model has runs of its own.
+An AR model sees no right context and no masks. So whatever reading its twin has, an AR model is read by `ar`; its
+paradigm says so (`Paradigm.asked_by`), and `reading_for` is the only place that checks it. A reading of decoding runs
+is the exception: every model has runs of its own.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from probe.readings.registry import named
 
 
 def roles(models: Model | Pair, reading: str | Reading, *, square: bool = False) -> dict[str, tuple[Model, Reading]]:
-    """Each model by its role, and how it is asked: by its paradigm's own reading, or by `reading`.
+    """Each model by its role, with its reading: its paradigm's own, or `reading`.
 
     `square` adds the two other cells of the 2×2: AR weights under the diffusion twin's own mask, and the diffusion
-    weights under the causal one. What a cell shares with a neighbour is not the cause of their difference.
+    weights under the causal one. Neighbouring cells differ in one factor only.
     """
     reading = named(reading)
     if isinstance(models, Model):
@@ -33,8 +33,8 @@ def roles(models: Model | Pair, reading: str | Reading, *, square: bool = False)
 
 
 def reading_for(model: Model, reading: str | Reading, *, runs: bool = True) -> Reading:
-    """How a model is asked what its twin is asked by a reading. `runs=False` asks it in its paradigm's own way even
-    where the twin is asked about the states of a decoding run."""
+    """A model's reading when its twin has the given one. `runs=False` uses the paradigm's own reading even if the
+    twin's is of a decoding run."""
     reading = named(reading)
     own = model.paradigm.asked_by
     return reading if own is None or (runs and reading.of_runs) else named(own)

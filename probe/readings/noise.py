@@ -1,13 +1,12 @@
-"""The noise reading: a flow's state at a time τ, several draws; what a ratio of masks is to a masked model.
+"""The noise reading: a flow's state at a time τ, several draws; the counterpart of a masked model's mask ratio.
 
-At τ a share τ of the tokens can be read off the state, so `Noise(tau=0.75)` leaves a flow as much of the text as
-`Ratio(rate=0.25)` leaves a masked model: depth and spread measured under the two are measured at one amount of noise.
-As under `Ratio` the answer is always open: it stands at τ = 0 whatever the rest does, and no trace of it is in the
-state. With `answer="noised"` it stands at τ with all the others, which is what a sampler's states are like, and what
-a flow map has been taught; the noise, clean and corrupt alike, then lets some of the answer through.
+At τ a share τ of the tokens can be read off the state, so `Noise(tau=0.75)` shows a flow as much of the text as
+`Ratio(rate=0.25)` shows a masked model: depth and spread under the two are comparable. As under `Ratio` the answer is
+always hidden: it has τ = 0, so nothing of it is in the state. With `answer="noised"` it has τ like all others, as in a
+sampler's states and in a flow map's training; then the noise, clean and corrupt alike, lets some of the answer through.
 
-An example's noise depends on `seed` and on what is asked, as a ratio's masks do. Only flows see noise: any other model
-refuses such a view, and is asked under the matched `ratio` instead.
+An example's noise depends on `seed` and on the question, as a ratio's masks do. Only flows see noise: any other model
+refuses such a view; use the matched `ratio` instead.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ ANSWERS = ("open", "noised")
 
 @dataclass(frozen=True)
 class Noise(Reading):
-    """`over` is "text" (all places but the first) or "completion" (only what the model would have to write)."""
+    """`over` is "text" (all positions but the first) or "completion" (only those that the model would write)."""
 
     name: ClassVar[str] = "noise"
 
@@ -58,7 +57,7 @@ class Noise(Reading):
 
     @property
     def matched(self) -> Ratio:
-        """The reading that leaves a masked model as much."""
+        """The reading that shows a masked model as much."""
         return Ratio(rate=1 - self.tau, draws=self.draws, over=self.over, seed=self.seed, attention=self.attention)
 
     def view(self, model: Model, batch: Batch) -> View:
@@ -78,7 +77,7 @@ class Noise(Reading):
         )
 
     def _draws(self, batch: Batch) -> Tensor:
-        """Seeds of noise, draws × n, that belong to what is asked."""
+        """Seeds of noise, draws × n, one per question."""
         asked = zip(batch.target.tolist(), batch.distractor.tolist(), map(dict, batch.facts), strict=True)
         first = torch.tensor([question_seed(self.seed, question) for question in asked])
         return first + torch.arange(self.draws)[:, None]

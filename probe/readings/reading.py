@@ -1,19 +1,20 @@
-"""A reading: which logits of which state answer for a target token.
+"""A reading: which logits of which state predict a target token.
 
-An AR model is asked at the slot before the answer, with the past in sight; a diffusion model at a mask, with or without
-the future. Comparing the two without saying which is comparing questions, not models. So every question goes through a
-`Reading`. It makes a `View` of a batch (what is hidden), and shows a model that view of the clean or of the corrupt
-rows as `Prompts`: a canvas, and the slots whose logits answer. Readings are never pooled.
+An AR model predicts the answer at the slot before it, from the left context; a diffusion model at a mask, with or
+without the right context. If these differ, a comparison is of questions, not of models. So every question goes through
+a `Reading`. It makes a `View` of a batch (which tokens are hidden), and turns that view of the clean or the corrupt
+rows into `Prompts` for a model: a canvas, and the slots whose logits predict the answer. Results under different
+readings are never pooled.
 
     ar           x_<i, causal attention whatever the model's own
     prefix       x_<i; the answer and everything after it masked: the same left information as `ar`
     one_mask     everything but the answer
     ratio        random masks at a rate, the answer always among them; several draws
-    trajectory   the states of a real decoding run in which the answer was still open, one question a step
-    noise        of a flow: the text at a time τ, between noise and tokens; several draws
+    trajectory   the states of a real decoding run while the answer was still masked, one question per step
+    noise        for flows: the text at a time τ, between noise and tokens; several draws
 
-A view holds for clean and corrupt alike, so the two can differ only in the question. What it hides never reaches a
-model: the mask stands in its place.
+A view is the same for clean and corrupt, so the two can differ only in the question. Hidden tokens never reach a model:
+it gets masks instead.
 """
 
 from __future__ import annotations
@@ -33,23 +34,23 @@ from probe.models.model import Model
 from probe.paradigms.canvas import Canvas
 from probe.paradigms.soft import Soft
 
-ROWS = 128  # canvases a forward pass, where nobody says otherwise
+ROWS = 128  # default number of canvases per forward pass
 
 
 @dataclass(frozen=True)
 class View:
-    """What a reading hides of a batch. A row is a question: an example, or an example at one draw or one step."""
+    """Which tokens of a batch a reading hides. A row is a question: an example, or an example at one draw or step."""
 
-    hidden: Tensor  # (rows, slots) bool; may be shorter than the text, and longer: the slots behind it are hidden
-    example: Tensor  # (rows), which example of the batch a row asks about
-    step: Tensor  # (rows), the draw or the decoding step; 0 where there is only one
-    ratio: Tensor  # (rows), the share that really is hidden, of the places that the reading chooses from
-    written: Tensor | None = None  # (rows, slots), what a run had written; negative where the batch's own tokens stand
-    soft: Soft | None = None  # the noise that a flow sees at what is hidden, and its time
+    hidden: Tensor  # (rows, slots) bool; may be shorter than the text, or longer: slots after the text are hidden
+    example: Tensor  # (rows), the example of the batch
+    step: Tensor  # (rows), the draw or the decoding step; 0 if there is only one
+    ratio: Tensor  # (rows), the share actually hidden, of the positions that the reading chooses from
+    written: Tensor | None = None  # (rows, slots), what a run had written; negative where the batch's own tokens are
+    soft: Soft | None = None  # the noise that a flow sees at hidden positions, and its time
 
     @classmethod
     def still(cls, hidden: Tensor) -> View:
-        """One question an example."""
+        """One question per example."""
         n = len(hidden)
         return cls(hidden, torch.arange(n), torch.zeros(n, dtype=torch.long), hidden.float().mean(1))
 
@@ -64,7 +65,7 @@ class View:
 
 @dataclass(frozen=True)
 class Prompts:
-    """What one model is shown of a batch's clean or corrupt rows, and where it answers."""
+    """One model's input from a batch's clean or corrupt rows, and the slots that predict the answers."""
 
     canvas: Canvas
     slots: Tensor  # (rows, 1), whose logits answer
@@ -73,10 +74,10 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Reading(ABC):
-    """One way of asking. `attention` overrides the model's own."""
+    """Which tokens a model sees when it answers. `attention` overrides the model's own."""
 
     name: ClassVar[str]
-    of_runs: ClassVar[bool] = False  # whether its states are those of the model's own decoding run
+    of_runs: ClassVar[bool] = False  # whether its states come from the model's own decoding run
 
     attention: str | None = None
 
@@ -85,9 +86,9 @@ class Reading(ABC):
         """What is hidden, for clean and corrupt alike."""
 
     def ask(self, model: Model, batch: Batch, which: str = "clean", view: View | None = None) -> Prompts:
-        """The batch's clean (or corrupt) rows, as this reading shows them to a model.
+        """The batch's clean (or corrupt) rows under this reading, as a model's input.
 
-        Hand in the `view` where more than one thing is asked of it: a trajectory is decoded each time one is made.
+        Pass the `view` if you use it more than once: making one of a trajectory decodes each time.
         """
         view = view or self.view(model, batch)
         attention = self.attention or model.paradigm.attention
@@ -110,16 +111,16 @@ class Reading(ABC):
     def logits(
         self, model: Model, batch: Batch, which: str = "clean", *, view: View | None = None, rows: int = ROWS
     ) -> Tensor:
-        """The answers' logits, one row a question × vocabulary, in float32."""
+        """The answers' logits, questions × vocabulary, in float32."""
         return answers(model, self.ask(model, batch, which, view), rows=rows)
 
     @property
     def rule(self) -> str:
-        """How the questions about one example become one figure (see `aggregated`)."""
+        """How the questions about one example are combined into one value (see `aggregated`)."""
         return "mean"
 
     def __str__(self) -> str:
-        """The reading with its knobs, as results record it."""
+        """The reading with its options, as results record it."""
         knobs = {field.name: getattr(self, field.name) for field in fields(self)}
         said = ", ".join(f"{name}={value}" for name, value in knobs.items() if value is not None)
         return f"{self.name}({said})" if said else self.name
@@ -128,10 +129,9 @@ class Reading(ABC):
 def answers(
     model: Model, asked: Prompts, *, rows: int = ROWS, then: Callable[[Tensor], Tensor] = lambda logits: logits
 ) -> Tensor:
-    """The float32 logits at the slots that answer, or what `then` makes of each chunk (rows × vocabulary) of them.
+    """The float32 logits at the answers' slots, or `then` applied to each chunk (rows × vocabulary) of them.
 
-    Only those slots are unembedded, and `then` can keep all but a chunk out of memory: a vocabulary is wide, a canvas
-    long, and draws and steps are many.
+    Only those slots are unembedded, and with `then` only one chunk is in memory at a time.
     """
     read = []
     for start in range(0, len(asked.slots), rows):
@@ -143,9 +143,9 @@ def answers(
 
 
 def comparable(logits: Tensor, model: Model, vocabulary: int | None = None) -> Tensor:
-    """Logits over the first `vocabulary` ids, which both twins have, with the mask out of the running.
+    """Logits over the first `vocabulary` ids, which both twins have, with the mask excluded.
 
-    The mask gets the lowest finite value, not -inf, so that differences of log-probabilities stay numbers.
+    The mask gets the lowest finite value, not -inf, so that differences of log-probabilities stay finite.
     """
     logits = logits[..., :vocabulary]
     if model.mask_id is None or model.mask_id >= logits.shape[-1]:
@@ -155,10 +155,9 @@ def comparable(logits: Tensor, model: Model, vocabulary: int | None = None) -> T
 
 
 def _masked(model: Model, text: Tensor, hidden: Tensor, answer: Tensor, attention: str) -> Tensor:
-    """`text` with the model's mask in place of what is hidden.
+    """`text` with the model's mask at hidden positions.
 
-    A model without a mask can be asked only where nothing that is hidden is seen from the slot that answers; any token
-    may then stand there.
+    A model without a mask works only if the answer's slot sees no hidden position; any token may then be there.
     """
     model.refuse_mask_in(text.masked_fill(hidden, -1))
     if model.mask_id is not None:
@@ -178,7 +177,7 @@ def _refuse_unreadable(model: Model, answer: Tensor) -> None:
     if model.shift and bool((answer == 0).any()):
         raise TaskError(
             f"a question to model {model.name!r}",
-            expected="an answer behind the first place: with shift, nothing answers for the leftmost token",
+            expected="an answer after the first position: with shift, no slot predicts the leftmost token",
             found="an answer at place 0",
             remedy="Put a token before it.",
         )

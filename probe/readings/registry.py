@@ -37,7 +37,7 @@ class _Own(Mapping[str, "type[Reading]"]):
         return getattr(import_module(f"probe.readings.{module}"), kind)
 
     def __contains__(self, name: object) -> bool:
-        return name in _CLASSES  # a Mapping would look it up, and so import it
+        return name in _CLASSES  # Mapping's own method would import it
 
     def __iter__(self) -> Iterator[str]:
         return iter(_CLASSES)
@@ -69,7 +69,8 @@ def refuse_unknown(reading: object) -> None:
 
 
 def named(reading: str | Reading, **knobs: Any) -> Reading:
-    """The reading of a name, with knobs: `named("ratio", rate=0.25)`. A Reading is itself, but for the knobs."""
+    """The reading of a name, with options: `named("ratio", rate=0.25)`. A Reading is returned with the options
+    changed."""
     from probe.readings.reading import Reading
 
     if not isinstance(reading, Reading):

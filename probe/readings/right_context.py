@@ -1,4 +1,4 @@
-"""The gain from the right context: how far what follows the answer moves a model's belief about it."""
+"""The effect of the right context: how much it changes a model's belief about the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The readings of one still state: ar, prefix, one mask, and a ratio of random masks."""
+"""The readings of a single state: ar, prefix, one mask, and a ratio of random masks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from probe.readings.reading import Reading, View
 
 @dataclass(frozen=True)
 class AR(Reading):
-    """What stands to the left of the answer, causally: the twin's reference."""
+    """The left context under causal attention: the twin's reference."""
 
     name: ClassVar[str] = "ar"
 
@@ -29,10 +29,10 @@ class AR(Reading):
 
 @dataclass(frozen=True)
 class Prefix(Reading):
-    """The same left context, on a canvas of masks that is as long as the answer, so that length does not leak.
+    """The same left context, followed by as many masks as the completion has tokens.
 
-    `canvas_length` counts slots from the completion's first on; None is as many as the completion has. Text after the
-    completion (of a blank in the middle) is left out, since even its length would tell something.
+    `canvas_length` counts the masks from the completion's first slot on; None is the completion's length. Text after
+    the completion (of a blank in the middle) is left out, since even its length is information.
     """
 
     name: ClassVar[str] = "prefix"
@@ -55,7 +55,7 @@ class Prefix(Reading):
 
 @dataclass(frozen=True)
 class OneMask(Reading):
-    """Everything but the answer: what the right context adds."""
+    """Everything visible but the answer: shows the effect of the right context."""
 
     name: ClassVar[str] = "one_mask"
 
@@ -67,9 +67,9 @@ class OneMask(Reading):
 class Ratio(Reading):
     """Random masks at `rate`, drawn `draws` times; the answer is always among them, the first token never.
 
-    `over` is "text" (any place) or "completion" (only what the model would have to write); the ratio that came out, of
-    those places, stands in the view. An example's masks depend on `seed` and on what is asked (not on the batch it is
-    in, so that examples selected under this reading are asked again as they were; nor on the text, which they hide).
+    `over` is "text" (any position) or "completion" (only those that the model would write); the view has the actual
+    ratio over those positions. An example's masks depend on `seed` and on the question (not on its batch, so that
+    examples selected under this reading get the same masks again; nor on the hidden text).
     """
 
     name: ClassVar[str] = "ratio"
@@ -102,7 +102,7 @@ class Ratio(Reading):
         )
 
     def _uniform(self, question: tuple, length: int) -> Tensor:
-        """Numbers from 0 to 1, draws × length, that belong to a question."""
+        """Random numbers from 0 to 1, draws × length, for each question."""
         generator = torch.Generator().manual_seed(question_seed(self.seed, question))
         return torch.rand(self.draws, length, generator=generator)
 
@@ -113,8 +113,8 @@ def question_seed(seed: int, question: tuple) -> int:
 
 
 def places_among(batch: Batch, over: str) -> tuple[Tensor, Tensor]:
-    """Where the answer is (n × length), and the places that noise may choose from: it and those of "text" (all but the
-    first) or of the "completion"."""
+    """The answer's position (n × length), and the positions that noise may choose from: the answer and those of "text"
+    (all but the first) or of the "completion"."""
     answer = _at(batch.positions["answer"], batch.clean)
     completion = _at(batch.positions["completion"], batch.clean)
     among = completion if over == "completion" else torch.ones_like(completion)
@@ -123,21 +123,21 @@ def places_among(batch: Batch, over: str) -> tuple[Tensor, Tensor]:
 
 
 def written_span(batch: Batch, reading: str) -> tuple[int, int]:
-    """Where the completions begin and how long they are; refused where they do not all stand at the same places."""
+    """The start and length of the completions; refused unless they are at the same positions in all examples."""
     completion = batch.positions["completion"].cpu()
     start, length = int(completion[0, 0]), completion.shape[1]
     if not torch.equal(completion, torch.arange(start, start + length).expand_as(completion)):
         raise TaskError(
             f"task {batch.task!r} under the reading {reading!r}",
-            expected="completions without gaps that begin at one place in all examples",
-            found="completions at different places",
-            remedy="Ask under 'ar' or 'one_mask', or make the prompts equally long.",
+            expected="completions without gaps that start at the same position in all examples",
+            found="completions at different positions",
+            remedy="Use 'ar' or 'one_mask', or make the prompts equally long.",
         )
     return start, length
 
 
 def _at(places: Tensor, tokens: Tensor) -> Tensor:
-    """Places (n, k) as a boolean matrix over `tokens`."""
+    """Positions (n, k) as a boolean matrix over `tokens`."""
     return torch.zeros(tokens.shape, dtype=torch.bool).scatter_(1, places.cpu(), True)
 
 

@@ -1,12 +1,12 @@
-"""Surprise: how many nats the next word of plain text costs a model, under each reading.
+"""Surprise: a model's negative log-likelihood, in nats, of tokens in plain text, under each reading.
 
-Tasks ask for an answer that is right; text only has words that stand there. At some place of each text a model is
-asked for the token in it, and what is measured is -log p, the mask out of the running. Two models that are asked at the
-same places of the same texts can be compared text by text.
+Tasks have right answers; plain text has only its tokens. At some position of each text a model predicts the token
+there, and -log p is measured, with the mask excluded. Two models can be compared text by text at the same positions of
+the same texts.
 
     surprise(pair.ar, texts, AR(), at=[32, 64, 96])                 n × 3, in nats
-    surprise(pair.diffusion, texts, Prefix(), at=[32, 64, 96])      the same left context, all behind it masked
-    surprise(pair.diffusion, texts, OneMask(), at=[32, 64, 96])     everything else in sight
+    surprise(pair.diffusion, texts, Prefix(), at=[32, 64, 96])      the same left context, everything after it masked
+    surprise(pair.diffusion, texts, OneMask(), at=[32, 64, 96])     everything else visible
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from probe.batch import Batch
 from probe.models.model import Model
 from probe.readings.reading import Reading, answers, comparable
 
-ROWS = 32  # texts a forward pass: a whole vocabulary is kept of each only at the place that is asked
+ROWS = 32  # texts per forward pass: logits over the vocabulary are kept only at the predicted position
 
 
 def surprise(model: Model, texts: Tensor, reading: Reading, at: Sequence[int]) -> Tensor:
-    """-log p (texts × places) of the tokens at some places of texts (n × length)."""
+    """-log p (texts × positions) of the tokens at some positions of texts (n × length)."""
     columns = []
     for place in at:
         batch = question(texts, place)
@@ -36,7 +36,7 @@ def surprise(model: Model, texts: Tensor, reading: Reading, at: Sequence[int]) -
 
 
 def question(texts: Tensor, place: int) -> Batch:
-    """Texts as a batch that asks for one of their tokens; all from there on is to be written."""
+    """Texts as a batch whose answer is one of their tokens; everything from there on is the completion."""
     n, length = texts.shape
     nothing = torch.zeros(n, 0, dtype=torch.bool)
     positions = {

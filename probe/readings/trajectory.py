@@ -1,10 +1,10 @@
-"""The trajectory reading: one question at every step of a real decoding run at which the answer was still open.
+"""The trajectory reading: one question at every step of a real decoding run at which the answer was still masked.
 
-The model decodes the completion from the clean prompt, and is asked for the answer in each state that it saw on the
-way. The corrupt rows are those same states under the corrupt prompt: what the run had written and what it still had
-masked are identical, so that only the question differs. Once the answer is written, its logits are untrained; an
-autoregressive model's are so until everything before the answer is written. Such steps are left out of the view. A
-flow's states are noise at a time τ, in which the answer is open to the end.
+The model decodes the completion from the clean prompt, and predicts the answer from each state that it saw on the way.
+The corrupt rows are those same states with the corrupt prompt: the written tokens and the masks are identical, so that
+only the question differs. Once the answer is written, its logits are untrained; an autoregressive model's are untrained
+until everything before the answer is written. Such steps are left out of the view. A flow's states are noise at a time
+τ, in which the answer is never written before the end.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ RULES = ("commit", "first", "mean")
 
 @dataclass(frozen=True)
 class TrajectoryReading(Reading):
-    """`aggregate` makes one figure of an example's steps: the last one, which "commit"s the answer (or drafts it for
-    good, where drafts are verified), the "first", or the "mean" of them all.
+    """`aggregate` combines an example's steps into one value: that of the last step, which "commit"s the answer (or
+    drafts it finally, if drafts are verified), of the "first", or the "mean" of all.
 
-    The run is the model's own, under its own attention and by `sampler` (None: its own; a spec says it as a mapping);
-    `attention` is what it is asked under.
+    The run uses the model's own attention and `sampler` (None: its own; a mapping in specs); `attention` is that of the
+    question.
     """
 
     name: ClassVar[str] = "trajectory"
@@ -74,13 +74,13 @@ class TrajectoryReading(Reading):
 
 
 def view_of(run: Trajectory, model: Model, batch: Batch) -> View:
-    """The states of a run of `batch.clean` that left the answer open, earlier steps first."""
+    """The states of a run of `batch.clean` in which the answer was masked, earlier steps first."""
     if run.tau is not None:
         return _view_of_flow(run)
     states = run.states.cpu()
     start = int(batch.positions["completion"].min())
     unknown = (states == UNWRITTEN) if model.mask_id is None else (states == UNWRITTEN) | (states == model.mask_id)
-    unknown[..., :start] = False  # a prompt is given, whatever stands in it
+    unknown[..., :start] = False  # a prompt is given, whatever its tokens
     answer = batch.positions["answer"].cpu()
     is_open = _at_answer(model.paradigm.answerable(unknown), answer)
     step, example = is_open.T.nonzero(as_tuple=True)
@@ -91,7 +91,7 @@ def view_of(run: Trajectory, model: Model, batch: Batch) -> View:
 
 
 def _view_of_flow(run: Trajectory) -> View:
-    """Every state of a flow's run; its text stands in z, and only what is given in the batch."""
+    """Every state of a flow's run; its text is in z, and only the given part is in the batch."""
     rows, steps, _ = run.states.shape
     step, example = torch.cartesian_prod(torch.arange(steps), torch.arange(rows)).T
     soft = Soft.all_of([state_at(run, at) for at in range(steps)])
@@ -100,12 +100,12 @@ def _view_of_flow(run: Trajectory) -> View:
 
 
 def _at_answer(states: Tensor, places: Tensor) -> Tensor:
-    """(example, step): what stands at an example's place (n, 1) at each step."""
+    """(example, step): the value at an example's position (n, 1) at each step."""
     return states.gather(2, places[:, None].expand(-1, states.shape[1], 1))[..., 0]
 
 
 def aggregated(values: Tensor, view: View, rule: str) -> Tensor:
-    """One figure an example (n × …) from one a row, by a named rule over the example's rows."""
+    """One value per example (n × …) from one per row, by a named rule over the example's rows."""
     _refuse_unknown(rule)
     n = int(view.example.max()) + 1
     example, step = view.example.to(values.device), view.step.to(values.device)

@@ -1,7 +1,7 @@
 """The 2×2: the weights of both twins under the causal mask and under the diffusion twin's own.
 
-What changes between the columns is the mask's doing, between the rows the weights'. All four are asked about one view:
-where the states come from a decoding run, it is the diffusion twin's.
+Differences between columns are due to the mask, between rows to the weights. All four cells use the same view: if the
+states come from a decoding run, it is the diffusion twin's.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Writing a task's pieces of text with the tokenizer at hand.
+"""Writing a task's pieces of text with a given tokenizer.
 
 A word is one token for one tokenizer and three for another; "1732" is two tokens for GPT-2, four for Qwen, two others
-for LLaMA 3. A task that hopes for the best compares prompts of unequal length, or asks for half a name. `Words` knows
-one tokenizer: it spells text as it would stand inside a running text, picks from a pool what is a single token, and
-refuses, with the reason, a task that this tokenizer cannot ask.
+for LLaMA 3. A task that ignores this compares prompts of unequal length, or asks for half a name. `Words` wraps one
+tokenizer: it spells text as inside a running text, picks the single-token words of a pool, and refuses, with the
+reason, a task that this tokenizer cannot write.
 
-How a piece is spelled depends on what stands before it (a space, the beginning of the text). A piece is therefore
-encoded behind a carrier, whose own tokens must come out unchanged and are then cut off.
+How a piece is tokenized depends on what precedes it (a space, the beginning of the text). A piece is therefore encoded
+after a carrier, whose own tokens must come out unchanged and are then cut off.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 
 def _byte_signs() -> dict[str, int]:
-    """The signs in which byte-level vocabularies write bytes (GPT-2's table): printable ones stand for themselves."""
+    """The characters that byte-level vocabularies use for bytes (GPT-2's table): printable ones stand for
+    themselves."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
@@ -39,7 +40,7 @@ SPACES = BYTE_LEVEL, SENTENCEPIECE = "Ġ", "▁"
 
 
 class Words:
-    """One tokenizer, seen by one task: `spell`, `single` and `even` are what `Task.make` needs of it."""
+    """One tokenizer for one task: `Task.make` uses `spell`, `single` and `even`."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase | None, task: str):
         if tokenizer is None:
@@ -52,7 +53,7 @@ class Words:
         self.tokenizer, self.task = tokenizer, task
         self._spelt: dict[str, tuple[int, ...]] = {}
         self._carriers = [(carrier, self._encode(carrier)) for carrier in CARRIERS]
-        # What the tokenizer puts before a text by itself: BOS for LLaMA and the shipped vocabulary, nothing for GPT-2.
+        # The tokens that the tokenizer puts before a text: BOS for LLaMA and the shipped vocabulary, nothing for GPT-2.
         whole, (first, *_) = tokenizer.encode("a"), self._known("a", self._encode("a"))
         self.prefix = tuple(whole[: whole.index(first)])
         second = self._tokens(self._encode("a a"))[-1]
@@ -75,7 +76,7 @@ class Words:
         return {text: self.spell(text) for text in texts}
 
     def _look_up(self, texts: list[str]) -> None:
-        """Spell many pieces with one call. What the first carrier merges with, or what cannot be written, is left to
+        """Spell many pieces with one call. Pieces that merge with the first carrier, or cannot be written, are left to
         `spell`, which tries the others and says why."""
         carrier, alone = self._carriers[0]
         fresh = [text for text in texts if text not in self._spelt]
@@ -88,7 +89,7 @@ class Words:
                 self._spelt[text] = ids
 
     def single(self, pool: Iterable[str], what: str, *, at_least: int) -> list[str]:
-        """The words of a pool that are one token behind a space, written with that space; refuses too few."""
+        """The words of a pool that are one token after a space, written with that space; refuses too few."""
         spaced = [" " + word for word in pool]
         self._look_up(spaced)
         found = [word for word in spaced if self._is_single(word)]
@@ -127,14 +128,14 @@ class Words:
             f"the task {self.task!r} for {self.described()}",
             expected=expected,
             found=found,
-            remedy="Ask another task of this model, or write one in words it knows (see probe.tasks.Task).",
+            remedy="Use another task, or write one in words that it knows (see probe.tasks.Task).",
         )
 
     def _tokens(self, ids: Iterable[int]) -> list[str]:
         return [str(token) for token in self.tokenizer.convert_ids_to_tokens(list(ids))]
 
     def _text(self, token: str) -> str:
-        if self._space is None:  # whole words: each stands apart from the one before
+        if self._space is None:  # whole words: each is separate from the one before
             return " " + token
         if self._space == BYTE_LEVEL:
             written = bytes(_BYTES.get(sign, ord("?")) for sign in token)
@@ -167,6 +168,7 @@ class Words:
 
 
 def read(spelling: Mapping[int, str], ids: Iterable[int]) -> str:
-    """The text that token ids write. A letter may be cut in two: its bytes are escaped in `spelling`, and meet here."""
+    """The text that token ids write. A character may be split over two tokens: its bytes are escaped in `spelling`, and
+    joined here."""
     glued = "".join(spelling.get(i, "\ufffd") for i in ids)
     return glued.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -5,8 +5,8 @@
                          at corrupt + (k / steps)(clean - corrupt), k = 1 … steps (the paper's points, "1..m") or
                          k = 0 … steps - 1 (those of the published code since February 2025, "0..m-1")
     eap-ig-activations   for each layer's heads, each MLP and the input: the mean over runs in which only their output
-    is interpolated (at the same k / steps), with everything before them clean. More exact where a node's effect is far
-    from linear, for 2 L + 1 times the passes
+                         is interpolated (at the same k / steps), with everything before them clean. More exact where
+                         a node's effect is far from linear, for 2 L + 1 times the passes
 
 All three take one pass for the sources' clean outputs and one for the replacements.
 """

@@ -1,8 +1,9 @@
 """Metrics: one number per row that says how well the model answers. Higher is better in all of them.
 
-    logit_difference        the target's logit minus the distractor's probability_difference  the probability of right
-    choices minus that of wrong ones kl                      minus KL(clean answer ‖ this answer): how well the clean
-    distribution is kept. At the clean run its gradient is 0, so plain EAP finds nothing with it
+    logit_difference        the target's logit minus the distractor's
+    probability_difference  the probability of right choices minus that of wrong ones
+    kl                      minus KL(clean answer ‖ this answer): how well the clean distribution is kept. At the clean
+                            run its gradient is 0, so plain EAP finds nothing with it
 
 One of your own is any function of logits (rows × vocabulary, float32, the mask excluded) and of a `Truth`, which holds
 each row's right answers and the model's clean logits:

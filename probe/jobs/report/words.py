@@ -11,8 +11,8 @@ WORDS = {
     "DiD": "Difference in differences: ΔFLI on global tasks minus ΔFLI on local ones. Above 0, computation moves "
     "earlier on tasks whose answer's tokens constrain each other, compared with the others.",
     "PR": "Participation ratio, (Σa)²/Σa²: how many of n components share the work, from 1 to n. PR/n is their share.",
-    "AR-CPT": "The AR model trained for as many more steps as the twin, on the same data, with its own objective. A change "
-    "that it shows too is explained by more training, not by diffusion.",
+    "AR-CPT": "The AR model trained for as many more steps as the twin, on the same data, with its own objective. A "
+    "change that it shows too is explained by more training, not by diffusion.",
     "Second seed": "The same recipe with another random seed. Differences between two seeds are chance; grey in the "
     "figures.",
     "Smallest effect": "The smallest size at which a hypothesis counts as true, fixed beforehand with its reason. An "

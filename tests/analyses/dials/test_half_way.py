@@ -68,5 +68,5 @@ def test_rows_have_to_choose_one_a_model():
         dials.along(given, ask, rows={"lens": "logit"})
     with pytest.raises(ProbeError, match="columns among"):
         dials.along(given, ask, rows={"lense": "logit"})
-    with pytest.raises(ProbeError, match="two places"):
+    with pytest.raises(ProbeError, match="two or more points"):
         dials.along({100: given[100]}, ask, rows=DEPTH)

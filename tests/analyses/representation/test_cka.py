@@ -138,7 +138,7 @@ def test_masked_clean_and_what_stands_before_a_mask_are_apart(pair):
     assert set(groups["diffusion"]) == {"clean", "masked", "before a mask"}  # it does not shift, the AR model does
     assert set(groups["ar-cpt"]) == {"clean", "masked"}
     assert result.figure().data
-    assert "zoo:masked-noshift beside zoo:ar, masked" in set(result.table["panel"])  # models by their names
+    assert "zoo:masked-noshift and zoo:ar, masked" in set(result.table["panel"])  # models by their names
     own = representation.cka(pair, batch, traces={"ar": traces["ar"], "twice": traces["ar"]}, resamples=50).table
     diagonal = own[own["layer"] == own["beside_layer"]]
     assert diagonal["estimate"].tolist() == pytest.approx([1] * len(diagonal))

@@ -35,7 +35,7 @@ def test_a_file_of_examples_is_a_task(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("ioi = alternates:Alternates", "a name that nobody else has taken"),
+        ("ioi = alternates:Alternates", "a name that is not taken"),
         ("other = alternates:Missing", "something that can be imported"),
         ("other = alternates:WORDS", "a subclass of probe.tasks.Task that is a dataclass"),
     ],
