@@ -26,6 +26,6 @@ def made(kind: type[R], said: Mapping[str, Any]) -> R:
         raise
     except (TypeError, ValueError) as problem:
         raise ProbeError(
-            "a sampler", expected="fields of the right types (numbers, words, lists)", found=f"{dict(said)} ({problem})",
+            "a sampler", expected="its fields, of the right types", found=f"{dict(said)} ({problem})",
             remedy="See `twinprobe decode --help` for its fields.",
         ) from None  # fmt: skip

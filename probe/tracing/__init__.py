@@ -1,4 +1,4 @@
-"""Tracing: what a model does at any site, recorded or edited. See `sites` for the places that have a name."""
+"""Tracing: record or edit a model's activations at any site. See `sites` for their names."""
 
 from __future__ import annotations
 

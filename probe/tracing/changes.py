@@ -1,7 +1,7 @@
-"""Changes: what an edit puts in the place of what the model has there, and what it may ask about the moment.
+"""Changes: the value that an edit puts at a site, and what it may depend on.
 
-Zero · Mean · Resample · Patch · Traced       each gives what stands there instead of `old`, or is broadcast to it
-Add(another, scales)                          what was there, and a multiple of what another would put there
+Zero · Mean · Resample · Patch · Traced       each gives the replacement of `old`, or is broadcast to it
+Add(another, scales)                          the old value plus a multiple of another change's value
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """Where an edit is at work: what a change may ask about."""
+    """Where an edit is applied: what a change may depend on."""
 
     site: Site
     layer: int
-    turn: int | None  # the layer's number among those of the edit; None where the edit names one layer
+    turn: int | None  # the layer's index among those of the edit; None if the edit names one layer
     heads: tuple[int, ...] | None
     positions: Tensor | None
-    rows: slice | None  # of all the examples, those in this forward pass; None is all
+    rows: slice | None  # the examples of this forward pass; None is all
     step: int
 
 
 @dataclass(frozen=True, eq=False)
 class Change(ABC):
-    """What stands at a place instead of `old`, which has the axes of a view. Broadcast to it."""
+    """The replacement of `old`, which has the axes of a view; broadcast to it."""
 
     def values(self) -> list[Tensor]:
-        """What tells this change from another of its kind."""
+        """Identifies this change among those of its class."""
         return []
 
     def __str__(self) -> str:
@@ -61,10 +61,10 @@ class Mean(Change):
 
 @dataclass(frozen=True, eq=False)
 class Add(Change):
-    """What was there, and `scale` times what another change would have put there."""
+    """The old value plus `scale` times another change's value."""
 
     what: Change
-    scales: tuple[float, ...]  # by step; the last one goes on
+    scales: tuple[float, ...]  # by step; the last one applies to all later steps
 
     def values(self) -> list[Tensor]:
         return [*self.what.values(), torch.tensor(self.scales)]
@@ -106,7 +106,7 @@ class Patch(Change):
 
 @dataclass(frozen=True, eq=False)
 class Traced(Change):
-    """A trace's own values, or those of its other examples where there is a seed."""
+    """A trace's own values, or with a seed those of its other examples."""
 
     array: xarray.DataArray
     seed: int | None = None
@@ -115,7 +115,7 @@ class Traced(Change):
         return [torch.tensor(-1 if self.seed is None else self.seed), torch.tensor(self.array.values)]
 
     def labels(self, axis: str) -> tuple[int, ...] | None:
-        """The layers, or heads, that the trace has; None where it does not say."""
+        """The layers or heads of the trace; None if it has no such coordinate."""
         if axis not in self.array.coords:
             return None
         return tuple(int(label) for label in np.atleast_1d(self.array[axis].values))
@@ -136,28 +136,28 @@ class Traced(Change):
 
 
 def fitted(value: Tensor, old: Tensor, one: Site, what: str) -> Tensor:
-    """A value with the dtype, device and shape of what it stands for; `what` names its edit in the error."""
+    """A value with the dtype, device and shape of the old one; `what` names its edit in the error."""
     value = value.to(old)
     try:
         return value.expand_as(old)
     except RuntimeError:
         raise TraceError(
             f"the value for {what}",
-            expected=f"the shape {tuple(old.shape)} (example, {', '.join(one.dims)}), or 1 where one serves all",
+            expected=f"the shape {tuple(old.shape)} (example, {', '.join(one.dims)}), or 1 to broadcast",
             found=str(tuple(value.shape)),
             remedy="Give it the axes of a trace; the layer axis stays when several layers are named.",
         ) from None
 
 
 def _these_rows(value: Tensor, old: Tensor, moment: Moment) -> Tensor:
-    """Of a value for all examples, those that are in this forward pass. A value of fewer axes has none of examples."""
+    """The part of a value for this forward pass's examples. A value of fewer axes has no example axis."""
     if moment.rows is not None and value.dim() == old.dim() and len(value) not in (1, len(old)):
         return value[moment.rows]
     return value
 
 
 def _other_rows(count: int, seed: int) -> Tensor:
-    """For each example another one, from a seed: a random cycle, which leaves nobody in place."""
+    """For each example another one, from a seed: a random cycle, without fixed points."""
     if count < 2:
         raise TraceError(
             "resample",

@@ -1,4 +1,4 @@
-"""What a recording costs: its bytes are counted before it begins, and refused where memory or disk has no room."""
+"""The cost of a recording: its bytes are counted beforehand, and it is refused if memory or disk is too small."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Cost:
 
     @property
     def at_a_time(self) -> int:
-        """What streaming holds in memory."""
+        """The memory that streaming needs."""
         return min(IN_FLIGHT * self.batch, self.examples) * sum(self.sites.values())
 
     def refuse_in_memory(self) -> None:
@@ -55,21 +55,21 @@ class Cost:
         if self.total > free:
             raise TraceError(
                 f"recording {self}",
-                expected=f"at most {readable(free)} (the memory that is free)",
+                expected=f"at most {readable(free)} (the free memory)",
                 found=readable(self.total),
-                remedy="Ask for fewer sites, layers or positions, or stream it to disk with store=….",
+                remedy="Record fewer sites, layers or positions, or stream it to disk with store=….",
             )
 
     def refuse_on_disk(self, store: Path, written: int) -> None:
-        """Refuse what does not fit on the disk of `store`, of which `written` examples are there already."""
+        """Refuse what does not fit on the disk of `store`, which already has `written` examples."""
         free = shutil.disk_usage(_existing(store)).free
         left = self.total - written * sum(self.sites.values())
         if left > free:
             raise TraceError(
                 f"recording {self} to {store}",
-                expected=f"at most {readable(free)} (what is free on that disk)",
+                expected=f"at most {readable(free)} (free on that disk)",
                 found=readable(left),
-                remedy="Ask for fewer sites, layers or positions, or choose another disk.",
+                remedy="Record fewer sites, layers or positions, or choose another disk.",
             )
         if self.at_a_time > available_memory():
             raise TraceError(
@@ -80,7 +80,7 @@ class Cost:
             )
 
     def announce(self, store: Path, written: int) -> None:
-        """Log what streaming to `store` will take, of which `written` examples are there already."""
+        """Log the cost of streaming to `store`, which already has `written` examples."""
         left = self.total - written * sum(self.sites.values())
         free = shutil.disk_usage(_existing(store)).free
         disk, memory = f"{readable(left)} on disk ({readable(free)} free)", f"{readable(self.at_a_time)} of memory"

@@ -1,14 +1,13 @@
-"""Putting edits to work: `with probe.edit(model, edits): …`.
+"""Applying edits: `with probe.edit(model, edits): …`.
 
-Inside the context every forward pass of the model is edited, also those that `record`, `decode` or an attribution
-make. Edits are torch hooks at the modules of their sites, put there in the order in which a forward pass reaches them;
-leaving the context, in whatever way, removes them. Contexts nest: inner edits see what outer ones made. An edit belongs
-to the thread that opened it: forward passes that other threads make of the same model are not edited (see
-`probe.models.scope`).
+Inside the context every forward pass of the model is edited, including those of `record`, `decode` or an attribution.
+Edits are torch hooks at the modules of their sites, in the order in which a forward pass reaches them; leaving the
+context in any way removes them. Contexts nest: inner edits see the result of outer ones. An edit belongs to the thread
+that opened it: other threads' forward passes of the same model are not edited (see `probe.models.scope`).
 
-Three sites have no module whose input or output they are, and act through another:
-    head_out    adds what the head now writes, less what it wrote, to the output projection's output
-    resid_mid   adds the same difference to attn_out, which is then recorded as changed
+Three sites are not the input or output of a module, and act through another:
+    head_out    adds the head's new output, minus the old, to the output projection's output
+    resid_mid   adds the difference to attn_out, which is then recorded as changed
     pattern     replaces the attention function (see `pattern_editing`)
 """
 
@@ -38,10 +37,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def edit(model: Model, edits: Edit | Skip | Iterable[Edit | Skip]) -> Iterator[Model]:
-    """Edit every forward pass of a model for as long as the context lasts.
+    """Edit every forward pass of a model inside the context.
 
-    Steps are counted in forward passes from the beginning of the context; where a decoding run is recorded, its own
-    steps count.
+    Steps count forward passes from the beginning of the context; in a recorded decoding run they are the run's own.
 
     >>> before = pair.ar.logits(batch.clean)
     >>> with probe.edit(pair.ar, [probe.zero("head_out", layer=0, head=0), probe.skip(5)]):
@@ -71,18 +69,18 @@ def _open(model: Model) -> list[Editing]:
 
 
 def announce(model: Model, rows: slice | None, step: int | None) -> None:
-    """Tell the open edits of a model which examples and which step the next forward pass is of; None: whoever asks."""
+    """Set the examples and the step of the next forward pass for the active edits of a model; None resets them."""
     for editing in _open(model):
         editing.rows, editing.next_step = rows, step
 
 
 def open_edits(model: Model) -> list[Edit]:
-    """The edits a model is under."""
+    """The active edits of a model."""
     return [part for editing in _open(model) for part in editing.parts]
 
 
 def edited_head_writes(model: Model, layer: int, z: Tensor) -> Tensor | None:
-    """All heads' writes as the open edits of `head_out` leave them; None where there are none."""
+    """All heads' outputs after the active edits of `head_out`; None if there are none."""
     at_work = [
         (editing, part)
         for editing in _open(model)
@@ -98,7 +96,7 @@ def edited_head_writes(model: Model, layer: int, z: Tensor) -> Tensor | None:
 
 
 class Editing(Scope):
-    """One open context: what its hooks need to know of the forward pass at hand."""
+    """One open context: what its hooks need to know of the current forward pass."""
 
     def __init__(self, model: Model):
         super().__init__()
@@ -113,7 +111,7 @@ class Editing(Scope):
         self._attention_before: str | None = None
 
     def override_attention(self) -> Callable[[], None]:
-        """Have attention computed so that patterns can be edited, until the last of the contexts that need it ends."""
+        """Use an attention function whose patterns can be edited, until the last context that needs it ends."""
         others = [other for other in _open(self.model) if other.overrides_attention]
         self._attention_before = others[0]._attention_before if others else self.model.attention_override
         self.model.attention_override = pattern_editing.NAME
@@ -136,7 +134,7 @@ class Editing(Scope):
             self.slot_states.see(canvas.tokens, self.model.mask_id, self.rows)
 
     def install(self, part: Edit, layer: int) -> Callable[[], None]:
-        """Put an edit to work in one layer; the answer takes it out again."""
+        """Apply an edit in one layer; the returned function removes it."""
         if part not in self.parts:
             self.parts.append(part)
         one = site(part.site)
@@ -162,7 +160,7 @@ class Editing(Scope):
         return self._in_state(part, whole, view, one.position_axis)
 
     def _in_state(self, part: Edit, new: Tensor, old: Tensor, axis: int) -> Tensor:
-        """`new` at the slots that are in the state which the edit names, `old` at the others."""
+        """`new` at the slots in the edit's state, `old` at the others."""
         if part.state is None:
             return new
         there = self.slot_states.of(part.state).to(new.device)
@@ -171,7 +169,7 @@ class Editing(Scope):
         return torch.where(there.view(shape), new, old)
 
     def _concerned(self, part: Edit) -> bool:
-        """Whether this forward pass is of this thread, and of a step that the edit names."""
+        """Whether this forward pass is in this thread, and at a step of the edit."""
         return self.here and part.at_step(self.step)
 
     def _new(self, part: Edit, one: Site, layer: int, old: Tensor) -> Tensor:
@@ -185,7 +183,7 @@ class Editing(Scope):
         positions = part.positions
         if positions.dim() == 2 and self.rows is not None and self.canvas is not None:
             positions = positions[self.rows] if len(positions) != len(self.canvas) else positions
-        if self.canvas is None:  # the backbone was called behind the model's back
+        if self.canvas is None:  # the backbone was called directly
             return as_index(positions)
         end = int(self.canvas.places.max()) + 1
         return as_index(slots_at(self.canvas, torch.where(positions < 0, positions + end, positions)))
@@ -235,7 +233,7 @@ class Editing(Scope):
         return self._around(self.model.blocks[layer], before, site("attn_out").module(self.model, layer), after)
 
     def _around(self, first: nn.Module, before, last: nn.Module, after) -> Callable[[], None]:
-        """A hook before one module and one behind another; the answer takes both out again."""
+        """A pre-hook on one module and a hook on another; the returned function removes both."""
         handles = (
             first.register_forward_pre_hook(self.owned(before)),
             last.register_forward_hook(self.owned(after)),
@@ -249,14 +247,14 @@ class Editing(Scope):
 
 
 def _checked(model: Model, part: Edit) -> Edit:
-    """The edit with its layers spelled out, refused where the model has no such layer or head."""
+    """The edit with explicit layers; refused if the model has no such layer or head."""
     one = site(part.site)
     heads = part.heads
     one.refuse_absent(model)
     if one.name == "logits" and model.logit_cap is not None:
         raise TraceError(
             f"an edit of the logits of {model.name!r}",
-            expected="logits that are the unembedding's own output",
+            expected="logits without a cap",
             found=f"logits capped at {model.logit_cap:g}",
             remedy="Edit final_norm or resid_post instead.",
         )
@@ -276,7 +274,7 @@ def _checked(model: Model, part: Edit) -> Edit:
 
 
 def _put(view: Tensor, one: Site, heads: slice | Tensor | None, slots: slice | Tensor | None, new: Tensor) -> Tensor:
-    """The view with `new` at some heads and slots. The view itself is left as it is, for gradients' sake."""
+    """The view with `new` at some heads and slots, as a new tensor, since gradients may need the old one."""
     has_heads = one.heads is not None
     rows = torch.arange(len(view), device=view.device).view(-1, *(1,) * (2 if has_heads else 1))
     places = _numbers(slots, view.shape[one.position_axis], view.device)

@@ -1,12 +1,12 @@
-"""Edits as values: what is to stand at a site instead of what the model puts there, or beside it.
+"""Edits as values: what replaces an activation at a site, or is added to it.
 
-An edit says where (site, layer, head, position, step; None is everywhere) and what. Making one does nothing; they are
-put to work, any number at once, by `probe.edit`, and may be kept, compared and used again.
+An edit says where (site, layer, head, position, step; None is everywhere) and what. Creating one does nothing;
+`probe.edit` applies any number of them at once. Edits may be stored, compared and reused.
 
-Arrays given to an edit have the axes of a trace: (example, layer, head, position, feature), each where the site has it,
-each of length 1 where one value serves all; the layer axis is left out when one layer is named. A trace (or one
-variable of it) is matched by its labels instead: an edit takes the layer, head, position and step it stands at. On
-`k` and `v`, `head` counts key and value heads. Tensors that want gradients get them.
+Arrays given to an edit have the axes of a trace: (example, layer, head, position, feature), those that the site has,
+with length 1 to broadcast; without the layer axis if one layer is named. A trace (or one variable of it) is matched by
+its labels instead: an edit takes the values at its own layer, head, position and step. On `k` and `v`, `head` counts
+key and value heads. Gradients flow to tensors that require them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Numbers = int | Iterable[int] | None
 Steps = frozenset[int] | slice | None
 STATES = ("masked", "just written", "written", "given")
-"""What a slot can be in a forward pass: open; written by the pass before; written by any pass; there from the first."""
+"""The states of a slot in a forward pass: masked; written by the pass before; written by any pass; given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +45,13 @@ class Edit:
     heads: tuple[int, ...] | None = None
     positions: Tensor | None = None
     steps: Steps = None
-    state: str | None = None  # of STATES, in which a slot has to be
+    state: str | None = None  # one of STATES, which a slot must have
 
     def parts(self) -> tuple[Edit, ...]:
         return (self,)
 
     def at_step(self, step: int) -> bool:
-        """Whether a forward pass of this number is edited."""
+        """Whether the forward pass with this number is edited."""
         if isinstance(self.steps, slice):
             start, stop = self.steps.start or 0, self.steps.stop
             return step >= start and (stop is None or step < stop) and (step - start) % (self.steps.step or 1) == 0
@@ -72,7 +72,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Skip:
-    """Layers that write nothing: both their writes are zero, so the residual stream passes through unchanged."""
+    """Skipped layers: the outputs of their attention and MLP are 0, so the residual stream passes through unchanged."""
 
     layers: tuple[int, ...]
     steps: Steps = None
@@ -92,7 +92,7 @@ def patch(
     position: Positions | None = None,
     step: Numbers = None,
 ) -> Edit:
-    """Put `value` there: a number, an array, or another run's trace."""
+    """Replace by `value`: a number, an array, or another run's trace."""
     labelled = _labelled(site, value)
     if labelled is None:
         value = value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.get_default_dtype())
@@ -117,7 +117,7 @@ def mean(
     position: Positions | None = None,
     step: Numbers = None,
 ) -> Edit:
-    """Put the mean over examples there: of those that run together, or of a reference trace."""
+    """Replace by the mean over examples: those of the same forward pass, or of a reference trace."""
     labelled = _labelled(site, over)
     if labelled is None:
         return _edit(site, Mean(), layer, head, position, step)
@@ -135,7 +135,8 @@ def resample(
     position: Positions | None = None,
     step: Numbers = None,
 ) -> Edit:
-    """Put another example's there: of those that run together (never an example's own), or of a reference trace."""
+    """Replace by another example's activation: from the same forward pass (never its own), or from a reference
+    trace."""
     labelled = _labelled(site, over)
     if labelled is None:
         return _edit(site, Resample(seed), layer, head, position, step)
@@ -153,10 +154,10 @@ def add(
     step: Numbers = None,
     scale: float | Sequence[float] = 1.0,
 ) -> Edit:
-    """Add `scale` times `vector` to what is there. The vector has one number a feature, or any of the axes of a trace.
+    """Add `scale` times `vector`. The vector has one number per feature, or any of the axes of a trace.
 
-    `add("resid_post", direction, layer=3, scale=4)` moves the stream behind layer 3 at every position. A list of scales
-    is a schedule along a decoding run: one a step, the last of them from then on.
+    `add("resid_post", direction, layer=3, scale=4)` moves the stream after layer 3 at every position. A list of scales
+    is a schedule along a decoding run: one per step, the last one for all later steps.
     """
     by_step = [float(scale)] if isinstance(scale, int | float) else [float(one) for one in scale]
     if not by_step or not all(math.isfinite(one) for one in by_step):
@@ -173,7 +174,7 @@ def add(
                 f"the vector to add to {site!r}",
                 expected="finite numbers",
                 found="NaN or infinity among them",
-                remedy="Look at how it was made: one NaN makes every logit NaN.",
+                remedy="Check how it was made: one NaN makes every logit NaN.",
             )
     return replace(put, change=Add(put.change, tuple(by_step)))
 
@@ -181,11 +182,11 @@ def add(
 def only(
     edit: Edit | Skip, *, step: int | Iterable[int] | slice | None = None, state: str | None = None
 ) -> Edit | Skip:
-    """An edit, confined to some steps of a decoding run and to slots in one state of it.
+    """An edit, restricted to some steps of a decoding run and to slots in one state.
 
     step   a number, numbers, or a window: `slice(2, None)` is from the third forward pass on
-    state  of the slot: "masked", "just written" (by the pass before), "written" (by any), or "given". What is given is
-           what the first pass inside `probe.edit` saw, so open it anew for each run
+    state  of the slot: "masked", "just written" (by the pass before), "written" (by any), or "given". Given is what the
+           first pass inside `probe.edit` saw, so open a new `probe.edit` for each run
 
     >>> push = probe.only(probe.add("resid_post", torch.ones(128), layer=3), step=slice(0, 2), state="masked")
     >>> with probe.edit(pair.diffusion, push):
@@ -197,11 +198,11 @@ def only(
         )
     steps: Steps = step if isinstance(step, slice) else None if step is None else frozenset(_numbers(step) or ())
     if isinstance(steps, slice) and (min(steps.start or 0, steps.stop or 0) < 0 or (steps.step or 1) < 1):
-        raise TraceError("step", expected="steps counted from 0, forwards", found=str(steps),
-                         remedy="A run's length is not known beforehand: count from its beginning.")  # fmt: skip
+        raise TraceError("step", expected="steps counted from 0", found=str(steps),
+                         remedy="A run's length is not known beforehand, so count from its beginning.")  # fmt: skip
     for what, known, asked in (("steps", edit.steps, steps), ("state", edit.state, state)):
         if known is not None and asked is not None:
-            raise TraceError(f"the edit '{edit}'", expected=f"its {what} named once", found="twice",
+            raise TraceError(f"the edit '{edit}'", expected=f"{what} given once", found="twice",
                              remedy="Leave one of them out.")  # fmt: skip
     return replace(edit, steps=edit.steps if steps is None else steps, state=edit.state if state is None else state)
 
@@ -211,7 +212,7 @@ def _listed(steps: Steps) -> tuple[int, ...] | None:
 
 
 def skip(layer: int | Iterable[int]) -> Skip:
-    """Leave layers out: what enters them is what leaves them."""
+    """Skip layers: their output is their input."""
     return Skip((layer,) if isinstance(layer, int) else tuple(layer))
 
 
@@ -223,12 +224,12 @@ def freeze(
     position: Positions | None = None,
     step: Numbers = None,
 ) -> Edit:
-    """Hold attention to a pattern that was recorded before, whatever the queries and keys now are."""
+    """Fix attention to a recorded pattern, whatever the current queries and keys."""
     return patch("pattern", pattern, layer=layer, head=head, position=position, step=step)
 
 
 def _where_it_has_values(edit: Edit, traced: Traced) -> Edit:
-    """The edit, confined to the layers, heads and positions that a trace has."""
+    """The edit, restricted to the layers, heads and positions of a trace."""
     one = site(edit.site)
     layers = traced.labels("layer") if edit.layers is None and one.layered else edit.layers
     heads = traced.labels(one.heads) if edit.heads is None and one.heads else edit.heads
@@ -240,7 +241,7 @@ def _where_it_has_values(edit: Edit, traced: Traced) -> Edit:
 
 
 def _labelled(name: str, value: Any) -> xarray.DataArray | None:
-    """The array of a trace, if that is what was given."""
+    """The array of a trace, if one was given."""
     import xarray
 
     site(name)

@@ -1,7 +1,7 @@
 """Fingerprints: whether an interrupted recording and the one that would resume it are the same.
 
-Weights are sampled, a few dozen values of every parameter: two checkpoints that differ anywhere by a training step
-differ there, and a model of any size takes milliseconds. Tokens and masks are read whole.
+Weights are sampled, a few dozen values of every parameter: two checkpoints a training step apart differ there, and a
+model of any size takes milliseconds. Tokens and masks are hashed completely.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def of_weights(model: Model) -> str:
     found = hashlib.sha256(model.layout.model_type.encode())
     for name, _, weight in weights_of(model.backbone):
         if model.config.tie_word_embeddings and name.startswith(f"{model.layout.unembed}."):
-            continue  # the embedding once more, where offloaded weights are told apart by their modules
+            continue  # the embedding again, if offloading separates tied weights
         flat = weight.detach().flatten()
         sample = flat[:: max(1, len(flat) // _SAMPLES)]
         found.update(f"{name} {tuple(weight.shape)}".encode())
@@ -34,7 +34,7 @@ def of_weights(model: Model) -> str:
 
 
 def of(tensors: list[Tensor], facts: dict[str, Any]) -> str:
-    """A fingerprint of what is recorded, and how."""
+    """A fingerprint of a recording's content and settings."""
     found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for tensor in tensors:
         found.update(str(tuple(tensor.shape)).encode())

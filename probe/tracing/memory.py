@@ -1,4 +1,4 @@
-"""Traces in memory: batches of examples put together without being held twice."""
+"""Traces in memory: batches of examples are combined without a second copy."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """A trace that is being put together.
+    """A trace being assembled.
 
-    Where there are no steps, the shape of the whole is known from the first view of each site: then the whole is
-    allocated at once, and the recorder writes into it. Decoding runs are joined when they are over.
+    Without steps, the shape of the whole is known from the first view of each site: it is allocated at once, and the
+    recorder writes into it. Decoding runs are joined at the end.
     """
 
     def __init__(self, examples: int, dtype: torch.dtype, *, stepped: bool):
@@ -30,7 +30,7 @@ class Memory:
         self._dims: dict[str, tuple[str, ...]] = {}
 
     def room(self, name: str, rows: slice, shape: tuple[int, ...]) -> Tensor | None:
-        """The whole's own memory for some examples, where its shape is known."""
+        """The part of the whole for some examples, if its shape is known."""
         if self.stepped:
             return None
         if name not in self._whole:
@@ -39,7 +39,7 @@ class Memory:
         return whole[rows] if whole.shape[1:] == shape[1:] else None
 
     def add(self, rows: slice, region: Region) -> None:
-        """Keep a region; what the recorder wrote into the whole is there already."""
+        """Keep a region; what the recorder wrote into the whole is already there."""
         for name, (dims, values) in region.items():
             self._dims[name] = dims
             if name not in self._whole:
@@ -59,7 +59,7 @@ class Memory:
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    """Batches of examples as one array; those that took fewer steps are filled up. The parts are used up."""
+    """Batches of examples as one array; those with fewer steps are padded. The parts are freed."""
     if len(parts) == 1:
         return parts[0]
     sizes = np.array([part.shape for part in parts])

@@ -1,8 +1,8 @@
 """Attention whose pattern can be replaced between the softmax and the values.
 
 No hook reaches that point, so while a pattern is edited the model uses an attention function of this project, entered
-in transformers' own table of them. It computes what the eager one does, for grouped queries too, and then applies the
-edits of the layer at hand.
+in transformers' own table of them. It computes the same as the eager one, for grouped queries too, and then applies the
+edits of the current layer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _changes: WeakKeyDictionary[nn.Module, list[Change]] = WeakKeyDictionary()
 
 
 def add(attention: nn.Module, change: Change) -> Callable[[], None]:
-    """Have a layer's pattern changed; the answer takes the change out again."""
+    """Change a layer's pattern; the returned function removes the change."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend)

@@ -1,8 +1,8 @@
-"""Recording: `probe.record` runs a model and hands back what was at the sites asked for, as one labelled dataset.
+"""Recording: `probe.record` runs a model and returns the activations at the requested sites, as one labelled dataset.
 
-What can be run: token ids; a canvas; a batch of a task, read plainly or through a reading; a decoding run, made now
-(`decode=`) or made before (a Trajectory). All of it goes through the same loop: a batch of examples is played, its
-forward passes become frames, the frames become a region, and the region goes into memory or to disk.
+The input can be token ids; a canvas; a batch of a task, as it is or under a reading; a decoding run, made now
+(`decode=`) or before (a Trajectory). All of them use the same loop: a batch of examples is run, its forward passes
+become frames, the frames become a region, and the region goes into memory or to disk.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ if TYPE_CHECKING:
     from probe.models.model import Model
     from probe.readings import Reading
 
-SLOTS_AT_ONCE = 8192  # of one forward pass, where no batch_size is given
+SLOTS_AT_ONCE = 8192  # in one forward pass, if no batch_size is given
 
 
 class RecordingOptions(TypedDict, total=False):
-    """What else a recording can be told, by keyword."""
+    """Further options of a recording."""
 
     heads: int | Iterable[int] | None
-    """query heads by number; `k` and `v` are kept for the key heads that those read from"""
+    """query heads by number; of `k` and `v`, the heads that those use are kept"""
     attention: str | Tensor | None
     """another attention than the paradigm's own: "causal", "full", "block:4", or a 4D mask"""
     decode: Mapping[str, Any] | None
     """record a decoding run as it is made: {"length": 16, …}, the arguments of `probe.decode`"""
     steps: Steps
-    """of a decoding run, which to keep: a slice or numbers"""
+    """the steps of a decoding run to keep: a slice or numbers"""
     remote: bool | str
     """with tracer="nnsight": run on NDIF's machines"""
     batch_size: int | None
@@ -74,18 +74,18 @@ def record(
     store: str | Path | None = None,
     **options: Unpack[RecordingOptions],
 ) -> xarray.Dataset:
-    """Run a model and record what is at `sites` (see `probe.tracing.sites`; by default DEFAULT_SITES).
+    """Run a model and record the activations at `sites` (see `probe.tracing.sites`; by default DEFAULT_SITES).
 
         probe.record(model, "The capital of France is")["resid_post"].sel(layer=3)
 
     tokens_or_batch   text, token ids (example × length), a canvas, a batch of a task, or a Trajectory; several texts
                       must have one length in tokens
     layers            numbers; None is all
-    positions         numbers of the text, one list for all or examples × k; or one of a batch's names, or "read": the
-                      slots at which the reading reads its answers
-    reading           how a batch is shown: "ar", "prefix", …, or a Reading; None shows its clean text as it is. Where
-                      a reading asks of an example more than once, each question is an example here, and `of_example`,
-                      `draw` and `ratio` say which it is
+    positions         positions in the text, one list for all or examples × k; or one of a batch's names, or "read": the
+                      slots whose logits the reading reads
+    reading           "ar", "prefix", …, or a Reading; None takes a batch's clean text as it is. If a reading makes
+                      several questions of an example, each question is an example here, identified by `of_example`,
+                      `draw` and `ratio`
     tracer            "hooks", "transformer_lens", "nnsight", or one of an installed package
     store             a folder to stream to, as zarr; given again after an interruption, it resumes
     options           `heads`, `attention`, `decode`, `steps`, `remote`, `batch_size`: see `RecordingOptions`
@@ -118,7 +118,7 @@ def record(
 
 
 def _checked(options: RecordingOptions) -> RecordingOptions:
-    """The options, refused where `record` knows none of that name."""
+    """The options; refused if `record` has none of that name."""
     known = RecordingOptions.__annotations__
     for name in options:
         if name not in known:
@@ -134,7 +134,7 @@ def _encoded(model: Model, source: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _run(model: Model, source: Any, reading: Any, options: RecordingOptions) -> Run:
-    """What is to be run."""
+    """The run to record."""
     decode, steps, attention = options.get("decode"), options.get("steps"), options.get("attention")
     if decode is not None:
         settings = dict(decode)
@@ -147,7 +147,7 @@ def _run(model: Model, source: Any, reading: Any, options: RecordingOptions) -> 
         raise TraceError(
             "steps",
             expected="a decoding run",
-            found=f"a {type(source).__name__}, which is seen once",
+            found=f"a {type(source).__name__}, which is a single forward pass",
             remedy="Pass decode={'length': …}, or a Trajectory.",
         )
     if isinstance(source, Canvas):
@@ -158,14 +158,14 @@ def _run(model: Model, source: Any, reading: Any, options: RecordingOptions) -> 
 
 
 def _read(model: Model, batch: Batch, reading: str | Reading) -> SinglePass:
-    """A batch as a reading shows it: a question a row, of which an example may have several (draws, steps)."""
+    """A batch under a reading: one question per row, of which an example may have several (draws, steps)."""
     from probe.readings import named
 
     questions = named(reading).ask(model, batch)
     view = questions.view
     notes = {"of_example": view.example, "draw": view.step, "ratio": view.ratio, "read_at": questions.slots[:, 0]}
     if view.soft is not None:
-        notes["tau"] = view.soft.tau.masked_fill(~view.hidden, 0).amax(1)  # of what is noised most lightly
+        notes["tau"] = view.soft.tau.masked_fill(~view.hidden, 0).amax(1)  # the lightest noise
     return SinglePass(questions.canvas, {name: note.cpu() for name, note in notes.items()})
 
 
@@ -191,7 +191,7 @@ def _selection(model: Model, run: Run, source: Any, sites: Any, layers: Any, hea
 
 
 class _Regions:
-    """Plays a run batch by batch and makes regions of it."""
+    """Runs the batches one by one and makes regions of them."""
 
     def __init__(self, model: Model, run: Run, selection: Selection, tracer: str, remote: bool | str):
         if tracer not in TRACERS:
@@ -214,8 +214,8 @@ class _Regions:
         self.attached = partial(TRACERS[tracer], remote=remote) if remote else TRACERS[tracer]
 
     def _some_logits(self) -> bool:
-        """Whether logits are wanted at some slots alone, and by nobody else: 152,000 columns a slot are not made to be
-        left out."""
+        """Whether only some slots' logits are recorded and nothing else needs the others; then those, of up to 152,000
+        columns, are not computed."""
         selection = self.selection
         wanted = selection.has("logits") and selection.positions is not None and self.run.steps is None
         edited = any(part.site == "logits" for part in open_edits(self.model))
@@ -248,7 +248,7 @@ class _Regions:
 
 
 def _stream(path: Path, regions: _Regions, cost: Cost, attributes: dict[str, Any]) -> xarray.Dataset:
-    """Record what is missing from a store, and open it."""
+    """Record the examples missing in a store, and open it."""
     run, selection, model = regions.run, regions.selection, regions.model
     if not path.exists():
         cost.refuse_on_disk(path, written=0)
@@ -302,7 +302,7 @@ def _versions() -> dict[str, str]:
 def _attributes(
     model: Model, source: Any, run: Run, selection: Selection, tracer: str, reading: Any, further: RecordingOptions
 ) -> dict[str, Any]:
-    """The provenance of a trace, in what JSON knows."""
+    """The provenance of a trace as JSON values."""
     own = "of the canvas" if isinstance(source, Canvas) else model.paradigm.attention
     options, attention = dict(further.get("decode") or {}), further.get("attention")
     seed = options.get("seed", getattr(source, "seed", None))

@@ -1,7 +1,7 @@
-"""The recorder: puts what a tracer finds into arrays, one frame per forward pass.
+"""The recorder: puts a tracer's activations into arrays, one frame per forward pass.
 
-A view is copied once, from wherever the model left it into the place it has in the result. Buffers are taken from
-`room` where the result's own memory can be written (recording on the CPU into memory), so nothing is held twice.
+A view is copied once, from the model's tensor to its place in the result. Buffers come from `room` if the result's own
+memory can be written (recording on the CPU into memory), so there is no second copy.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from probe.models.model import Model
 
 Room = Callable[[str, slice, tuple[int, ...]], Tensor | None]
-"""Memory for a site's recording of some examples: the result's own, or None where there is none to be had."""
+"""Memory for a site's recording of some examples: the result's own, or None if that is not available."""
 
 
 @dataclass
 class Frame:
-    """What was recorded of one forward pass over some examples."""
+    """The recording of one forward pass over some examples."""
 
     step: int
     canvas: Canvas
@@ -38,9 +38,10 @@ class Frame:
 
 
 class Recorder:
-    """Takes views and makes frames of them, for the examples in `rows`.
+    """Turns views into frames, for the examples in `rows`.
 
-    `unembeds`: the model is not asked for logits; they are made here, of the final norm's output at the wanted slots.
+    `unembeds`: the model computes no logits; they are computed here from the final norm's output at the requested
+    slots.
     """
 
     def __init__(self, model: Model, selection: Selection, room: Room, *, unembeds: bool = False):
@@ -54,7 +55,7 @@ class Recorder:
         self._open: Frame | None = None
 
     def see(self, canvas: Canvas, step: int, *, keep: bool = True, logits: bool = False) -> Tensor | None:
-        """One forward pass, recorded where it is to be kept."""
+        """Record one forward pass."""
         announce(self.model, self.rows, step)
         if not keep:
             return self.forward(canvas, logits)
@@ -71,7 +72,7 @@ class Recorder:
         return given
 
     def take(self, one: Site, layer: int, view: Tensor, *, projected: bool = False) -> None:
-        """Copy the wanted part of a view to where it belongs."""
+        """Copy the requested part of a view to its place."""
         frame = self._open
         if frame is None:
             return
@@ -91,7 +92,7 @@ class Recorder:
         (where[:, self._turn[layer]] if one.layered else where).copy_(chosen.detach(), non_blocking=True)
 
     def _project(self, head_out: Site, layer: int, z: Tensor) -> Tensor:
-        """The writes of the selected heads, at the selected slots; no others are computed."""
+        """The outputs of the selected heads at the selected slots; no others are computed."""
         heads = self._heads[head_out.name]
         edited = edited_head_writes(self.model, layer, z)
         if edited is not None:
@@ -118,12 +119,12 @@ class Recorder:
 
 
 def recorded_dtype(model: Model) -> torch.dtype:
-    """The model's own, but for bfloat16, which numpy does not have."""
+    """The model's own dtype, except for bfloat16, which numpy does not have."""
     return torch.float32 if model.dtype == torch.bfloat16 else model.dtype
 
 
 def _blank_absent(frame: Frame) -> None:
-    """NaN where an example has no slot at a position."""
+    """Put NaN where an example has no slot at a position."""
     assert frame.slots is not None
     absent = frame.slots == ABSENT
     if not absent.any():
@@ -136,7 +137,7 @@ def _blank_absent(frame: Frame) -> None:
 
 def refuse_non_finite(selection: Selection, frame: Frame, first_row: int) -> None:
     """Raise, and name the first place, if anything recorded is NaN or infinite."""
-    # A sum is finite only if all its parts are, and costs one read. (It may overflow by itself: then look closer.)
+    # A sum is finite only if all its parts are, and costs one read. (It may overflow itself: then check each value.)
     suspects = [name for name, array in frame.arrays.items() if not _finite(array, SITES[name].layered)]
     places = []
     for name in suspects:

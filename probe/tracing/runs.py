@@ -1,7 +1,7 @@
-"""What is run: one forward pass of some examples, or every pass of a decoding run.
+"""Runs to record: one forward pass of some examples, or every pass of a decoding run.
 
-A run is played a few examples at a time. It hands each canvas, with the number of its step, to `see`, which runs the
-model and records; what only the run knows (how sure it was, when each token was written) it tells afterwards.
+A run is made a few examples at a time. It passes each canvas, with the number of its step, to `see`, which runs the
+model and records; what only the run knows (confidences, when each token was written) it returns afterwards.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ class Run(ABC):
     @property
     @abstractmethod
     def slots(self) -> int:
-        """Of a canvas, an upper bound."""
+        """The slots of a canvas, an upper bound."""
 
     @property
     @abstractmethod
     def steps(self) -> tuple[int, ...] | None:
-        """Those that may be kept; None where there is no step axis."""
+        """The steps that may be kept; None if there is no step axis."""
 
     @property
     @abstractmethod
     def tokens(self) -> Tensor:
-        """What tells this run from another."""
+        """Identifies this run."""
 
     def times(self, model: Model) -> dict[str, Tensor]:
-        """Of a flow's run, the times of its steps by clock."""
+        """For a flow's run, the times of its steps by clock."""
         return {}
 
     @abstractmethod
     def play(self, model: Model, rows: slice, see: See) -> Trajectory | None:
-        """Make the passes over some of the examples. `see` may be shown steps that are not to be kept."""
+        """Make the passes over some of the examples. `see` may get steps that are not kept."""
 
 
 @dataclass(frozen=True)
 class SinglePass(Run):
-    """One forward pass. `notes` says what else is known of each example."""
+    """One forward pass. `notes` has further coordinates of each example."""
 
     canvas: Canvas
     notes: dict[str, Tensor] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class SinglePass(Run):
 
 @dataclass(frozen=True)
 class Replay(Run):
-    """The states of a decoding run that is over, shown again."""
+    """The states of a finished decoding run, replayed."""
 
     trajectory: Trajectory  # with its batch axis
     chosen: tuple[int, ...]
@@ -116,7 +116,7 @@ class Replay(Run):
             return self._play_flow(model, part, see)
         for step in self.chosen:
             state = part.states[:, step]
-            written = int((state != UNWRITTEN).sum(1).max())  # an autoregressive run sees what is written, no more
+            written = int((state != UNWRITTEN).sum(1).max())  # an autoregressive run sees only the written tokens
             see(model.canvas(state[:, :written], self.attention), step)
         return part
 
@@ -134,7 +134,7 @@ class Replay(Run):
 
 @dataclass(frozen=True)
 class LiveRun(Run):
-    """A decoding run, made now and recorded on the way: every forward pass is made once."""
+    """A decoding run, recorded while it is made: every forward pass is made once."""
 
     prompt: Tensor
     length: int
@@ -175,7 +175,7 @@ class LiveRun(Run):
 
         def forward(canvas: Canvas) -> Tensor:
             logits = see(canvas, next(count))
-            assert logits is not None  # see() was told that decoding reads them
+            assert logits is not None  # see() knows that decoding reads them
             return logits
 
         return decode(model, self.prompt[rows], self.length, passes=PassOptions(forward=forward), **self.options)
@@ -199,7 +199,7 @@ def replay(trajectory: Trajectory, steps: Steps, attention: str | Tensor | None)
 
 
 def live(model: Model, prompt: Tensor, length: int, steps: Steps, options: dict[str, Any]) -> LiveRun:
-    """A decoding run to be made, of which some steps are kept."""
+    """A decoding run to make, of which some steps are kept."""
     if isinstance(steps, slice):
         chosen, named = steps, [part for part in (steps.start, steps.stop, steps.step) if part is not None]
     else:
@@ -208,7 +208,7 @@ def live(model: Model, prompt: Tensor, length: int, steps: Steps, options: dict[
     if named and min(named) < 0:
         raise TraceError(
             "steps",
-            expected="steps counted from the beginning: nobody knows yet how many there will be",
+            expected="steps counted from the beginning, since their number is not yet known",
             found=str(steps),
             remedy="Decode first, and record the Trajectory.",
         )

@@ -1,11 +1,11 @@
-"""Traces to and from safetensors: one file of named arrays that any tool reads, with what names them beside it.
+"""Traces to and from safetensors: one file of named arrays that any tool reads, with metadata.
 
     probe.tracing.write_safetensors(trace, "trace.safetensors")
-    probe.tracing.read_safetensors("trace.safetensors")            # the same dataset, of arrays in memory
+    probe.tracing.read_safetensors("trace.safetensors")            # the same dataset, with arrays in memory
 
-Every variable and every coordinate that is a number is a tensor of its own name; which axes it has, what is no number,
-and the trace's provenance stand in the file's metadata, under `twinprobe`, as JSON. Other tools see plain tensors:
-`safetensors.torch.load_file(path)["resid_post"]`. The whole trace has to fit in memory; what does not is for zarr
+Every variable and every numeric coordinate is a tensor of its own name; the axes, other coordinates and the trace's
+provenance are in the file's metadata, under `twinprobe`, as JSON. Other tools see plain tensors:
+`safetensors.torch.load_file(path)["resid_post"]`. The whole trace has to fit in memory; use zarr for larger ones
 (`probe.record(…, store=…)`).
 """
 
@@ -64,7 +64,7 @@ def read_safetensors(path: str | Path) -> xarray.Dataset:
     except (SafetensorError, OSError, ValueError, TypeError) as problem:
         raise FILE.refuse(path, "a safetensors file", " ".join(str(problem).split())) from None
     if written is None:
-        raise FILE.refuse(path, "one that write_safetensors wrote", "no names of axes")
+        raise FILE.refuse(path, "one that write_safetensors wrote", "no axis names")
     about = FILE.object_of(written, path)
     try:
         variables = {
@@ -75,7 +75,7 @@ def read_safetensors(path: str | Path) -> xarray.Dataset:
         return xarray.Dataset(variables, coordinates, about["attributes"])
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         found = f"{type(problem).__name__}: {problem}"
-        raise FILE.refuse(path, "axes for every array, of one size each", found) from None
+        raise FILE.refuse(path, "axes for every array, with consistent sizes", found) from None
 
 
 def _plain(value: Any) -> Any:

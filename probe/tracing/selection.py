@@ -1,8 +1,8 @@
-"""What is asked of each site: which layers, which heads, and which slots of a canvas.
+"""The selection of a recording: which layers, heads, and slots of a canvas.
 
-Positions are named as the text numbers them. Where the canvas is the text, a position is its slot. FLUID's inserted
-copies, the two copies of block training and padding stand elsewhere: there a position names every slot that stands at
-it, the text's own first, and examples that have fewer of them are filled up with `ABSENT`.
+Positions are those of the text. If the canvas is the text, a position is its slot. With FLUID's inserted copies, the
+two copies of block training, or padding, a position selects every slot that has it, the text's own first, and examples
+with fewer of them are padded with `ABSENT`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from probe.tracing.sites import Site, rank, site, size_of
 if TYPE_CHECKING:
     from probe.models.model import Model
 
-ABSENT = -1  # among slots: this example has none here
+ABSENT = -1  # in place of a slot that an example does not have
 
 Positions = Sequence[int] | Tensor | np.ndarray | int
 
@@ -34,7 +34,7 @@ class Selection:
     sites: tuple[Site, ...]
     layers: tuple[int, ...]
     heads: tuple[int, ...] | None  # query heads; None is all
-    kv_heads: tuple[int, ...] | None  # the key and value heads that those read from
+    kv_heads: tuple[int, ...] | None  # the key and value heads that those use
     positions: Tensor | None  # (k) or (example, k); None is every slot
     positions_are_slots: bool = False
 
@@ -66,7 +66,7 @@ class Selection:
         return any(one.name == name for one in self.sites)
 
     def in_place_of(self, name: str, instead: str) -> Selection:
-        """The same, with one site in the place of another."""
+        """The same, with one site replaced by another."""
         names = dict.fromkeys(instead if one.name == name else one.name for one in self.sites)
         return replace(self, sites=tuple(sorted((site(one) for one in names), key=lambda one: rank(one.name))))
 
@@ -74,11 +74,11 @@ class Selection:
         return {"head": self.heads, "kv_head": self.kv_heads, None: None}[one.heads]
 
     def layers_at(self, one: Site) -> tuple[int, ...]:
-        """The layers at which a site is found; those that a model has once are reached at its first or last."""
+        """The layers of a site; a site that a model has once is reached at its first or last layer."""
         return self.layers if one.layered else (0,)
 
     def shape(self, model: Model, one: Site, slots: int) -> tuple[int, ...]:
-        """The shape of a site's recording of one example at one step, on a canvas of so many slots."""
+        """The shape of a site's recording of one example at one step, on a canvas of this many slots."""
         picked = slots if self.positions is None else self.positions.shape[-1]
         heads = self.heads_at(one)
         known = {"position": picked, "query": picked, "key": slots}
@@ -90,7 +90,7 @@ class Selection:
 
 
 def checked_indices(what: str, given: int | Iterable[int], count: int) -> tuple[int, ...]:
-    """Indices from 0, each once, refused where there is no such layer or head."""
+    """Indices from 0, each once; refused if there is no such layer or head."""
     indices = [given] if isinstance(given, int) else [int(index) for index in given]
     resolved = [index + count if index < 0 else index for index in indices]
     wrong = [index for index, found in zip(indices, resolved, strict=True) if not 0 <= found < count]
@@ -112,7 +112,7 @@ def as_positions(positions: Positions, examples: int, end: int) -> Tensor:
             "positions",
             expected=f"a list of numbers, or a tensor of {examples} examples × k",
             found=f"{tensor.dtype}, shape {tuple(tensor.shape)}",
-            remedy="Name positions as the text numbers them, from 0.",
+            remedy="Give positions in the text, from 0.",
         )
     resolved = torch.where(tensor < 0, tensor + end, tensor).long()
     if resolved.numel() == 0 or int(resolved.min()) < 0 or int(resolved.max()) >= end:
@@ -120,23 +120,23 @@ def as_positions(positions: Positions, examples: int, end: int) -> Tensor:
             "positions",
             expected=f"numbers from 0 to {end - 1}",
             found=str(tensor.flatten().tolist()[:8]),
-            remedy="Name positions as the text numbers them; negative ones count from its end.",
+            remedy="Give positions in the text; negative ones count from its end.",
         )
     return resolved
 
 
 def is_text(canvas: Canvas) -> bool:
-    """Whether every slot stands at its own position: nothing inserted, copied or padded."""
+    """Whether every slot has its own index as position: nothing inserted, copied or padded."""
     own = torch.arange(canvas.slots, device=canvas.places.device)
     return bool((canvas.places == own).all()) and bool((canvas.block == 0).all())
 
 
 def slots_at(canvas: Canvas, positions: Tensor) -> Tensor:
-    """The slots at `positions`: (k), or (example, k) with ABSENT where an example has none or fewer than others."""
+    """The slots at `positions`: (k), or (example, k) with ABSENT if an example has none or fewer than others."""
     positions = positions.to(canvas.tokens.device)
     if not is_text(canvas):
         return _standing_at(canvas, positions)
-    beyond = positions >= canvas.slots  # an autoregressive run has not reached them
+    beyond = positions >= canvas.slots  # not yet reached by an autoregressive run
     return positions.masked_fill(beyond, ABSENT).expand(len(canvas), -1) if beyond.any() else positions
 
 
@@ -152,7 +152,7 @@ def _standing_at(canvas: Canvas, positions: Tensor) -> Tensor:
 
 
 def _real(canvas: Canvas) -> Tensor:
-    """Which slots (example, slot) are no padding. Padding sees itself alone, and only itself sees it."""
+    """Which slots (example, slot) are not padding. Padding sees only itself, and only padding sees it."""
     allowed = canvas.allowed.expand(len(canvas), -1, -1)
     company = (allowed.sum(1) > 1) | (allowed.sum(2) > 1)
     alone = ~company.any(dim=1, keepdim=True)
@@ -163,7 +163,7 @@ Index = slice | Tensor | None
 
 
 def as_index(numbers: Sequence[int] | Tensor | None) -> Index:
-    """How a view is indexed by these numbers: all of it, neighbours as a slice (no copy), others as a tensor."""
+    """An index for these numbers: everything, a slice for consecutive ones (no copy), else a tensor."""
     if numbers is None:
         return None
     index = torch.as_tensor(numbers)
@@ -173,7 +173,7 @@ def as_index(numbers: Sequence[int] | Tensor | None) -> Index:
 
 
 def pick(view: Tensor, one: Site, heads: Index, slots: Index) -> Tensor:
-    """Some heads and slots of a view; slots that are ABSENT give whatever stands first."""
+    """Some heads and slots of a view; ABSENT slots give the first one's values."""
     if heads is not None:
         view = _along(view, 1, heads)
     if slots is None:

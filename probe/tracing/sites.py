@@ -1,31 +1,30 @@
-"""The named places of a forward pass, defined once for every architecture, tracer and paradigm.
+"""The sites of a forward pass, defined once for every architecture, tracer and paradigm.
 
-A site is a part of the `Layout`, the side of it that is read (what goes in, or what comes out), and the axes of what is
-found there. That is all: hooks, nnsight and edits are told the same module and side, and TransformerLens the same name,
-so a new architecture needs a `Layout` and nothing here.
+A site is a part of the `Layout`, its input or its output, and the axes of the activation. Hooks, nnsight and edits use
+the same module and side, and TransformerLens the same name, so a new architecture needs only a `Layout`.
 
-What each holds, in the order in which a forward pass reaches them:
+The sites, in the order in which a forward pass reaches them:
 
-    embed        what enters the first layer: token and, where there are any, learned position embeddings
-    resid_pre    what enters a layer
-    q, k, v      the projections' outputs, a head at a time: before rotary positions and before Qwen3's q and k norms,
+    embed        the first layer's input: token embeddings, plus learned position embeddings if there are any
+    resid_pre    a layer's input
+    q, k, v      the projections' outputs by head: before rotary positions and before Qwen3's q and k norms,
                  as TransformerLens's hook_q has them. With grouped queries k and v have fewer heads, on an axis of
                  their own, kv_head
-    z            each head's mix of values, what enters the output projection
-    head_out     each head's own write to the residual stream, z_h W_O[h], and what a norm behind the projection makes
-                 of it (see `probe.models.writes`); the projection's bias belongs to no head
-    attn_out     what attention adds to the stream: the output projection's output, bias included, behind its norm
-                 where it has one (Gemma, OLMo 2)
-    pattern      attention after the softmax (computed openly, so only where it is asked for)
-    resid_mid    resid_pre + attn_out, what the MLP reads; not there where the two run side by side (GPT-NeoX)
-    mlp_hidden   the MLP's neurons, what enters its down projection; not there in a mixture of experts
-    mlp_out      what the MLP adds to the stream, behind its norm where it has one
-    resid_post   what leaves a layer
+    z            each head's weighted sum of values, the input of the output projection
+    head_out     each head's own output to the residual stream, z_h W_O[h], scaled by the norm after the projection if
+                 there is one (see `probe.models.writes`); the projection's bias belongs to no head
+    attn_out     what attention adds to the stream: the output projection's output with its bias, after its norm if it
+                 has one (Gemma, OLMo 2)
+    pattern      attention after the softmax (needs the eager kernel, so only on request)
+    resid_mid    resid_pre + attn_out, the MLP's input; absent if the two run in parallel (GPT-NeoX)
+    mlp_hidden   the MLP's neurons, the input of its down projection; absent in a mixture of experts
+    mlp_out      what the MLP adds to the stream, after its norm if it has one
+    resid_post   a layer's output
     final_norm   the final norm's output
-    logits       the unembedding's output, capped where the model caps it (Gemma 2)
+    logits       the unembedding's output, capped if the model caps it (Gemma 2)
 
 A *view* is a site's tensor with the axes of a trace: (example, [head,] position, feature), or (example, head, query,
-key). Every tracer delivers views and every edit changes one.
+key). Every tracer yields views, and every edit changes one.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class Site:
 
     @property
     def heads(self) -> str | None:
-        """The name of the head axis, "head" or "kv_head", where there is one."""
+        """The name of the head axis, "head" or "kv_head", if there is one."""
         return self.dims[0] if self.dims[0] in ("head", "kv_head") else None
 
     @property
@@ -64,7 +63,7 @@ class Site:
         return 2 if self.heads else 1
 
     def module(self, model: Model, layer: int) -> nn.Module:
-        """The module at which the site is found."""
+        """The module of the site."""
         self.refuse_absent(model)
         if not self.layered and self.part != "block":
             return model.layout.part(model.backbone, self.part)
@@ -80,7 +79,7 @@ class Site:
         return block if self.part == "block" else f"{block}.{getattr(model.layout, self.part)}"
 
     def view(self, model: Model, found: Tensor | tuple) -> Tensor:
-        """What a module took or gave, with the axes of a trace. `head_out` is viewed as z: see `per_head_writes`."""
+        """A module's input or output, with the axes of a trace. `head_out` is viewed as z: see `per_head_writes`."""
         if self.name == "pattern":
             return found[1]
         raw = found[0] if isinstance(found, tuple) else found
@@ -91,7 +90,7 @@ class Site:
         return raw.unflatten(-1, (-1, model.d_head)).transpose(1, 2) if self.heads else raw
 
     def put_back(self, model: Model, found: Tensor | tuple, view: Tensor) -> Tensor | tuple:
-        """What the module would have taken or given, had this been the view of it."""
+        """The module's input or output whose view this is."""
         if self.name == "pattern":
             return (found[0], view, *found[2:])
         raw = found[0] if isinstance(found, tuple) else found
@@ -104,9 +103,9 @@ class Site:
         return (changed, *found[1:]) if isinstance(found, tuple) else changed
 
     def refuse_absent(self, model: Model) -> None:
-        """Refuse a site that this architecture has not."""
+        """Refuse a site that this architecture does not have."""
         if self.name == "resid_mid" and model.parallel:
-            raise _absent(self, model, "attention and MLP one after the other", "both side by side", "resid_pre")
+            raise _absent(self, model, "attention and MLP one after the other", "both in parallel", "resid_pre")
         if self.part == "mlp_down" and model.layout.mlp_down is None:
             raise _absent(self, model, "an MLP with one layer of neurons", "a mixture of experts", "mlp_out")
 
@@ -143,7 +142,7 @@ SITES = {
 """Every site, in the order in which a forward pass reaches them."""
 
 DEFAULT_SITES = ("resid_pre", "pattern", "attn_out", "mlp_out", "resid_post", "logits")
-"""What `probe.record` keeps where no sites are named: the stream, its writes, where heads look, and the logits."""
+"""The default sites of `probe.record`: the stream, the outputs added to it, attention patterns, and the logits."""
 
 _ORDER = {name: rank for rank, name in enumerate(SITES)}
 
@@ -159,17 +158,17 @@ def site(name: str) -> Site:
 
 
 def rank(name: str) -> int:
-    """A site's turn within a layer."""
+    """A site's order within a layer."""
     return _ORDER[name]
 
 
 def output_weight(model: Model, layer: int) -> Tensor:
-    """W_O of a layer, (head, head_feature, feature), with the fixed part of a norm behind it."""
+    """W_O of a layer, (head, head_feature, feature), with the fixed part of a norm after it."""
     return Writes.of_heads(model, layer).weight.unflatten(0, (model.n_heads, model.d_head))
 
 
 def scaled_heads(model: Model, layer: int, z: Tensor) -> Tensor:
-    """The view of z (example, head, position, head_feature), times what a norm behind W_O scales each position by."""
+    """The view of z (example, head, position, head_feature), times the scale of a norm after W_O at each position."""
     writes = Writes.of_heads(model, layer)
     if not writes.norm.present:
         return z
@@ -182,7 +181,7 @@ def head_writes(model: Model, layer: int, z: Tensor) -> Tensor:
 
 
 def size_of(model: Model, dim: str) -> int:
-    """The length of an axis that the model alone decides."""
+    """The length of an axis that depends only on the model."""
     if dim == "neuron":
         return widths_of(SITES["mlp_hidden"].module(model, 0))[0]
     if dim == "token":

@@ -1,8 +1,8 @@
-"""What each slot is along a run: open, written by the pass before, written by an earlier one, or there from the first.
+"""The state of each slot in a run: masked, written by the pass before, written by an earlier one, or given.
 
-A pass shows only the text as it stands. Which of its tokens were given and which the model wrote follows from the
-passes before it: what was masked (or, in an autoregressive run, not yet there) in the first pass and is not masked now
-was written, and written just now if it was still so in the last pass. Examples that run apart are remembered apart.
+A pass has only the current text. Which of its tokens were given and which the model wrote follows from the passes
+before: a slot that was masked (or, in an autoregressive run, not yet there) in the first pass and is not masked now was
+written, and just written if it was still masked in the last pass. Examples that run separately are tracked separately.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 @dataclass(frozen=True)
 class _Seen:
-    """Of the same examples, which slots were open: in the first pass, in the one before, and in this one."""
+    """For the same examples, which slots were masked: in the first pass, in the one before, and in this one."""
 
     first: Tensor
     before: Tensor
@@ -31,18 +31,18 @@ class SlotStates:
         self._rows: tuple[int, int] | None = None
 
     def see(self, tokens: Tensor, mask: int | None, rows: slice | None) -> None:
-        """Called before each pass, with the text that it is shown."""
+        """Called before each pass, with its text."""
         self._rows = None if rows is None else (rows.start, rows.stop)
         now = torch.zeros_like(tokens, dtype=torch.bool) if mask is None else tokens == mask
         known = self._seen.get(self._rows)
         if known is None or len(known.now) != len(now) or known.now.shape[1] > now.shape[1]:
             self._seen[self._rows] = _Seen(now, now, now)  # another run has begun
             return
-        longer = (0, now.shape[1] - known.now.shape[1])  # a slot that was not there was open
+        longer = (0, now.shape[1] - known.now.shape[1])  # a slot not yet there counts as masked
         self._seen[self._rows] = _Seen(pad(known.first, longer, value=True), pad(known.now, longer, value=True), now)
 
     def of(self, state: str) -> Tensor:
-        """Which slots (example × slot) are in a state, in the pass at hand."""
+        """Which slots (example × slot) are in a state in the current pass."""
         seen = self._seen[self._rows]
         if state == "masked":
             return seen.now

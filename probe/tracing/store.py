@@ -1,13 +1,14 @@
-"""Traces on disk: zarr, written as the recording goes.
+"""Traces on disk: zarr, written during the recording.
 
-A store is written a batch of examples at a time, by a thread of its own, so that the next forward pass runs meanwhile.
-Chunks hold one layer of a few examples: one layer of all examples, or all layers of one, is read without the rest. They
-carry a CRC-32C and are not compressed: activations hardly shrink, and the disk is faster than the compressor.
+A store is written one batch of examples at a time, by a separate thread, so that the next forward pass runs in
+parallel. Chunks have one layer of a few examples, so one layer of all examples, or all layers of one, can be read
+without the rest. They have a CRC-32C and are not compressed: activations hardly shrink, and the disk is faster than the
+compressor.
 
-Nothing needs to be mended after an interruption, whatever it was. A chunk is written beside its place and moved there;
-only when all of a batch's are is the batch entered in `written`, an array of its own, with the number of steps it took.
-What is entered is whole, what is not is written again, and a store with examples missing opens as the trace of those
-that it has. The checksums find what happened to a chunk later.
+An interruption leaves nothing to repair. A chunk is written to a temporary file and moved to its place; when all of a
+batch's chunks are there, the batch is entered in `written`, an array of its own, with its number of steps. Entered
+batches are complete, others are written again, and a store with missing examples opens as the trace of those that it
+has. The checksums detect later damage to a chunk.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
     import xarray
     import zarr
 
-CHUNK = 1 << 20  # bytes; what is read too much where one example is wanted
+CHUNK = 1 << 20  # bytes; the most that is read unnecessarily for one example
 
 
 class TraceStore:
-    """A trace on disk that is being written. `written` says how many examples are there already."""
+    """A trace on disk that is being written. `written` is the number of examples already there."""
 
     def __init__(
         self,
@@ -57,14 +58,14 @@ class TraceStore:
             check_metadata(path)
             self.group = zarr.open_group(str(path), mode="r+")
             self._refuse_another(fingerprint)
-            for leftover in path.rglob("*.partial"):  # what was being written when it was interrupted
+            for leftover in path.rglob("*.partial"):  # leftovers of an interrupted write
                 leftover.unlink()
         else:
             if path.exists() and any(path.iterdir()):
                 raise TraceError(
                     f"store {path}",
                     expected="a new folder, or a trace to resume",
-                    found="a folder with other things in it",
+                    found="a folder with other files",
                     remedy="Choose another path.",
                 )
             self.group = zarr.create_group(str(path), attributes={**attributes, "fingerprint": fingerprint})
@@ -74,13 +75,13 @@ class TraceStore:
         if found != fingerprint:
             raise TraceError(
                 f"store {self.path}",
-                expected=f"the recording that was begun there (fingerprint {found})",
+                expected=f"the recording that was started there (fingerprint {found})",
                 found=f"another one (fingerprint {fingerprint}): other tokens, weights, sites or settings",
                 remedy="Resume with the same arguments, or choose another path.",
             )
 
     def missing(self) -> list[slice]:
-        """The batches of examples that are not written yet."""
+        """The batches of examples not yet written."""
         batches = [slice(at, min(at + self.batch, self.examples)) for at in range(0, self.examples, self.batch)]
         if WRITTEN not in self.group:
             return batches
@@ -88,7 +89,7 @@ class TraceStore:
         return [rows for rows in batches if not (written[rows] > 0).all()]
 
     def write(self, rows: slice, region: Region) -> None:
-        """Write some examples, and then that they are written."""
+        """Write some examples, then mark them as written."""
         if WRITTEN not in self.group:
             self._create(region)
         for name, (_, values) in region.items():
@@ -99,7 +100,7 @@ class TraceStore:
         _array(self.group, WRITTEN)[rows] = values.shape[1] if "step" in dims else 1
 
     def _create(self, region: Region) -> None:
-        """Make the arrays, from what the first batch looks like. `written` comes last: it says that all are there."""
+        """Create the arrays, from the shapes of the first batch. `written` comes last, to mark that all are there."""
         labels = self.labels(region)
         self.group.attrs["coordinates"] = " ".join(name for name in region if name not in SITES)
         for name, (dims, values) in labels.items():
@@ -136,7 +137,7 @@ class TraceStore:
             compressors=[Crc32cCodec()],
             fill_value=math.nan if dtype.kind == "f" else fill,
             dimension_names=dims,
-            config={"write_empty_chunks": True},  # or a lost chunk could not be told from an empty one
+            config={"write_empty_chunks": True},  # otherwise a lost chunk would look like an empty one
             overwrite=True,
         )
 
@@ -144,14 +145,14 @@ class TraceStore:
         if any(size > room for size, room in zip(values.shape[1:], array.shape[1:], strict=True)):
             raise TraceError(
                 f"{name!r} in store {self.path}",
-                expected=f"batches of shape {array.shape[1:]}, as the first one",
+                expected=f"batches of shape {array.shape[1:]}, like the first one",
                 found=str(values.shape[1:]),
-                remedy="Give a batch_size of all examples: these differ in how many slots they take.",
+                remedy="Use a batch_size of all examples, since theirs differ in the number of slots.",
             )
 
 
 def chunk_shape(dims: tuple[str, ...], shape: tuple[int, ...], itemsize: int, batch: int) -> tuple[int, ...]:
-    """One layer, as many steps and then examples as make about CHUNK bytes; examples in a divisor of the batch."""
+    """One layer, with as many steps and then examples as make about CHUNK bytes; the examples divide the batch."""
     sizes = [1 if dim == "layer" else size for dim, size in zip(dims, shape, strict=True)]
     inner = itemsize * math.prod(size for dim, size in zip(dims, sizes, strict=True) if dim not in ("example", "step"))
     steps = 1
@@ -172,19 +173,19 @@ def _array(group: zarr.Group, name: str) -> zarr.Array:
 
 
 class Writer:
-    """Writes regions to a store in a thread of its own, one waiting while one is written."""
+    """Writes regions to a store in a separate thread, with at most one region waiting."""
 
     def __init__(self, store: TraceStore):
         self.store = store
         self.busy = 0.0  # seconds spent writing
-        self.waited = 0.0  # seconds for which the forward pass had to wait
+        self.waited = 0.0  # seconds that the forward pass had to wait
         self._queue: queue.Queue[tuple[slice, Region] | None] = queue.Queue(maxsize=1)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="probe.record writer", daemon=True)
         self._thread.start()
 
     def put(self, rows: slice, region: Region) -> None:
-        """Hand over a region; raises what went wrong with an earlier one."""
+        """Queue a region; raises the error of an earlier one, if there was one."""
         before = time.perf_counter()
         self._queue.put((rows, region))
         self.waited += time.perf_counter() - before
@@ -198,7 +199,7 @@ class Writer:
             self._raise()
 
     def report(self, seconds: float) -> None:
-        """Say what bounded the recording."""
+        """Log what limited the speed of the recording."""
         bound = "the disk" if self.waited > 0.1 * seconds else "the forward pass"
         log.info(
             "%s written in %.1f s: %.1f s of writing, of which the forward pass waited for %.1f s; bounded by %s",
@@ -211,7 +212,7 @@ class Writer:
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            if self._failure is None:  # after a failure the rest is taken and dropped, so that nobody waits
+            if self._failure is None:  # after a failure the rest is dropped, so that nobody waits
                 before = time.perf_counter()
                 try:
                     self.store.write(*item)
@@ -236,15 +237,15 @@ def _disk_failed(store: TraceStore, failure: OSError) -> TraceError:
         f"store {store.path}",
         expected=f"room for {left} more of {store.examples} examples",
         found=f"{failure.strerror or failure} ({free} free)",
-        remedy="Make room and give the same command again: it resumes with the examples that are missing.",
+        remedy="Free some space and run the same command again: it resumes with the missing examples.",
     )
 
 
 def open_trace(path: str | Path, *, verify: bool = True) -> xarray.Dataset:
     """Open a trace on disk. Arrays are read when they are used.
 
-    `verify` reads every chunk once and refuses a trace in which one is damaged, half-written or gone. The trace of an
-    interrupted recording holds the examples that were written, and says so in `attrs["complete"]`.
+    `verify` reads every chunk once and refuses a trace if one is damaged, incomplete or missing. The trace of an
+    interrupted recording has the examples that were written; `attrs["complete"]` is then False.
     """
     import xarray
     import zarr
@@ -263,19 +264,19 @@ def open_trace(path: str | Path, *, verify: bool = True) -> xarray.Dataset:
         raise TraceError(
             f"trace {path}",
             expected="at least one batch of examples",
-            found="a recording that was interrupted before its first was written",
-            remedy="Give the command that records it again.",
+            found="a recording that was interrupted before its first batch was written",
+            remedy="Run the command that records it again.",
         )
     written = _written(path, group)
     if verify:
         _verify(path, group, written)
-    # Attributes say what numbers mean, never what to make of them: nothing is scaled, masked or taken for a time.
+    # Attributes are descriptions only: nothing is scaled, masked or decoded as a time.
     trace = xarray.open_zarr(
         str(path), consolidated=False, chunks=None, mask_and_scale=False, decode_times=False
     ).drop_vars(WRITTEN)
     if not (written > 0).all():
         trace = trace.isel(example=np.flatnonzero(written))
-    if "step" in trace.dims:  # there is room for more steps than any example took
+    if "step" in trace.dims:  # the array has room for more steps than any example took
         trace = trace.isel(step=slice(0, int(written.max())))
     trace.attrs["complete"] = bool((written > 0).all())
     trace.attrs.pop("coordinates", None)
@@ -283,7 +284,7 @@ def open_trace(path: str | Path, *, verify: bool = True) -> xarray.Dataset:
 
 
 def _written(path: Path, group: zarr.Group) -> np.ndarray:
-    """How many steps of each example are written."""
+    """The number of written steps of each example."""
     array = _array(group, WRITTEN)
     steps = np.zeros(array.shape, dtype=array.dtype)
     for (start,) in _corners(array):
@@ -316,7 +317,7 @@ def _read(path: Path, array: zarr.Array, corner: tuple[int, ...], *, must_exist:
         if must_exist and not (path / chunk).exists():
             raise FileNotFoundError("it is gone")
         return np.asarray(array[tuple(slice(at, at + step) for at, step in zip(corner, array.chunks, strict=True))])
-    except Exception as failure:  # codecs raise what they like; whatever it is, this chunk cannot be read
+    except Exception as failure:  # codecs may raise anything; in any case this chunk cannot be read
         raise TraceError(
             f"trace {path}",
             expected=f"chunk {chunk} as it was written",

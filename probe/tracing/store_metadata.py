@@ -1,11 +1,11 @@
-"""What a trace's folder says of itself, held against what is there before anything is read by it.
+"""The metadata of a trace's folder, checked against its files before anything is read.
 
-A trace may come from somebody else, or from a disk that went wrong. zarr does what its metadata say: it loads the codec
-that they name, and makes room for the shape that they claim, be it a petabyte. So the metadata of every array are read
-first, and must be such as `TraceStore` writes them: numbers of a known type, in regular chunks with a checksum and not
-compressed. Such a chunk's file has one size, `numbers × bytes + 4`. The labels (`example`, `layer`, …), which are read
-at once, must be there as a whole, and every other array must be as long as its labels: so a claim about shapes is
-checked against files before room is made for it.
+A trace may come from somebody else, or from a damaged disk. zarr follows its metadata: it loads the codec that they
+name, and allocates the shape that they claim, even a petabyte. So the metadata of every array are read first, and must
+have the form that `TraceStore` writes: numbers of a known type, in regular chunks with a checksum, uncompressed. The
+file of such a chunk has a fixed size, `numbers × bytes + 4`. The labels (`example`, `layer`, …), which are read at
+once, must be complete, and every other array must be as long as its labels: so shapes are checked against files before
+memory is allocated.
 """
 
 from __future__ import annotations

@@ -246,7 +246,7 @@ def test_a_full_disk(tmp_path):
     process = begin(recording, path, 60, fills_the_disk)
     process.join()
     assert process.exitcode == 1
-    assert "it resumes with the examples that are missing" in path.with_suffix(".told").read_text()
+    assert "it resumes with the missing examples" in path.with_suffix(".told").read_text()
     there = open_trace(path).sizes["example"]
     assert 0 < there < 60
     stored = record(model_of("llama", "full"), tokens_of(60, 12), SITES, store=path, batch_size=4)
