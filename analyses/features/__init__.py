@@ -5,7 +5,7 @@
     features.compare(pair, batches)                which latents are of both, which of one, beside a second seed
     features.evaluate(dictionary, pair, batch)     what it leaves of the states, and what that costs the model
     features.rivals(dictionary, model, batch)      does a single feature tell answers better than a neuron does?
-    features.selectivity, features.toward          features where neurons are used: selectivity, steering
+    features.selectivity, .toward, .attribute      features where neurons are used: selectivity, steering, attribution
     features.Dictionary                            encode, decode, direction (a vector for steering), save, open
     features.load, features.save                   SAELens' files
 
@@ -14,6 +14,7 @@ Dictionaries learn from traces on disk, read a block at a time; with a folder th
 
 from __future__ import annotations
 
+from analyses.features.attribution import attribute
 from analyses.features.comparison import compare
 from analyses.features.dictionary import Dictionary
 from analyses.features.evaluation import evaluate
@@ -30,6 +31,7 @@ __all__ = [
     "Stream",
     "TrainingOptions",
     "activations",
+    "attribute",
     "compare",
     "crosscoder",
     "evaluate",

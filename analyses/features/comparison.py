@@ -35,7 +35,8 @@ from probe.tasks import Batch
 ALONE = "one model alone"
 HELD_OUT = 5  # every fifth part of the examples judges
 BLOCKS_A_GROUP = 4
-SHARE = "share of latents"
+SHARE, RATIO = "share of latents", "ratio of lengths"
+NU = "mean ν"
 LESS = " − "
 
 
@@ -76,9 +77,9 @@ def compare(
         f"Features of both twins, and of one alone, {tasks}",
         "Shares of a crosscoder's latents that fire often enough, by latent scaling: absent from the other model "
         f"(ν < {ABSENT:g} with 95% confidence, and no other latent in its stead: < {DECOUPLED:g}), or shared "
-        f"(ν ≥ {SHARED:g}). Grey: in the crosscoder of a second seed.",
+        f"(≥ {SHARED:g}). ν: its length in the model where it is shorter, over the other. Grey: of a second seed.",
         "forest",
-        {"axes": {"rows": ["pair", "class"], "colour": "pair", "x_title": SHARE}, "layer": behind,
+        {"axes": {"rows": ["class"], "colour": "pair", "facet": "pair", "x_title": "0 to 1"}, "layer": behind,
          "reading": str(reading), "options": str(options or TrainingOptions())},
     )  # fmt: skip
 
@@ -112,7 +113,7 @@ def of_latents(
 
 
 def shares(found: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
-    """The shares of each class by pair of roles, and the twins' less each other pair's."""
+    """The shares of each class and the mean ν by pair of roles, and the twins' less each other pair's."""
     (twins, own), *nulls = found.items()
     rows = [row for roles, table in found.items() for row in _rows(roles, table)]
     table = pd.DataFrame(rows).assign(null=np.nan, p=np.nan)
@@ -120,13 +121,13 @@ def shares(found: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
         return table.assign(q=np.nan)
     _, first = nulls[0]
     here = table["pair"] == named(twins)
-    for name in (ALONE, BOTH, UNDECIDED):
+    for name in (ALONE, BOTH, UNDECIDED, NU):
         table.loc[here & (table["class"] == name), "null"] = float(is_of(first, name).mean())
     differences = []
     for roles, other in nulls:
-        for name in (ALONE, BOTH):
+        for name in (ALONE, BOTH, NU):
             change = less(own, other, name)
-            label = {"of": twins[1], "pair": named(twins) + LESS + named(roles), "class": name, "unit": SHARE}
+            label = {"of": twins[1], "pair": named(twins) + LESS + named(roles), "class": name, "unit": unit_of(name)}
             differences.append({**label, **change.row(p=True), "null": 0.0})
     table = pd.concat([table, pd.DataFrame(differences)], ignore_index=True)
     return table.assign(q=adjusted(table["p"]))
@@ -137,15 +138,21 @@ def named(roles: tuple[str, str]) -> str:
 
 
 def _rows(roles: tuple[str, str], table: pd.DataFrame) -> list[dict[str, Any]]:
-    classes = [BOTH, *(f"{role} only" for role in roles), ALONE, UNDECIDED]
-    common = {"of": roles[1], "pair": named(roles), "unit": SHARE}
-    found = [{**common, "class": name, **share_of(table, name).row()} for name in classes]
-    rare = float((table["class"] == RARE).mean())
-    return [*found, {**common, "class": "rare or dead, of all latents", "estimate": rare, "n": len(table)}]
+    classes = [BOTH, *(f"{role} only" for role in roles), ALONE, UNDECIDED, NU]
+    common = {"of": roles[1], "pair": named(roles)}
+    found = [{**common, "class": name, "unit": unit_of(name), **share_of(table, name).row()} for name in classes]
+    rare = {"class": "rare or dead, of all latents", "estimate": float((table["class"] == RARE).mean())}
+    return [*found, {**common, **rare, "unit": SHARE, "n": len(table)}]
+
+
+def unit_of(name: str) -> str:
+    return RATIO if name == NU else SHARE
 
 
 def is_of(table: pd.DataFrame, name: str) -> np.ndarray:
-    """Of the latents that fire often enough, which are of a class."""
+    """Of the latents that fire often enough, which are of a class; or the ν of each, 1 at most."""
+    if name == NU:
+        return table.loc[table["class"] != RARE, "nu_error"].clip(upper=1).to_numpy(dtype=float)
     classes = table.loc[table["class"] != RARE, "class"].astype(str)
     alone = classes.str.endswith(" only")
     return (alone if name == ALONE else classes == name).to_numpy(dtype=float)

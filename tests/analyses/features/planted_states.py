@@ -56,3 +56,15 @@ def by_hand(truth: Tensor, k: int = 4) -> Dictionary:
     W_enc = torch.linalg.pinv(flat).reshape(*truth.shape[1:], len(truth))
     zero = torch.zeros(truth.shape[1:])
     return Dictionary(W_enc, torch.zeros(len(truth)), truth, zero, torch.ones(truth.shape[1]), k, ("ar", "diffusion"))
+
+
+def coordinates(strength: float, models: tuple[str, ...] = ("model",)) -> Dictionary:
+    """Every coordinate and its opposite, all at once, so that `strength` of each state is rebuilt."""
+    count = len(models)
+    axes = torch.eye(count * D).reshape(-1, count, D)
+    rows = torch.cat([axes, -axes])
+    latents = len(rows)
+    about = {"layer": 0}
+    W_enc = rows.permute(1, 2, 0)
+    return Dictionary(W_enc, torch.zeros(latents), strength * rows, torch.zeros(count, D), torch.ones(count),
+                      latents // 2, models, about)  # fmt: skip

@@ -20,7 +20,7 @@ TWINS, SEEDS = ("ar", "diffusion"), ("diffusion", "masked-seed2")
 
 def latents(shared: int, ar: int, diffusion: int, rare: int = 0, roles: tuple[str, str] = TWINS) -> pd.DataFrame:
     names = ["shared"] * shared + [f"{roles[0]} only"] * ar + [f"{roles[1]} only"] * diffusion + ["rare"] * rare
-    return pd.DataFrame({"class": names})
+    return pd.DataFrame({"class": names, "nu_error": [0.9 if name == "shared" else 0.1 for name in names]})
 
 
 def test_shares_are_of_latents_that_fire_and_are_held_against_the_second_seed():
@@ -34,6 +34,9 @@ def test_shares_are_of_latents_that_fire_and_are_held_against_the_second_seed():
     assert change["estimate"] == pytest.approx(0.3)
     assert change["low"] < 0.3 < change["high"]
     assert change["p"] < 0.001
+    assert twins.loc["mean ν", "estimate"] == pytest.approx(0.6 * 0.9 + 0.4 * 0.1)
+    assert twins.loc["mean ν", "null"] == pytest.approx(0.9 * 0.9 + 0.1 * 0.1)
+    assert twins.loc["mean ν", "unit"] == "ratio of lengths"
 
 
 def test_alike_shares_do_not_differ():
@@ -69,7 +72,7 @@ def test_it_goes_from_models_to_a_table_and_its_figure_and_resumes(pair, tmp_pat
     assert second_seeds(pair) == [SEEDS]
     found = features.compare(pair, batch(), layer=0, options=options, folder=tmp_path)
     assert {"ar and diffusion", "diffusion and masked-seed2"} < set(found.table["pair"])
-    assert (found.table["unit"] == "share of latents").all()
+    assert set(found.table["unit"]) == {"share of latents", "ratio of lengths"}
     assert found.figure().data
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/dictionary.safetensors")}
     again = features.compare(pair, batch(), layer=0, options=options, folder=tmp_path)

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from analyses import features
-from analyses.features import Dictionary
 from analyses.features.evaluation import DEAD, FROM_MEAN, FROM_ZERO, L0, UNEXPLAINED
 from probe.errors import ProbeError
 from probe.pairs import Pair
 from probe.paradigms import Masked
-from tests.analyses.features.planted_states import by_hand, planted
+from tests.analyses.features.planted_states import by_hand, coordinates, planted
 from tests.analyses.planted import batch_of
 from tests.probe.tiny import MASK, model_of
 
@@ -31,24 +30,12 @@ def pair():
     return Pair(model_of("llama-gqa"), twin)
 
 
-def dictionary(strength: float, models: tuple[str, ...] = ("model",)) -> Dictionary:
-    """Every coordinate and its opposite, all at once, so that `strength` of each state is rebuilt."""
-    count = len(models)
-    axes = torch.eye(count * D).reshape(-1, count, D)
-    rows = torch.cat([axes, -axes])
-    latents = len(rows)
-    about = {"layer": 0}
-    W_enc = rows.permute(1, 2, 0)
-    return Dictionary(W_enc, torch.zeros(latents), strength * rows, torch.zeros(count, D), torch.ones(count),
-                      latents // 2, models, about)  # fmt: skip
-
-
 def measured(table, role: str = "model"):
     return table[table["role"] == role].set_index("measure")["estimate"]
 
 
 def test_a_perfect_dictionary_leaves_and_costs_nothing(pair):
-    table = features.evaluate(dictionary(1.0), pair.ar, batch()).table
+    table = features.evaluate(coordinates(1.0), pair.ar, batch()).table
     found = measured(table)
     assert found[UNEXPLAINED] == pytest.approx(0, abs=1e-9)
     assert found[FROM_ZERO] == pytest.approx(1, abs=1e-4)
@@ -57,20 +44,19 @@ def test_a_perfect_dictionary_leaves_and_costs_nothing(pair):
 
 
 def test_an_empty_one_is_the_ablation_itself(pair):
-    found = measured(features.evaluate(dictionary(0.0), pair.diffusion, batch()).table)
+    found = measured(features.evaluate(coordinates(0.0), pair.diffusion, batch()).table)
     assert found[FROM_ZERO] == pytest.approx(0, abs=1e-6)
     assert found[UNEXPLAINED] > 1  # no state at all is further off than the mean state
 
 
 def test_half_a_state_leaves_a_quarter_of_its_square(pair):
-    dictionary_of_half = dictionary(0.5)
-    found = measured(features.evaluate(dictionary_of_half, pair.ar, batch()).table)
-    whole = measured(features.evaluate(dictionary(0.0), pair.ar, batch()).table)
+    found = measured(features.evaluate(coordinates(0.5), pair.ar, batch()).table)
+    whole = measured(features.evaluate(coordinates(0.0), pair.ar, batch()).table)
     assert found[UNEXPLAINED] == pytest.approx(whole[UNEXPLAINED] / 4, rel=1e-4)
 
 
 def test_a_crosscoder_is_asked_of_each_of_its_models(pair):
-    table = features.evaluate(dictionary(1.0, ("ar", "diffusion")), pair, batch()).table
+    table = features.evaluate(coordinates(1.0, ("ar", "diffusion")), pair, batch()).table
     for role in ("ar", "diffusion"):
         assert measured(table, role)[FROM_ZERO] == pytest.approx(1, abs=1e-4)
         assert FROM_MEAN in measured(table, role)
