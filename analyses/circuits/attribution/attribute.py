@@ -26,7 +26,7 @@ from analyses.circuits.attribution import exact_patching, gradients
 from analyses.circuits.attribution.ablation import Ablation
 from analyses.circuits.attribution.accumulation import Accumulation, Contribution, Folder
 from analyses.circuits.attribution.batching import in_chunks, rows_that_fit
-from analyses.circuits.attribution.cost import bytes_a_row
+from analyses.circuits.attribution.cost import Asked, bytes_a_row
 from analyses.circuits.attribution.gradients import Attribution
 from analyses.circuits.attribution.metrics import metric_of
 from analyses.circuits.attribution.options import AttributionOptions
@@ -144,7 +144,8 @@ def _attributed(
 def _work(prompts: PromptPairs, batch: Batch, steps: int, options: AttributionOptions) -> Attribution:
     """What is the same for all rows."""
     model, names = prompts.model, position_role_names(batch, options.position_roles)
-    fit = rows_that_fit(model.device, bytes_a_row(model, prompts.slots, neurons=options.neurons))
+    asked = Asked(options.directions, options.neurons, options.example_edges)
+    fit = rows_that_fit(model.device, bytes_a_row(model, prompts.slots, asked))
     return Attribution(
         model=model,
         prompts=prompts,

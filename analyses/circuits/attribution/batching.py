@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 
 from probe.errors import ProbeError
+from probe.memory import available_memory
 
 log = logging.getLogger("analyses.circuits")
 
@@ -24,12 +25,15 @@ Found = TypeVar("Found")
 
 
 def free_memory(device: torch.device) -> int:
+<<<<<<< HEAD
     """Free bytes on a device."""
+=======
+    """Bytes that can still be had on a device: the system's, and what torch keeps of it for the next tensor."""
+>>>>>>> 1bedbb1 (The estimate counts directions and what else is asked, and does not take as long as the work; patterns are held one layer at a time)
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    import psutil
-
-    return psutil.virtual_memory().available
+        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + reusable
+    return available_memory()
 
 
 def rows_that_fit(device: torch.device, bytes_a_row: int, *, free: int | None = None) -> int:

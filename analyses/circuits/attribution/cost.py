@@ -3,16 +3,23 @@
     cost(config, n=256, length=32)      # for a transformers configuration: memory and time on this device
     Llama 7B shape, 256 prompts × 32 tokens, m = 5: 31.2 GB (14.5 GB of it weights), 48 rows at a time, 2 min 10 s
 
-Memory is counted: what autograd saves in a pass, what the attribution keeps (node outputs and input gradients), and the
-weights. Time is measured: models of the same shape with one layer and with three, random weights and a small vocabulary
-are attributed. Their difference gives the time of a layer on this device, including everything that a count of FLOPs
-misses. Only the product of node outputs and input gradients grows with the square of the layers; its FLOPs are counted,
-and its speed is timed by itself.
+<<<<<<< HEAD Memory is counted: what autograd saves in a pass, what the attribution keeps (node outputs and input
+gradients), and the weights. Time is measured: models of the same shape with one layer and with three, random weights
+and a small vocabulary are attributed. Their difference gives the time of a layer on this device, including everything
+that a count of FLOPs misses. Only the product of node outputs and input gradients grows with the square of the layers;
+its FLOPs are counted, and its speed is timed by itself. ======= Memory is counted: what autograd saves of a pass, what
+the attribution keeps (node outputs and input gradients), and the weights. Time is measured. A model of the same shape
+with one layer, and one with two, both with made-up weights and a small vocabulary, are attributed, on as many tokens as
+take about a second. Their difference is the time of a layer on this device, with everything that a count of FLOPs
+leaves out. Only the product of node outputs and input gradients grows with the square of the layers; its FLOPs are
+counted, and its speed is timed by itself. >>>>>>> 1bedbb1 (The estimate counts directions and what else is asked, and
+does not take as long as the work; patterns are held one layer at a time)
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from analyses.circuits.attribution.batching import free_memory, rows_that_fit
+from analyses.circuits.attribution.edge_scoring import TILE, WIDE
 from analyses.circuits.attribution.input_gradients import HELD
 from analyses.circuits.graph import Graph
 
@@ -30,9 +38,25 @@ if TYPE_CHECKING:
     from analyses.circuits.attribution.gradients import Attribution
     from probe.models.model import Model
 
-_DEPTHS = (1, 3)  # layers of the models that are timed
+_DEPTHS = (1, 2)  # layers of the models that are timed
+SECONDS = 1.0  # of work a layer that is timed
+_SHORTEST = 16  # tokens of a text that is timed
 _WORDS = 512  # their vocabulary
 _FLOAT = 4  # bytes of what the attribution keeps
+PATTERNS = 3  # of a layer, at a time, where they are made again for their gradient
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of an attribution's options takes memory."""
+
+    directions: bool = False
+    neurons: bool = False
+    by_row: bool = False  # scores of each row
+    roles: int = 1  # blocks of targets
+
+
+PLAIN = Asked()
 
 
 @dataclass(frozen=True)
@@ -48,6 +72,7 @@ class Shape:
     vocabulary: int
     gated: bool
     itemsize: int
+    directions: bool = False  # keys and values twice
 
     @classmethod
     def of(cls, model: Model) -> Shape:
@@ -73,18 +98,30 @@ class Shape:
 
     @property
     def graph(self) -> Graph:
-        return Graph(self.n_layers, self.n_heads, self.n_kv_heads)
+        return Graph(self.n_layers, self.n_heads, self.n_kv_heads, directions=self.directions)
+
+    @property
+    def read_heads(self) -> int:
+        """Heads that read: queries, keys and values, the latter two twice where they are split by direction."""
+        return self.n_heads + (4 if self.directions else 2) * self.n_kv_heads
 
     @property
     def projections(self) -> int:
+<<<<<<< HEAD
         """The width of queries, keys and values together."""
         return (self.n_heads + 2 * self.n_kv_heads) * self.d_head
+=======
+        """How wide queries, keys and values are together."""
+        return self.read_heads * self.d_head
+>>>>>>> 1bedbb1 (The estimate counts directions and what else is asked, and does not take as long as the work; patterns
+are held one layer at a time)
 
     @property
     def saved(self) -> int:
         """Bytes that autograd saves per layer and position, with frozen parameters."""
         heads = self.n_heads * self.d_head
-        attention = 4 * heads  # queries, keys and values (repeated for every head), and their mix
+        # Queries, keys and values (repeated for every head), and their mix; or what the mix is made of again.
+        attention = 2 * heads + self.projections if self.directions else 4 * heads
         mlp = (3 if self.gated else 4) * self.d_mlp
         norms = 2 * self.d_model * (self.itemsize + (_FLOAT if self.itemsize < _FLOAT else 0))
         return (attention + mlp) * self.itemsize + norms
@@ -93,22 +130,54 @@ class Shape:
     def kept(self) -> int:
         """Bytes that the attribution keeps per layer and position."""
         narrow = self.n_heads * self.d_head + 2 * self.d_model + self.projections
-        held = HELD * (self.d_model * self.itemsize + (self.n_heads + 2 * self.n_kv_heads) * _FLOAT)
+        held = HELD * (self.d_model * self.itemsize + self.read_heads * _FLOAT)
         return narrow * _FLOAT + self.projections * self.itemsize + held
 
     @property
     def weights(self) -> int:
         """Bytes of the weights, an untied unembedding counted."""
         heads = self.n_heads * self.d_head
-        layer = self.d_model * (self.projections + heads + (3 if self.gated else 2) * self.d_mlp)
+        own = (self.n_heads + 2 * self.n_kv_heads) * self.d_head
+        layer = self.d_model * (own + heads + (3 if self.gated else 2) * self.d_mlp)
         return self.itemsize * (self.n_layers * layer + 2 * self.vocabulary * self.d_model)
 
-    def row(self, slots: int, *, neurons: bool = False) -> int:
-        """Bytes that one row of an attribution takes."""
-        extra = 2 * self.d_mlp * _FLOAT if neurons else 0
-        stream = 6 * self.d_model * _FLOAT
+    def row(self, slots: int, asked: Asked = PLAIN) -> int:
+        """Bytes that one row of an attribution takes, beside what all rows share."""
+        shape = replace(self, directions=asked.directions)
         answer = 6 * self.vocabulary * _FLOAT
-        return slots * (self.n_layers * (self.saved + self.kept + extra) + stream) + answer + 8 * slots**2
+        passing = slots * self.n_layers * shape.saved + answer + 8 * slots**2 + shape.patterns(slots)
+        return slots * shape.standing(asked) + passing + (shape.scores if asked.by_row else 0)
+
+    def standing(self, asked: Asked) -> int:
+        """Bytes of a position that are there from the first pass to the last."""
+        neurons = self.d_mlp * _FLOAT if asked.neurons else 0
+        return self.n_layers * (self.kept + neurons) + 6 * self.d_model * _FLOAT
+
+    def patterns(self, slots: int) -> int:
+        """Bytes of a layer's patterns while their gradient is made, where they are made openly: with directions."""
+        return PATTERNS * self.n_heads * slots**2 * _FLOAT if self.directions else 0
+
+    @property
+    def scores(self) -> int:
+        """Bytes of the scores of all edges, once; where each row has its own, it has them twice for a while."""
+        return 2 * _FLOAT * math.prod(self.graph.shape)
+
+    def together(self, rows: int, slots: int, device: str, asked: Asked = PLAIN) -> int:
+        """Bytes that an attribution takes, the weights apart: its rows, or what they keep and a tile of products."""
+        shape = replace(self, directions=asked.directions)
+        tile = shape.tile(slots if asked.by_row else rows * slots, device)
+        scores = shape.scores * asked.roles
+        products = rows * slots * shape.standing(asked) + tile + scores * (rows if asked.by_row else 1)
+        return max(rows * self.row(slots, asked) + (0 if asked.by_row else scores), products)
+
+    def tile(self, tokens: int, device: str) -> int:
+        """Bytes of some tokens' writes and reads at the width of the stream, while they are multiplied out."""
+        sources, columns, points = len(self.graph.sources), self.graph.qkv_per_layer + 1, HELD * self.n_layers
+        at_once = min(self.n_layers, -(-WIDE // columns))
+        streams = points * (self.d_model * (1 if self.itemsize == _FLOAT else 2) + sources)
+        most = TILE.get(device, TILE["cpu"]) // (_FLOAT * self.d_model * (sources + WIDE + columns - 1))
+        beside = max(at_once * columns * self.d_model, streams)
+        return _FLOAT * min(tokens, max(1, most)) * (sources * self.d_model + beside)
 
     def patched_row(self, slots: int) -> int:
         """Bytes that one row of a circuit run alone takes."""
@@ -120,8 +189,8 @@ class Shape:
         return 2 * tokens * self.d_model * self.graph.n_edges
 
 
-def bytes_a_row(model: Model, slots: int, *, neurons: bool = False) -> int:
-    return Shape.of(model).row(slots, neurons=neurons)
+def bytes_a_row(model: Model, slots: int, asked: Asked = PLAIN) -> int:
+    return Shape.of(model).row(slots, asked)
 
 
 def bytes_a_patched_row(model: Model, slots: int) -> int:
@@ -178,7 +247,7 @@ def cost(
     beside = max(0, free - shape.weights)
     at_once = min(n, at_once or rows_that_fit(place, shape.row(length), free=beside))
     seconds = _seconds(config, shape, n, length, steps, place, dtype, at_once)
-    memory = shape.weights + at_once * shape.row(length)
+    memory = shape.weights + shape.together(at_once, length, place.type)
     return Cost(shape, n, at_once, length, steps, memory, seconds, free, str(place))
 
 
@@ -187,12 +256,30 @@ def _seconds(
 ) -> float:
     speed = _product_speed(shape, place)
     thin = [replace(shape, n_layers=depth) for depth in _DEPTHS]
-    timed = [_timed(config, depth, at_once, length, steps, place, dtype) for depth in _DEPTHS]
-    tokens = at_once * length
-    linear = [took - one.pair_flops(tokens) / speed for took, one in zip(timed, thin, strict=True)]
+    rows, short, few = _affordable(shape, at_once, length, steps, speed)
+    timed = [_timed(config, depth, rows, short, few, place, dtype) for depth in _DEPTHS]
+    linear = [took - one.pair_flops(rows * short) / speed for took, one in zip(timed, thin, strict=True)]
     layer = max(0.0, (linear[1] - linear[0]) / (_DEPTHS[1] - _DEPTHS[0]))
-    chunk = linear[0] + layer * (shape.n_layers - _DEPTHS[0]) + shape.pair_flops(tokens) / speed
+    whole = linear[0] + layer * (shape.n_layers - _DEPTHS[0])
+    tokens = at_once * length
+    chunk = whole * tokens / (rows * short) * _passes(steps) / _passes(few) + shape.pair_flops(tokens) / speed
     return chunk * n / at_once
+
+
+def _passes(steps: int) -> int:
+    """In units of a forward pass: one forward and one backward for each point, and two forward."""
+    return 3 * steps + 2
+
+
+def _affordable(shape: Shape, rows: int, length: int, steps: int, speed: float) -> tuple[int, int, int]:
+    """So many rows, tokens and steps as a layer takes a second for: what is timed is a sample, and what is left of it
+    goes with tokens and passes. An estimate that takes as long as the work is none."""
+    a_token = 2 * (shape.weights / shape.itemsize - 2 * shape.vocabulary * shape.d_model) / shape.n_layers
+    affordable = SECONDS * speed / a_token
+    rows = max(1, min(rows, int(affordable / (length * _passes(steps)))))
+    if rows * length * _passes(steps) > affordable:
+        steps = max(1, min(steps, int((affordable / length - 2) / 3)))
+    return rows, max(_SHORTEST, min(length, int(affordable / (rows * _passes(steps))))), steps
 
 
 def _timed(config, depth: int, rows: int, length: int, steps: int, place, dtype: torch.dtype) -> float:
@@ -205,7 +292,8 @@ def _timed(config, depth: int, rows: int, length: int, steps: int, place, dtype:
 
 
 def _thin(config, depth: int, place, dtype: torch.dtype) -> Model:
-    """A model of a configuration's shape, with fewer layers and words and random weights."""
+    """A model of a configuration's shape, with fewer layers and words. Its weights are all alike: drawing those of a
+    7B's layer takes longer than a pass through it."""
     from probe.models.layout import layout_of, stock_class
     from probe.models.model import Model
     from probe.paradigms import Masked
@@ -216,8 +304,11 @@ def _thin(config, depth: int, place, dtype: torch.dtype) -> Model:
     layers = "n_layer" if "n_layer" in fields else "num_hidden_layers"
     special = {name: None for name in fields if name.endswith("_token_id")}
     thin = type(config)(**{**fields, layers: depth, "vocab_size": _WORDS, **special})
-    with torch.device(place):
+    with torch.device("meta"):
         backbone = stock_class(layout_of(thin))._from_config(thin, dtype=dtype)
+    backbone = backbone.to_empty(device=place)
+    for part in (*backbone.parameters(), *backbone.buffers()):
+        part.detach().fill_(0.01 if part.is_floating_point() else 0)
     return Model(backbone, Masked(attention="full", mask_id=0), name="a thin one")
 
 

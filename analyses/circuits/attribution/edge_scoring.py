@@ -98,6 +98,7 @@ class Scoring:
                 gradients.projections[layer].widen(_flat(gradients.heads[layer])[tile.tokens], wide[first:])
                 wide[self.graph.mlp_target(layer) - columns.start] = _flat(gradients.mlps[layer])[tile.tokens]
             into[:before, columns] += _product(outputs[:before], wide)
+            del wide  # before the next is made
         into[:, -1:] += _product(outputs, _flat(gradients.logits)[tile.tokens][None])
 
     def _groups(self) -> list[range]:

@@ -180,22 +180,24 @@ class InputGradients:
 
     def _head_writes(self, layer: int):
         columns = slice(1 + layer * (self.model.n_heads + 1), (layer + 1) * (self.model.n_heads + 1))
-        weight = output_weight(self.model, layer).flatten(0, 1).float()
+        weight = output_weight(self.model, layer).flatten(0, 1)
 
         def caught(gradient: Tensor) -> None:
-            product = (gradient.float() @ weight.T * self.delta.heads[layer]).unflatten(-1, (self.model.n_heads, -1))
+            product = (gradient.float() @ weight.float().T * self.delta.heads[layer]).unflatten(
+                -1, (self.model.n_heads, -1)
+            )
             self.nodes[:, columns] += product.sum((1, 3))
 
         return _on_output(caught)
 
     def _mlp_writes(self, layer: int):
         column = (layer + 1) * (self.model.n_heads + 1)
-        weight = None if self.neurons is None else Writes.of_neurons(self.model, layer).weight.float()
+        weight = None if self.neurons is None else Writes.of_neurons(self.model, layer).weight
 
         def caught(gradient: Tensor) -> None:
             self.nodes[:, column] += (gradient * self.delta.mlps[layer]).sum((1, 2))
             if weight is not None and self.neurons is not None and self.delta.neurons is not None:
-                self.neurons[:, layer] += (gradient.float() @ weight.T * self.delta.neurons[layer]).sum(1)
+                self.neurons[:, layer] += (gradient.float() @ weight.float().T * self.delta.neurons[layer]).sum(1)
             if self.experts is not None and self.delta.experts is not None:
                 self.experts[:, layer] += self.delta.experts[layer].along(gradient.float(), self.experts.shape[-1])
 

@@ -6,9 +6,19 @@ other queries see the other. The attention is the same, but each copy has its ow
 
 Where keys have a projection of their own, the copies are made at its output, one behind the other, as if the layer had
 twice as many key-value heads: norms and rotary positions then go over both. GPT-2, which has neither, has one
+<<<<<<< HEAD
 projection for all three; there the copies are made within the attention function. GPT-NeoX's joint projection is
 grouped by head, and is doubled as a whole. If rotary positions follow another kind of joint projection (Phi-3), or a
 norm covers all heads together (OLMo 2), keys cannot be doubled in either place: such a model is refused by name.
+=======
+projection for all three; there the copies are made within the attention function. GPT-NeoX's joint projection has its
+heads one after the other, and is had twice as a whole. Keys that are turned after a joint projection of another kind
+(Phi-3), or normed over all heads together (OLMo 2), can be had twice in neither place: such a model is refused by name.
+
+Autograd would keep three patterns a layer for the gradient (at 28 layers × 28 heads, 512 tokens: 2.5 GB a row). They
+are made again instead when the gradient arrives, one layer at a time, so that a row takes what it takes without
+directions. >>>>>>> 1bedbb1 (The estimate counts directions and what else is asked, and does not take as long as the
+work; patterns are held one layer at a time)
 """
 
 from __future__ import annotations
@@ -16,10 +26,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from probe.errors import ProbeError
 from probe.models.scope import ContextValue
@@ -86,17 +98,36 @@ def attend(
     softcap: float | None = None,
     **_: object,
 ) -> tuple[Tensor, Tensor]:
-    """Attention as transformers computes it, from keys and values in two copies."""
+    """Attention as transformers computes it, from keys and values in two copies. Patterns are not kept for
+    gradients."""
     sides = (_layers.get() or {})[module]
     (key, key_right), (value, value_right) = sides.of(key, value)
     query = query[:, : sides.queries]
+    given = (query, key, key_right, value, value_right)
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    mix = partial(_mixed, sides.from_right, attention_mask, scaling, softcap)
+    if not torch.is_grad_enabled() or not any(one.requires_grad for one in given):
+        return mix(*given)
+    return checkpoint(mix, *given, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]
+
+
+def _mixed(
+    at: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    softcap: float | None,
+    query: Tensor,
+    key: Tensor,
+    key_right: Tensor,
+    value: Tensor,
+    value_right: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """What is attended to (rows, query, head, feature), and the pattern."""
     group = query.shape[1] // key.shape[1]
     key, key_right, value, value_right = (
         one.repeat_interleave(group, dim=1) for one in (key, key_right, value, value_right)
     )
-    at = sides.from_right
-    scores = torch.where(at, query @ key_right.transpose(-1, -2), query @ key.transpose(-1, -2))
-    scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = torch.where(at, query @ key_right.transpose(-1, -2), query @ key.transpose(-1, -2)) * scaling
     if softcap is not None:
         scores = (scores / softcap).tanh() * softcap
     if attention_mask is not None:

@@ -6,6 +6,7 @@ from importlib import import_module
 
 import pytest
 import torch
+import transformers
 
 from analyses.circuits import cost
 from analyses.circuits.attribution.cost import Shape, random_attribution
@@ -71,10 +72,36 @@ def test_time_is_taken_from_thin_models_to_the_whole_depth(monkeypatch):
         return 3 + 2 * depth + shape.pair_flops(rows * length) / 1e6
 
     monkeypatch.setattr(MODULE, "_timed", timed)
+    monkeypatch.setattr(MODULE, "SECONDS", 1e9)  # all of it is timed
     predicted = cost(config, n=16, length=LENGTH, at_once=4, device="cpu")
     chunk = 3 + 2 * 10 + Shape.of_config(config).pair_flops(4 * LENGTH) / 1e6
     assert predicted.seconds == pytest.approx(4 * chunk)
-    assert predicted.memory == predicted.shape.weights + 4 * predicted.shape.row(LENGTH)
+    assert predicted.memory == predicted.shape.weights + predicted.shape.together(4, LENGTH, "cpu")
+
+
+def test_an_estimate_takes_seconds_whatever_the_model(monkeypatch):
+    """Of a 7B's shape only as many tokens and steps are timed as take a layer a second; the rest is reckoned."""
+    shape = Shape.of_config(
+        transformers.Qwen2Config(
+            hidden_size=3584, intermediate_size=18944, num_hidden_layers=28, num_attention_heads=28,
+            num_key_value_heads=4, vocab_size=152064,
+        )
+    )  # fmt: skip
+    a_token = 2 * 233e6
+    for speed in (2e10, 2e12, 2e14):
+        rows, length, steps = MODULE._affordable(shape, 32, 64, 5, speed)
+        took = rows * length * (3 * steps + 2) * a_token / speed
+        assert took <= 1.1 or (rows, length, steps) == (1, 16, 1)
+    assert MODULE._affordable(shape, 32, 64, 5, 1e15) == (32, 64, 5)
+
+
+def test_time_of_a_sample_is_that_of_the_whole():
+    config = tiny.config_of("llama", num_hidden_layers=4, hidden_size=128, intermediate_size=384)
+    whole = cost(config, n=8, length=32, steps=4, at_once=8, device="cpu").seconds
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(MODULE, "_affordable", lambda *_: (4, 32, 2))
+        sample = cost(config, n=8, length=32, steps=4, at_once=8, device="cpu").seconds
+    assert whole / 2.5 < sample < whole * 2.5
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama", "qwen2", "qwen3"])
