@@ -144,7 +144,7 @@ def _attributed(
 def _work(prompts: PromptPairs, batch: Batch, steps: int, options: AttributionOptions) -> Attribution:
     """What is the same for all rows."""
     model, names = prompts.model, position_role_names(batch, options.position_roles)
-    asked = Asked(options.directions, options.neurons, options.example_edges)
+    asked = Asked(options.directions, options.neurons, options.example_edges, max(1, len(names)))
     fit = rows_that_fit(model.device, bytes_a_row(model, prompts.slots, asked))
     return Attribution(
         model=model,

@@ -25,11 +25,7 @@ Found = TypeVar("Found")
 
 
 def free_memory(device: torch.device) -> int:
-<<<<<<< HEAD
-    """Free bytes on a device."""
-=======
     """Bytes that can still be had on a device: the system's, and what torch keeps of it for the next tensor."""
->>>>>>> 1bedbb1 (The estimate counts directions and what else is asked, and does not take as long as the work; patterns are held one layer at a time)
     if device.type == "cuda":
         reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + reusable

@@ -3,17 +3,11 @@
     cost(config, n=256, length=32)      # for a transformers configuration: memory and time on this device
     Llama 7B shape, 256 prompts × 32 tokens, m = 5: 31.2 GB (14.5 GB of it weights), 48 rows at a time, 2 min 10 s
 
-<<<<<<< HEAD Memory is counted: what autograd saves in a pass, what the attribution keeps (node outputs and input
-gradients), and the weights. Time is measured: models of the same shape with one layer and with three, random weights
-and a small vocabulary are attributed. Their difference gives the time of a layer on this device, including everything
-that a count of FLOPs misses. Only the product of node outputs and input gradients grows with the square of the layers;
-its FLOPs are counted, and its speed is timed by itself. ======= Memory is counted: what autograd saves of a pass, what
-the attribution keeps (node outputs and input gradients), and the weights. Time is measured. A model of the same shape
-with one layer, and one with two, both with made-up weights and a small vocabulary, are attributed, on as many tokens as
-take about a second. Their difference is the time of a layer on this device, with everything that a count of FLOPs
-leaves out. Only the product of node outputs and input gradients grows with the square of the layers; its FLOPs are
-counted, and its speed is timed by itself. >>>>>>> 1bedbb1 (The estimate counts directions and what else is asked, and
-does not take as long as the work; patterns are held one layer at a time)
+Memory is counted: what autograd saves of a pass, what the attribution keeps (node outputs and input gradients), and the
+weights. Time is measured. A model of the same shape with one layer, and one with two, both with made-up weights and a
+small vocabulary, are attributed, on as many tokens as take about a second. Their difference is the time of a layer on
+this device, with everything that a count of FLOPs leaves out. Only the product of node outputs and input gradients
+grows with the square of the layers; its FLOPs are counted, and its speed is timed by itself.
 """
 
 from __future__ import annotations
@@ -107,14 +101,8 @@ class Shape:
 
     @property
     def projections(self) -> int:
-<<<<<<< HEAD
-        """The width of queries, keys and values together."""
-        return (self.n_heads + 2 * self.n_kv_heads) * self.d_head
-=======
         """How wide queries, keys and values are together."""
         return self.read_heads * self.d_head
->>>>>>> 1bedbb1 (The estimate counts directions and what else is asked, and does not take as long as the work; patterns
-are held one layer at a time)
 
     @property
     def saved(self) -> int:
@@ -146,7 +134,7 @@ are held one layer at a time)
         shape = replace(self, directions=asked.directions)
         answer = 6 * self.vocabulary * _FLOAT
         passing = slots * self.n_layers * shape.saved + answer + 8 * slots**2 + shape.patterns(slots)
-        return slots * shape.standing(asked) + passing + (shape.scores if asked.by_row else 0)
+        return slots * shape.standing(asked) + passing + (shape.scores * asked.roles if asked.by_row else 0)
 
     def standing(self, asked: Asked) -> int:
         """Bytes of a position that are there from the first pass to the last."""
@@ -279,7 +267,7 @@ def _affordable(shape: Shape, rows: int, length: int, steps: int, speed: float) 
     rows = max(1, min(rows, int(affordable / (length * _passes(steps)))))
     if rows * length * _passes(steps) > affordable:
         steps = max(1, min(steps, int((affordable / length - 2) / 3)))
-    return rows, max(_SHORTEST, min(length, int(affordable / (rows * _passes(steps))))), steps
+    return rows, min(length, max(_SHORTEST, int(affordable / (rows * _passes(steps))))), steps
 
 
 def _timed(config, depth: int, rows: int, length: int, steps: int, place, dtype: torch.dtype) -> float:

@@ -6,19 +6,13 @@ other queries see the other. The attention is the same, but each copy has its ow
 
 Where keys have a projection of their own, the copies are made at its output, one behind the other, as if the layer had
 twice as many key-value heads: norms and rotary positions then go over both. GPT-2, which has neither, has one
-<<<<<<< HEAD
-projection for all three; there the copies are made within the attention function. GPT-NeoX's joint projection is
-grouped by head, and is doubled as a whole. If rotary positions follow another kind of joint projection (Phi-3), or a
-norm covers all heads together (OLMo 2), keys cannot be doubled in either place: such a model is refused by name.
-=======
 projection for all three; there the copies are made within the attention function. GPT-NeoX's joint projection has its
 heads one after the other, and is had twice as a whole. Keys that are turned after a joint projection of another kind
 (Phi-3), or normed over all heads together (OLMo 2), can be had twice in neither place: such a model is refused by name.
 
 Autograd would keep three patterns a layer for the gradient (at 28 layers × 28 heads, 512 tokens: 2.5 GB a row). They
 are made again instead when the gradient arrives, one layer at a time, so that a row takes what it takes without
-directions. >>>>>>> 1bedbb1 (The estimate counts directions and what else is asked, and does not take as long as the
-work; patterns are held one layer at a time)
+directions.
 """
 
 from __future__ import annotations
@@ -98,8 +92,7 @@ def attend(
     softcap: float | None = None,
     **_: object,
 ) -> tuple[Tensor, Tensor]:
-    """Attention as transformers computes it, from keys and values in two copies. Patterns are not kept for
-    gradients."""
+    """Attention as transformers computes it, from keys and values in two copies. No pattern is kept for gradients."""
     sides = (_layers.get() or {})[module]
     (key, key_right), (value, value_right) = sides.of(key, value)
     query = query[:, : sides.queries]

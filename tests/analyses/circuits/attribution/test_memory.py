@@ -38,7 +38,8 @@ def most_held(work: Callable[[], Any]) -> int:
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         work()
-    assert seen.profiler is not None and seen.profiler.kineto_results is not None
+    assert seen.profiler is not None
+    assert seen.profiler.kineto_results is not None
     events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
     held = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
