@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import ndtr, stdtrit
 
 from analyses.calibration.found import Found, Simulate
 from analyses.clock.hidden_share import explained, held_out
 from analyses.features.comparison import ALONE, less
+from analyses.features.held_out_units import told_by
 from analyses.features.latent_scaling import ABSENT, BOTH, Sums, beyond, judged
 from analyses.representation.probes import one_hot, predicted
 from analyses.statistics.contrasts import compared
@@ -118,11 +119,26 @@ def features_alone(generator: np.random.Generator, regime: str, differ: bool) ->
         nu = np.where(generator.random(_LATENTS) < share, 0.0, 1.0)
         absent = judged(_latent_sums(generator, nu))["absent"]
         tables.append(pd.DataFrame({"class": np.where(absent, "diffusion only", BOTH)}))
-    found = less(*tables, ALONE)
+    found = less(*tables, ALONE, count=500)
     return Found(bool(found.p < 0.05), bool(found.low <= shares[0] - shares[1] <= found.high))
 
 
+def features_or_neurons(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """How well the best feature tells answers apart, less how well the best neuron does: one of each tells an answer by
+    1.5 of its deviations (a feature, where they differ, by 2.5), and five more do not."""
+    n = 2 * _EXAMPLES
+    cases = np.eye(3)[generator.integers(0, 3, n)]
+    apart = {"features": 2.5 if differ else 1.5, "neurons": 1.5}
+    units = {
+        name: np.hstack([by * cases, np.zeros((n, 5))]) + generator.normal(size=(n, 8)) for name, by in apart.items()
+    }
+    row = told_by(units, cases)[-1]
+    truth = 2 * (ndtr(apart["features"] / np.sqrt(2)) - ndtr(apart["neurons"] / np.sqrt(2)))
+    return Found(bool(row["p"] < 0.05), bool(row["low"] <= truth <= row["high"]))
+
+
 INSTRUMENTS: dict[str, Simulate] = {
+    "Δ best feature and best neuron": features_or_neurons,
     "features: absent at the threshold": absent_feature,
     "Δ share of exclusive features": features_alone,
     "lookahead: gain over place and count": lookahead_gain,

@@ -38,6 +38,7 @@ BLOCKS_A_GROUP = 4
 SHARE, RATIO = "share of latents", "ratio of lengths"
 NU = "mean ν"
 LESS = " − "
+RESAMPLES = 2_000
 
 
 def compare(
@@ -116,13 +117,15 @@ def shares(found: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
     """The shares of each class and the mean ν by pair of roles, and the twins' less each other pair's."""
     (twins, own), *nulls = found.items()
     rows = [row for roles, table in found.items() for row in _rows(roles, table)]
-    table = pd.DataFrame(rows).assign(null=np.nan, p=np.nan)
+    table = pd.DataFrame(rows).assign(null=np.nan, null_low=np.nan, null_high=np.nan, p=np.nan)
     if not nulls:
         return table.assign(q=np.nan)
     _, first = nulls[0]
     here = table["pair"] == named(twins)
     for name in (ALONE, BOTH, UNDECIDED, NU):
-        table.loc[here & (table["class"] == name), "null"] = float(is_of(first, name).mean())
+        null = share_of(first, name)
+        columns = {"null": null.estimate, "null_low": null.low, "null_high": null.high}
+        table.loc[here & (table["class"] == name), list(columns)] = [float(value) for value in columns.values()]
     differences = []
     for roles, other in nulls:
         for name in (ALONE, BOTH, NU):
@@ -158,12 +161,12 @@ def is_of(table: pd.DataFrame, name: str) -> np.ndarray:
     return (alone if name == ALONE else classes == name).to_numpy(dtype=float)
 
 
-def less(table: pd.DataFrame, other: pd.DataFrame, name: str) -> Estimate:
+def less(table: pd.DataFrame, other: pd.DataFrame, name: str, *, count: int = RESAMPLES) -> Estimate:
     """A class's share in one crosscoder less that in another."""
-    return combination([share_of(table, name), share_of(other, name)], (1, -1))
+    return combination([share_of(table, name, count=count), share_of(other, name, count=count)], (1, -1))
 
 
-def share_of(table: pd.DataFrame, name: str, *, count: int = 2_000) -> Estimate:
+def share_of(table: pd.DataFrame, name: str, *, count: int = RESAMPLES) -> Estimate:
     """With its interval, over latents."""
     values = is_of(table, name)
     if len(values) < 2:

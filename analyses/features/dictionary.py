@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,10 @@ class Dictionary:
     @property
     def tensors(self) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in NAMES}
+
+    def to(self, device: str | torch.device) -> Dictionary:
+        """The same with its tensors on a device."""
+        return replace(self, **{name: one.detach().to(device) for name, one in self.tensors.items()})
 
     def scaled(self, states: Tensor) -> Tensor:
         """States in the dictionary's own units (… × model × feature)."""

@@ -77,7 +77,7 @@ def evaluate(
         table.assign(unit=table["measure"].map(units)),
         f"How good a dictionary is, {batch.task}",
         "What it leaves of the states' variance, and of what the answer's cross-entropy loses without the states of "
-        "the question, how much it keeps once they are rebuilt. Dotted: with the mean state, or none, in their place.",
+        "the question, how much it keeps once they are rebuilt (1: all; 0: as with none, or the mean state).",
         "forest",
         {"axes": {"rows": ["role"], "facet": "measure", "x_title": ""}, "reference": None, "reading": str(reading)},
     )
@@ -96,8 +96,8 @@ def states_of(
     """The states that it reads: question × place × model × feature."""
     found = []
     for role, model in models.items():
-        where = {"layers": [layer_of(model, dictionary.layer)], "positions": places(batch)}
-        trace = record(model, batch, [SITE], reading=asked[role], **where)
+        layers, where = [layer_of(model, dictionary.layer)], places(batch)
+        trace = record(model, batch, [SITE], reading=asked[role], layers=layers, positions=where)
         found.append(torch.from_numpy(trace[SITE].values)[:, 0].float())
     return torch.stack(found, 2)
 

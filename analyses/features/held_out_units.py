@@ -5,12 +5,12 @@ is a matter of measurement (MIB found that they are not). The rivals are the neu
 the states, and the coordinates of the states themselves. Of each kind the unit that tells an answer best is chosen on
 one half of the examples; what counts is how well it does on the other half, ±(2·AUROC − 1) with the sign that it had
 where it was chosen: 1 tells perfectly, 0 is chance, however many units there were to choose from. The mean over answers
-(those that enough examples have) and over both halves has Student's interval by leaving groups of examples out, and so
-has the difference, which is paired.
+(those that enough examples have) and over both halves has Student's interval, by leaving groups of held-out examples
+out, given the units that were chosen; so has the difference, which is paired.
 
     features.rivals(dictionaries, pair, batch).figure()       # dictionaries: one, or by role
 
-Cost: one forward pass a model, and 17 rankings of every unit.
+Cost: one forward pass a model, and two rankings of every unit.
 """
 
 from __future__ import annotations
@@ -93,38 +93,42 @@ def of_stream(model: Model, batch: Batch, layer: int, reading: str | Reading) ->
 
 def told_by(units: Mapping[str, NDArray], cases: NDArray) -> list[dict[str, Any]]:
     """Rows of each kind of unit, and of the first less each other."""
-    n = len(cases)
-    everyone = np.arange(n)
-    held = {name: held_out(values, cases, everyone) for name, values in units.items()}
-    left = {
-        name: np.array([held_out(values, cases, everyone[everyone % GROUPS != group]) for group in range(GROUPS)])
-        for name, values in units.items()
-    }
-    rows = [{"units": name, **_about(held[name], left[name]), "n": n, "null": 0.0} for name in units]
-    first, *others = units
-    for name in others:
-        change = _about(held[first] - held[name], left[first] - left[name])
-        rows.append({"units": f"{first} − {name}", **change, "n": n, "null": 0.0})
+    found = {name: held_out(values, cases) for name, values in units.items()}
+    common = {"n": len(cases), "null": 0.0}
+    rows = [{"units": name, **_about(whole, left), **common} for name, (whole, left) in found.items()]
+    (first, (whole, left)), *others = found.items()
+    for name, (other, other_left) in others:
+        rows.append({"units": f"{first} − {name}", **_about(whole - other, left - other_left), **common})
     return rows
 
 
-def held_out(values: NDArray, cases: NDArray, rows: NDArray) -> float:
-    """How well the units that tell best in one half tell in the other; the mean over cases and both halves.
-
-    Halves are of groups of examples, so that what leaves a group out is halved in the same way."""
-    half = (rows // GROUPS) % 2
-    found = []
+def held_out(values: NDArray, cases: NDArray) -> tuple[float, NDArray]:
+    """How well the units that tell best in one half tell in the other, mean over cases and both halves; and the same
+    with each group of the examples that are told apart left out, the units being those already chosen."""
+    rows = np.arange(len(cases))
+    half, group = (rows // GROUPS) % 2, rows % GROUPS
+    figures = []
     for chosen_by in (0, 1):
-        here, there = rows[half == chosen_by], rows[half != chosen_by]
-        with_case = np.minimum(cases[here].sum(0), cases[there].sum(0))
-        asked = with_case >= max(1, FEWEST // 2)
+        here, there = half == chosen_by, half != chosen_by
+        asked = np.minimum(cases[here].sum(0), cases[there].sum(0)) >= FEWEST
         if not asked.any():
             continue
-        own, other = (2 * auroc(values[of], cases[of][:, asked]) - 1 for of in (here, there))
+        own = 2 * auroc(values[here], cases[here][:, asked]) - 1
         best = np.abs(own).argmax(1)
-        at = np.arange(len(best))
-        found.append((np.sign(own[at, best]) * other[at, best]).mean())
-    return float(np.mean(found)) if found else float("nan")
+        signs = np.sign(own[np.arange(len(best)), best])
+        sets = [there, *(there & (group != left) for left in range(GROUPS))]
+        figures.append([_told(values[some][:, best], cases[some][:, asked], signs) for some in sets])
+    if not figures:
+        raise ProbeError("answers to tell apart", expected=f"one that {FEWEST} examples of each half have",
+                         found="none", remedy="Take more examples.")  # fmt: skip
+    whole, *left = np.mean(figures, axis=0)
+    return float(whole), np.array(left)
+
+
+def _told(chosen: NDArray, cases: NDArray, signs: NDArray) -> float:
+    """Mean over cases, each told by its own unit (example × case)."""
+    each = 2 * np.diagonal(auroc(chosen, cases)) - 1
+    return float((signs * each)[np.isfinite(each)].mean())
 
 
 def _about(estimate: float, left_out: NDArray) -> dict[str, float]:

@@ -160,6 +160,6 @@ class _Traces(Stream):
         flat = [torch.from_numpy(values).flatten(0, -2).float() for values in some]
         return torch.stack(flat, 1)
 
-    @cached_property
+    @property
     def mark(self) -> str:
         return " ".join(trace.attrs["fingerprint"] for part in self.opened for trace in part)

@@ -33,6 +33,7 @@ from analyses.features.dictionary import DICTIONARY, NAMES, Dictionary
 from analyses.features.stream import Stream
 from analyses.features.weights_file import FILE, read_tensors
 from probe.errors import ProbeError
+from probe.models.backbone import usable_device
 from probe.progress import progress
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -54,6 +55,7 @@ class TrainingOptions:
     dead_after        rows without firing, after which a latent counts as dead
     checkpoint_every  steps
     seed              of the first weights and of the order of rows
+    device            "auto" is a GPU where there is one; weights then agree to rounding, not to the bit
     """
 
     latents: int = 512
@@ -65,6 +67,7 @@ class TrainingOptions:
     dead_after: int = 50_000
     checkpoint_every: int = 500
     seed: int = 0
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("latents", "k", "steps", "rows", "checkpoint_every")}
@@ -95,7 +98,7 @@ def fit(
 ) -> Dictionary:
     """A dictionary of a stream's states; with a `folder`, one that resumes, and that is read where it is finished."""
     options = options or TrainingOptions()
-    facts = {**asdict(options), **(about or {}), "models": list(models), "states": stream.mark}
+    facts = {**told_of(options), **(about or {}), "models": list(models), "states": stream.mark}
     mark = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
     place = None if folder is None else Path(folder)
     done = _finished(place, mark)
@@ -105,12 +108,17 @@ def fit(
     if place is not None and (place / CHECKPOINT).is_file():
         training.resume(place / CHECKPOINT, mark)
     training.run(stream, place, mark)
-    told = {**(about or {}), "training": asdict(options), "mark": mark, "states": len(stream)}
-    made = replace(training.dictionary, about=told)
+    told = {**(about or {}), "training": told_of(options), "mark": mark, "states": len(stream)}
+    made = replace(training.dictionary.to("cpu"), about=told)
     if place is not None:
         made.save(place)
         (place / CHECKPOINT).unlink(missing_ok=True)
     return made
+
+
+def told_of(options: TrainingOptions) -> dict[str, Any]:
+    """What tells one training from another."""
+    return {name: value for name, value in asdict(options).items() if name not in ("device", "checkpoint_every")}
 
 
 def _finished(place: Path | None, mark: str) -> Dictionary | None:
@@ -134,7 +142,7 @@ class _Training:
         self.dictionary, self.options, self.step = dictionary, options, 0
         self.learnt = [dictionary.tensors[name].requires_grad_() for name in LEARNT]
         self.adam = torch.optim.Adam(self.learnt, lr=options.learning_rate, eps=6.25e-10)
-        self.silent = torch.zeros(dictionary.latents, dtype=torch.long)  # rows since each latent fired
+        self.silent = torch.zeros_like(dictionary.b_enc, dtype=torch.long)  # rows since each latent fired
 
     @classmethod
     def begun(cls, stream: Stream, options: TrainingOptions, models: tuple[str, ...]) -> _Training:
@@ -148,7 +156,8 @@ class _Training:
         W_dec /= W_dec.flatten(1).norm(dim=1)[:, None, None]
         W_enc = W_dec.permute(1, 2, 0).contiguous()
         b_enc = torch.zeros(options.latents)
-        return cls(Dictionary(W_enc, b_enc, W_dec, mean / scale[:, None], scale, options.k, models), options)
+        begun = Dictionary(W_enc, b_enc, W_dec, mean / scale[:, None], scale, options.k, models)
+        return cls(begun.to(usable_device(options.device)), options)
 
     def run(self, stream: Stream, place: Path | None, mark: str) -> None:
         options = self.options
@@ -220,7 +229,7 @@ class _Training:
         tensors, facts = read_tensors(path, (*NAMES, *moments, "silent"))
         if facts.get("mark") != mark or not facts.get("step", "").isdigit():
             raise _another(path)
-        self.step, self.silent = int(facts["step"]), tensors["silent"].long()
+        self.step, self.silent = int(facts["step"]), tensors["silent"].long().to(self.silent.device)
         with torch.no_grad():
             for name, one in zip(LEARNT, self.learnt, strict=True):
                 one.copy_(tensors[name])
