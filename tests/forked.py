@@ -1,8 +1,8 @@
 """Processes of their own in milliseconds: they are forked from a server that has imported what takes long.
 
 A new interpreter needs about six seconds of CPU to import torch and transformers. A test that kills a process needs a
-process, and not another interpreter, so it takes one of these. Such tests are marked `forks`, so that one worker of
-pytest-xdist runs them all and there is one server.
+process, and not another interpreter, so it takes one of these. One worker of pytest-xdist runs all such tests, so
+that there is one server (`tests/whole_files.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-import pytest
-
 FORKED = get_context("forkserver")
 FORKED.set_forkserver_preload(
     [
@@ -24,7 +22,6 @@ FORKED.set_forkserver_preload(
         *(__name__, "tests.forked_from"),
     ]
 )
-forks = pytest.mark.xdist_group("forks")
 
 
 def begin(work: Callable[..., object], *given: Any):

@@ -15,6 +15,7 @@ from analyses.activations.answer_states import AnswerStates, from_trace
 from analyses.lens.unembedding import Unembedding
 from analyses.result import Result
 from analyses.statistics.contrasts import compared
+from analyses.statistics.folds import out_of_fold
 from analyses.statistics.per_example import PerExample
 from analyses.steering.directions import Directions, checked_layer
 from probe.decoding import decode
@@ -210,13 +211,8 @@ def explained(told: NDArray, truth: NDArray) -> NDArray:
 def held_out(features: NDArray, truth: NDArray, groups: NDArray) -> NDArray:
     """Each row's prediction by a ridge regression fitted to the folds it is not in."""
     from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    reader = make_pipeline(StandardScaler(), RidgeCV(alphas=PENALTIES))
-    folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
-    return np.asarray(cross_val_predict(reader, features, truth, groups=groups, cv=folds))
+    return out_of_fold(lambda: RidgeCV(alphas=PENALTIES), features, truth, groups=groups, folds=FOLDS)
 
 
 # Moving it

@@ -11,7 +11,6 @@ Every accuracy is out of sample: folds keep all questions of one example togethe
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from analyses.activations.answer_states import AnswerStates, GivenStates, states_of
 from analyses.result import Result
 from analyses.statistics import adjusted
+from analyses.statistics.folds import out_of_fold
 from analyses.statistics.per_example import PerExample
 from probe.errors import ProbeError
 from probe.models.model import Model
@@ -121,19 +121,16 @@ def control_labels(kind: NDArray, labels: NDArray, seed: int) -> NDArray:
 
 
 def predicted(features: NDArray, labels: NDArray, groups: NDArray) -> NDArray:
-    """Each row's label by a ridge classifier fitted to the other folds, with the penalty chosen within them."""
-    from sklearn.linear_model import RidgeClassifierCV
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    """Each row's label by a ridge classifier fitted to the other folds, with the penalty chosen within them: a ridge
+    regression of each label (1 for the label, −1 for any other), and the label with the highest prediction."""
+    from sklearn.linear_model import RidgeCV
 
-    if len(np.unique(labels)) < 2:
+    kinds = np.unique(labels)
+    if len(kinds) < 2:
         return labels  # nothing to tell apart
-    reader = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=PENALTIES))
-    folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The number of unique classes")  # names are many, on purpose
-        return np.asarray(cross_val_predict(reader, features, labels, groups=groups, cv=folds))
+    signs = np.where(labels[:, None] == kinds, 1.0, -1.0)
+    told = out_of_fold(lambda: RidgeCV(alphas=PENALTIES), features, signs, groups=groups, folds=FOLDS)
+    return kinds[told.argmax(1)]
 
 
 def kinds_of(batch: Batch) -> NDArray:

@@ -9,21 +9,35 @@ of the data. Other statistics (a centre of mass, a participation ratio) are func
 A comparison is paired if both models answer the same examples and get the same weights. With several seeds, seeds are
 drawn first, and examples within them (`nested`: each seed has its own) or across them (`crossed`: all seeds answered
 the same). Two or three seeds give little information on seeds, whatever the interval.
+
+Drawing takes longer than multiplying, and a study asks for the same resamples at every table: the last few are kept.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 10_000
+_KEPT, _LARGEST = 4, 2**22  # how many matrices are kept, and of how many weights (32 MB)
 
 Weights = NDArray[np.float64]
 
 
 def resamples(n: int, count: int = RESAMPLES, *, seed: int = 0) -> Weights:
-    """The weights of `n` examples in `count` resamples (count × n); each row sums to 1."""
-    return _counts(n, count, np.random.default_rng(seed)) / n
+    """The weights of `n` examples in `count` resamples (count × n), not to be written to; each row sums to 1."""
+    return (_kept if n * count <= _LARGEST else _drawn)(n, count, seed)
+
+
+def _drawn(n: int, count: int, seed: int) -> Weights:
+    weights = _counts(n, count, np.random.default_rng(seed)) / n
+    weights.flags.writeable = False
+    return weights
+
+
+_kept = lru_cache(_KEPT)(_drawn)
 
 
 def crossed(seeds: int, n: int, count: int = RESAMPLES, *, seed: int = 0) -> Weights:

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.app.server import ROOT, serving
 from tests.probe.jobs.made_up import QUESTION, write_run
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.app.server import serving
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 STREAMLITS_OWN = "/_stcore/"  # it looks for its own server below the address of a page first, and is told 404
 
 

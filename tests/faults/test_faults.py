@@ -8,9 +8,8 @@ import pytest
 
 from tests.faults import kinds
 from tests.faults.count import FAULTS, as_markdown, faults
-from tests.forked import forks
 
-pytestmark = [forks, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def test_two_hundred_faults_lose_nothing(tmp_path):

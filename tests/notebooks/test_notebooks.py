@@ -77,7 +77,6 @@ def _worded(text: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("notebooks")
 @EACH
 def test_it_runs_and_shows_what_it_is_kept_with(notebook, kernel):
     """From an empty namespace, so that it needs no other notebook; then the solutions, by their own checks."""

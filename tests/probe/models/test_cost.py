@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 import probe
-from tests.forked import begin, forks
+from tests.forked import begin
 from tests.probe.tiny import write_checkpoint
 
 
@@ -55,7 +55,6 @@ def write_big(folder, layers: int, width: int):
     return write_checkpoint(folder, config(layers, width), tensors, shards=2 if layers > 1 else 1)
 
 
-@forks
 def test_weights_are_mapped_not_copied(tmp_path):
     big, small = write_big(tmp_path / "big", 12, 512), write_big(tmp_path / "small", 1, 64)
     process = begin(loading, big, small, tmp_path / "told.json")

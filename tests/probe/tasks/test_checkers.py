@@ -13,9 +13,7 @@ from probe.errors import TaskError
 from probe.tasks import TASKS, Batch, task
 from tests.probe.tasks import truth
 from tests.probe.tasks.spelling import question, spelt
-from tests.probe.tasks.vocabularies import ASKED, NAMES, batch, shared, tokenizer
-
-pytestmark = shared
+from tests.probe.tasks.vocabularies import ASKED, NAMES, batch, tokenizer
 
 IN_ORDER = [asked for asked in ASKED if asked != "infilling, in place"]
 

@@ -10,9 +10,7 @@ import torch
 from probe.tasks.word_lists import RIDDLES
 from tests.probe.tasks import truth
 from tests.probe.tasks.spelling import question, spelt
-from tests.probe.tasks.vocabularies import ASKED, NAMES, batch, shared, tokenizer
-
-pytestmark = shared
+from tests.probe.tasks.vocabularies import ASKED, NAMES, batch, tokenizer
 
 EVERY_ANSWER = {
     "countdown": lambda text: truth.countdown_answers(text, "+-*"),

@@ -9,9 +9,8 @@ import pytest
 from probe.errors import TaskError
 from probe.tasks import ENGLISH, Batch, task
 from probe.tasks.word_lists import CLUES, NOUNS, VERB_FORMS
-from tests.probe.tasks.vocabularies import ENGLISH_ASKED, PUBLISHED, batch, shared, tokenizer
+from tests.probe.tasks.vocabularies import ENGLISH_ASKED, PUBLISHED, batch, tokenizer
 
-pytestmark = shared
 every_vocabulary = pytest.mark.parametrize("words", PUBLISHED)
 PLURALS = {many for _, many in NOUNS}
 VERBS_OF = ({one for one, _ in VERB_FORMS}, {many for _, many in VERB_FORMS})

@@ -14,12 +14,9 @@ from tests.probe.tasks.vocabularies import (
     batch,
     characters,
     knobs_of,
-    shared,
     tokenizer,
     whole_words,
 )
-
-pytestmark = shared
 
 every_writing = pytest.mark.parametrize(("asked", "words"), WRITTEN)
 

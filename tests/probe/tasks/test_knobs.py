@@ -8,9 +8,7 @@ from probe.errors import TaskError
 from probe.tasks import task
 from tests.probe.tasks import truth
 from tests.probe.tasks.spelling import question
-from tests.probe.tasks.vocabularies import shared, tokenizer
-
-pytestmark = shared
+from tests.probe.tasks.vocabularies import tokenizer
 
 
 def examples(name: str, n: int = 40, **knobs):

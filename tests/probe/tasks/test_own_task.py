@@ -11,9 +11,7 @@ import pytest
 from probe.errors import TaskError
 from probe.tasks import Example, Piece, Task
 from probe.tasks import task as task_of
-from tests.probe.tasks.vocabularies import PUBLISHED, shared, tokenizer
-
-pytestmark = shared
+from tests.probe.tasks.vocabularies import PUBLISHED, tokenizer
 
 CAPITALS = {"France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Germany": "Berlin", "England": "London"}
 

@@ -7,9 +7,7 @@ import hashlib
 import pytest
 
 from probe.tasks import TASKS, Batch, Draw, task
-from tests.probe.tasks.vocabularies import ASKED, batch, shared, tokenizer
-
-pytestmark = shared
+from tests.probe.tasks.vocabularies import ASKED, batch, tokenizer
 
 DIGESTS = {
     "ioi": "4735ad094b9bdcb7",

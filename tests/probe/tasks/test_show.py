@@ -6,9 +6,7 @@ import pytest
 
 from probe import cli
 from probe.tasks import TASKS, task
-from tests.probe.tasks.vocabularies import ASKED, batch, shared, tokenizer
-
-pytestmark = shared
+from tests.probe.tasks.vocabularies import ASKED, batch, tokenizer
 
 
 @pytest.mark.parametrize("asked", ASKED)

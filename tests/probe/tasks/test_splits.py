@@ -17,9 +17,7 @@ from probe.tasks.paths import shape
 from probe.tasks.sudoku import grids, renamed
 from tests.probe.tasks import truth
 from tests.probe.tasks.spelling import question
-from tests.probe.tasks.vocabularies import ASKED, batch, shared, tokenizer
-
-pytestmark = shared
+from tests.probe.tasks.vocabularies import ASKED, batch, tokenizer
 
 
 def same_up_to_renaming(grid: list[int]) -> tuple[int, ...]:

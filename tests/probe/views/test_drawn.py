@@ -10,8 +10,6 @@ from playwright.sync_api import Page
 from probe.views import View
 from tests.probe.views.drawings import NASTY, canvas, circuit_graph, lens_grid
 
-pytestmark = [pytest.mark.xdist_group("browser")]
-
 
 @pytest.fixture
 def page(browser) -> Iterator[Page]:

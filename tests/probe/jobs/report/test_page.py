@@ -14,7 +14,7 @@ from analyses.result import Result
 from probe.jobs.report.render import write_report
 from tests.probe.jobs.made_up import answered, depth, heads, index, write_run, write_unit
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 HOSTILE = (
     "<script>window.hacked = 1</script>",

@@ -17,10 +17,10 @@ import pytest
 from probe.errors import ProbeError
 from probe.jobs.run.runner import run_job as run
 from probe.jobs.spec.model import Spec
-from tests.forked import begin, forks
+from tests.forked import begin
 from tests.probe.jobs.asked import PAIR, same, spec_of, tables, text_of
 
-pytestmark = [forks, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 KILLS = 12
 ALONE = {**PAIR, "controls": False}
 NEW_MOUNTS, NEW_USERS, AGAIN, RECURSIVELY, PRIVATE = 0x20000, 0x10000000, 0x20, 0x4000, 0x40000  # as Linux has them
