@@ -139,12 +139,13 @@ def _fit(
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
     evenly = (1 / torch.bincount(shown.group).float())[shown.group]  # every group as often
     generator = torch.Generator().manual_seed(seed)
-    rows = min(rows, unembedding.at_once(model.n_layers))
+    at_once = unembedding.at_once(model.n_layers)
     for step in range(1, steps + 1):
         some = shown[torch.multinomial(evenly, rows, replacement=True, generator=generator)]
         adam.zero_grad()
-        kl = _kl(unembedding, TunedLens(weight, bias * scale[:, None]), some)
-        (kl / in_units_of[some.group.to(kl.device)]).mean(0).sum().backward()
+        for piece in torch.arange(rows).split(at_once):
+            kl = _kl(unembedding, TunedLens(weight, bias * scale[:, None]), some[piece])
+            (kl / in_units_of[some[piece].group.to(kl.device)]).sum().div(rows).backward()
         adam.step()
         decay.step()
         if step % max(1, steps // LOOKS) == 0 or step == steps:

@@ -26,6 +26,7 @@ from probe.paradigms.sampler import (
     first,
     order_scores,
     share_at,
+    shares_of,
     trimmed,
 )
 
@@ -60,15 +61,14 @@ def unmask(model: Model, tokens: Tensor, rule: Sampler, run: Run) -> Trajectory:
     while still_open.any():
         current, block = asked.now(still_open)
         at, logits = asked.logits(run, tokens, current)
-        probabilities = logits.softmax(-1)
         chosen = choose(trimmed(logits, rule), rule.temperature, generator)
         eligible = still_open & (asked.block == block)
-        drawn = probabilities.gather(-1, chosen[..., None])[..., 0]
+        drawn, best = shares_of(logits, chosen)
         counts.look(eligible, still_open, block, step)
-        now = _written(rule, probabilities, drawn, eligible.gather(1, at), counts, generator)
+        now = _written(rule, logits, drawn, eligible.gather(1, at), counts, generator)
         state, written = tokens, torch.zeros_like(still_open).scatter(1, at, now)
         tokens = torch.where(written, tokens.scatter(1, at, chosen), tokens)
-        sure = torch.full(place.shape, torch.nan, device=place.device).scatter(1, at, probabilities.amax(-1))
+        sure = torch.full(place.shape, torch.nan, device=place.device).scatter(1, at, best)
         busy = eligible.any(1)
         log.step(state, sure.masked_fill(asked.stretch != current, torch.nan), written, busy=busy)
         run.on_step(step, tokens, written)
@@ -143,7 +143,7 @@ def _steps_of_each(steps: int, blocks: int) -> int:
 
 def _written(
     rule: Sampler,
-    probabilities: Tensor,
+    logits: Tensor,
     drawn: Tensor,
     eligible: Tensor,
     counts: _Counts,
@@ -158,7 +158,7 @@ def _written(
     if rule.order == "random" and rule.threshold is None and (share := counts.share) is not None:
         reveal = torch.rand(eligible.shape, generator=generator).to(eligible.device)
         return eligible & (reveal < share[:, None])
-    scores = drawn if rule.order == "confidence" else order_scores(rule.order, probabilities, generator)
+    scores = drawn if rule.order == "confidence" else order_scores(rule.order, logits, generator)
     scores = drawn_order(scores, rule.order_temperature, generator)
     if rule.threshold is None:
         return first(scores, eligible, counts.count)

@@ -19,7 +19,7 @@ from probe.decoding.question import Question
 from probe.decoding.trajectory import Log, Trajectory
 from probe.errors import ProbeError
 from probe.paradigms.remasking import Remasking
-from probe.paradigms.sampler import Sampler, choose, trimmed
+from probe.paradigms.sampler import Sampler, choose, shares_of, trimmed
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -34,12 +34,13 @@ def revise(model: Model, tokens: Tensor, rule: Sampler, run: Run, asked: Questio
     busy, number = asked.open.any(1), 0
     while not draws.done or (tokens == mask).any():
         at, logits = asked.logits(run, tokens, torch.zeros_like(asked.place[:, :1]))
-        state, probabilities = tokens, logits.softmax(-1)
+        state = tokens
         chosen, written, back = draws.next(logits, state.gather(1, at) == mask)
+        best = shares_of(logits, chosen)[1]
         nowhere = torch.zeros_like(asked.open)
         wrote, withdrawn = nowhere.scatter(1, at, written), nowhere.scatter(1, at, back)
         tokens = torch.where(wrote, tokens.scatter(1, at, chosen), tokens).masked_fill(withdrawn, mask)
-        sure = torch.full(state.shape, torch.nan, device=state.device).scatter(1, at, probabilities.amax(-1))
+        sure = torch.full(state.shape, torch.nan, device=state.device).scatter(1, at, best)
         log.step(state, sure, wrote, reopened=withdrawn, busy=busy)
         run.on_step(number, tokens, wrote)
         busy, number = (wrote | withdrawn).any(1), number + 1

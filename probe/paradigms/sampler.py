@@ -34,7 +34,7 @@ computes the block and all after it, "dual" only the block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -46,6 +46,7 @@ from probe.paradigms.remasking import Remasking
 ORDERS = ("confidence", "margin", "entropy", "random", "left_to_right")
 SCHEDULES = ("even", "dream", "llada")
 CACHES = ("prefix", "dual")
+PIECE = 2**22  # logits that are looked at together
 DREAM_END = 1e-3  # the time at which Dream's last step ends
 
 
@@ -202,28 +203,52 @@ def trimmed(logits: Tensor, rule: Sampler) -> Tensor:
     return logits
 
 
+def piecewise(logits: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `of` makes of each position's logits, a few positions at a time: vocabularies are wide, and a second copy of
+    all logits may not fit where the first does."""
+    pieces = logits.flatten(0, -2).split(max(1, PIECE // logits.shape[-1]))
+    return torch.cat([of(piece) for piece in pieces]).unflatten(0, logits.shape[:-1])
+
+
 def choose(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """The token of each position: the best one, or a sample at a temperature (by the Gumbel trick, drawn on the
-    CPU)."""
+    """The token of each position: the best one, or a sample at a temperature.
+
+    One number is drawn for a position, on the CPU, whatever the device and however wide the vocabulary: the token is
+    where the shares, added up in order, pass it.
+    """
     if temperature == 0:
         return logits.argmax(-1)
-    uniform = torch.rand(logits.shape, generator=generator).clamp_min(torch.finfo(torch.float32).tiny)
-    return (logits / temperature - (-uniform.log()).log().to(logits.device)).argmax(-1)
+    uniform = torch.rand(logits.shape[:-1], generator=generator).to(logits.device).flatten()
+    pieces = iter(uniform.split(max(1, PIECE // logits.shape[-1])))
+
+    def drawn(piece: Tensor) -> Tensor:
+        shares = (piece / temperature).softmax(-1).cumsum(-1)
+        total = shares[:, -1]  # 1, but for rounding
+        wanted = (next(pieces) * total).minimum(torch.nextafter(total, torch.zeros_like(total)))
+        return torch.searchsorted(shares, wanted[:, None], right=True)[:, 0]
+
+    return piecewise(logits, drawn)
 
 
-def order_scores(order: str, probabilities: Tensor, generator: torch.Generator) -> Tensor:
-    """A score for the order of positions (larger is earlier), from their distributions over tokens."""
-    shape = probabilities.shape[:-1]
+def shares_of(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The probability of some tokens, one a position, and that of the best."""
+    whole = piecewise(logits, lambda piece: piece.logsumexp(-1))
+    return (logits.gather(-1, tokens[..., None])[..., 0] - whole).exp(), (logits.amax(-1) - whole).exp()
+
+
+def order_scores(order: str, logits: Tensor, generator: torch.Generator) -> Tensor:
+    """A score for the order of positions (larger is earlier), from their logits."""
+    shape = logits.shape[:-1]
     if order == "confidence":
-        return probabilities.amax(-1)
+        return shares_of(logits, logits.argmax(-1))[1]
     if order == "margin":
-        best = probabilities.topk(2, dim=-1).values
-        return best[..., 0] - best[..., 1]
+        best = piecewise(logits, lambda piece: piece.softmax(-1).topk(2, dim=-1).values.diff(dim=-1)[..., 0])
+        return best.neg()
     if order == "entropy":
-        return torch.special.entr(probabilities).sum(-1).neg()
+        return piecewise(logits, lambda piece: torch.special.entr(piece.softmax(-1)).sum(-1)).neg()
     if order == "left_to_right":
-        return -torch.arange(shape[1], device=probabilities.device).expand(shape).float()
-    return torch.rand(shape, generator=generator).to(probabilities.device)
+        return -torch.arange(shape[1], device=logits.device).expand(shape).float()
+    return torch.rand(shape, generator=generator).to(logits.device)
 
 
 def drawn_order(scores: Tensor, temperature: float, generator: torch.Generator) -> Tensor:

@@ -101,6 +101,24 @@ def of_states(name: str, n: int) -> dict[str, Any]:
     return {"seconds": time.process_time() - began, "bytes": most - before}
 
 
+def of_a_step(n: int) -> dict[str, Any]:
+    """What a sampler does with the logits of 64 masks, 152,064 columns each: tokens at T = 0.3, by entropy."""
+    import torch
+
+    from probe.paradigms.sampler import choose, order_scores
+
+    logits, generator = torch.randn(1, 64, 152_064), torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        choose(logits, 0.3, generator)
+        order_scores("entropy", logits, generator)
+
+    step()
+    began = time.process_time()
+    before, most = held_while(step, "cpu")
+    return {"seconds": time.process_time() - began, "bytes": most - before}
+
+
 STATES = ("cka", "cosine", "outliers")
 
 
@@ -110,19 +128,21 @@ def run() -> None:
         "selectivity": ("neurons", f"a layer of {NEURONS:,} neurons"),
         **dict.fromkeys(STATES, ("states", "28 layers, d 224, 64 tokens")),
     }
+    works["a sampler's step"] = ("step", "64 slots × 152,064 words")
     options = arguments(__doc__, examples=256, only=("all", *works))
     rows = []
     for name, (function, size) in works.items():
         if options.only not in ("all", name):
             continue
-        own = {} if function == "neurons" else {"name": name}
+        own = {} if function in ("neurons", "step") else {"name": name}
         took = alone(__file__, function, n=options.examples, **own)
+        prompts, digits = "" if function == "step" else str(options.examples), 1 if took["seconds"] > 1 else 2
         rows.append(
-            {"": name, "of": size, "prompts": str(options.examples), "CPU s": f"{took['seconds']:.1f}",
+            {"": name, "of": size, "prompts": prompts, "CPU s": f"{took['seconds']:.{digits}f}",
              "GB more": f"{took['bytes'] / 1e9:.2f}"}
         )  # fmt: skip
     show("At the size of a 7B model", rows, options.markdown)
 
 
 if __name__ == "__main__":
-    main(run, of=of_circuits, neurons=of_neurons, states=of_states)
+    main(run, of=of_circuits, neurons=of_neurons, states=of_states, step=of_a_step)

@@ -8,6 +8,7 @@ import torch
 import probe
 from analyses import lens
 from analyses.activations.answer_states import answer_states
+from analyses.lens import unembedding
 from analyses.lens.curves import curves
 from analyses.lens.training import answering, readings_of
 from analyses.lens.tuned import FILE
@@ -130,3 +131,14 @@ def _texts():
     corrupt = clean.clone()
     corrupt[:, 1] = (corrupt[:, 1] + 1) % 40
     return batch_of(clean, corrupt, 5, (clean[:, 5] + 1) % 40)
+
+
+def test_a_step_in_pieces_is_the_step_at_once(monkeypatch):
+    """Where the logits of all rows do not fit, gradients are added up; rows are not left out."""
+    model = probe.load("zoo:ar", selftest="off")
+    batch = probe.task("ioi").examples(model, 12, seed=2, split="train")
+    whole = lens.train(model, batch, steps=3, rows=24, seed=1)
+    monkeypatch.setattr(unembedding, "LOGITS_AT_ONCE", 5 * model.n_layers * model.vocabulary)
+    pieces = lens.train(model, batch, steps=3, rows=24, seed=1)
+    assert whole.weight.abs().max() > 0
+    torch.testing.assert_close(pieces.weight, whole.weight, rtol=1e-3, atol=1e-5)

@@ -7,11 +7,12 @@ from collections import Counter
 
 import pytest
 import torch
+from scipy.stats import chisquare
 
 import probe
 from probe.decoding import PassOptions, Sampler
 from probe.errors import ProbeError
-from probe.paradigms import Autoregressive, Block, Masked
+from probe.paradigms import Autoregressive, Block, Masked, sampler
 from probe.paradigms.sampler import choose, drawn_order, share_at, trimmed
 from tests.probe.tiny import MASK, model_of, tokens_of
 
@@ -48,6 +49,43 @@ def test_only_what_is_left_is_ever_drawn_and_as_often_as_it_should():
     drawn = Counter(choose(trimmed(logits, rule), 1.0, torch.Generator().manual_seed(0)).flatten().tolist())
     assert set(drawn) == {1, 2}
     assert drawn[1] / 8000 == pytest.approx(1 / (1 + math.exp(-1)), abs=0.02)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0])
+def test_tokens_are_drawn_as_often_as_their_shares_say(temperature, monkeypatch):
+    """A chi-square test over a vocabulary of 300, of which a third is suppressed, in pieces of seven positions."""
+    monkeypatch.setattr(sampler, "PIECE", 7 * 300)
+    logits = torch.randn(300, generator=torch.Generator().manual_seed(1))
+    logits[::3] = -torch.inf
+    n = 20_000
+    drawn = choose(logits.expand(n // 4, 4, 300), temperature, torch.Generator().manual_seed(0))
+    seen = torch.bincount(drawn.flatten(), minlength=300).double()
+    expected = n * (logits.double() / temperature).softmax(-1)
+    assert drawn.shape == (n // 4, 4)
+    assert seen[::3].sum() == 0
+    often = expected >= 5
+    found, said = (torch.cat([of[often], of[~often].sum()[None]]) for of in (seen, expected))
+    assert chisquare(found[said > 0], said[said > 0]).pvalue > 0.001
+
+
+def test_a_draw_takes_one_random_number_a_position_however_wide_the_vocabulary():
+    for vocabulary in (10, 10_000):
+        generator = torch.Generator().manual_seed(0)
+        choose(torch.zeros(2, 3, vocabulary), 1.0, generator)
+        untouched = torch.Generator().manual_seed(0)
+        torch.rand(6, generator=untouched)
+        assert torch.equal(torch.rand(4, generator=generator), torch.rand(4, generator=untouched))
+
+
+@pytest.mark.parametrize("order", ["confidence", "margin", "entropy"])
+def test_scores_of_an_order_are_those_of_the_whole_distribution(order, monkeypatch):
+    monkeypatch.setattr(sampler, "PIECE", 2 * 9)
+    logits = 3 * torch.randn(3, 5, 9, generator=torch.Generator().manual_seed(0))
+    shares = logits.softmax(-1)
+    best = shares.sort(-1).values
+    whole = {"confidence": best[..., -1], "margin": best[..., -1] - best[..., -2],
+             "entropy": (shares * shares.log()).sum(-1)}[order]  # fmt: skip
+    torch.testing.assert_close(sampler.order_scores(order, logits, torch.Generator()), whole)
 
 
 @pytest.mark.parametrize("paradigm", [Autoregressive(mask_id=MASK), Masked(mask_id=MASK, shift=False)])
