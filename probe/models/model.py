@@ -144,6 +144,9 @@ class Model:
     @attention_override.setter
     def attention_override(self, name: str | None) -> None:
         self._attention_override.set(name)
+        if name is None:  # whoever calls the backbone itself finds it as it was
+            with self.turn:
+                self.config._attn_implementation = self.kernel(eager=False)
 
     @property
     def config(self):

@@ -72,3 +72,11 @@ def test_an_edited_pattern_is_refused():
     with probe.edit(model, [edit]), pytest.raises(ProbeError, match="directions"):
         attribute(model, batch, options=AttributionOptions(directions=True))
     assert named("prefix").logits(model, batch).isfinite().all()
+
+
+def test_the_backbone_is_left_as_it_was():
+    """It may be called by itself, without the model around it, after keys were had twice."""
+    model, batch = model_of("llama-gqa", "full"), batch_of()
+    before = model.backbone(batch.clean).logits
+    attribute(model, batch, steps=1, options=AttributionOptions(directions=True))
+    torch.testing.assert_close(model.backbone(batch.clean).logits, before)
