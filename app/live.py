@@ -56,9 +56,9 @@ def batch(pair_name: str, task: str) -> Batch:
 
 
 @st.cache_resource(max_entries=12, hash_funcs=BY_MODEL, show_spinner="Making prompts …")
-def prompts(ar: Model, task: str, n: int = EXAMPLES, split: str = "test") -> Batch:
+def prompts(ar: Model, task: str, n: int | None = None, split: str = "test") -> Batch:
     """A pair's prompts are made with its AR model's tokenizer, so all of its twins have the same."""
-    return probe.task(task).examples(ar, n, split=split, fewer=True)
+    return probe.task(task).examples(ar, n or EXAMPLES, split=split, fewer=True)
 
 
 def circuits(pair_name: str, task: str, reading: str) -> tuple[Circuit, Circuit]:

@@ -25,6 +25,7 @@ class Zoo:
 
     def __init__(self) -> None:
         self.model = cache(self._load)
+        self._texts: dict[tuple, Tensor] = {}
 
     def _load(self, name: str) -> Model:
         return load(f"zoo:{name}")
@@ -42,7 +43,11 @@ class Zoo:
                 found="several" if recipe.texts else "one that learnt from tasks",
                 remedy="Take probe.training.text.held_out of the one you mean." if recipe.texts else "Ask its tasks.",
             )
-        return held_out(recipe.texts[0], self.model(name).tokenizer, n)
+        tokenizer = self.model(name).tokenizer
+        key = (repr(recipe.texts[0]), tuple(sorted(tokenizer.get_vocab().items())), n)
+        if key not in self._texts:  # models of one text share it: tokenizing a book takes longer than asking them
+            self._texts[key] = held_out(recipe.texts[0], tokenizer, n)
+        return self._texts[key]
 
     def curve(self, name: str) -> Mapping[str, list[float]]:
         """Steps, tokens, operations, loss and accuracy of a model's training."""

@@ -1,7 +1,7 @@
 """Five hundred random actions: whatever is chosen, in whatever order, the app answers, and its memory settles.
 
-The seed is in the test, so a failure happens again; the last actions stand in its message. Twins and tasks are a few,
-so that the time goes into actions rather than into loading models.
+The seed is in the test, so a failure happens again; the last actions stand in its message. Twins, tasks and prompts are
+a few, so that the time goes into actions rather than into loading models and attributing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 from tests.app.without_a_screen import PAGES, opened
 
 ACTIONS, SEED = 500, 20261130
+PROMPTS = 8
 SETTLED = 200  # actions, after which caches are full
 AT_MOST = {
     "twins": ("zoo:masked", "zoo:fluid", "zoo:flow"),
@@ -35,6 +36,8 @@ def test_what_a_view_says_in_the_address_is_read_back():
 @pytest.mark.slow
 def test_500_random_actions_leave_it_alive_and_its_memory_settled(tmp_path, monkeypatch):
     draw = random.Random(SEED)
+    for place in ("app.selection", "app.live"):
+        monkeypatch.setattr(f"{place}.EXAMPLES", PROMPTS)
     app = opened(tmp_path, monkeypatch)
     done: list[str] = []
     settled = 0
