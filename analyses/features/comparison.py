@@ -155,7 +155,8 @@ def unit_of(name: str) -> str:
 def is_of(table: pd.DataFrame, name: str) -> np.ndarray:
     """Of the latents that fire often enough, which are of a class; or the ν of each, 1 at most."""
     if name == NU:
-        return table.loc[table["class"] != RARE, "nu_error"].clip(upper=1).to_numpy(dtype=float)
+        found = table.loc[table["class"] != RARE, "nu_error"].clip(upper=1).to_numpy(dtype=float)
+        return found[np.isfinite(found)]  # a latent that stands for nothing in either model has no ratio
     classes = table.loc[table["class"] != RARE, "class"].astype(str)
     alone = classes.str.endswith(" only")
     return (alone if name == ALONE else classes == name).to_numpy(dtype=float)

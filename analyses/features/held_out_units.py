@@ -28,7 +28,7 @@ from analyses.features.dictionary import Dictionary
 from analyses.features.recording import SITE, layer_of
 from analyses.features.use import activations
 from analyses.result import Result
-from analyses.specialization.neurons import FEWEST, GROUPS, auroc, one_hot
+from analyses.specialization.neurons import GROUPS, auroc, one_hot
 from analyses.statistics import adjusted
 from probe.errors import ProbeError
 from probe.models.model import Model
@@ -38,6 +38,7 @@ from probe.tasks import Batch
 from probe.tracing import record
 
 FEATURES, NEURONS, COORDINATES = "features", "neurons", "coordinates"
+LEAST = 3  # examples of an answer in each half
 UNIT = "held-out 2·AUROC − 1"
 
 
@@ -110,7 +111,7 @@ def held_out(values: NDArray, cases: NDArray) -> tuple[float, NDArray]:
     figures = []
     for chosen_by in (0, 1):
         here, there = half == chosen_by, half != chosen_by
-        asked = np.minimum(cases[here].sum(0), cases[there].sum(0)) >= FEWEST
+        asked = np.minimum(cases[here].sum(0), cases[there].sum(0)) >= LEAST
         if not asked.any():
             continue
         own = 2 * auroc(values[here], cases[here][:, asked]) - 1
@@ -119,7 +120,7 @@ def held_out(values: NDArray, cases: NDArray) -> tuple[float, NDArray]:
         sets = [there, *(there & (group != left) for left in range(GROUPS))]
         figures.append([_told(values[some][:, best], cases[some][:, asked], signs) for some in sets])
     if not figures:
-        raise ProbeError("answers to tell apart", expected=f"one that {FEWEST} examples of each half have",
+        raise ProbeError("answers to tell apart", expected=f"one that {LEAST} examples of each half have",
                          found="none", remedy="Take more examples.")  # fmt: skip
     whole, *left = np.mean(figures, axis=0)
     return float(whole), np.array(left)

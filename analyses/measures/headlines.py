@@ -97,9 +97,9 @@ HEADLINES: dict[str, Headline] = {
         zero=0, values=("ar", "diffusion"),
     ),
     "features": Headline(
-        "share of a crosscoder's features that one of the two models lacks: of the twins, and of a second seed",
-        {"class": "one model alone"}, by="pair", values=("ar and diffusion", "diffusion and masked-seed2"), zero=0,
-        bounds=(0, 1), terms=("Crosscoder", "Latent scaling"),
+        "mean ν of a crosscoder's features (1: as strong in both models): of the twins, and of a second seed",
+        {"class": "mean ν"}, by="pair", values=("ar and diffusion", "diffusion and masked-seed2"), bounds=(0, 1),
+        terms=("Crosscoder", "Latent scaling"),
     ),
     "contributions": Headline(
         "size of the MLP's output relative to the stream, ‖m‖/‖h+a‖", {"measure": "‖m‖/‖h+a‖"}, by="role",

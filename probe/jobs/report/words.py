@@ -31,6 +31,10 @@ WORDS = {
     "Right context": "FLI with everything but the answer visible, minus FLI with only the left context.",
     "Jacobian lens": "Reads a layer's state as the later layers transform it, to first order and on average; also "
     "shows from which side of the answer's slot information arrives.",
+    "Crosscoder": "A dictionary of directions, one set of latents for two models and a decoder for each: a state of "
+    "either is written as a sum of a few of them.",
+    "Latent scaling": "How long a latent is in each of two models, by regressing on it what the others leave of the "
+    "states. ν is the shorter length divided by the longer: 1 if both have the feature alike, 0 if one lacks it.",
     "Direct attribution": "The part of logit(target) − logit(distractor) that a component's output adds directly.",
 }
 """Each word's meaning, in the order in which a reader meets them."""

@@ -39,6 +39,14 @@ def test_shares_are_of_latents_that_fire_and_are_held_against_the_second_seed():
     assert twins.loc["mean ν", "unit"] == "ratio of lengths"
 
 
+def test_a_latent_without_a_ratio_is_left_out_of_the_mean():
+    told = latents(3, 0, 1)
+    told.loc[0, "nu_error"] = float("nan")
+    rows = shares({TWINS: told}).set_index("class")
+    assert rows.loc["mean ν", "estimate"] == pytest.approx((0.9 + 0.9 + 0.1) / 3)
+    assert rows.loc["mean ν", "n"] == 3
+
+
 def test_alike_shares_do_not_differ():
     table = shares({TWINS: latents(90, 5, 5), SEEDS: latents(88, 6, 6, 0, SEEDS)})
     assert table[table["pair"].str.contains("−")]["p"].min() > 0.2
