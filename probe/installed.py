@@ -8,7 +8,7 @@ project:
 
 The entry's name is the name that users write. `Installed` maps such names to objects: the project's own first, then
 those of others, each imported when it is first used. Searching all distributions takes some milliseconds, so it is done
-only for a name that is not the project's own, and to list all.
+only for a name that is not the project's own and to list all, and again only when something was installed.
 
 Streamlit, TransformerLens, nnsight and Ray are extras: `optional` imports one where it is used, or says which extra
 installs it.
@@ -16,7 +16,10 @@ installs it.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, distributions
 from types import ModuleType
@@ -40,10 +43,23 @@ def optional(package: str, extra: str, wanted: str) -> ModuleType:
         ) from None
 
 
-def entries(group: str) -> set[EntryPoint]:
+def entries(group: str) -> frozenset[EntryPoint]:
     """The group's entries of every distribution. (Of one that is installed twice, such as a checkout with stale
     metadata, the standard library would see only the first.)"""
-    return {entry for found in distributions() for entry in found.entry_points.select(group=group)}
+    return _entries(group, tuple((place, _changed(place)) for place in sys.path))
+
+
+@lru_cache(32)
+def _entries(group: str, _places: tuple[tuple[str, int], ...]) -> frozenset[EntryPoint]:
+    """Searched again when something was installed or removed, which changes a folder that Python looks in."""
+    return frozenset(entry for found in distributions() for entry in found.entry_points.select(group=group))
+
+
+def _changed(place: str) -> int:
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 class Installed(Mapping[str, Thing], Generic[Thing]):

@@ -37,7 +37,7 @@ def composed(text: str, limits: Limits) -> yaml.Node | None:
     if parts > limits.most_parts:
         raise UnreadableError(f"at most {limits.most_parts:,} lines and commas", f"{parts:,}", "", "Split it.")
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = _compose(text, limits.deepest)
     except RecursionError:
         raise limits.too_deep from None
     except (yaml.YAMLError, ValueError) as problem:
@@ -45,6 +45,24 @@ def composed(text: str, limits: Limits) -> yaml.Node | None:
     if root is not None:
         _refuse_wild(root, limits)
     return root
+
+
+def _compose(text: str, deepest: int) -> yaml.Node | None:
+    """YAML's tree of nodes, left off where it is deeper than allowed: the time that it takes grows with the square."""
+    import yaml
+
+    class Shallow(yaml.SafeLoader):
+        depth = -1
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.depth += 1
+            if self.depth > deepest:
+                raise RecursionError
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+    return yaml.compose(text, Loader=Shallow)
 
 
 def _refuse_wild(root: yaml.Node, limits: Limits) -> None:
