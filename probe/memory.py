@@ -6,7 +6,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
 from mmap import mmap
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 
 def available_memory() -> int:
@@ -14,6 +17,24 @@ def available_memory() -> int:
     import psutil  # comes with accelerate
 
     return psutil.virtual_memory().available
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had on a device: the system's, and what torch keeps of it for the next tensor."""
+    if device.type != "cuda":
+        return available_memory()
+    import torch
+
+    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + reusable
+
+
+def free_cache() -> None:
+    """Have torch give back what it keeps of GPUs' memory for the next tensor."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def readable(size: float) -> str:

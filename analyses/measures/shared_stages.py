@@ -35,6 +35,11 @@ def _circuit(given: Inputs) -> Circuit:
     from analyses import circuits
 
     reading = _own_reading(given.model, given.reading)
+    if given.model.dtype.itemsize < 4:
+        given.note(
+            f"edge scores of passes in {str(given.model.dtype).removeprefix('torch.')}, added up in float32: "
+            "on shipped models r > 0.9999 with float32's; on deeper ones the order of weak edges may differ"
+        )
     return circuits.attribute(given.model, given.batch, reading=reading, **attribution(given))
 
 

@@ -229,7 +229,8 @@ def _show_plan(spec: Any, as_json: bool) -> None:
     costs = estimates(plan, store, lengths(plan))
     left = [unit for unit in plan if store.damage(unit.hash) is not None]
     if as_json:
-        rows = [{"id": unit.id, "hash": unit.hash, "done": unit not in left, **vars(costs[unit.hash])} for unit in plan]
+        rows = [{"id": unit.id, "hash": unit.hash, "done": unit not in left, "models": _roles(plan, unit),
+                 **vars(costs[unit.hash])} for unit in plan]  # fmt: skip
         told = {"units": rows, "skipped": dict(plan.skipped), "total": _total(left, costs)}
         print(json.dumps(told, indent=1, ensure_ascii=False))
         return
@@ -249,7 +250,7 @@ def _show_plan(spec: Any, as_json: bool) -> None:
 def _plan_table(plan: Plan, left: list[Unit], costs: dict[str, Cost]) -> Table:
     """One row per stage: how many units, and about what they cost."""
     table = Table(box=box.SIMPLE)
-    for heading in ("stage", "units", "to do", "time", "memory", "disk"):
+    for heading in ("stage", "units", "to do", "models", "time", "memory", "disk"):
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     for label in dict.fromkeys(unit.label for unit in plan):
         mine = [unit for unit in plan if unit.label == label]
@@ -258,8 +259,16 @@ def _plan_table(plan: Plan, left: list[Unit], costs: dict[str, Cost]) -> Table:
         figures = (
             (duration(total["seconds"]), _bytes(total["memory"]), _bytes(total["disk"])) if undone else ("", "", "")
         )
-        table.add_row(*map(Text, (label, str(len(mine)), str(len(undone)), *figures)))
+        models = str(max((len(_roles(plan, unit)) for unit in undone), default="") or "")
+        table.add_row(*map(Text, (label, str(len(mine)), str(len(undone)), models, *figures)))
     return table
+
+
+def _roles(plan: Plan, unit: Unit) -> list[str]:
+    """The models that are in memory for a unit, by role."""
+    from probe.jobs.run.cost import models_of
+
+    return [model.role for model in models_of(plan, unit)]
 
 
 def _total(units: list[Unit], costs: dict[str, Cost]) -> dict[str, float]:

@@ -13,6 +13,10 @@ Then how it grows: with prompts, steps and layers, in a smaller shape; and what 
 it then took. On a GPU that includes a model of seven billion random bfloat16 weights with grouped queries:
 
     python tests/benchmarks/circuits.py --device cuda --table dry-run
+
+And what bfloat16 changes of the scores, in shipped models:
+
+    python tests/benchmarks/circuits.py --table precision --prompts 32
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -59,13 +64,21 @@ NO_WORDS: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}
 
 def run() -> None:
     options = arguments(
-        __doc__, prompts=16, length=32, steps=5, repetitions=5, table=("all", "passes", "growth", "dry-run"), only=""
+        __doc__,
+        prompts=16,
+        length=32,
+        steps=5,
+        repetitions=5,
+        table=("all", "passes", "growth", "dry-run", "precision"),
+        only="",
     )
     shapes = [shape for shape in SHAPES if options.only in shape]
     if options.table in ("passes", "all"):
         show("EAP-IG beside its bare passes", (row(shape, options) for shape in shapes), options.markdown)
     if options.table in ("growth", "all"):
         show("How it grows", growth(options), options.markdown)
+    if options.table in ("precision", "all"):
+        show("Edge scores in bfloat16 beside float32's", precision(options.prompts), options.markdown)
     if options.table in ("dry-run", "all"):
         shapes += [shape for shape in ON_A_GPU if options.device == "cuda" and options.only in shape]
         rows = (foretold(shape, options) for shape in shapes)
@@ -156,6 +169,28 @@ def growth(options: argparse.Namespace) -> list[dict[str, str]]:
             each = {"time": f"{took:.2f} s", "time by that": f"{1000 * took / value:.0f} ms"}
             rows.append({"what grows": what, "to": str(value), **each, "memory": f"{(most - before) / 1e6:.0f} MB"})
     return rows
+
+
+def precision(prompts: int) -> Iterator[dict[str, str]]:
+    """Of shipped models: how far edge scores of the same weights in bfloat16 are those in float32."""
+    import numpy as np
+
+    import probe
+    from analyses import circuits
+
+    for place, reading in (("zoo:ar", "ar"), ("zoo:masked", "prefix")):
+        for task in ("ioi", "greater_than", "induction"):
+            exact, rounded = (probe.load(place, dtype=dtype, selftest="off") for dtype in ("float32", "bfloat16"))
+            batch = probe.task(task).examples(exact, prompts, seed=0)
+            one, other = (circuits.attribute(model, batch, reading=reading) for model in (exact, rounded))
+            edges = one.graph.valid
+            k = one.graph.n_edges // 10
+            kept = [set(np.argsort(-np.abs(each.scores[edges]))[:k].tolist()) for each in (one, other)]
+            yield {
+                "model": place, "task": task, "edges": f"{one.graph.n_edges:,}",
+                "r": f"{np.corrcoef(one.scores[edges], other.scores[edges])[0, 1]:.5f}",
+                "of the top tenth": f"{len(kept[0] & kept[1]) / k:.2f}",
+            }  # fmt: skip
 
 
 def foretold(shape: str, options: argparse.Namespace) -> dict[str, str]:

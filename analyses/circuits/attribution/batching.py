@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 
 from probe.errors import ProbeError
-from probe.memory import available_memory
+from probe.memory import free_cache, free_memory
 
 log = logging.getLogger("analyses.circuits")
 
@@ -22,14 +22,6 @@ SHARE = 0.6  # of what is free
 MOST = {"cpu": 32, "cuda": 256}  # beyond this a pass does not get faster
 
 Found = TypeVar("Found")
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that can still be had on a device: the system's, and what torch keeps of it for the next tensor."""
-    if device.type == "cuda":
-        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + reusable
-    return available_memory()
 
 
 def rows_that_fit(device: torch.device, bytes_a_row: int, *, free: int | None = None) -> int:
@@ -72,5 +64,4 @@ def _unless_too_many(work: Callable[[slice], Found], chunk: slice) -> Found | No
 
 def _give_back() -> None:
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    free_cache()

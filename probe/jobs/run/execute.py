@@ -27,6 +27,7 @@ from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.run.value_identity import digest_of
 from probe.jobs.stages.registry import known_stage
 from probe.jobs.stages.stage import Stage
+from probe.memory import free_cache
 from probe.progress import silenced
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -76,6 +77,7 @@ def error_facts(problem: BaseException) -> dict[str, str]:
 def _done(context: WorkerContext, unit: Unit, stage: Stage, notes: list[str]) -> dict[str, Any]:
     _refuse_other_code(unit, stage)
     _refuse_other_inputs(unit, context)
+    context.begin(unit)
     store = UnitStore(context.root)
     with store.making(unit, resumes=stage.resumes) as folder:
         given = Inputs(context, unit, stage, folder, context.plan.spec.budget.batch)
@@ -148,11 +150,8 @@ def out_of_memory(problem: BaseException) -> bool:
 
 
 def _free() -> None:
-    import torch
-
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    free_cache()
 
 
 def _settle(given: Inputs) -> None:

@@ -187,6 +187,7 @@ class _Job:
             self._look(unit)
         self.missing = [unit for unit in wanted if self.state.status[unit.hash] == "missing"]
         self.lost: dict[str, int] = {}
+        self.role: str | int | None = None  # of the unit that was handed out last
         self.running: set[str] = set()
 
     def _look(self, unit: Unit) -> None:
@@ -279,8 +280,12 @@ class _Job:
     def _next(self, at_hand: list[str]) -> Unit | None:
         """The first unit that is ready; one of a pair that a free worker has loaded comes first."""
         ready = [unit for unit in self.missing if self._ready(unit)]
-        near = (unit for unit in ready if unit.place.get("pair") in at_hand)
-        return next(near, ready[0] if ready else None)
+        near = [unit for unit in ready if unit.place.get("pair") in at_hand]
+        if self.plan.spec.budget.resident is not None:  # a model is used for all that it can be, before another comes
+            near.sort(key=lambda unit: unit.place.get("role") != self.role)
+        chosen = next(iter([*near, *ready]), None)
+        self.role = chosen.place.get("role") if chosen is not None else None
+        return chosen
 
     def _ready(self, unit: Unit) -> bool:
         status = self.state.status

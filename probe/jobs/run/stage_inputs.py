@@ -7,22 +7,28 @@ something that its hash does not cover.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probe.jobs.run.cost import BYTES, models_of
 from probe.jobs.run.products import Products
 from probe.jobs.stages.registry import known_stage
 from probe.jobs.stages.stage import Stage
+from probe.memory import free_cache, free_memory
 
 if TYPE_CHECKING:
     from probe.batch import Batch
+    from probe.jobs.run.model_identity import ModelIdentity
     from probe.jobs.run.plan import Plan
     from probe.jobs.run.unit import Unit
     from probe.models.model import Model
     from probe.pairs import Pair
     from probe.readings import Reading
     from probe.tasks import Task
+
+ROOM = 0.6  # of the free memory that models may fill; their passes take the rest
 
 
 class WorkerContext:
@@ -40,9 +46,36 @@ class WorkerContext:
         """A model of a pair; one without a mask token gets that of the diffusion model."""
         if pair != self._pair:  # one pair in memory at a time
             self._models, self._pair = {}, pair
-        if role not in self._models:
-            self._models[role] = self._load(pair, role)
-        return self._models[role]
+        found = self._models.pop(role, None) or self._load(pair, role)
+        self._models[role] = found  # the last: the one that was used last
+        return found
+
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """The roles whose models are in memory, those unused for longest first."""
+        return tuple(self._models)
+
+    def begin(self, unit: Unit) -> None:
+        """Let go of models that a unit does not need, where they leave no room for those that it does."""
+        needed = {model.role: model for model in models_of(self.plan, unit)}
+        if needed and unit.place["pair"] != self._pair:
+            self._models, self._pair = {}, str(unit.place["pair"])
+        missing = [model for role, model in needed.items() if role not in self._models]
+        idle = [role for role in self._models if role not in needed]
+        while missing and idle and not self._room(missing):
+            del self._models[idle.pop(0)]
+            gc.collect()  # hooks and hubs refer to a model in circles
+            free_cache()
+
+    def _room(self, missing: Sequence[ModelIdentity]) -> bool:
+        """Whether some models can be loaded beside those that are there."""
+        limit = self.plan.spec.budget.resident
+        if limit is not None:
+            return len(self._models) + len(missing) <= limit
+        from probe.models.backbone import usable_device
+
+        width = BYTES[self.plan.spec.dtype]
+        return sum(width * model.parameters for model in missing) <= ROOM * free_memory(usable_device(self.device))
 
     def _load(self, pair: str, role: str) -> Model:
         from probe.models.loading import load

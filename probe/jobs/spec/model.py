@@ -163,6 +163,9 @@ class Budget(BaseModel):
     workers: int | None = Field(
         None, ge=0, le=1024, description="processes; null: as many as there are cores or GPUs; 0: none"
     )
+    resident: int | None = Field(
+        None, gt=0, le=1000, description="models a process keeps from unit to unit; null: as many as fit in memory"
+    )
     gpus: float = Field(1.0, gt=0, le=1024, description="on a cluster: GPUs of one unit; 0.5 lets two share one")
     minutes: float | None = Field(None, gt=0, le=1_000_000, description="after so long no further unit is begun")
 

@@ -58,6 +58,7 @@ budget:
   resamples: 2000  # behind each interval
   # batch: 32      # prompts in one forward pass; halved by itself when memory runs out
   # workers: 2     # processes; by default as many as there are cores, or GPUs
+  # resident: 1    # models that a process keeps from unit to unit; by default as many as fit in memory
   # minutes: 480   # after so long no further unit is begun
 
 output: {output}
