@@ -19,7 +19,10 @@ TOGETHER = {
     "browser": ("app/test_browser", "app/test_live_browser", "probe/jobs/report/test_page", "probe/views/test_drawn"),
     "vocabularies": ("probe/tasks/",),
 }  # fmt: skip
-FIRST = ("forks", "browser", "tests/notebooks/test_notebooks.py", "tests/app/test_random.py")  # then whatever is slow
+# What takes longest, in this order; then whatever is slow.
+FIRST = ("forks", "browser", "tests/notebooks/test_notebooks.py", "tests/app/test_random.py", "vocabularies",
+         "tests/probe/zoo/test_zoo.py", "tests/probe/test_fuzz.py", "tests/analyses/calibration/test_calibration.py",
+         "tests/probe/models/test_formats.py", "tests/docs/test_pages.py")  # fmt: skip
 _GROUP = {f"tests/{begin}": group for group, begins in TOGETHER.items() for begin in begins}
 
 
