@@ -119,7 +119,7 @@ def features_alone(generator: np.random.Generator, regime: str, differ: bool) ->
         nu = np.where(generator.random(_LATENTS) < share, 0.0, 1.0)
         absent = judged(_latent_sums(generator, nu))["absent"]
         tables.append(pd.DataFrame({"class": np.where(absent, "diffusion only", BOTH)}))
-    found = less(*tables, ALONE, count=500)
+    found = less(tables[0], tables[1], ALONE, count=500)
     return Found(bool(found.p < 0.05), bool(found.low <= shares[0] - shares[1] <= found.high))
 
 

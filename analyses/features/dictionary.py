@@ -30,6 +30,7 @@ from torch import Tensor
 
 from analyses.features.weights_file import FILE, read_tensors
 from probe.errors import ProbeError, nearest
+from probe.outside_files import is_folder
 
 NAMES = ("W_enc", "b_enc", "W_dec", "b_dec", "scale")
 DICTIONARY = "dictionary.safetensors"
@@ -142,7 +143,7 @@ class Dictionary:
     def open(cls, folder: str | Path) -> Dictionary:
         """The dictionary that was saved into a folder."""
         path = Path(folder)
-        path = path / DICTIONARY if path.is_dir() else path
+        path = path / DICTIONARY if is_folder(path) else path
         tensors, metadata = read_tensors(path, NAMES)
         facts = FILE.object_of(metadata.get(_KEY, "{}"), path)
         k, models, about = facts.get("k"), facts.get("models"), facts.get("about")
@@ -171,4 +172,5 @@ def checked(
         raise FILE.refuse(source, f"k from 1 to {latents}", str(k))
     if not bool((tensors["scale"] > 0).all()):
         raise FILE.refuse(source, "scales above 0", str(tensors["scale"].tolist()))
-    return Dictionary(*(tensors[name].float() for name in NAMES), k=k, models=models, about=about)
+    W_enc, b_enc, W_dec, b_dec, scale = (tensors[name].float() for name in NAMES)
+    return Dictionary(W_enc, b_enc, W_dec, b_dec, scale, k, models, about)

@@ -229,6 +229,12 @@ class _Training:
         tensors, facts = read_tensors(path, (*NAMES, *moments, "silent"))
         if facts.get("mark") != mark or not facts.get("step", "").isdigit():
             raise _another(path)
+        due = {name: tuple(one.shape) for name, one in self.dictionary.tensors.items()}
+        due |= {moment: due[moment.partition(".")[0]] for moment in moments} | {"silent": tuple(self.silent.shape)}
+        for name, shape in due.items():
+            if tuple(tensors[name].shape) != shape:
+                raise FILE.refuse(path, f"{name} of shape {shape}", str(tuple(tensors[name].shape)),
+                                  "Delete that checkpoint; the training begins anew.")  # fmt: skip
         self.step, self.silent = int(facts["step"]), tensors["silent"].long().to(self.silent.device)
         with torch.no_grad():
             for name, one in zip(LEARNT, self.learnt, strict=True):

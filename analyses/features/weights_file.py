@@ -14,7 +14,7 @@ FILE = FileKind("dictionary", remedy="Train it again, or get it again from where
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".npz", ".ckpt")
 
 
-def read_tensors(path: Path, names: Iterable[str], *, optional: Iterable[str] = ()) -> tuple[dict[str, Tensor], dict]:
+def read_tensors(path: Path, names: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The named tensors of a safetensors file, and its metadata."""
     from safetensors import SafetensorError, safe_open
 
@@ -23,12 +23,12 @@ def read_tensors(path: Path, names: Iterable[str], *, optional: Iterable[str] = 
                           "Ask its author for safetensors.")  # fmt: skip
     if not is_file(path):
         raise FILE.refuse(path, "a file", "none there")
-    wanted, may = tuple(names), tuple(optional)
+    wanted = tuple(names)
     try:
         with safe_open(path, framework="pt") as file:
             there = set(file.keys())
             missing = [name for name in wanted if name not in there]
-            tensors = {name: file.get_tensor(name) for name in (*wanted, *may) if name in there}
+            tensors = {name: file.get_tensor(name) for name in wanted if name in there}
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError, TypeError) as problem:
         raise FILE.refuse(path, "a whole safetensors file", cut(" ".join(str(problem).split()))) from None

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from analyses.features import Dictionary, Stream, TrainingOptions, fit
 from analyses.features.training import CHECKPOINT
@@ -74,6 +76,18 @@ def test_another_training_is_not_resumed(tmp_path):
         fit(Killed(stream, 9), SHORT, models=("ar", "diffusion"), folder=tmp_path)
     with pytest.raises(ProbeError, match="other states or options"):
         fit(stream, replace(SHORT, seed=1), models=("ar", "diffusion"), folder=tmp_path)
+
+
+def test_a_spoilt_checkpoint_is_refused_with_what_to_do(tmp_path):
+    stream = planted(2_000).stream
+    with pytest.raises(KeyboardInterrupt):
+        fit(Killed(stream, 9), SHORT, models=("ar", "diffusion"), folder=tmp_path)
+    with safe_open(tmp_path / CHECKPOINT, framework="pt") as file:
+        tensors, facts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    tensors["b_enc.exp_avg"] = tensors["b_enc.exp_avg"][:-1].clone()
+    save_file(tensors, tmp_path / CHECKPOINT, metadata=facts)
+    with pytest.raises(ProbeError, match=r"b_enc.exp_avg of shape \(16,\)"):
+        fit(stream, SHORT, models=("ar", "diffusion"), folder=tmp_path)
 
 
 def test_the_auxiliary_loss_revives_dead_latents():
