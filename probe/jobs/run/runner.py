@@ -137,7 +137,10 @@ def _executor(
         return (lambda: Cluster(plan, root, address, wanted)), wanted or 0
     if wanted == 0:
         return (lambda: InThisProcess(plan, root)), 0
-    each = devices(plan.spec.device, wanted, max(1, units))
+    if plan.spec.device_map is not None:  # a model takes several devices: one process, unless more are asked for
+        each = [plan.spec.device] * min(wanted or 1, max(1, units))
+    else:
+        each = devices(plan.spec.device, wanted, max(1, units))
     return (lambda: LocalProcesses(plan, root, each)), len(each)
 
 

@@ -83,7 +83,8 @@ class WorkerContext:
 
         identity, spec = self.plan.pairs[pair], self.plan.spec
         # Self-tests are a stage of their own (`check`), and are not repeated at every load.
-        model = load(identity.models[role].source, device=self.device, dtype=spec.dtype, selftest="off")
+        how: dict[str, Any] = {"device": self.device, "device_map": spec.device_map, "dtype": spec.dtype}
+        model = load(identity.models[role].source, **how, selftest="off")
         if role != "diffusion":
             lend_mask(model, identity.models["diffusion"].source.paradigm.mask_id)
         return model

@@ -196,6 +196,9 @@ class Spec(BaseModel):
     )
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device_map: str | dict[str, str | int] | None = Field(
+        None, description="how a model is spread over devices, CPU and disk: auto, balanced, or a place by module"
+    )
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     catalog: str | None = Field(None, description="a YAML file of catalog rows of one's own")
     budget: Budget = Field(default_factory=lambda: Budget.model_validate({}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,17 @@ def _edited(model: Model, batch: Batch) -> list[np.ndarray]:
         return [model.logits(batch.clean).numpy()]
 
 
+def _stored(model: Model, batch: Batch) -> list[np.ndarray]:
+    with TemporaryDirectory() as folder:
+        trace = probe.record(model, batch.clean, ["head_out", "resid_post"], store=Path(folder) / "trace.zarr")
+        return [part.values for part in trace.values()]
+
+
+def _alone(model: Model, batch: Batch) -> pd.DataFrame:
+    circuit = analyses.circuits.attribute(model, batch, reading="ar", method="eap")
+    return analyses.circuits.faithfulness(model, batch, circuit, reading="ar").table
+
+
 FUNCTIONS: dict[str, Callable[[Model, Batch], object]] = {
     "logits": lambda model, batch: [model.logits(batch.clean).numpy()],
     "record": lambda model, batch: [part.values for part in probe.record(model, batch.clean, SITES).values()],
@@ -42,6 +54,8 @@ FUNCTIONS: dict[str, Callable[[Model, Batch], object]] = {
     "lens.curves": lambda model, batch: analyses.lens.logit_lens(model, batch, reading="ar").table,
     "attention.heads": lambda model, batch: analyses.attention.heads(model, batch.clean).table,
     "attribute": lambda model, batch: analyses.circuits.attribute(model, batch, reading="ar", steps=2).edges,
+    "record to disk": lambda model, batch: _stored(model, batch),
+    "run alone": lambda model, batch: _alone(model, batch),
     "weight drift": lambda model, _: analyses.representation.weight_drift(Pair(_other(model), model)).table,
 }
 

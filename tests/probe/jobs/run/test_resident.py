@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from probe.jobs.run import stage_inputs
+from probe.jobs.run import executors, runner, stage_inputs
 from probe.jobs.run.cost import models_of
 from probe.jobs.run.plan import plan_of
 from probe.jobs.run.stage_inputs import WorkerContext
@@ -51,3 +52,22 @@ def test_the_model_unused_for_longest_goes_first(stand_ins, tmp_path, monkeypatc
         work(context, units[role])
     assert context.resident == ("ar-cpt", "ar")
     assert loaded == ["ar", "diffusion", "ar-cpt"]
+
+
+def test_a_spec_says_how_models_are_spread(stand_ins, tmp_path):
+    spread = {"model.embed_tokens": "cpu", "model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"}
+    layers = {f"model.layers.{layer}": "disk" if layer > 3 else "cpu" for layer in range(6)}
+    plan = plan_of(spec_of(tmp_path / "run", device_map={**spread, **layers}))
+    found = WorkerContext(plan, tmp_path).model("zoo:masked", "ar")
+    away = {name.split(".")[2] for name, parameter in found.backbone.named_parameters() if parameter.is_meta}
+    assert away == {"4", "5"}
+    tokens = torch.arange(3, 9)[None]
+    whole = WorkerContext(plan_of(spec_of(tmp_path / "run")), tmp_path).model("zoo:masked", "ar")
+    torch.testing.assert_close(found.logits(tokens), whole.logits(tokens), atol=1e-5, rtol=1e-4)
+
+
+def test_one_process_has_all_the_devices_of_a_spread_model(stand_ins, tmp_path):
+    for spread, count in (("auto", 1), (None, None)):
+        plan = plan_of(spec_of(tmp_path / "run", device_map=spread, budget={"workers": None}))
+        _, workers = runner._executor(plan, tmp_path, "local", None, None, 8)
+        assert workers == (count or len(executors.devices("auto", None, 8)))
