@@ -1,1 +1,1 @@
-"""Stock backbones, loaded right: layouts, published formats, the catalog, self-tests."""
+"""Stock backbones: layouts, published formats, the catalog, loading, self-tests."""

@@ -1,16 +1,16 @@
-"""Adapters kept by themselves: a twin of a large base in a few megabytes.
+"""Adapters saved without their base: a twin of a large model in a few megabytes.
 
-A folder whose `twinprobe.json` declares adapters holds no weights of its own. It names the model that they belong to
-(`base`), and holds `adapters.safetensors`: for every matrix W of the layers that was adapted two thin ones, and the row
-of the embedding that stands for the mask.
+A folder whose `twinprobe.json` declares adapters has no other weights. It names the model that they belong to (`base`),
+and has `adapters.safetensors`: two thin matrices for every adapted matrix W of the layers, and the mask's row of the
+embedding.
 
     W' = W + (alpha / rank) · up · down          embedding'[mask] = the mask's row
 
-Both matrices are kept in bytes, with one scale for each of the `rank` directions. A change of weights is thus known to
-half a percent, which training beside rounded weights does not notice, and a twin of 135 million parameters takes 5 MB.
+Both matrices are stored as int8, with one scale for each of the `rank` directions. This rounds a change of weights to
+half a percent, which is negligible, and a twin of 135 million parameters takes 5 MB.
 
-Loading reads the base and folds them in, so that the model is a stock one like any other. Adapters are applied because
-they are declared: files of that kind which merely lie beside weights are not.
+Loading reads the base and folds them in, so that the model is a stock one like any other. Only declared adapters are
+applied, not other adapter files in a folder of weights.
 """
 
 from __future__ import annotations
@@ -37,22 +37,21 @@ SCALE, STEPS = ".scale", 127
 
 
 class StrayAdapters(UserWarning):
-    """Adapters of PEFT's lie beside weights, and are not part of the model."""
+    """A folder of weights also has PEFT adapters, which are not part of the model."""
 
 
 STRAY = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "adapter_model.pt")
 
 
 def note_stray(folder: Path, where: str) -> tuple[str, ...]:
-    """What is to be said of PEFT's files beside a model's weights, which transformers would apply unasked; and a
-    warning that says it."""
+    """A note on PEFT's files in a model's folder, which transformers would apply unasked; also given as a warning."""
     found = [name for name in STRAY if (folder / name).is_file()]
     if not found:
         return ()
-    note = f"LoRA adapters beside the weights are not applied ({', '.join(found)})"
+    note = f"LoRA adapters in its folder are not applied ({', '.join(found)})"
     warnings.warn(
-        f"model {where}: {note}. Take the files away, or merge them into the weights first (peft's merge_and_unload) "
-        "and load what that saves.",
+        f"model {where}: {note}. Remove the files, or merge them into the weights first (peft's merge_and_unload) "
+        "and load the result.",
         StrayAdapters,
         stacklevel=3,
     )
@@ -77,12 +76,12 @@ def save_adapters(state: dict[str, Tensor], folder: Path) -> None:
 
 
 def _across(name: str) -> int:
-    """The axis of a matrix that is no rank."""
+    """The axis of a matrix that is not the rank's."""
     return 0 if name.endswith(".up") else 1
 
 
 def read_adapters(folder: Path) -> dict[str, Tensor]:
-    """What `save_adapters` was given, as far as bytes hold it."""
+    """The adapters that were saved, up to rounding."""
     kept = _read(folder / ADAPTERS)
     scales = {name.removesuffix(SCALE): kept.pop(name) for name in list(kept) if name.endswith(SCALE)}
     for name, value in kept.items():
@@ -91,7 +90,7 @@ def read_adapters(folder: Path) -> dict[str, Tensor]:
 
 
 def _refuse_unreadable(file: Path, name: str, value: Tensor, scale: Tensor | None) -> None:
-    """Refuse what is no matrix (the mask's row: no row), has no scale that fits, or holds no numbers."""
+    """Refuse a tensor that is not a matrix (or row), whose scale does not fit, or that is not finite."""
     shape, axes = tuple(value.shape), 1 if name == MASK_ROW else 2
     across = [1 if axis == _across(name) else size for axis, size in enumerate(shape)]
     if len(shape) != axes or (scale is not None and list(scale.shape) != across):
@@ -106,7 +105,7 @@ def _refuse_unreadable(file: Path, name: str, value: Tensor, scale: Tensor | Non
 
 @torch.no_grad()
 def apply_adapters(backbone: PreTrainedModel, folder: Path, declared: AdaptersOf, mask_id: int | None) -> None:
-    """Fold a folder's adapters into the base that they were trained beside."""
+    """Fold a folder's adapters into the base that they were trained with."""
     refuse_absent(backbone, f"folding in the adapters {folder / ADAPTERS}")
     state = read_adapters(folder)
     row = state.pop(MASK_ROW, None)
@@ -114,9 +113,9 @@ def apply_adapters(backbone: PreTrainedModel, folder: Path, declared: AdaptersOf
     if row is not None and row.shape != table.shape[1:]:
         raise CheckpointError(
             f"adapters {folder / ADAPTERS}",
-            expected=f"a mask's row of {table.shape[1]} numbers",
+            expected=f"a row of {table.shape[1]} numbers for the mask",
             found=f"{row.shape[0]}",
-            remedy="Are they this very base's? Download them again.",
+            remedy="Do they belong to this base? Download them again.",
         )
     matrices = {name.rpartition(".")[0] for name in state}
     for name in sorted(matrices):
@@ -129,7 +128,7 @@ def apply_adapters(backbone: PreTrainedModel, folder: Path, declared: AdaptersOf
                 f"adapters {folder / ADAPTERS}",
                 expected=f"two matrices of rank {declared.rank} for {name} {tuple(weight.shape)}",
                 found=f"up {found[0]}, down {found[1]}",
-                remedy="Are they this very base's? Download them again.",
+                remedy="Do they belong to this base? Download them again.",
             )
         weight += declared.alpha / declared.rank * (up @ down).to(weight)
     if row is not None and mask_id is not None:
@@ -144,7 +143,7 @@ def _weight(backbone: PreTrainedModel, name: str, folder: Path) -> Tensor:
             f"adapters {folder / ADAPTERS}",
             expected="matrices of layers that its base has",
             found=f"one for {cut(name)}",
-            remedy="Are they this very base's? See `base` in its twinprobe.json.",
+            remedy="Do they belong to this base? See `base` in its twinprobe.json.",
         ) from None
 
 

@@ -1,8 +1,8 @@
-"""From a checkpoint to a stock backbone with every weight in its place.
+"""From a checkpoint to a stock backbone with all of its weights.
 
-transformers reports a key that lands nowhere, or a parameter that nothing set, as a warning, and leaves random numbers
-behind. Here both are errors, and so is a configuration that the stock class does not take. The folder says what the
-weights are, never which code runs: classes come from the layout, files from what was looked at before.
+For an unknown key or a missing parameter transformers only warns, and leaves random numbers. Here both are errors, and
+so is a configuration that the stock class does not accept. The folder provides weights, never code: classes come from
+the layout, files from the earlier inspection.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def load_backbone(
     dtype: torch.dtype | str,
     device_map: str | dict | None = None,
 ) -> PreTrainedModel:
-    """The weights in their stock class. `published` is None for a GGUF, which says itself what it is."""
-    # transformers applies LoRA adapters that lie beside weights; here they are looked for where no folder can be.
+    """The weights in their stock class. `published` is None for a GGUF, which declares its architecture itself."""
+    # transformers applies LoRA adapters found in a folder of weights; here it searches a place that cannot exist.
     place: dict[str, Any] = {
         "adapter_kwargs": {"subfolder": "\0"},
         "dtype": dtype,
@@ -62,7 +62,7 @@ def _from_safetensors(checkpoint: Checkpoint, published: Format, place: dict[str
         config=config,
         **files,
         local_files_only=True,
-        # The folder's own may carry settings of a remote class; nothing here generates through transformers.
+        # The folder's own may have settings of a remote class; nothing here generates with transformers.
         generation_config=GenerationConfig(),
         ignore_mismatched_sizes=True,  # reported by name below, instead of a traceback
         output_loading_info=True,
@@ -71,7 +71,7 @@ def _from_safetensors(checkpoint: Checkpoint, published: Format, place: dict[str
 
 
 def _split_state(checkpoint: Checkpoint, published: Format, config: PretrainedConfig) -> dict[str, torch.Tensor]:
-    """The tensors by stock key, joint projections in their parts; memory-mapped, as transformers has them."""
+    """The tensors by stock key, joint projections split; memory-mapped, as in transformers."""
     from safetensors.torch import load_file
 
     each = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -101,7 +101,7 @@ def _from_gguf(checkpoint: Checkpoint, place: dict[str, Any]) -> tuple[Any, dict
         output_loading_info=True,
         **place,
     )
-    # transformers refuses to save a model that says it is quantised, which a dequantised one no longer is.
+    # transformers refuses to save a model marked as quantised, which a dequantised one no longer is.
     vars(backbone.config).pop("quantization_config", None)
     vars(backbone).pop("hf_quantizer", None)
     layout_of(backbone.config)
@@ -109,7 +109,7 @@ def _from_gguf(checkpoint: Checkpoint, place: dict[str, Any]) -> tuple[Any, dict
 
 
 def stock_config(checkpoint: Checkpoint, published: Format) -> PretrainedConfig:
-    """The stock configuration of a published checkpoint, its vocabulary counted from the embedding itself."""
+    """The stock configuration of a published checkpoint, with the vocabulary size of the embedding."""
     from transformers import CONFIG_MAPPING
 
     fields = published.stock_fields(checkpoint.config)
@@ -124,7 +124,7 @@ def stock_config(checkpoint: Checkpoint, published: Format) -> PretrainedConfig:
 
 
 def _nothing_said(published: Mapping[str, Any], stock: type[PretrainedConfig]) -> dict[str, None]:
-    """Fields that are null, and may be: a Mistral with sliding_window null has none, whatever the class's default."""
+    """Fields that may be null: a Mistral whose sliding_window is null has none, whatever the class's default."""
     may_be = {field.name for field in dataclass_fields(stock) if type(None) in get_args(field.type)}
     return {name: None for name, value in published.items() if value is None and name in may_be}
 
@@ -144,13 +144,13 @@ def _quiet() -> Iterator[None]:
         logging.enable_progress_bar()
 
 
-# What a wrong setting or a broken header raises, somewhere inside; running out of memory is none of these.
+# What a wrong setting or a broken header raises inside transformers; running out of memory is not among them.
 _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError, struct.error)
 
 
 @contextmanager
 def _explained(checkpoint: Checkpoint) -> Iterator[None]:
-    """What transformers raises over settings it cannot take, or a GGUF that it cannot read, named."""
+    """An error that names the checkpoint, for settings or a GGUF that transformers cannot read."""
     from huggingface_hub.errors import StrictDataclassError
 
     try:
@@ -170,14 +170,14 @@ def _explained(checkpoint: Checkpoint) -> Iterator[None]:
 def _refuse_unlanded(checkpoint: Checkpoint, landed: dict[str, Any], obsolete: str) -> None:
     faults = {
         "parameters left unset": sorted(landed["missing_keys"]),
-        "keys that land nowhere": sorted(key for key in landed["unexpected_keys"] if not re.search(obsolete, key)),
+        "unknown keys": sorted(key for key in landed["unexpected_keys"] if not re.search(obsolete, key)),
         "shapes that differ": sorted(f"{key} {tuple(a)} ≠ {tuple(b)}" for key, a, b in landed["mismatched_keys"]),
     }
     told = "; ".join(f"{what}: {_some(names)}" for what, names in faults.items() if names)
     if told:
         raise CheckpointError(
             f"checkpoint {checkpoint.folder}",
-            expected="every key to land in the stock class and every parameter to be set",
+            expected="keys that match the stock class's parameters one to one",
             found=told,
             remedy="Is config.json this checkpoint's own? A family with other key names needs a Format "
             "in probe/models/formats.py.",
@@ -189,24 +189,24 @@ def _some(names: list[str], most: int = 8) -> str:
 
 
 def usable_device(device: str | torch.device) -> torch.device:
-    """The device of a name, refused where this machine has none of it; "auto" is a GPU where there is one."""
+    """The device of a name; refused if this machine does not have it. "auto" is a GPU if there is one."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
-        torch.empty(1, device=found).item()  # a device that computes nothing (meta) is of no use here either
+        torch.empty(1, device=found).item()  # a device that computes nothing (meta) is refused as well
     except (AssertionError, NotImplementedError, RuntimeError, TypeError) as problem:
         raise ProbeError(
             f"device {device!r}",
             expected="auto, cpu, or a device of this machine such as cuda or cuda:1",
             found=str(problem).splitlines()[0],
-            remedy="Choose 'auto' to take what there is.",
+            remedy="Choose 'auto' to use what is available.",
         ) from None
     return found
 
 
 def usable_dtype(dtype: str | torch.dtype | None) -> torch.dtype | str:
-    """The float type of a name; None is float32, and "auto" what the checkpoint holds."""
+    """The float type of a name; None is float32, and "auto" that of the checkpoint."""
     if dtype is None:
         return torch.float32
     if dtype == "auto":

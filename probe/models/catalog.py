@@ -1,9 +1,9 @@
-"""The catalog: what is declared of each public checkpoint, as data.
+"""The catalog: how each public checkpoint is declared, as data.
 
-A checkpoint does not say which attention its weights were trained under, where its answers are read, or which ordinary
-token it took for its mask. The catalog does, one `Entry` a row, in `catalog.yaml`; a user's own rows come from a file
-of the same form (an argument, or the environment variable TWINPROBE_CATALOG), and a folder may carry its own as
-`twinprobe.json`. What is declared here is then held against the weights by the self-tests.
+A checkpoint does not say which attention its weights were trained with, which slot predicts a token, or which ordinary
+token it uses as its mask. The catalog does, one `Entry` per row, in `catalog.yaml`; a user's own rows come from a file
+of the same form (an argument, or the environment variable TWINPROBE_CATALOG), and a folder may have its own as
+`twinprobe.json`. The self-tests then check the declaration against the weights.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class AdaptersOf(BaseModel):
 
 
 class Entry(BaseModel):
-    """What is declared of one checkpoint."""
+    """The declaration of one checkpoint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,15 +52,15 @@ class Entry(BaseModel):
     shift: bool = True
     clean_shift: bool | None = None
     attention: str | None = Field(None, description="None: the paradigm's own")
-    clock: Literal["tau", "t"] | None = Field(None, description="of a flow: what its times are even in")
+    clock: Literal["tau", "t"] | None = Field(None, description="flows: the clock in which their times are uniform")
     settings: dict[str, Any] = Field(default_factory=dict, description="further fields of its paradigm")
     sampler: Sampler | None = None
-    adapters: AdaptersOf | None = Field(None, description="the folder holds adapters alone, for the weights of `base`")
-    base: str | None = Field(None, description="of adapters: the model whose weights they were trained beside")
-    format: str | None = Field(None, description="the published format (probe.models.formats) that tells the family")
+    adapters: AdaptersOf | None = Field(None, description="the folder has only adapters, for the weights of `base`")
+    base: str | None = Field(None, description="adapters: the model that they were trained with")
+    format: str | None = Field(None, description="the published format (probe.models.formats) of the family")
     unmarked: dict[str, Any] = Field(
         default_factory=dict,
-        description="fields of config.json that are all that its files show: nothing else tells it from another model",
+        description="fields of config.json, if these alone distinguish it from another model",
     )
     note: str = ""
     sample: tuple[str, ...] = Field((), description="text in the model's language, for its self-tests")
@@ -80,7 +80,7 @@ class Entry(BaseModel):
         for name in given:
             if name not in known:
                 raise CheckpointError(
-                    f"what is declared of model {self.name!r}",
+                    f"the declaration of model {self.name!r}",
                     expected=f"fields of the paradigm {kind.name!r}: " + ", ".join(known),
                     found=repr(name),
                     remedy=nearest(name, known),
@@ -116,7 +116,7 @@ def validated(row: Any, thing: str) -> Entry:
             thing,
             expected="the fields " + ", ".join(Entry.model_fields),
             found=told(problem, "row"),
-            remedy="See `twinprobe catalog` for rows that are right.",
+            remedy="See `twinprobe catalog` for valid rows.",
         ) from None
 
 
@@ -131,14 +131,14 @@ def hub_repository(where: str) -> str | None:
 
 
 def is_named(row: Entry, where: str) -> bool:
-    """Whether a place is what a row is about: its repository, or a folder of that name; not somebody else's repository
-    that is called alike."""
+    """Whether a row is about a place: its repository, or a folder of that name; not another repository of the same
+    name."""
     repository = hub_repository(where) or (None if os.path.exists(os.path.expanduser(where)) else where)
     return row.name == repository if repository is not None else row.name.rpartition("/")[2] == _called(where)
 
 
 def entry_for(where: str, rows: list[Entry]) -> Entry | None:
-    """What is declared of a checkpoint by its name, or by the name of its folder or of the repository behind it."""
+    """The declaration of a checkpoint by its name, or by the name of its folder or of its repository."""
     itself = next((row for row in rows if is_named(row, where)), None)
     called = _called(where)
     return itself or next((row for row in rows if row.name.rpartition("/")[2] == called), None)
@@ -150,10 +150,10 @@ def _called(where: str) -> str:
 
 
 def entry_of_unmarked(where: str, config: Mapping[str, Any], rows: list[Entry], asked: Asked) -> Entry | None:
-    """What is declared of a checkpoint whose files are those of a plain AR model, and might be.
+    """The declaration of a checkpoint whose files look like a plain AR model's.
 
-    A DiffuLLaMA has a LLaMA's keys and configuration. Loaded as one it would answer from left to right, and be wrong
-    without a word; so where neither a name nor the caller says what it is, the caller is asked.
+    A DiffuLLaMA has a LLaMA's keys and configuration. Loaded as one it would be run as an AR model, silently wrong; so
+    if neither a name nor the caller identifies it, the caller has to.
     """
     alike = [row for row in rows if row.unmarked and all(config.get(name) == of for name, of in row.unmarked.items())]
     if asked.paradigm is not None or asked.mask_id is not None:
@@ -164,9 +164,9 @@ def entry_of_unmarked(where: str, config: Mapping[str, Any], rows: list[Entry], 
     if alike and not named:
         raise CheckpointError(
             f"checkpoint {where}",
-            expected="a name that tells what it is",
-            found="files that a plain AR model has, and so has " + ", ".join(row.name for row in alike),
-            remedy="Say paradigm='autoregressive', or "
+            expected="a name that identifies it",
+            found="files of a plain AR model, or of " + ", ".join(row.name for row in alike),
+            remedy="Pass paradigm='autoregressive', or "
             + " or ".join(f"paradigm={row.paradigm!r}, mask_id={row.mask_id}" for row in alike)
             + "; or name the folder like the repository that it is from.",
         )
@@ -175,7 +175,7 @@ def entry_of_unmarked(where: str, config: Mapping[str, Any], rows: list[Entry], 
 
 @dataclass(frozen=True)
 class Asked:
-    """What whoever loads a checkpoint says of it: a paradigm's name, a mask."""
+    """What the caller declares: a paradigm's name, a mask."""
 
     paradigm: str | None
     mask_id: int | None
@@ -187,11 +187,11 @@ class Asked:
 def entry_of_format(
     where: str, format: str, rows: list[Entry], *, paradigm: str | None = None, mask_id: int | None = None
 ) -> Entry | None:
-    """What is declared of every checkpoint of a published format.
+    """The common declaration of all checkpoints of a published format.
 
-    A format decides only where its rows declare the same. Where they differ, a paradigm or a mask id that the caller
-    or config.json states may leave one of them; otherwise the caller must say which it is. A row's mask id is a default
-    for its own repository: it tells no other one of the format that it is a stranger.
+    A format decides only what all of its rows declare equally. If they differ, a paradigm or a mask id from the caller
+    or config.json may leave one of them; otherwise the caller must identify it. A row's mask id is a default for its
+    own repository, so it does not exclude other repositories of the format.
     """
     family = [row for row in rows if row.format == format and paradigm in (None, row.paradigm)]
     family = [row for row in family if mask_id == row.mask_id] or family
@@ -202,8 +202,8 @@ def entry_of_format(
     if len(declared) > 1 and paradigm is None:
         raise CheckpointError(
             f"checkpoint {where}",
-            expected=f"a name that tells which {format} model it is",
+            expected=f"a name that identifies the {format} model",
             found="rows that differ: " + ", ".join(row.name for row in family),
-            remedy="Name the folder like one of them, or say paradigm=, mask_id=, shift= and attention=.",
+            remedy="Name the folder like one of them, or pass paradigm=, mask_id=, shift= and attention=.",
         )
     return family[0] if len(declared) == 1 else None

@@ -1,8 +1,8 @@
-"""A checkpoint on disk, looked at before anything is loaded.
+"""A checkpoint on disk, inspected before anything is loaded.
 
-Everything that can be known from names and headers is checked here, so that a wrong folder costs milliseconds and its
-error names the file: what kind of weights there are (safetensors or GGUF; pickles are refused, because unpickling runs
-code), whether every shard is there and whole, and which tensors of which shapes they hold.
+Everything that names and headers show is checked here, so that a wrong folder costs milliseconds and its error names
+the file: the kind of weights (safetensors or GGUF; pickles are refused, because unpickling runs code), whether every
+shard is there and complete, and the names and shapes of the tensors.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # the names
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The weights' files of one folder, their tensors' shapes by published key, and config.json as it stands; beside
-    them, in a folder of their own, adapters that are to be folded in."""
+    """The weight files of one folder, their tensors' shapes by published key, and the unchanged config.json; and the
+    folder of adapters to fold in, if there is one."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -35,7 +35,7 @@ class Checkpoint:
 
     @property
     def own(self) -> Path:
-        """The model's own folder, which holds what is declared of it and its attachments."""
+        """The model's own folder, with its declaration and its attachments."""
         return self.adapters or self.folder
 
     @property
@@ -43,7 +43,7 @@ class Checkpoint:
         return self.files[0] if self.files[0].suffix == ".gguf" else None
 
     def identifying_files(self) -> list[Path]:
-        """Every file that tells this model from another: weights, configuration, tokenizer, declarations."""
+        """Every file that defines this model: weights, configuration, tokenizer, declarations."""
         beside = [
             file
             for folder in {self.folder, self.own}
@@ -77,7 +77,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def _gguf(file: Path) -> Checkpoint:
-    read_header(file)  # which refuses what it cannot be
+    read_header(file)  # which refuses anything else
     return Checkpoint(file.parent, (file,), {})
 
 
@@ -96,14 +96,14 @@ def _no_weights(path: Path) -> CheckpointError:
             f"folder {path}",
             expected="weights as safetensors or GGUF",
             found="only pickles (" + ", ".join(pickles[:3]) + "), which can run code when they are opened",
-            remedy="Convert them where you trust their source: read the state dict by torch.load with weights_only, "
-            "write it by safetensors.torch.save_file; many publishers also offer a safetensors revision.",
+            remedy="If you trust their source, convert them: read the state dict with torch.load and weights_only, "
+            "write it with safetensors.torch.save_file; many publishers also offer a safetensors revision.",
         )
     return CheckpointError(
         f"folder {path}",
         expected=f"{SINGLE}, its shards, or one *.gguf",
         found="neither",
-        remedy="Is this the folder that holds config.json and the weights?",
+        remedy="Is this the folder with config.json and the weights?",
     )
 
 

@@ -1,13 +1,13 @@
-"""config.json held against the weights' own header, before anything is allocated.
+"""config.json, checked against the weights' own header before anything is allocated.
 
-A config is a text that anybody can change, and the stock class allocates whatever it says: 200,000 layers, or a stream
-a billion wide, take all memory before a single weight has been compared. The header of the weights' file is exact and
-costs milliseconds. Every size that it shows (layers, width, heads, the MLP, learned positions) has to be the config's:
+Anybody can edit a config, and the stock class allocates whatever it says: 200,000 layers, or a stream a billion wide,
+fill all memory before a single weight is compared. The header of the weights' file is exact and is read in
+milliseconds. Every size that it shows (layers, width, heads, the MLP, learned positions) must equal the config's:
 
     checkpoint my-model/config.json: expected what the header of its weights says: num_hidden_layers 24; found 200000
 
-The vocabulary is counted from the embedding, so nothing is asked of that field. A size that the config leaves out is
-the stock class's default, and is held against the weights just so. A GGUF carries its config itself, as metadata.
+The vocabulary size comes from the embedding, so that field is not checked. A size missing in the config is the stock
+class's default, and is checked in the same way. A GGUF has its config inside, as metadata.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REMEDY = "Take the config.json that was published with these weights."
 
 
 def refuse_contradictions(file: Path, config: Mapping[str, Any], shapes: Shapes, published: Format) -> None:
-    """Refuse a config whose sizes are not those of the weights beside it."""
+    """Refuse a config whose sizes differ from those of its weights."""
     fields = published.stock_fields(config)
     layout = INSTALLED[fields["model_type"]]
     stock = {published.stock_key(key): shape for key, shape in shapes.items()}
@@ -43,7 +43,7 @@ def refuse_contradictions(file: Path, config: Mapping[str, Any], shapes: Shapes,
         )
 
 
-# What sizes are called, in the stock classes.
+# The names of sizes in the stock classes.
 _NAMES = {
     "num_hidden_layers": ("num_hidden_layers", "n_layer"),
     "hidden_size": ("hidden_size", "n_embd"),
@@ -53,7 +53,7 @@ _NAMES = {
     "intermediate_size": ("intermediate_size", "n_inner"),
     "max_position_embeddings": ("max_position_embeddings", "n_positions"),
 }
-# What these classes derive from the other sizes where it is not said.
+# Sizes that these classes derive from others if they are missing.
 _DERIVED = {
     "gpt2": ("num_key_value_heads", "head_dim", "intermediate_size"),
     "llama": ("num_key_value_heads", "head_dim"),
@@ -62,13 +62,13 @@ _DERIVED = {
 
 
 class _Said:
-    """What a config says of sizes; what it leaves out is the stock class's default."""
+    """A config's sizes; missing ones are the stock class's defaults."""
 
     def __init__(self, model_type: str, fields: Mapping[str, Any]):
         self.model_type, self.fields = model_type, fields
 
     def name(self, size: str) -> str:
-        """What the config calls a size."""
+        """The config's name for a size."""
         return next((name for name in _NAMES[size] if name in self.fields), size)
 
     def __getitem__(self, size: str) -> Any:
@@ -77,14 +77,14 @@ class _Said:
             return " and ".join(f"{name} {value}" for name, value in given.items())
         if given or size in _DERIVED.get(self.model_type, ()):
             return next(iter(given.values()), None)
-        from transformers import CONFIG_MAPPING  # a second's work, for configs that leave something out
+        from transformers import CONFIG_MAPPING  # takes a second, so only for configs with missing sizes
 
         kind = CONFIG_MAPPING[self.model_type]
         return next((getattr(kind, name) for name in _NAMES[size] if hasattr(kind, name)), None)
 
 
 class _Held:
-    """The sizes that the header of some weights shows; None where it shows none."""
+    """The sizes in the header of some weights; None where it shows none."""
 
     def __init__(self, layout: Layout, shapes: Shapes, file: Path):
         self.layout, self.shapes = layout, shapes
@@ -97,7 +97,7 @@ class _Held:
             raise CheckpointError(
                 f"checkpoint {file}",
                 expected=f"the keys of {layout.model_type}, such as {layout.layers}.0.{layout.query}.weight",
-                found="keys that land nowhere: " + (cut(", ".join(sorted(shapes)[:4])) or "none"),
+                found="unknown keys: " + (cut(", ".join(sorted(shapes)[:4])) or "none"),
                 remedy=_REMEDY,
             )
 
@@ -116,14 +116,14 @@ class _Held:
         return self.layout.fused and query is not None and len(query) == 2 and query[1] == 3 * query[0]
 
     def rows(self, name: str) -> tuple[int, ...] | None:
-        """The shape of a table beside the layers: the embedding, or that of learned positions."""
+        """The shape of a table outside the layers: the embedding, or learned positions."""
         path = getattr(self.layout, name)
         key = path and path.rpartition(".")[2] + ".weight"
         return next((shape for one, shape in self.shapes.items() if key and one.endswith(key)), None)
 
 
 def _odd(said: _Said) -> Iterator[tuple[str, str]]:
-    """Sizes that are no whole numbers, as (expected, found)."""
+    """Sizes that are not whole numbers, as (expected, found)."""
     for size in ("num_hidden_layers", "hidden_size", "num_attention_heads"):
         if not _whole(said[size]):
             yield f"{said.name(size)}, a whole number", f"{said.name(size)} {cut(repr(said[size]), 60)}"
@@ -133,7 +133,7 @@ def _odd(said: _Said) -> Iterator[tuple[str, str]]:
 
 
 def _contradictions(said: _Said, held: _Held) -> Iterator[tuple[str, str]]:
-    """Sizes of the config that are not the weights', as (expected, found)."""
+    """Sizes of the config that differ from the weights', as (expected, found)."""
     embedding, positions = held.rows("embed"), held.rows("place_embed")
     up, query, key = held.part("mlp_up"), held.part("query"), held.part("key")
     exact = {

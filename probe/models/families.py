@@ -1,11 +1,11 @@
-"""Families: every kind of checkpoint that loads, and what its reading was held against.
+"""Families: every kind of checkpoint that loads, and what it was checked against.
 
-A family is an architecture (a `Layout`) or a way of publishing one (a `Format`), shipped here or declared by another
-package. How close each came is measured by a command, whose table is in docs/models.md:
+A family is an architecture (a `Layout`) or a published format of one (a `Format`), shipped here or declared by another
+package. This command measures how close each is to its reference; docs/models.md has the table:
 
     python tests/benchmarks/families.py
 
-`twinprobe catalog` lists them. What is known and does not fit is listed, too, with the reason.
+`twinprobe catalog` lists them, and also known families that do not fit, with the reason.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ NOTHING = "the self-tests at every load"
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of checkpoint: its name, what its config.json says, the class that its weights go into, what was held
-    against it."""
+    """One kind of checkpoint: its name, its model_type, the stock class of its weights, and what it was checked
+    against."""
 
     name: str
     model_type: str
@@ -30,12 +30,12 @@ class Family:
 
 
 def families() -> list[Family]:
-    """Architectures first, then those that are published under other names."""
+    """Architectures first, then formats under other names."""
     return [*map(_of_layout, INSTALLED.values()), *_of_formats()]
 
 
 def refused() -> dict[str, str]:
-    """Families that are known and do not fit, and why, by their model_type."""
+    """Known families that do not fit, and why, by model_type."""
     return dict(REFUSED)
 
 
@@ -48,7 +48,7 @@ def _of_layout(layout: Layout) -> Family:
 def _of_formats() -> list[Family]:
     found = {}
     for one in (*FORMATS, *ADDED.values()):
-        found.setdefault(one.name, _of_format(one))  # one name may stand for several model types
+        found.setdefault(one.name, _of_format(one))  # one name may cover several model types
     return list(found.values())
 
 

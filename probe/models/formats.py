@@ -1,10 +1,10 @@
-"""How checkpoints are published, and which stock architecture each of them is.
+"""Published formats of checkpoints, and the stock architecture of each.
 
-Public diffusion models ship remote code around what is, in every case here, a stock architecture under other names. A
-`Format` says how to recognise one (its `model_type`, or a prefix that only its keys have) and how to read it as stock:
-the configuration's fields, the keys, and the settings that must hold for the stock class to compute the same thing.
-Nothing here runs code from a checkpoint, and nothing is guessed: a setting that deviates is refused. A package of one's
-own adds a format as it adds an architecture:
+Public diffusion models ship remote code, but all of those here are a stock architecture under other names. A `Format`
+says how to recognise one (its `model_type`, or a prefix that only its keys have) and how to map it to the stock class:
+the configuration's fields, the keys, and the settings under which the stock class computes the same. No code of a
+checkpoint runs, and nothing is guessed: any other setting is refused. Your own package adds a format like an
+architecture:
 
     [project.entry-points."twinprobe.formats"]
     my-format = "my_package:FORMAT"
@@ -29,17 +29,21 @@ class Format:
 
     name: str
     model_type: str  # as published in config.json
-    stock: str | None  # the architecture that it is, or None where `stock_by` decides
-    key_prefix: str | None = None  # tells this format from another one with the same model_type
+    stock: str | None  # its stock architecture, or None if `stock_by` decides
+    key_prefix: str | None = None  # distinguishes this format from another one with the same model_type
     keys: Mapping[str, str] = field(default_factory=dict)
-    fields: Mapping[str, str] = field(default_factory=dict)  # stock field name: published field name, always said
-    settings: Mapping[str, Any] = field(default_factory=dict)  # stock fields that the format fixes without saying so
-    required: Mapping[str, Any] = field(default_factory=dict)  # published fields that must hold, where they are said
+    fields: Mapping[str, str] = field(default_factory=dict)  # stock field name: published field name, required
+    settings: Mapping[str, Any] = field(default_factory=dict)  # stock fields that the format fixes implicitly
+    required: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # published fields that must have these values, if present
     stock_by: tuple[str, Mapping[Any, str]] | None = None  # (published field, {its value: architecture})
     derived: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  # stock fields, of what is published
-    splits: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)  # a joint stock key: those of q, k and v
+    splits: Mapping[str, tuple[str, str, str]] = field(
+        default_factory=dict
+    )  # a joint stock key: its keys for q, k and v
     family: str = ""  # in words, for a list of families
-    checked: str = ""  # what its reading was held against, and how close it came
+    checked: str = ""  # what it was checked against, and how close it came
 
     def architecture(self, published: Mapping[str, Any]) -> str:
         if self.stock is not None:
@@ -56,7 +60,7 @@ class Format:
                     f"config field {name!r}",
                     expected=f"{expected!r}, which is what the stock class computes with",
                     found=repr(published[name]),
-                    remedy="This variant of the format would load wrong, so it is refused.",
+                    remedy="This variant of the format would be computed wrongly, so it is refused.",
                 )
         unsaid = [name for name in self.fields.values() if name not in published]
         if unsaid:
@@ -66,7 +70,7 @@ class Format:
                 found="no " + ", ".join(unsaid),
                 remedy="Take the config.json that was published with these weights; a default would be a guess.",
             )
-        said = (*_NOT_STOCK, *self.required)  # what must hold is what the stock class computes anyway
+        said = (*_NOT_STOCK, *self.required)  # the required values are what the stock class computes anyway
         kept = {name: value for name, value in published.items() if name not in said and value is not None}
         renamed = {stock: kept[name] for stock, name in self.fields.items() if name in kept}
         derived = self.derived(published) if self.derived is not None else {}
@@ -79,16 +83,17 @@ class Format:
         return key
 
 
-# What names the published class, other code or other files: it means nothing to the stock class, or must not.
+# Fields that name the published class, other code or other files; the stock class must not see them.
 _NOT_STOCK = (
     *("architectures", "model_type", "transformers_version", "_name_or_path", "torch_dtype", "dtype"),
     *("auto_map", "transformers_weights", "fusion_config", "attn_implementation", "_attn_implementation"),
-    "is_causal",  # every mask is handed over, and the class left to itself must stay the causal one of its tests
+    "is_causal",  # masks are always passed explicitly, and the class's own default must stay causal for its tests
 )
 
 
 def _llada_key_heads(published: Mapping[str, Any]) -> dict[str, Any]:
-    """LLaDA says how many key heads it has by their number, or by `multi_query_attention`: one for all, or one each."""
+    """LLaDA gives the number of key heads directly, or by `multi_query_attention`: one for all, or one per query
+    head."""
     said, shared = published.get("n_kv_heads"), published.get("multi_query_attention")
     by_word = None if shared is None else 1 if shared else published.get("n_heads")
     if said is not None and by_word is not None and said != by_word:
@@ -102,7 +107,7 @@ def _llada_key_heads(published: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain_layers(published: Mapping[str, Any]) -> dict[str, Any]:
-    """LLaDA-MoE lists by a 0 or 1 which layers have experts, Qwen3-MoE which have none."""
+    """LLaDA-MoE has a 0 or 1 per layer for experts; Qwen3-MoE lists the layers without."""
     listed = published.get("moe_layer_freq") or []
     return {"mlp_only_layers": [layer for layer, experts in enumerate(listed) if not experts]}
 
@@ -280,12 +285,12 @@ FORMATS = (
 
 
 REFUSED = {
-    "bert": "norms that stand in the stream itself, so that nothing that a part writes is still there a layer later",
-    "modernbert": "a head of its own between the final norm and the unembedding, and a class that is never causal",
-    "diffusion_gemma": "an encoder and a decoder over a canvas that is drawn anew, with self-conditioning: two streams",
-    "gemma3": "a model of images and text; its text part alone (model_type gemma3_text) loads",
+    "bert": "norms on the residual stream itself, so that a part's output is not in the stream one layer later",
+    "modernbert": "a prediction head between the final norm and the unembedding, and a class that is never causal",
+    "diffusion_gemma": "an encoder and a decoder with self-conditioning: two streams",
+    "gemma3": "images and text; only its text part (model_type gemma3_text) loads",
 }
-"""Families that are known and do not fit, and why."""
+"""Known families that do not fit, and why."""
 
 ADDED: Installed[Format] = Installed(
     "twinprobe.formats", {}, lambda thing: isinstance(thing, Format), "a probe.models.formats.Format"
@@ -299,9 +304,9 @@ def format_of(published: Mapping[str, Any], keys: list[str]) -> Format:
     if not isinstance(model_type, str):
         raise CheckpointError(
             "config.json",
-            expected="a field 'model_type', which is a word",
+            expected="a field 'model_type' with a text",
             found=repr(model_type),
-            remedy="Is this a transformers checkpoint? Its config.json must say what it is.",
+            remedy="Is this a transformers checkpoint? Its config.json must have its model_type.",
         )
     formats = (*FORMATS, *ADDED.values())
     for known in formats:
@@ -314,9 +319,9 @@ def format_of(published: Mapping[str, Any], keys: list[str]) -> Format:
     if model_type in REFUSED:
         raise CheckpointError(
             f"model_type {model_type!r}",
-            expected="an architecture whose residual stream is a sum of what its parts write",
+            expected="an architecture whose residual stream is the sum of its parts' outputs",
             found=REFUSED[model_type],
-            remedy="It can be run with transformers itself; nothing here could say which part of it does what.",
+            remedy="Run it with transformers itself; its parts cannot be attributed here.",
         )
     known_types = sorted({*INSTALLED, *(known.model_type for known in formats)})
     raise CheckpointError(

@@ -1,13 +1,12 @@
 """The header of a GGUF file: its metadata and its tensors' shapes, read within the file's own length.
 
-A GGUF carries its config as metadata. As with a config.json, whoever wrote it can say anything (200,000 blocks), and
-transformers allocates what it says. The header also lists every tensor with its shape, so the one is held against the
-other here, before a weight is read:
+A GGUF has its config as metadata. Like a config.json, it can say anything (200,000 blocks), and transformers allocates
+that. The header also lists every tensor with its shape, so the two are compared here before a weight is read:
 
     GGUF ─► version, counts ─► metadata: key, type, value … ─► tensors: name, shape, type, offset …
 
-Arrays (a vocabulary) are stepped over. A count or a length that leads past the file's end is refused. A vocabulary of
-150,000 words costs a tenth of a second.
+Arrays (a vocabulary) are skipped. A count or a length beyond the file's end is refused. A vocabulary of 150,000 words
+costs a tenth of a second.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ MOST_KEYS, MOST_TENSORS, MOST_DIMENSIONS = 10_000, 1_000_000, 4
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF says of itself: single values by key, and shapes by tensor, the innermost axis first."""
+    """A GGUF's header: single values by key, and shapes by tensor, innermost axis first."""
 
     metadata: Mapping[str, int | float | bool | str]
     shapes: Mapping[str, tuple[int, ...]]
 
 
 class _Reader:
-    """Values from a place in a file onwards; struct.error where it ends."""
+    """Values from an offset in a file on; struct.error at its end."""
 
     def __init__(self, content: mmap.mmap):
         self.content, self.at = content, 0
@@ -49,13 +48,13 @@ class _Reader:
     def count(self, most: int) -> int:
         value = int(self.number("Q"))
         if value > most:
-            raise struct.error(f"a count of {value:,}, where at most {most:,} can be")
+            raise struct.error(f"a count of {value:,}, where at most {most:,} is possible")
         return value
 
     def skip(self, length: int) -> None:
         self.at += length
         if self.at > len(self.content):
-            raise struct.error("a length that leads past the end of the file")
+            raise struct.error("a length beyond the end of the file")
 
     def text(self) -> str:
         length, start = self.count(len(self.content)), self.at
@@ -81,7 +80,7 @@ class _Reader:
 
 
 def read_header(file: Path) -> Header:
-    """The header of a GGUF, refused where it is none, and where its metadata are not its tensors'."""
+    """The header of a GGUF; refused if it is not one, or if its metadata do not match its tensors."""
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
             header = _header(_Reader(content))
@@ -118,12 +117,12 @@ def _tensor(reader: _Reader) -> tuple[str, tuple[int, ...]]:
         reader.number(kind)
     # No type stores 32 numbers in less than a byte or two.
     if math.prod(shape) > 32 * len(reader.content):
-        raise struct.error(f"the tensor {cut(name, 60)} of shape {shape}, which the file has no room for")
+        raise struct.error(f"the tensor {cut(name, 60)} of shape {shape}, which does not fit into the file")
     return name, shape
 
 
 def _refuse_contradictions(file: Path, header: Header) -> None:
-    """Refuse metadata whose sizes are not those of the tensors."""
+    """Refuse metadata whose sizes differ from the tensors'."""
     kind = header.metadata.get("general.architecture", "")
     blocks = {name.split(".")[1] for name in header.shapes if name.startswith("blk.")}
     embedding, up = header.shapes.get("token_embd.weight"), header.shapes.get("blk.0.ffn_up.weight")

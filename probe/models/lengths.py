@@ -1,9 +1,9 @@
-"""Texts that are longer than a model was made for, or than memory can hold.
+"""Texts that are longer than a model's training, or than memory allows.
 
-A model with learned positions has no place beyond its table, and refuses. One with rotary positions computes on, and
-nothing in its numbers shows that it was never trained there; so a text beyond `max_position_embeddings` is said, by a
-`LongTextWarning`. And a length that somebody mistyped (100000000) would fill all memory before it fails: who sees whom
-is a table of length × length. Its bytes are counted first, and refused where they are not free:
+A model with learned positions cannot go beyond its table, and refuses. One with rotary positions computes on, although
+it was never trained there; so a text beyond `max_position_embeddings` gives a `LongTextWarning`. A mistyped length
+(100000000) would fill all memory before it fails, because the visibility matrix is length × length. Its bytes are
+counted first, and refused if they are not free:
 
     tokens for model 'zoo:masked': expected at most 52,000 of them …; found 100,000,016
 """
@@ -15,8 +15,8 @@ import warnings
 from probe.errors import TokenError
 from probe.memory import available_memory, readable
 
-SHORT = 4096  # tokens of a text whose table is too small to be counted (16 million cells)
-_BYTES = 5  # of a cell of who sees whom: what is allowed, and the mask that says so in float32
+SHORT = 4096  # tokens of a text whose visibility matrix is too small to check (16 million cells)
+_BYTES = 5  # of a cell: the boolean, and the additive float32 mask
 
 
 class LongTextWarning(UserWarning):
@@ -24,22 +24,22 @@ class LongTextWarning(UserWarning):
 
 
 def check_length(model: str, limit: int | None, rows: int, length: int, *, learned: bool) -> None:
-    """Refuse a length that the model or memory has no room for, and say where it is beyond the model's training:
-    `limit` tokens, for which it has `learned` positions or not."""
+    """Refuse a length that the model or memory cannot hold, and warn of one beyond the model's training: `limit`
+    tokens, with `learned` positions or not."""
     beyond = isinstance(limit, int) and length > limit
     if isinstance(limit, int) and beyond and learned:
         raise TokenError(
             f"tokens for model {model!r}",
-            expected=f"at most {limit:,}: it has learned positions, places from 0 to {limit - 1}",
+            expected=f"at most {limit:,}: it has learned positions from 0 to {limit - 1}",
             found=f"{length:,}",
-            remedy="Shorten the text, or ask for fewer tokens.",
+            remedy="Shorten the text, or write fewer tokens.",
         )
     if length > SHORT:
         _refuse_beyond_memory(model, rows, length)
     if beyond:
         warnings.warn(
             f"a text of {length:,} tokens is longer than the {limit:,} that model {model!r} was made for "
-            "(max_position_embeddings): what it computes there was never trained. Shorten the text, or ask for fewer "
+            "(max_position_embeddings): it was never trained there. Shorten the text, or write fewer "
             "tokens.",
             LongTextWarning,
             stacklevel=5,
@@ -51,8 +51,8 @@ def _refuse_beyond_memory(model: str, rows: int, length: int) -> None:
     if needed > free:
         raise TokenError(
             f"tokens for model {model!r}",
-            expected=f"at most {int((free / _BYTES / rows) ** 0.5):,} in each of {rows:,} texts, for which the "
-            f"{readable(free)} of memory that are free hold who sees whom",
+            expected=f"at most {int((free / _BYTES / rows) ** 0.5):,} in each of {rows:,} texts, whose visibility "
+            f"fits the {readable(free)} of free memory",
             found=f"{length:,}",
-            remedy="Shorten the text, or ask for fewer tokens.",
+            remedy="Shorten the text, or write fewer tokens.",
         )

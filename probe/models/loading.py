@@ -1,9 +1,8 @@
-"""Loading: from a place to a model that is what it is declared to be.
+"""Loading: from a place to a model that behaves as declared.
 
-`where` becomes a folder, the folder a checkpoint whose files are whole, the checkpoint stock weights in a stock class
-with every key landed, and what the catalog declares of it a paradigm. Then the self-tests hold the one against the
-other, and a model that does not behave as declared is not handed over. Weights are memory-mapped by transformers: a big
-checkpoint costs its size once.
+`where` becomes a folder, the folder a checkpoint with complete files, the checkpoint a stock class with all of its
+weights, and its declaration a paradigm. Then the self-tests compare the two, and refuse a model that does not behave as
+declared. Weights are memory-mapped by transformers: a big checkpoint costs its size once.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ def load(
 ) -> Model:
     """A model from `zoo:NAME`, a folder (or GGUF file), or a name in the catalog or on the Hub.
 
-    `paradigm`, `mask_id`, `shift` and `attention` override what the catalog declares, or stand in for a row. `dtype`
-    None is float32, whatever the checkpoint holds ("auto" keeps it as stored). `device_map="auto"` spreads a big model
-    over several GPUs and the CPU. `selftest` is "auto" (what is cheap for the model's size), "full" or "off". A
-    `Source` that was looked up before is not looked up again; it holds what overrides the catalog.
+    `paradigm`, `mask_id`, `shift` and `attention` override the catalog's declaration, or replace a missing one. `dtype`
+    None is float32, whatever the checkpoint's ("auto" keeps it as stored). `device_map="auto"` spreads a big model over
+    several GPUs and the CPU. `selftest` is "auto" (the cheap ones for the model's size), "full" or "off". A `Source` is
+    not looked up again; it has its own overrides of the catalog.
 
     >>> model = probe.load("zoo:masked")
     >>> model.n_layers, model.n_heads, model.mask_id, model.shift
@@ -78,8 +77,8 @@ def _source(where: str | Path | Source, catalog: str | Path | None, declared: De
     if catalog is not None or declared != Declared():
         raise ProbeError(
             f"loading the source {where.where!r}",
-            expected="what overrides its catalog row within the Source",
-            found="more of it beside the Source",
+            expected="overrides of its catalog row inside the Source",
+            found="further ones beside the Source",
             remedy="Pass it to Source(where, catalog, Declared(…)), or load the place itself.",
         )
     return where
@@ -96,7 +95,7 @@ def _refuse_unknown_depth(selftest: str) -> None:
 
 
 def _tests(model: Model, source: Source, depth: str, *, known: bool) -> SelfTests:
-    """What the self-tests find; where all of them run and all that they look at is `known`, they run once for good."""
+    """The self-tests' findings; cached if all of them run and everything that they depend on is `known`."""
     if depth == "off":
         return SelfTests(())
     full = depth == "full"

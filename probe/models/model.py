@@ -1,9 +1,9 @@
-"""A model: a stock backbone, the paradigm it writes in, and its tokenizer.
+"""A model: a stock backbone, its paradigm and its tokenizer.
 
-The backbone is a plain transformers model; a `Model` adds what transformers does not know: which attention the weights
-were made for (always handed over as an explicit additive float mask), which token is the mask, and where answers are
-read. Parameters do not require gradients, so a bare call builds no graph; what wants gradients (an edit, an
-attribution) asks for them at its inputs.
+The backbone is a plain transformers model; a `Model` adds what transformers does not have: the attention that the
+weights were trained with (always passed as an explicit additive float mask), the mask token, and which slot predicts a
+token. Parameters do not require gradients, so a plain call builds no graph; code that needs gradients (an edit, an
+attribution) requests them at its inputs.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Model:
         self.entry = entry
         self.published = published or {}  # config.json as its publisher wrote it
         self.selftests: SelfTests | None = None
-        self.notes: tuple[str, ...] = ()  # what whoever looks at it should know, and would not ask
+        self.notes: tuple[str, ...] = ()  # notes that its user should see
         self.attachments: dict[str, nn.Module] = {}  # what it has besides the backbone (probe.paradigms.attachments)
         # Two openings for edits, each thread's own: who is told what each forward pass is about to see, and the name of
         # an attention function registered with transformers that replaces the stock ones while a pattern is edited.
@@ -83,7 +83,7 @@ class Model:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What there is to say of it, by name, for a table."""
+        """Its properties by name, for a table."""
         heads = f"{self.n_heads} heads" + (f" ({self.n_kv_heads} for keys and values)" if self._grouped else "")
         return {
             "name": self.name,
@@ -105,7 +105,7 @@ class Model:
         narrow = [str(layer) for layer, window in enumerate(self.windows) if window is not None]
         width = next(window for window in self.windows if window is not None)
         which = "every layer" if len(narrow) == self.n_layers else f"layers {', '.join(narrow)}"
-        return f"{which}: a token sees those nearer than {width} places"
+        return f"{which}: a token sees those nearer than {width} positions"
 
     @property
     def _spelt_mask(self) -> str:
@@ -162,8 +162,8 @@ class Model:
 
     @cached_property
     def n_kv_heads(self) -> int:
-        """Heads of keys and values. Like `d_head` it is counted in the weights: a configuration may hold a field that
-        its class does not read, and a class read one that its configuration does not declare."""
+        """Heads of keys and values. Like `d_head` it comes from the weights: a configuration may have a field that its
+        class ignores, and a class may read one that its configuration lacks."""
         if self.layout.by_head:
             return self.n_heads
         wide = widths_of(self.layout.of_block(self.blocks[0], "key"))[1]
@@ -179,22 +179,22 @@ class Model:
 
     @cached_property
     def parallel(self) -> bool:
-        """Whether a layer's MLP reads what its attention reads, instead of what its attention has written."""
+        """Whether attention and MLP run in parallel."""
         return self.layout.runs_parallel(self.config)
 
     @cached_property
     def qkv_columns(self) -> dict[str, Columns]:
-        """Which columns of their projections' outputs queries ("q"), keys and values are."""
+        """The columns of queries ("q"), keys and values in their projections' outputs."""
         return self.layout.columns(self.n_heads, self.n_kv_heads, self.d_head)
 
     @property
     def logit_cap(self) -> float | None:
-        """What logits are held below, by c · tanh(logit / c); None where nothing holds them."""
+        """The cap c of logits, c · tanh(logit / c); None if there is none."""
         return None if self.layout.logit_cap is None else getattr(self.config, self.layout.logit_cap)
 
     @property
     def vocabulary(self) -> int:
-        """Rows of the embedding: every id below this is a token the backbone takes."""
+        """Rows of the embedding: every smaller id is a token of the backbone."""
         return self.embedding.weight.shape[0]
 
     @property
@@ -203,13 +203,13 @@ class Model:
 
     @property
     def embedding_table(self) -> Tensor:
-        """What tokens are embedded as (token, feature), be the rows in memory or offloaded; Gemma's are scaled."""
+        """The tokens' embeddings (token, feature), in memory or offloaded; Gemma's are scaled."""
         rows, scale = weight_of(self.embedding), getattr(self.embedding, "embed_scale", None)
         return rows if scale is None else rows * torch.as_tensor(scale).to(rows)
 
     @property
     def device(self) -> torch.device:
-        """Where it begins to compute."""
+        """The device of its first module."""
         return device_of(self.embedding)
 
     @property
@@ -228,20 +228,20 @@ class Model:
     # What it does
 
     def canvas(self, tokens: Tensor, attention: str | Tensor | None = None, *, padding: Tensor | None = None) -> Canvas:
-        """What the backbone is shown for plain text, under this model's attention unless another is asked for."""
+        """The canvas of plain text, under this model's attention or a given one."""
         return self.paradigm.canvas(self.checked(tokens), attention=attention, padding=padding)
 
     def logits(self, tokens: Tensor, attention: str | Tensor | None = None, *, padding: Tensor | None = None) -> Tensor:
         """Logits (batch, length, vocabulary) for tokens (batch, length).
 
         `attention` overrides the paradigm's own: "causal", "full", "block:4", "masks_last", or a 4D additive float
-        mask. Layers with a sliding window keep it under each of them. `padding` is True on padded tokens, on whichever
-        side they are.
+        mask. Layers with a sliding window keep it under each of them. `padding` is True on padded tokens, on either
+        side.
         """
         return self.run(self.canvas(tokens, attention, padding=padding))
 
     def run(self, canvas: Canvas, *, eager: bool = False, **inputs: Tensor) -> Tensor:
-        """Logits for a canvas. `eager` computes attention patterns openly; SDPA is faster where nobody reads them."""
+        """Logits for a canvas. `eager` computes attention patterns; SDPA is faster if they are not needed."""
         called = self.wrapper if self.wrapper is not None and torch.is_grad_enabled() else self.backbone
         with self.turn, fitting_threads(self, canvas.tokens.numel()):
             return called(**self._inputs(canvas, eager, inputs)).logits
@@ -249,8 +249,8 @@ class Model:
     def run_trunk(self, canvas: Canvas, *, eager: bool = False, cache: Cache | None = None, **inputs: Tensor) -> Tensor:
         """The final norm's output for a canvas: everything but the unembedding.
 
-        With a `cache` (transformers' own kind) the canvas is the new slots, and its `allowed` says which of all slots
-        in the cache, themselves included, each of them sees.
+        With a `cache` (transformers' own class) the canvas has only the new slots, and its `allowed` says which slots
+        of the cache, including the new ones, each of them sees.
         """
         trunk = self.layout.part(self.backbone, "trunk")
         kept = {} if cache is None else {"past_key_values": cache, "use_cache": True}
@@ -267,7 +267,7 @@ class Model:
         return raw if cap is None else (raw / cap).tanh() * cap
 
     def kernel(self, eager: bool) -> str:
-        """The attention that transformers is to use: SDPA knows no cap, and would leave it out without a word."""
+        """The attention for transformers: SDPA has no cap, and would silently ignore it."""
         cap = self.layout.attention_cap and getattr(self.config, self.layout.attention_cap)
         return "eager" if eager or cap is not None else "sdpa"
 
@@ -287,17 +287,17 @@ class Model:
         }
 
     def attention_masks(self, canvas: Canvas) -> Tensor | dict[str, Tensor]:
-        """The additive float mask that the backbone gets for a canvas: one, or one for each kind of layer where some
-        have a sliding window."""
+        """The additive float mask of a canvas for the backbone: one, or one per kind of layer if some have a sliding
+        window."""
         return windows.masks(canvas, self.windows, self.dtype)
 
     def allowed(self, canvas: Canvas, layer: int) -> Tensor:
-        """Who sees whom (batch or 1, queries, keys) in one layer: what the canvas allows, within the layer's window."""
+        """Visibility (batch or 1, queries, keys) in one layer: that of the canvas, within the layer's window."""
         return windows.allowed(canvas, self.windows[layer])
 
     def _refuse_unlearned(self, canvas: Canvas) -> None:
-        """Refuse places beyond a learned position table (GPT-2's), inserted blocks being the ones that get there; and
-        those from which rotary frequencies depend on a text's length."""
+        """Refuse places beyond a learned position table (GPT-2's), which inserted blocks can reach; and those from
+        which rotary frequencies depend on a text's length."""
         if self.layout.place_embed is None:
             self._refuse_unsteady(canvas)
             return
@@ -318,9 +318,9 @@ class Model:
         kind, steady = unsteady
         raise TokenError(
             f"tokens for model {self.name!r}",
-            expected=f"at most {steady} places, within which its rotary positions of type {kind!r} stand still",
+            expected=f"at most {steady} places, within which its rotary positions of type {kind!r} are fixed",
             found=f"place {int(canvas.places.max())}",
-            remedy="Shorten the text: beyond that, logits depend on what the model was shown before.",
+            remedy="Shorten the text: beyond that, logits depend on the model's earlier inputs.",
         )
 
     def checked(self, tokens: Tensor) -> Tensor:
@@ -347,14 +347,14 @@ class Model:
         return tokens.to(self.device, torch.long)
 
     def check_length(self, rows: int, length: int) -> None:
-        """Refuse texts of a length that this model or memory has no room for; warn of one beyond its training."""
+        """Refuse texts of a length that this model or memory cannot hold; warn of one beyond its training."""
         limit = getattr(self.config, "max_position_embeddings", None)
         check_length(self.name, limit, rows, length, learned=self.layout.place_embed is not None)
 
     def encode(self, text: str | list[str]) -> Tensor:
-        """Token ids (batch, length) of texts that tokenize to one length, refused where they hold the mask token.
+        """Token ids (batch, length) of texts that tokenize to one length; refused if they contain the mask token.
 
-        Words that the tokenizer does not know are named in a warning: the model sees [UNK] in their place.
+        A warning names words that the tokenizer does not know: the model sees [UNK] instead.
         """
         texts = [text] if isinstance(text, str) else list(text)
         rows = self.tokenizer(texts)["input_ids"]
@@ -372,7 +372,7 @@ class Model:
         return self.checked(tokens)
 
     def refuse_mask_in(self, tokens: Tensor) -> None:
-        """Refuse text in which the mask token occurs by itself: DiffuGPT and DiffuLLaMA mask with an ordinary word."""
+        """Refuse text that contains the mask token: DiffuGPT and DiffuLLaMA use an ordinary word as mask."""
         if self.mask_id is None or not (tokens == self.mask_id).any():
             return
         example, place = (int(index) for index in (tokens == self.mask_id).nonzero()[0])
@@ -380,13 +380,13 @@ class Model:
         raise TokenError(
             f"text {example} for model {self.name!r}",
             expected=f"text without the mask token {self.mask_id} ({shown!r})",
-            found=f"it stands at place {place}",
-            remedy="Leave such texts out: the model would take that word for a mask.",
+            found=f"it is at position {place}",
+            remedy="Leave out such texts: the model would take that word for a mask.",
         )
 
     @contextmanager
     def trainable(self) -> Iterator[Model]:
-        """Gradients on the parameters and dropout on, for as long as the context lasts."""
+        """Switch on parameter gradients and dropout inside the context."""
         refuse_absent(self.backbone, f"training of model {self.name!r}")
         parts = (self.backbone, *self.attachments.values())
         for part in parts:

@@ -1,14 +1,15 @@
-"""Norms, as far as a sum of parts or a gradient that passes one needs to know them.
+"""Norms, as needed to decompose a sum or to pull a gradient back through them.
 
-A norm makes y = γ ∘ P x · r + β of x, where r is one number a position and P takes the mean out (LayerNorm) or nothing
-(RMSNorm). Once r is held it is linear, so what it makes of a sum is a sum. Pulled back, a gradient g at y becomes
+A norm maps x to y = γ ∘ P x · r + β, where r is one number per position and P subtracts the mean (LayerNorm) or does
+nothing (RMSNorm). With r held fixed it is linear, so it maps a sum to a sum. Pulled back, a gradient g at y becomes
 
     r · P (γ ∘ g) - r² · (Px) · ⟨r Px, γ ∘ g⟩ / d
 
-The first term is linear in g with fixed weights. The second needs of g only its product with what the norm put out.
+The first term is linear in g with fixed weights. The second depends on g only through its product with the norm's
+output.
 
-What γ is, an RMSNorm is asked: LLaMA's multiplies by its weight, Gemma's by 1 plus its weight, and a class of one's own
-may do otherwise. Of x = 1 everywhere it makes γ, but for r, which is known.
+γ is found by calling the RMSNorm, since LLaMA's multiplies by its weight, Gemma's by 1 plus its weight, and other
+classes may differ: x = 1 gives γ up to r, which is known.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from probe.models.weights import bias_of, device_of, weight_of
 
 @dataclass(frozen=True, eq=False)
 class Norm:
-    """γ, β, and how r is found. A norm that is left out (Identity) has r = 1, and no second term."""
+    """γ, β, and how to compute r. An absent norm (Identity) has r = 1 and no second term."""
 
     gain: Tensor | None
     offset: Tensor | None
@@ -44,7 +45,7 @@ class Norm:
                 f"the norm {type(module).__name__}",
                 expected="a LayerNorm, an RMSNorm or an Identity, whose gradient is known in closed form",
                 found=type(module).__name__,
-                remedy="Add what it computes to probe/models/norms.py.",
+                remedy="Add its gradient to probe/models/norms.py.",
             )
         return cls(_gain(module, float(epsilon)), None, float(epsilon), centred=False)
 
@@ -61,7 +62,7 @@ class Norm:
         return found.sub_(found.mean(dim, keepdim=True)) if self.centred else found
 
     def after(self, weight: Tensor) -> Tensor:
-        """A projection's weight (…, feature) with what the norm behind it does, but for r: W P γ."""
+        """A projection's weight (…, feature) combined with the norm after it, without r: W P γ."""
         if not self.present:
             return weight
         weight = self.centre_(weight.clone(), dim=-1)

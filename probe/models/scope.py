@@ -1,20 +1,20 @@
-"""Whose hooks: what one user of a model installs acts on that user's forward passes alone.
+"""Scopes: one user's hooks on a model act only on that user's forward passes.
 
-Two browser sessions on one cached model, or a notebook whose thread records while another decodes: they share modules,
-and a torch hook fires for whoever calls the module. So every context of this project that hooks a model (`probe.edit`,
-`probe.record`, …) opens a `Scope`, and its hooks act only where the scope is open. "Where" is a context in the sense of
-`contextvars`: a thread, or an asyncio task, which inherits what was open when it was made. A new thread inherits
-nothing; hand it `contextvars.copy_context().run` to make it see an edit.
+Two browser sessions with one cached model, or a notebook in which one thread records while another decodes, share
+modules, and a torch hook fires for every call of a module. So every context of this project that hooks a model
+(`probe.edit`, `probe.record`, …) opens a `Scope`, and its hooks act only where the scope is open. This is per context
+in the sense of `contextvars`: a thread, or an asyncio task, which inherits the scopes open when it was created. A new
+thread inherits nothing; run it with `contextvars.copy_context().run` to make it see an edit.
 
     with Scope() as scope:
-        module.register_forward_hook(scope.owned(hook))     # silent in every other thread
+        module.register_forward_hook(scope.owned(hook))     # does nothing in other threads
 
-What a model is set to for a while (`before_run`, `attention_override`) is kept by context in the same way. Contexts may
-be closed in any order. The cost is a look-up for each hook and module. Forward passes of one model take turns, because
-transformers reads the attention function from the shared config: a second thread waits for the length of one pass.
+Temporary settings of a model (`before_run`, `attention_override`) are kept per context in the same way. Contexts may be
+closed in any order. The cost is a look-up for each hook and module. Forward passes of one model take turns, because
+transformers reads the attention function from the shared config: a second thread waits for one pass.
 
-A pass that is to leave a module's work out needs more than a hook: another `forward` in its place (`stand_in`). That,
-too, acts where its scope is open, and the module gets its own back when the last of its stand-ins is gone.
+To skip a module's computation a hook is not enough: its `forward` is replaced (`stand_in`). That, too, acts only where
+its scope is open, and the module gets its own back when the last replacement is removed.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ class Scope:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closed = True  # also where it is closed in another thread than that which opened it
+        self._closed = True  # also if it is closed in another thread than it was opened in
         _scopes.set(tuple(scope for scope in _scopes.get() if scope is not self))
 
     @property
     def here(self) -> bool:
-        """Whether whoever runs now has this scope open."""
+        """Whether this scope is open in the current context."""
         return not self._closed and any(scope is self for scope in _scopes.get())
 
     def owned(self, hook: Callable[..., Any]) -> Callable[..., Any]:
-        """The hook, which does nothing where the scope is not open."""
+        """The hook, wrapped to do nothing where the scope is not open."""
         return lambda *given: hook(*given) if self.here else None
 
 
@@ -59,12 +59,12 @@ _scopes: ContextVar[tuple[Scope, ...]] = ContextVar("open scopes", default=())
 
 
 def open_scopes() -> tuple[Scope, ...]:
-    """The scopes that whoever runs now has open, the outermost first."""
+    """The scopes open in the current context, the outermost first."""
     return tuple(scope for scope in _scopes.get() if scope.here)
 
 
 def stand_in(module: nn.Module, scope: Scope, forward: Callable[..., Any]) -> Callable[[], None]:
-    """Have a module computed by another `forward` where a scope is open; the answer takes it out again."""
+    """Replace a module's `forward` where a scope is open; the returned function undoes it."""
     with _standing_turn:
         standing = vars(module).get("forward")
         if not isinstance(standing, _StandIns):
@@ -75,7 +75,7 @@ def stand_in(module: nn.Module, scope: Scope, forward: Callable[..., Any]) -> Ca
     def remove() -> None:
         with _standing_turn:
             standing.ways = tuple(way for way in standing.ways if way[0] is not scope)
-            if standing.ways or vars(module).get("forward") is not standing:  # or somebody has wrapped it since
+            if standing.ways or vars(module).get("forward") is not standing:  # unless somebody has wrapped it since
                 return
             if standing.own is None:
                 del module.forward
@@ -89,15 +89,15 @@ _standing_turn = threading.Lock()
 
 
 class _StandIns:
-    """What stands for a module's `forward` while some scope wants it so: the innermost scope that is open here decides,
-    and where none is, the module's own `forward` does (accelerate gives some modules one of their own)."""
+    """A module's `forward` while any scope replaces it: the innermost scope open here decides, and without one the
+    module's own `forward` runs (accelerate gives some modules one of their own)."""
 
     def __init__(self, module: nn.Module, own: Callable[..., Any] | None):
         self._module, self.own = module, own
         self.ways: tuple[tuple[Scope, Callable[..., Any]], ...] = ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _StandIns:
-        """Of a copy of the module, which nobody has asked to be computed otherwise."""
+        """For a copy of the module, which nobody has replaced."""
         return _StandIns(memo.get(id(self._module), self._module), copy.deepcopy(self.own, memo))
 
     def __call__(self, *given: Any, **named: Any) -> Any:
@@ -110,7 +110,7 @@ class _StandIns:
 
 
 class ContextValue(Generic[Value]):
-    """A value that each thread (each context) sets for itself; elsewhere it is `default`."""
+    """A value that each thread (context) sets for itself; elsewhere it is `default`."""
 
     def __init__(self, default: Value):
         self._default = default
@@ -127,7 +127,7 @@ _values: ContextVar[Mapping[ContextValue, Any]] = ContextVar("values by context"
 
 
 class Listeners:
-    """Functions that are told something, each in the context that added it."""
+    """Callbacks, each called only in the context that added it."""
 
     def __init__(self) -> None:
         self._added: ContextValue[tuple[Callable[..., None], ...]] = ContextValue(())
@@ -136,7 +136,7 @@ class Listeners:
         self._added.set((*self._added.get(), listener))
 
     def remove(self, listener: Callable[..., None]) -> None:
-        """Take out the newest of that name, if it is there."""
+        """Remove the newest of that name, if there is one."""
         added = list(self._added.get())
         if listener in added:
             del added[len(added) - 1 - added[::-1].index(listener)]

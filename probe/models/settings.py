@@ -1,17 +1,16 @@
-"""Settings that change a forward pass, held against what the stock class can do.
+"""Settings that change a forward pass, checked against what the stock class applies.
 
-A configuration class of transformers keeps every field that it is given, also those that its model never reads. A
-checkpoint whose code caps its logits, scales its embedding or leaves rotary positions out of every fourth layer thus
-loads into a stock class without a word, and computes something else. So here is a list of what decoders are known to
-have of that kind, each with the values under which it changes nothing. A field that the class at hand does not declare,
-with any other value, is refused by its name:
+A configuration class of transformers keeps every field that it is given, including those that its model never reads. A
+checkpoint whose code caps its logits, scales its embedding or omits rotary positions in every fourth layer would thus
+silently load into a stock class that computes something else. So this module lists the known settings of that kind,
+each with its neutral values. A field that the stock class does not declare, with any other value, is refused by name:
 
-    {"model_type": "llama", "final_logit_softcapping": 30.0}      # refused: LLaMA's class caps nothing
+    {"model_type": "llama", "final_logit_softcapping": 30.0}      # refused: LLaMA's class has no cap
     {"model_type": "llama", "logit_scale": 1.0}                   # loads
 
-What a class does declare it also applies, which a property test asks of every known class
-(tests/probe/models/test_settings.py). Where a class is an exception, its `Layout` says so: `takes` names settings that
-it applies and does not declare, `only` values that a declared one may have. Layers of several kinds are in
+A class applies what it declares; a property test checks this for every known class
+(tests/probe/models/test_settings.py). If a class is an exception, its `Layout` says so: `takes` names settings that it
+applies without declaring them, `only` the values that a declared one may have. Layers of several kinds are in
 `probe.models.windows`.
 """
 
@@ -39,7 +38,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(
         ("scale_attn_by_inverse_layer_idx", "add_out_norm", "use_post_norm", "use_sandwich_norm"), (False,)
     ),
-    # norms without weights, and where norms stand
+    # norms without weights, and the position of norms
     **dict.fromkeys(("use_qk_norm", "qk_layernorm", "apply_residual_connection_post_layernorm"), (False,)),
     "do_layer_norm_before": (True,),
     **dict.fromkeys(("use_parallel_residual", "parallel_attn", "parallel_residual"), (False,)),
@@ -53,10 +52,10 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "use_sliding_window": (False,),
     **dict.fromkeys(("sliding_window", "layer_types"), ()),
 }
-"""Fields that change a forward pass, and the values (beside None) under which they do not."""
+"""Fields that change a forward pass, and their neutral values besides None."""
 
-_NARROW = ("sliding_attention", "chunked_attention", "linear_attention")  # layers of a kind that sees less
-IN_ROPE = ("partial_rotary_factor",)  # those that may also stand within the rotary settings
+_NARROW = ("sliding_attention", "chunked_attention", "linear_attention")  # layers with a narrower view
+IN_ROPE = ("partial_rotary_factor",)  # those that may also be inside the rotary settings
 
 
 def refuse_not_understood(published: Mapping[str, Any], stock: type[PretrainedConfig], layout: Layout) -> None:
@@ -64,16 +63,16 @@ def refuse_not_understood(published: Mapping[str, Any], stock: type[PretrainedCo
     switched_off = published.get("use_sliding_window") is False
     for name, value in published.items():
         if name in layout.only and not _among(value, layout.only[name]):
-            raise _refused(name, value, layout.only[name], f"as {layout.causal_lm} applies nothing else")
+            raise _refused(name, value, layout.only[name], f"since {layout.causal_lm} applies nothing else")
         if name not in NEUTRAL or _declares(stock, name) or name in layout.takes:
             continue
         if not _neutral(name, value) and not (name == "sliding_window" and switched_off):
-            raise _refused(name, value, NEUTRAL[name], f"as {stock.__name__} has no such setting")
+            raise _refused(name, value, NEUTRAL[name], f"since {stock.__name__} has no such setting")
     for place in ("rope_parameters", "rope_scaling"):
         for inside in _each(published.get(place)):
             for name in (name for name in IN_ROPE if name not in layout.takes):
                 if not _neutral(name, inside.get(name)):
-                    why = f"as {stock.__name__} has no such setting"
+                    why = f"since {stock.__name__} has no such setting"
                     raise _refused(f"{place}.{name}", inside[name], NEUTRAL[name], why)
 
 
@@ -89,7 +88,7 @@ def _declares(stock: type[PretrainedConfig], name: str) -> bool:
 
 
 def _neutral(name: str, value: Any) -> bool:
-    if name == "layer_types":  # what is no list of known kinds, the stock class refuses by itself
+    if name == "layer_types":  # anything but a list of known kinds is refused by the stock class itself
         return not isinstance(value, list | tuple) or not any(kind in _NARROW for kind in value)
     return _among(value, (None, *NEUTRAL[name]))
 
@@ -104,14 +103,14 @@ def _refused(name: str, value: Any, harmless: tuple[Any, ...], why: str) -> Chec
         f"config field {name!r}",
         expected=f"{wanted}, {why}",
         found=repr(value)[:60],
-        remedy="The stock class would leave it out and compute something else. Where the checkpoint's own code leaves "
-        "it out too, take the field out of config.json; a class that has it needs a Layout "
+        remedy="The stock class would ignore it and compute something else. If the checkpoint's own code ignores "
+        "it too, remove the field from config.json; a class that has it needs a Layout "
         "(docs/how_to/add_an_architecture.md).",
     )
 
 
 def rotary_settings(config: PretrainedConfig) -> dict[str, dict[str, Any]]:
-    """Rotary settings by the kind of layer that they are for; those of all layers stand under ""."""
+    """Rotary settings by kind of layer; those of all layers are under ""."""
     rope = getattr(config, "rope_parameters", None) or {}
     if any(isinstance(inner, Mapping) for inner in rope.values()):
         kinds = set(getattr(config, "layer_types", ()))
@@ -120,12 +119,12 @@ def rotary_settings(config: PretrainedConfig) -> dict[str, dict[str, Any]]:
 
 
 def steady_length(config: PretrainedConfig) -> tuple[str, int] | None:
-    """How many places have rotary frequencies that do not depend on a text's length, and the kind of rotary positions
-    that is so; None where all places have.
+    """How many positions have rotary frequencies that do not depend on a text's length, and the rotary type; None if
+    all have.
 
     Two kinds of rotary positions change all frequencies once a text grows beyond a length. "dynamic" then keeps those
-    of the longest text seen, so that logits depend on what ran before; with either, what a cache holds of the first
-    part of a text is not what the whole text has there.
+    of the longest text seen, so that logits depend on earlier inputs; with either, a cache of the first part of a text
+    differs from the whole text's keys there.
     """
     for rope in rotary_settings(config).values():
         kind = rope.get("rope_type", "default")

@@ -1,15 +1,15 @@
-"""Where a model comes from: its files, what is declared of it, its tokenizer, before a weight is read.
+"""The source of a model: its files, its declaration and its tokenizer, before a weight is read.
 
-Loading needs to know it, a job needs it to name its units, and a report to say what was measured. A `Source` is asked
-once per model and answers each question once:
+Loading needs it, a job needs it to name its units, and a report to describe its models. A `Source` is made once per
+model and looks up each property once:
 
     source = Source("zoo:masked")
-    source.folder, source.entry        # where its files are, and what is declared of them
-    source.paradigm                    # the way of writing that `load` will give it, with its mask and attention
+    source.folder, source.entry        # where its files are, and their declaration
+    source.paradigm                    # the paradigm that `load` will give it, with its mask and attention
     source.tokenizer()                 # without the weights
 
-It costs the headers of the weights' files. What it has found stays with it, but does not travel: a copy in another
-process (of a job's worker, maybe on another machine) looks again, where its own files are.
+It reads only the headers of the weight files. Looked-up properties are cached but not pickled: a copy in another
+process (a job's worker, maybe on another machine) looks them up again.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Declared:
-    """What whoever loads a model says of how it writes, on top of what the catalog says; None leaves it to that.
+    """The caller's declaration of a model, which overrides the catalog's; None leaves it to the catalog.
 
-    paradigm    the way of writing: a name, or a Paradigm as it is to be
+    paradigm    a name, or a Paradigm
     mask_id     the id of the mask token
-    shift       whether the slot before an unknown token answers for it
+    shift       whether the slot before a hidden token predicts it
     attention   "causal", "full", "block:4", "masks_last"
     """
 
@@ -65,7 +65,7 @@ class Source:
     """A model that is not loaded yet: `zoo:NAME`, a folder (or GGUF file), or a name in the catalog or on the Hub."""
 
     where: str
-    catalog: str | Path | None = None  # rows of the user's own, before the shipped ones
+    catalog: str | Path | None = None  # the user's own rows, before the shipped ones
     declared: Declared = Declared()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,17 +73,17 @@ class Source:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """Its files, each of them whole; of adapters those of their base, with them beside it."""
+        """Its files, all complete; for adapters those of their base, and the adapters."""
         return _opened(resolve(self.where, self.catalog), self.catalog)
 
     @property
     def folder(self) -> Path:
-        """Its own folder, which holds what is declared of it."""
+        """Its own folder, with its declaration."""
         return self.checkpoint.own
 
     @cached_property
     def format(self) -> Format | None:
-        """How its publisher named keys and fields; None for a GGUF, which says itself what it is."""
+        """The format of its keys and fields; None for a GGUF, which declares its architecture itself."""
         files = self.checkpoint
         if files.gguf:
             return None
@@ -93,7 +93,7 @@ class Source:
 
     @cached_property
     def entry(self) -> Entry | None:
-        """What is declared of it: by its own folder, by the catalog under its name, or of every model of its format."""
+        """Its declaration: by its own folder, by the catalog under its name, or common to its format."""
         own, published = self.folder / OWN_ENTRY, self.format
         if own.is_file():
             return validated(FILE.object(own), str(own))
@@ -111,7 +111,7 @@ class Source:
 
     @cached_property
     def paradigm(self) -> Paradigm:
-        """How it writes: what the entry declares, with what the caller declares on top."""
+        """Its paradigm: the entry's declaration, with the caller's overrides."""
         own = {name: getattr(self.declared, name) for name in ("mask_id", "shift", "attention")}
         return replace(self._paradigm(), **{name: value for name, value in own.items() if value is not None})
 
@@ -125,11 +125,11 @@ class Source:
             return entry.to_paradigm(mask)
         if asked is None:
             self._refuse_undeclared_diffusion()
-        # Another way of writing than the declared one brings its own attention and shift.
+        # A paradigm other than the declared one brings its own attention and shift.
         return named(asked or "autoregressive")(mask_id=mask)
 
     def _refuse_undeclared_diffusion(self) -> None:
-        """Ask what a model is whose own configuration says that it does not write from left to right."""
+        """Refuse to guess the paradigm of a model whose own configuration shows that it is not a plain AR model."""
         config = self.checkpoint.config
         signs = {"is_causal": False, "use_bidirectional_attention": True}
         said = [f"{name}: {value}" for name, value in signs.items() if config.get(name) is value]
@@ -138,14 +138,14 @@ class Source:
         if said:
             raise CheckpointError(
                 f"checkpoint {self.where}",
-                expected="paradigm=, or a row of a catalog that says how it writes",
-                found=f"neither, and {', '.join(said)} in its config.json, as no plain AR model has",
-                remedy="Say paradigm='masked' (or 'block', …) with mask_id=, shift= and attention=, or "
+                expected="paradigm=, or a catalog row with its paradigm",
+                found=f"neither, and {', '.join(said)} in its config.json, which plain AR models do not have",
+                remedy="Pass paradigm='masked' (or 'block', …) with mask_id=, shift= and attention=, or "
                 "paradigm='autoregressive'.",
             )
 
     def _declared_mask(self) -> int | None:
-        """The mask token that the entry declares, or config.json does."""
+        """The mask token declared by the entry or by config.json."""
         entry, in_config = self.entry, _config_mask(self.checkpoint.config)
         if entry is None:
             return in_config
@@ -154,19 +154,19 @@ class Source:
                 f"model {entry.name!r}",
                 expected="mask_token_id in its config.json, where this family keeps it",
                 found="none",
-                remedy="Pass mask_id=, as its publisher states it.",
+                remedy="Pass mask_id=, as documented by its publisher.",
             )
         if entry.mask_id == "config" or in_config is None:
             return in_config if entry.mask_id == "config" else entry.mask_id
         if in_config == entry.mask_id or entry.mask_id is None:
             return in_config
         if not (is_named(entry, self.where) or (self.folder / OWN_ENTRY).is_file()):
-            return in_config  # another repository of the same family, or one that is called alike
+            return in_config  # another repository of the same family, or one of the same name
         raise CheckpointError(
             f"model {entry.name!r}",
             expected=f"mask token {entry.mask_id}, as the catalog declares",
             found=f"{in_config} in its config.json",
-            remedy="Say which is right with mask_id=.",
+            remedy="Pass the right one as mask_id=.",
         )
 
     def tokenizer(self, asked: str | Path | bool = True) -> PreTrainedTokenizerBase | None:
@@ -180,7 +180,7 @@ class Source:
 
 
 def _opened(place: Path, catalog: str | Path | None) -> Checkpoint:
-    """The checkpoint at a place; where adapters are declared there, their base's, with them beside it."""
+    """The checkpoint at a place; if adapters are declared there, that of their base, with the adapters."""
     own = place / OWN_ENTRY
     entry = validated(FILE.object(own), str(own)) if place.is_dir() and own.is_file() else None
     if entry is None or entry.adapters is None:
@@ -190,7 +190,7 @@ def _opened(place: Path, catalog: str | Path | None) -> Checkpoint:
             f"adapters {place}",
             expected=f"'base' in its {OWN_ENTRY}, the model whose weights they belong to",
             found="none",
-            remedy="Name it there: a folder, zoo:NAME, or a name in the catalog.",
+            remedy="Add it: a folder, zoo:NAME, or a name in the catalog.",
         )
     return replace(_opened(resolve(entry.base, catalog), catalog), adapters=place)
 
@@ -224,7 +224,7 @@ def _from_hub(name: str, known: list[str]) -> Path:
             f"model {name!r}",
             expected="a checkpoint in the local cache or on the Hub",
             found=f"neither ({type(problem).__name__})",
-            remedy="Download it where there is a network and pass its folder. " + nearest(name, known),
+            remedy="Download it on a machine with a network and pass its folder. " + nearest(name, known),
         ) from None
 
 

@@ -1,8 +1,8 @@
-"""Tokenizers, from the files a checkpoint is published with and without its code.
+"""Tokenizers, from a checkpoint's files and without its code.
 
-Several diffusion families name a tokenizer class of their own that only their remote code has; the files beside it are
-always a stock tokenizer's. So the files decide: `tokenizer.json`, else `vocab.json` with `merges.txt`, else a
-sentencepiece model.
+Several diffusion families name a tokenizer class of their own that only their remote code has; its files are always a
+stock tokenizer's. So the files decide: `tokenizer.json`, else `vocab.json` with `merges.txt`, else a sentencepiece
+model.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def load_tokenizer(folder: Path, architecture: str, gguf: Path | None = None) ->
         f"tokenizer of {folder}",
         expected="tokenizer.json, or vocab.json with merges.txt, or tokenizer.model",
         found="none of them",
-        remedy="Copy the tokenizer's files beside the weights, or pass tokenizer=FOLDER, or tokenizer=False to do "
+        remedy="Copy the tokenizer's files to the weights, or pass tokenizer=FOLDER, or tokenizer=False to do "
         "without one (token ids only).",
     )
 

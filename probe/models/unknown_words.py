@@ -1,7 +1,7 @@
 """Words that a tokenizer does not know.
 
-The shipped models know some thousand words. Asked about another, a model sees [UNK] in its place and answers all the
-same, and no number shows that it never saw the question. So the words are named.
+The shipped models have 471 tokens. For any other word a model sees [UNK] and answers anyway, and no number shows that
+it never saw the question. So a warning names the words.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class UnknownWordWarning(UserWarning):
 def warn_of_unknown_words(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], rows: Sequence[Sequence[int]], model: str
 ) -> None:
-    """Warn, and name the words, where tokens of the texts (`rows`) stand for words that are not in the vocabulary."""
+    """Warn of words in the texts that are not in the vocabulary, by their tokens (`rows`)."""
     unknown = tokenizer.unk_token_id
     found = dict.fromkeys(
         word
@@ -33,14 +33,14 @@ def warn_of_unknown_words(
         words = ", ".join(repr(word) for word in found)
         warnings.warn(
             f"model {model!r} does not know {words}: it sees {tokenizer.unk_token} there. Write with the words of its "
-            "vocabulary (model.tokenizer.get_vocab()), or take a model with a larger one.",
+            "vocabulary (model.tokenizer.get_vocab()), or use a model with a larger one.",
             UnknownWordWarning,
             stacklevel=4,
         )
 
 
 def _unknown_in(tokenizer: PreTrainedTokenizerBase, text: str, unknown: object) -> list[str]:
-    """The parts of a text that became the unknown token; a special token that stands for itself is none."""
+    """The parts of a text that became the unknown token, except a literal special token."""
     if not tokenizer.is_fast:
         return [word for word in text.split() if unknown in tokenizer(word, add_special_tokens=False)["input_ids"]]
     encoded = tokenizer(text, return_offsets_mapping=True)

@@ -1,16 +1,16 @@
-"""Weights as numbers that can be computed with, wherever they are kept.
+"""Access to weights, wherever they are stored.
 
-A model that is larger than memory keeps some of its weights elsewhere: accelerate's offload leaves a tensor on the meta
-device in a module's place, which has a shape and no numbers, and fetches the numbers for the length of the module's own
-call. Whoever reads the parameter itself meets the shape alone; arithmetic with it raises in some places and gives 1e37
-in others. So nothing here reads a parameter by its name, but asks for it:
+A model that is larger than memory stores some of its weights elsewhere: accelerate's offload leaves a tensor on the
+meta device, which has a shape but no values, and fetches the values during the module's own call. Code that reads the
+parameter directly gets only the shape; arithmetic with it raises in some places and gives 1e37 in others. So code reads
+parameters through these functions:
 
-    weight_of(projection)            # the parameter itself, or what accelerate's hook keeps of it
+    weight_of(projection)            # the parameter itself, or the copy kept by accelerate's hook
     weight_of(norm, "bias")
-    device_of(embedding)             # where the module computes, be its weight kept elsewhere
+    device_of(embedding)             # where the module computes, even if its weight is elsewhere
 
-What no hook can bring is refused by name, and so is whatever would write into such a weight (`refuse_absent`). It costs
-nothing for weights that are there, and one copy, for as long as it is used, for those that are not.
+A weight that no hook can fetch is refused by name, and so is code that would write into an offloaded one
+(`refuse_absent`). Weights in memory cost nothing, others one temporary copy.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ def weight_of(module: nn.Module, name: str = "weight") -> Tensor:
 
 
 def bias_of(module: nn.Module) -> Tensor | None:
-    """A projection's bias, where it has one."""
+    """A projection's bias, if it has one."""
     return None if getattr(module, "bias", None) is None else weight_of(module, "bias")
 
 
 def inward(projection: nn.Module) -> Tensor:
-    """A projection's weight, (in, out). GPT-2's Conv1D keeps it so; a Linear the other way round."""
+    """A projection's weight, (in, out), as in GPT-2's Conv1D; a Linear's is transposed."""
     weight = weight_of(projection)
     return weight.T if isinstance(projection, nn.Linear) else weight
 
 
 def widths_of(projection: nn.Module) -> tuple[int, int]:
-    """How wide a projection is, (in, out), be its weight in memory or not."""
+    """A projection's widths, (in, out), whether its weight is in memory or not."""
     shape: Any = projection.weight.shape
     return (shape[1], shape[0]) if isinstance(projection, nn.Linear) else (shape[0], shape[1])
 
@@ -66,14 +66,14 @@ def device_of(module: nn.Module, name: str = "weight") -> torch.device:
 
 
 def refuse_absent(module: nn.Module, what: str) -> None:
-    """Refuse weights that are not there, for `what` would write into them, and the numbers would be lost."""
+    """Refuse offloaded weights, since `what` would write into them and the values would be lost."""
     absent = [name for name, parameter in module.named_parameters() if parameter.is_meta]
     if absent:
         raise CheckpointError(
             what,
             expected="weights that are in memory",
             found=f"{len(absent)} that are kept elsewhere, the first {absent[0]}",
-            remedy="Load the model without an offloading device_map, on a machine that holds it.",
+            remedy="Load the model without offloading, on a machine with enough memory.",
         )
 
 
@@ -82,8 +82,8 @@ def _fetched(module: nn.Module, name: str) -> Tensor:
     if hook is None:
         raise CheckpointError(
             f"the parameter {name!r} of a {type(module).__name__}",
-            expected="numbers, in memory or where accelerate's hook on the module keeps them",
-            found="the meta device, which has none",
+            expected="values, in memory or kept by accelerate's hook on the module",
+            found="none, on the meta device",
             remedy="Load the weights (probe.load), or offload each module by itself (accelerate's cpu_offload and "
             "disk_offload without preload_module_classes).",
         )

@@ -1,17 +1,17 @@
-"""Writes: what a layer's heads and neurons each add to the residual stream.
+"""Writes: the output of each of a layer's heads and neurons to the residual stream.
 
-A head's write is its mix of values z_h times its rows of the output projection. Where a norm stands behind the
-projection (Gemma, OLMo 2), the stream gets γ ∘ (Σ_h z_h W_O[h]) · r, and r, one number a position, depends on all heads
-at once. But it is one number: with the r of the pass at hand the write is a sum again,
+A head's write is its weighted sum of values z_h times its rows of the output projection. If a norm follows the
+projection (Gemma, OLMo 2), the stream gets γ ∘ (Σ_h z_h W_O[h]) · r, and r, one number per position, depends on all
+heads together. With r of the current pass held fixed the output is a sum again,
 
-    write of head h  =  (z_h · r) · W_O[h] γ            Σ_h write + what belongs to no head  =  attn_out
+    write of head h  =  (z_h · r) · W_O[h] γ            Σ_h write + biases  =  attn_out
 
-So a write stays narrow: `scaled` gives z · r, `weight` the projection with the norm's fixed part. Neurons and an MLP's
-norm are just the same. Without such a norm r is 1 and W is the projection's own. It costs one more product with the
-projection where there is a norm behind it, and nothing where there is none.
+So a write keeps a compact form: `scaled` gives z · r, `weight` the projection with the norm's fixed part. Neurons and
+an MLP's norm work in the same way. Without such a norm r is 1 and W is the projection's own. The cost is one more
+product with the projection if a norm follows it.
 
     heads = Writes.of_heads(model, layer)
-    heads.scaled(z) @ heads.weight                       # all heads' writes together, at every position
+    heads.scaled(z) @ heads.weight                       # the sum of all heads' writes, at every position
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Writes:
-    """A projection and the norm behind it."""
+    """A projection and the norm after it."""
 
     projection: nn.Module
     norm: Norm
@@ -55,13 +55,13 @@ class Writes:
         return self.norm.after(inward(self.projection))
 
     def scaled(self, narrow: Tensor) -> Tensor:
-        """What the projection takes (…, inner feature), times r."""
+        """The projection's input (…, inner feature), times r."""
         if not self.norm.present:
             return narrow
         return narrow * self.norm.scale(self.projection.forward(narrow))[..., None].to(narrow)
 
     def rest(self, narrow: Tensor) -> Tensor | None:
-        """What is written that belongs to no head or neuron: the projection's bias and the norm's."""
+        """The output that belongs to no head or neuron: the biases of the projection and the norm."""
         bias = bias_of(self.projection)
         if bias is None or not self.norm.present:
             return self.norm.offset if bias is None else bias

@@ -1,4 +1,4 @@
-"""Making twins: a recipe, the training batches it means, and the run that turns them into weights."""
+"""Making twins: a recipe, its training batches, and the run that trains the weights."""
 
 from __future__ import annotations
 

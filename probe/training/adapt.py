@@ -2,10 +2,9 @@
 
     initial model ─► training batches ─► AdaptationTrainer ─► curve, snapshots ─► the folder
 
-Everything that a run needs to go on stands in the folder's checkpoints; the same call again resumes there, and ends
-with the weights of a run that was never interrupted. On several GPUs the same recipe runs under `accelerate launch`
-(with FSDP, where its configuration says so; flows without): the batches are drawn by step, whichever process draws
-them.
+The folder's checkpoints have everything that a run needs to resume; the same call again continues there, and ends with
+the weights of an uninterrupted run. On several GPUs the same recipe runs under `accelerate launch` (with FSDP if
+configured; flows without): the batches depend only on the step, whichever process draws them.
 """
 
 from __future__ import annotations
@@ -41,11 +40,12 @@ from probe.training.trainer import (
 )
 
 RECIPE = "recipe.yaml"
-CALIBRATION = 4  # batches on which the channels' ranges are measured before weights are rounded
+CALIBRATION = 4  # batches for measuring the channels' ranges before weights are rounded
 
 
 def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
-    """Make the recipe's model in `folder`, going on from its last checkpoint if there is one; what is made is kept."""
+    """Make the recipe's model in `folder`, resuming from its last checkpoint if there is one; a finished one is
+    kept."""
     folder, processes = Path(folder), PartialState()
     with processes.main_process_first():
         _refuse_another_recipe(recipe, folder)
@@ -53,7 +53,7 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
         return folder
     torch.manual_seed(recipe.seed)
     model = initial_model(recipe)
-    with processes.main_process_first():  # the first tokenizes running text, and the others read it
+    with processes.main_process_first():  # the first process tokenizes the text, and the others read it
         batches = TrainingBatches(
             recipe, model.paradigm, model.tokenizer, model.paradigm.given_mask(), folder / CHECKPOINTS
         )
@@ -96,8 +96,8 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
 
 
 def as_it_is(recipe: Recipe, folder: str | Path) -> Path:
-    """Write what the newest checkpoint of a training holds as a snapshot, which loads like any other; the training may
-    go on meanwhile. Of trainings whose adapters are kept by themselves."""
+    """Write a training's newest checkpoint as a snapshot that loads; the training may continue meanwhile. Only for
+    trainings with `fold: false`."""
     folder = Path(folder)
     newest = last_complete(folder / CHECKPOINTS)
     if newest is None or recipe.lora is None or recipe.lora.fold:
@@ -119,12 +119,12 @@ def as_it_is(recipe: Recipe, folder: str | Path) -> Path:
 
 
 def _refuse_shards(model: Model, trainer: AdaptationTrainer) -> None:
-    """A flow reads its embedding outside of the backbone's call, where FSDP has it in pieces."""
+    """A flow reads its embedding outside of the backbone's call, where FSDP has it sharded."""
     if model.paradigm.owns_loss and trainer.is_fsdp_enabled:
         raise ProbeError(
             f"a {model.paradigm.name} trained under FSDP",
-            expected="whole weights in each process (DDP), as `accelerate launch --multi_gpu` has them",
-            found="FSDP, which holds them in pieces",
+            expected="whole weights in each process (DDP), as with `accelerate launch --multi_gpu`",
+            found="FSDP, which shards them",
             remedy="Launch it without FSDP.",
         )
 
@@ -132,14 +132,14 @@ def _refuse_shards(model: Model, trainer: AdaptationTrainer) -> None:
 def _train_horizon(
     model: Model, recipe: Recipe, plan: HorizonSettings, batches: TrainingBatches, checkpoints: Path, quiet: bool
 ) -> None:
-    """Stage II, in a folder of its own among the checkpoints, from where it was left off."""
+    """Stage II, in a folder of its own among the checkpoints, resuming if it was interrupted."""
     stage = recipe.model_copy(update=plan.model_dump(include={"steps", "learning_rate"}))
     own = checkpoints / "horizon"
     learn_horizon(model, plan, batches, training_arguments(stage, own, quiet), last_complete(own))
 
 
 def _refuse_another_recipe(recipe: Recipe, folder: Path) -> None:
-    """A folder belongs to one recipe, which stands in it; going on with another would make neither of the two."""
+    """A folder belongs to one recipe, which is saved in it; another recipe is refused."""
     plain, file = recipe.model_dump(exclude_none=True), folder / RECIPE
     folder.mkdir(parents=True, exist_ok=True)
     if not file.is_file():
@@ -149,7 +149,7 @@ def _refuse_another_recipe(recipe: Recipe, folder: Path) -> None:
         differ = sorted(name for name in {*plain, *there} if plain.get(name) != there.get(name))
         raise ProbeError(
             f"folder {folder}",
-            expected="an empty folder, or one begun with this very recipe",
-            found="one begun with another " + ", ".join(differ),
+            expected="an empty folder, or one started with the same recipe",
+            found="one started with another " + ", ".join(differ),
             remedy="Choose another folder, or delete this one.",
         )

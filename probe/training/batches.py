@@ -1,8 +1,8 @@
 """The training batches of a recipe: the batch of any step, made from the recipe's seed and the step alone.
 
-Because a batch depends on nothing that came before it, training that was interrupted goes on exactly where it was, and
-processes on several GPUs draw different batches by drawing different steps. Each batch is of one task, since texts of
-one task have one length: no token is ever spent on padding.
+A batch does not depend on earlier ones, so an interrupted training resumes exactly, and processes on several GPUs draw
+different batches by drawing different steps. Each batch is of one task, whose texts have equal length: there is no
+padding.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from probe.training.distillation import shares
 from probe.training.recipe import Recipe
 from probe.training.text import Pieces
 
-SLOTS = 128  # canvases that differ in length are padded to multiples of it where code is compiled for each length
-EXAMPLES = 50_000  # of each portion at most, drawn once; a long run sees each of them a few times
+SLOTS = 128  # with compiled code, canvases of different lengths are padded to multiples of this
+EXAMPLES = 50_000  # at most per portion, drawn once; a long run sees each of them a few times
 
 
 class TrainingBatches(Dataset):
@@ -45,7 +45,7 @@ class TrainingBatches(Dataset):
     ):
         self._recipe, self._paradigm = recipe, replace(paradigm, mask_id=mask_id)
         self._texts: list[Tensor | Pieces] = []
-        self._answers: list[Tensor] = []  # True on the places of the answer, the same in every text of a portion
+        self._answers: list[Tensor] = []  # True at the positions of the answer, the same in every text of a portion
         wanted = min(EXAMPLES, recipe.steps * recipe.batch)
         for name, portion in recipe.portions:
             made = task(name, **portion.knobs).examples(tokenizer, wanted, seed=recipe.seed, split="train", fewer=True)
@@ -65,8 +65,8 @@ class TrainingBatches(Dataset):
         return self._recipe.steps
 
     def texts(self, step: int) -> tuple[Tensor, Tensor, Tensor, torch.Generator]:
-        """The texts of a step, True where one is a question that is left whole, True on the places of the answer (of
-        all of them alike), and what draws the rest of the batch."""
+        """The texts of a step, a mask of the prompts that stay clean, a mask of the answers' positions (the same in
+        all), and the generator for the rest of the batch."""
         recipe = self._recipe
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         which = int(torch.multinomial(self._shares, 1, generator=generator))
@@ -100,17 +100,17 @@ class TrainingBatches(Dataset):
         return padded(batch, SLOTS) if recipe.int8 and batch.canvas.slots > texts.shape[1] else batch
 
     def _weighted(self, batch: TrainingBatch, answer: Tensor) -> TrainingBatch:
-        """Count tokens of the answer more: a question's words are mostly beyond prediction."""
+        """Weigh the answer's tokens more, since a prompt's words are mostly unpredictable."""
         length = len(answer)
         weight = torch.ones(length).masked_fill(answer, self._recipe.answer_weight)
-        # The slot at place p answers for the token at p, or at p + 1 where the paradigm shifts.
+        # The slot at position p predicts the token at p, or at p + 1 if the paradigm shifts.
         asked = (batch.canvas.places + int(self._paradigm.shift)).clamp(max=length - 1)
         return replace(batch, weights=batch.weights * weight[asked])
 
 
 def padded(batch: TrainingBatch, multiple: int) -> TrainingBatch:
-    """A batch whose canvas has a multiple of so many slots. Those added see themselves, are seen by none and answer for
-    nothing."""
+    """A batch padded to a multiple of this many slots. The added ones see only themselves, are seen by none and have no
+    label."""
     more = -batch.canvas.slots % multiple
     canvas = batch.canvas
     n, slots = canvas.tokens.shape
@@ -131,13 +131,13 @@ def padded(batch: TrainingBatch, multiple: int) -> TrainingBatch:
 
 
 def _shared_positions(positions: Mapping[str, Tensor], asked: str, task_name: str) -> Tensor:
-    """The places of a name, which must be the same in every text of a portion."""
+    """The positions of a name, which must be the same in every text of a portion."""
     places = positions.get(asked)
     if places is not None and (places == places[0]).all():
         return places[0]
     raise ProbeError(
         f"answers {asked!r} of the task {task_name!r} in a recipe",
         expected="named positions that are the same in all of its texts",
-        found="none of that name" if places is None else "places that differ from text to text",
+        found="none of that name" if places is None else "positions that differ from text to text",
         remedy=nearest(asked, positions),
     )

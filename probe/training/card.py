@@ -1,17 +1,17 @@
-"""The card of a model: what it is, how it was made, and how well it answers, each figure with the command behind it.
+"""The card of a model: what it is, how it was made, and how well it answers, each number with its command.
 
     twinprobe card zoo:masked            prints it
-    twinprobe card zoo:masked --write    puts it into the model's folder
+    twinprobe card zoo:masked --write    saves it in the model's folder
 
-Three figures a task. "The whole answer": the model writes everything that was left open, by its own sampler, and the
-task's checker judges it. "The asked token": it is asked for one token with the truth to its left (the reading `ar`, or
-`prefix` for a diffusion model), which is what circuits are looked for in; beside it what a guess among the answers that
-the question offers would get. "Both twins": of how many questions tried both the model and the AR model that it was
-made from get that token right, until there is a pool of POOL, which is what pairs are compared on.
+Three numbers per task. "The whole answer": the model writes the whole completion with its own sampler, and the task's
+checker judges it. "The asked token": it predicts one token with the true tokens to its left (the reading `ar`, or
+`prefix` for a diffusion model), as in circuit studies; with the accuracy of a guess among the question's choices. "Both
+twins": how many questions it took until both the model and its AR model got that token right in POOL of them, on which
+pairs are compared.
 
-A model of running text is asked for the next token behind the first half of a held-out piece. A twin whose base is a
-model of its own kind is also compared with it in nats: what the token at three places of each held-out piece costs the
-twin under every reading that fits, and what it costs the base, text by text. Of FLUID, how many tokens a pass writes.
+A model of running text predicts the next token after the first half of a held-out piece. A twin with a fetched base is
+also compared with it in nats: the NLL of the tokens at three positions of each held-out piece, for the twin under every
+applicable reading and for the base, text by text. For FLUID also the tokens per pass.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from probe.training.text import held_out
 
 CARD, RECIPE = "README.md", "recipe.yaml"
 POOL = 500
-PLACES = 3  # of a held-out piece, at which a token is asked for
+PLACES = 3  # positions of a held-out piece whose tokens are predicted
 
 
 def card(where: str, n: int = 500) -> str:
-    """The card of a model as Markdown, its figures measured now on `n` held-out questions of each task."""
+    """The card of a model as Markdown, measured now on `n` held-out questions of each task."""
     folder, model = resolve(where), load(where)
     texts = _texts_of(folder)
     answers = _writing_on(where, model, texts, n) if texts else _answers(where, model, n)
@@ -95,7 +95,7 @@ def _answers(where: str, model: Model, n: int) -> str:
 
 
 def _texts_of(folder: Path) -> tuple[Text, ...]:
-    """The running texts that a model was made of, if they are all it learnt from."""
+    """The running texts of a model's training, if it had nothing else."""
     if not (folder / RECIPE).is_file():
         return ()
     recipe = read_recipe(folder / RECIPE)
@@ -129,7 +129,7 @@ def _writing_on(where: str, model: Model, texts: tuple[Text, ...], n: int) -> st
 
 
 def _beside_the_base(model: Model, base: Model, held: Mapping[str, Tensor]) -> list[str]:
-    """What a token costs, in nats: the base reading from left to right, the twin under every reading that fits it."""
+    """The NLL per token: for the base from left to right, for the twin under every applicable reading."""
     fits = reading_for(model, Prefix())
     readings: tuple[Reading, ...] = (AR(),) if isinstance(fits, AR) else (AR(), fits)
     readings += (OneMask(),) if model.paradigm.attention == "full" else ()
@@ -153,7 +153,7 @@ def _beside_the_base(model: Model, base: Model, held: Mapping[str, Tensor]) -> l
 
 
 def _passes(model: Model, held: Mapping[str, Tensor]) -> list[str]:
-    """How many tokens a forward pass of FLUID writes, checked, behind the first half of held-out pieces."""
+    """FLUID's tokens per verified forward pass, after the first half of held-out pieces."""
     lines = ["Tokens a forward pass, every one checked to be what greedy autoregression writes:", ""]
     lines += ["| text | tokens a pass | drafts taken back |", "|---|---|---|"]
     for name, pieces in held.items():

@@ -7,12 +7,12 @@ from pathlib import Path
 from probe.errors import ProbeError
 from probe.outside_files import FileKind
 
-STATE = FileKind("trainer state", remedy="Delete that checkpoint, and train on from the one before.", finite=False)
+STATE = FileKind("trainer state", remedy="Delete that checkpoint, and resume from the one before.", finite=False)
 
 
 def last_complete(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end. The Trainer writes its state last; one without it was cut off,
-    and resuming from that would go on with a fresh optimizer, without a word."""
+    """The newest complete checkpoint. The Trainer writes its state last; one without it is incomplete, and resuming
+    from it would silently continue with a fresh optimizer."""
     whole = [file.parent for file in folder.glob("checkpoint-*/trainer_state.json") if _is_json(file)]
     newest = max(whole, key=lambda checkpoint: int(checkpoint.name.rpartition("-")[2]), default=None)
     return None if newest is None else str(newest)

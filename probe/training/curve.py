@@ -1,11 +1,11 @@
 """The curve of a training: loss and accuracy against steps, tokens and compute.
 
-Twins are compared at equal cost, so a training says what it cost. It is examined on the way if the recipe asks for it:
-the model writes whole answers to questions of the calibration split, which it neither learns from nor is tested on.
-What was logged is a part of the Trainer's checkpoints, so a curve is whole although the training was interrupted.
+Twins are compared at equal cost, so a training records its cost. If the recipe requests it, the model is evaluated
+during training: it writes whole answers to questions of the calibration split, which is used neither for training nor
+for testing. The log is part of the Trainer's checkpoints, so a curve is complete even if the training was interrupted.
 
 `curve.csv` has a row for every logged step: `step, tokens, flops, loss`, and a column for each task, empty where the
-model was not examined. Compute is counted as usual: 6 operations for each token and parameter that is no embedding.
+model was not evaluated. Compute is counted as usual: 6 operations per token and non-embedding parameter.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _EXAM = "accuracy/"
 
 
 class Examiner(TrainerCallback):
-    """Examines the model every so many steps, and after the last one: with the weights that would be kept."""
+    """Evaluates the model at regular steps and after the last one, with the weights that would be saved."""
 
     def __init__(self, model: Model, recipe: Recipe, ema: Ema | None = None):
         self.model, self.recipe, self.ema = model, recipe, ema
@@ -56,7 +56,7 @@ class Examiner(TrainerCallback):
 
 @contextmanager
 def evaluating(model: Model) -> Iterator[None]:
-    """A model in the middle of its training, as it answers: nothing compiled, nothing dropped, no graph."""
+    """A model in training, switched to evaluation: not compiled, without dropout, without a graph."""
     backbone = model.backbone
     training, compiled = backbone.training, backbone._compiled_call_impl
     attention, override = backbone.config._attn_implementation, model.attention_override
@@ -91,7 +91,7 @@ def write_curve(history: Iterable[Mapping[str, Any]], model: Model, folder: Path
 
 
 def read_curve(folder: str | Path) -> dict[str, list[float]]:
-    """The columns of a model's `curve.csv`, NaN where nothing stands."""
+    """The columns of a model's `curve.csv`, NaN where empty."""
     file = Path(folder) / CURVE
     rows = FILE.csv(file)
     return {name: [_number(file, row[name]) for row in rows] for name in (rows[0] if rows else ())}
@@ -125,5 +125,5 @@ def figure(folder: str | Path, against: str = "step") -> go.Figure:
 
 
 _AXES = {"step": "optimizer steps", "tokens": "tokens shown", "flops": "operations (6 × tokens × parameters)"}
-# Okabe and Ito's colours, which the colour-blind can tell apart.
+# Okabe and Ito's colour-blind-safe palette.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#999999")

@@ -1,14 +1,14 @@
-"""Distillation: besides the token that stands there, the AR model's whole distribution as a target.
+"""Distillation: besides the true token, the AR model's whole distribution as a target.
 
-A token is one draw from what could have stood there; the model that a twin starts from knows the rest. A training with
-adapters has it at hand, as its own weights without them. Of a slot's target `distill` is that distribution:
+A token is one draw from a distribution; the model that a twin starts from knows that distribution. A training with
+adapters has that model for free, as its own weights without them. `distill` is the distribution's share of a slot's
+target:
 
     loss = (1 - d) · surprise at the token + d · KL(AR's distribution ‖ the twin's)
 
-The AR model knows what stands to the left and nothing else. Where the twin sees more, its target would be wrong: a twin
-taught so learns to look away from the right. So d is 0 on slots that see any token behind the one they answer for, and
-in the masked paradigm only the slots behind the last visible token have a teacher. Strictly causal paradigms (FLUID)
-have one everywhere.
+The AR model sees only the left context. If the twin sees more, this target is wrong: the twin would learn to ignore the
+right context. So d is 0 for slots that see any token after the one they predict, and in the masked paradigm only the
+slots after the last visible token have a teacher. Strictly causal paradigms (FLUID) have one everywhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def shares(canvas: Canvas, mask_id: int, distill: float, *, shift: bool) -> Tensor:
-    """How much of each slot's target (batch × slots) is the teacher's: `distill`, or 0 where the right is seen."""
+    """The teacher's share in each slot's target (batch × slots): `distill`, or 0 where the right context is visible."""
     places = canvas.places.expand_as(canvas.tokens)
     sees_ahead = canvas.allowed & (places[:, None, :] > places[:, :, None])
     if not sees_ahead.any():
@@ -35,7 +35,7 @@ def shares(canvas: Canvas, mask_id: int, distill: float, *, shift: bool) -> Tens
 
 
 def distilled_loss(logits: Tensor, labels: Tensor, weights: Tensor, soft: Tensor, teacher: Tensor) -> Tensor:
-    """The loss above, per labelled slot; `teacher` holds the teacher's logits for every slot (-inf: not a token)."""
+    """The loss above, per labelled slot; `teacher` has the teacher's logits for every slot (-inf: not a token)."""
     labelled = labels != NO_LABEL
     ours, theirs = logits[labelled].float().log_softmax(-1), teacher[labelled].float().log_softmax(-1)
     surprise = -ours.gather(-1, labels[labelled][:, None])[:, 0]

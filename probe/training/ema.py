@@ -1,9 +1,9 @@
-"""An exponential moving average of the weights: what a flow is sampled with.
+"""An exponential moving average of the weights, which a flow is sampled with.
 
-A denoiser's last steps wander around the weights that would sample best; their average does not. The average is kept
-beside the weights in training (decay min(d, (1+n)/(10+n)) after n steps, so that a short run forgets its beginning,
-too), is written before every checkpoint so that an interrupted training resumes with it, and takes the weights' place
-at the end, and wherever the model is kept on the way.
+A denoiser's last steps wander around the weights that sample best; their average does not. The average is updated
+during training (decay min(d, (1+n)/(10+n)) after n steps, so that a short run also forgets its beginning), is written
+before every checkpoint so that an interrupted training resumes with it, and replaces the weights at the end and in
+snapshots.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Ema(TrainerCallback):
         with torch.no_grad():
             for name, value in self.module.named_parameters():
                 self._kept[name].lerp_(value, rest)
-        if control.should_save and state.is_world_process_zero:  # before the checkpoint, which counts once it is whole
+        if (
+            control.should_save and state.is_world_process_zero
+        ):  # before the checkpoint, which counts once it is complete
             self.folder.mkdir(parents=True, exist_ok=True)
             save_file({name: value.cpu() for name, value in self._kept.items()}, self._file(done))
 
@@ -50,7 +52,7 @@ class Ema(TrainerCallback):
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The module with the average for its weights."""
+        """The module with the average as its weights."""
         own = {name: value.detach().clone() for name, value in self.module.named_parameters()}
         self._put(self._kept)
         try:

@@ -1,16 +1,16 @@
-"""Choosing τ, the loss up to which a FLUID model's drafts are held for good, on questions that nothing is reported on.
+"""Choosing τ, the loss up to which a FLUID model's drafts count as good, on questions used for nothing else.
 
-A horizon head learns from one number, τ (see `probe.paradigms.horizon`), and no training loss says which is right: what
-counts is how many tokens a pass are written, and how many slots are computed for each. So a head is fitted for each τ,
-on the states of training texts, until held-out anchors no longer gain; each writes the answers of the calibration
-split; and of those that write no fewer tokens a pass than the best one (within the 95% interval of the paired
-difference), that with the fewest slots is chosen. The test split is then written by it, and by fixed strides.
+A horizon head depends on τ (see `probe.paradigms.horizon`), and no training loss says which τ is best: the criteria are
+tokens per pass, and slots per token. So a head is fitted for each τ, on the states of training texts, until held-out
+anchors stop improving; the calibration split is decoded with each; and of those with as many tokens per pass as the
+best one (within the 95% interval of the paired difference), the one with the fewest slots is chosen. The test split is
+then decoded with it, and with fixed strides.
 
     found = choose_tau(model, [probe.task("countdown")], HorizonChoice(taus=(0.5, 1.0, 2.0)))
     found.chosen.tau, found.rows
 
-The states and losses behind each anchor are computed once, since τ changes neither. Fitting a head is then seconds, and
-what takes time is the writing: a run of the split for each τ and floor.
+The states and losses after each anchor are computed once, since they do not depend on τ. Fitting a head then takes
+seconds; most time goes into decoding the split for each τ and floor.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 FIXED = (1, 2, 4, 8, 16)
 ROWS = 64
-PATIENCE = 5  # epochs without gain, after which a head is what it was at its best
+PATIENCE = 5  # epochs without improvement, after which the best head is taken
 BATCH = 512  # anchors
 
 
 @dataclass(frozen=True)
 class HorizonChoice:
-    """Which `taus` are tried, each with strides of at least `floors`; on how many `texts` of each task the heads learn,
-    and how many `questions` of each are written."""
+    """The `taus` to try, each with strides of at least `floors`; the number of training `texts` per task, and of
+    `questions` to decode."""
 
     taus: tuple[float, ...] = (0.25, 0.5, 1.0, 1.5, 2.0, 2.8)
     floors: tuple[int, ...] = (1, 4)
@@ -53,7 +53,7 @@ class HorizonChoice:
 
     @property
     def runs(self) -> int:
-        """How often a split is written."""
+        """How often a split is decoded."""
         return len(self.taus) * len(self.floors) + 1 + len(FIXED)
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class HorizonChoice:
 
 @dataclass(frozen=True)
 class Written:
-    """What one rule wrote of a split: `passes` is of each question."""
+    """The result of one rule on a split: `passes` is by question."""
 
     strides: str
     tau: float | None
@@ -72,7 +72,7 @@ class Written:
     tokens_a_pass: float
     slots_a_token: float
     passes: Tensor
-    right: float | None = None  # of K*, the share that the head says, on anchors it has not learnt from
+    right: float | None = None  # how often the head predicts K* on held-out anchors
 
     def row(self) -> dict[str, str]:
         """In words, for a table."""
@@ -88,7 +88,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Chosen:
-    """All that was tried, and what came of it. The chosen head is the model's attachment."""
+    """All trials and their results. The chosen head is the model's attachment."""
 
     rows: list[Written]
     chosen: Written
@@ -101,8 +101,8 @@ def choose_tau(
     *,
     tell: Callable[[Written], object] = lambda written: None,
 ) -> Chosen:
-    """Fit a head for each τ, choose on the calibration split, and report on the test split. `tell` is told of every run
-    of a split as it is done."""
+    """Fit a head for each τ, choose on the calibration split, and report on the test split. `tell` is called after
+    every run of a split."""
     if not isinstance(model.paradigm, Fluid):
         raise ProbeError(
             f"a horizon for model {model.name!r}", expected="a FLUID model", found=f"a {model.paradigm.name} one",
@@ -118,7 +118,7 @@ def choose_tau(
             tried.append(replace(written, tau=tau, right=right))
             tell(tried[-1])
     best = choice(tried)
-    assert best.tau is not None  # every rule that was tried has one
+    assert best.tau is not None  # every rule here has one
     model.attachments["horizon"] = heads[best.tau]
     finals = [Strides(ELASTIC, least=best.least), *(Strides(length) for length in FIXED)]
     reported = []
@@ -130,20 +130,20 @@ def choose_tau(
 
 
 def choice(tried: Sequence[Written]) -> Written:
-    """Of what writes no fewer tokens a pass than the best, what computes the fewest slots."""
+    """Of the rules with as many tokens per pass as the best, the one with the fewest slots."""
     best = max(tried, key=lambda one: one.tokens_a_pass)
     as_good = [one for one in tried if _no_slower(one.passes, best.passes)]
     return min(as_good, key=lambda one: one.slots_a_token)
 
 
 def _no_slower(passes: Tensor, best: Tensor) -> bool:
-    """Whether 0 lies in the 95% interval of the mean difference of two rules' passes, question by question."""
+    """Whether the 95% interval of the mean difference of two rules' passes, paired by question, contains 0."""
     more = (passes - best).double()
     return float(more.mean()) <= 1.96 * float(more.std()) / math.sqrt(len(more))
 
 
 def _anchors(model: Model, tasks: Sequence[Task], plan: HorizonChoice) -> tuple[Tensor, Tensor]:
-    """The losses behind each anchor of training texts (anchors × 16), and its state (anchors × d), in random order."""
+    """The losses after each anchor of training texts (anchors × 16), and its state (anchors × d), in random order."""
     generator = torch.Generator().manual_seed(plan.seed)
     losses, states = [], []
     for task in tasks:
@@ -160,7 +160,7 @@ def _anchors(model: Model, tasks: Sequence[Task], plan: HorizonChoice) -> tuple[
 
 
 def _fitted(model: Model, losses: Tensor, states: Tensor, tau: float, plan: HorizonChoice) -> tuple[Horizon, float]:
-    """A head for a τ, as it was when held-out anchors were told best; and how often it says K* of those."""
+    """The best head for a τ on held-out anchors; and how often it predicts K* there."""
     head, best = new_horizon(model, plan.seed).float().cpu(), competence(losses, tau)
     target, held = soft_target(best), max(1, len(states) // 10)
     optimizer = torch.optim.AdamW(head.parameters(), plan.learning_rate, weight_decay=0.01)

@@ -1,8 +1,8 @@
-"""Stage II of FLUID: a horizon head, learnt beside weights that no longer change.
+"""Stage II of FLUID: a horizon head, trained with the other weights frozen.
 
-The head reads the last hidden state of an anchor and predicts how far the finished model can see from there (see
-`probe.paradigms.horizon`). It learns on the recipe's own texts; the Trainer sees the head alone, so its checkpoints
-hold nothing else, and an interrupted stage goes on where it was.
+The head reads the last hidden state of an anchor and predicts how many tokens the finished model can draft from there
+(see `probe.paradigms.horizon`). It is trained on the recipe's own texts; the Trainer sees only the head, so its
+checkpoints have nothing else, and an interrupted stage resumes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def learn_horizon(
     model: Model, plan: HorizonSettings, batches: TrainingBatches, arguments: TrainingArguments, left_off: str | None
 ) -> None:
-    """Give a model a new horizon head and teach it, from the checkpoint at which it was left off, if there is one."""
+    """Give a model a new horizon head and train it, resuming from a checkpoint if there is one."""
     head = new_horizon(model, arguments.seed).requires_grad_(True)
     anchored = _Anchored(batches, plan.steps)
     trainer = _HorizonTrainer(model=head, args=arguments, train_dataset=anchored, data_collator=_one)

@@ -1,4 +1,4 @@
-"""The model as training finds it: weights to start from, in the paradigm that they are to learn."""
+"""The initial model of a training: the starting weights, in the paradigm to be trained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def initial_model(recipe: Recipe) -> Model:
-    """The model as training finds it: the weights it starts from, to be read in the recipe's paradigm."""
+    """The initial model: the starting weights, in the recipe's paradigm."""
     if recipe.start is not None:
         start = load(recipe.start, selftest="off")
         tokenizer, backbone, attachments = start.tokenizer, start.backbone, start.attachments
@@ -62,12 +62,12 @@ def _from_nothing(recipe: Recipe) -> tuple[PreTrainedTokenizerBase, PreTrainedMo
 
 
 def _refuse_too_large(name: str, parameters: int) -> None:
-    """Refuse a shape that cannot be trained in the memory that is free, before any of it is taken."""
+    """Refuse a shape that does not fit into free memory for training, before any is allocated."""
     needed, free = _BYTES_A_PARAMETER * parameters, available_memory()
     if needed > free:
         raise ProbeError(
             f"recipe {name!r}, shape",
-            expected=f"a model whose training fits into the {readable(free)} of memory that are free",
+            expected=f"a model whose training fits into the {readable(free)} of free memory",
             found=f"{parameters:,} parameters, which take {readable(needed)}",
             remedy="Give fewer layers, or a smaller d_model or d_mlp.",
         )
@@ -88,7 +88,7 @@ def _mask_of(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
             f"recipe {recipe.name!r}",
             expected="a special token of the tokenizer for its 'mask'",
             found=repr(recipe.mask),
-            remedy="Choose one that text never holds: "
+            remedy="Choose one that text never contains: "
             + ", ".join(str(token) for token in list(tokenizer.added_tokens_decoder.values())[:20]),
         )
     mask = tokenizer.mask_token_id

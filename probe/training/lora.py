@@ -1,9 +1,9 @@
-"""Low-rank adapters: peft's LoRA on every matrix inside the layers, beside weights at rest.
+"""Low-rank adapters: peft's LoRA on every matrix inside the layers, with frozen base weights.
 
-At the end they are folded into the weights that are kept, or kept by themselves (see probe.models.adapters): then one
-row of the embedding is learnt with them, the mask's, which the AR model never had a use for.
+At the end they are folded into the saved weights, or saved separately (see probe.models.adapters): then one row of the
+embedding is trained with them, the mask's, which the AR model did not use.
 
-With `rest: int8` the weights at rest are bytes while the training lasts, and logits are computed where a label is.
+With `rest: int8` the frozen weights are int8 during training, and logits are computed only at labelled slots.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Adapters:
-    """The adapters of a model in training. `wrapped` is what the Trainer trains; the backbone's own weights rest."""
+    """The adapters of a model in training. The Trainer trains `wrapped`; the backbone's own weights are frozen."""
 
     def __init__(self, model: Model, settings: LoraSettings):
         try:
@@ -50,25 +50,25 @@ class Adapters:
             lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
             target_modules="all-linear",
-            # GPT-2's matrices lie on their side.
+            # GPT-2's matrices are transposed.
             fan_in_fan_out=not isinstance(model.layout.of_block(model.blocks[0], "output"), nn.Linear),
             **learnt,
         )
         self.wrapped = get_peft_model(model.backbone, config)
         self._whole: dict[str, nn.Module] = {}
         self._unembedding: Unembedding | None = None
-        if mask is not None:  # nothing has teacher the model what stands there: not this word, but some word
+        if mask is not None:  # start from the mean embedding: the mask is an unknown word
             with torch.no_grad():
                 self.row.copy_(self.table.mean(0))
 
     @property
     def row(self) -> Tensor:
-        """The mask's row of the embedding, where it is learnt."""
+        """The mask's row of the embedding, if it is trained."""
         (found,) = [value for name, value in self.wrapped.named_parameters() if "trainable_tokens_delta" in name]
         return found[0] if found.dim() == 2 else found
 
     def round(self, batches: Iterable[TrainingBatch], compiled: bool) -> None:
-        """Put bytes in the place of the weights at rest; the ranges of channels are measured on some batches."""
+        """Replace the frozen weights by int8; the ranges of channels are measured on some batches."""
         self._refuse_odd_parts()
         layers, out = self._layers, self.table.new_zeros(self.table.shape[1])
         inputs = {name: layer.base_layer for name, layer in layers.items()}
@@ -94,14 +94,14 @@ class Adapters:
             )
 
     def restore(self) -> None:
-        """Put the weights back that were at rest."""
+        """Restore the frozen weights."""
         for name, layer in self._layers.items():
             layer.base_layer = self._whole.pop(name, layer.base_layer)
         self._unembedding = None
 
     @property
     def rounded(self) -> bool:
-        """Whether the weights at rest are bytes, and `loss` is what computes with them."""
+        """Whether the frozen weights are int8, so that `loss` computes the loss."""
         return self._unembedding is not None
 
     def loss(
@@ -112,8 +112,8 @@ class Adapters:
         text: Tensor | None = None,
         soft: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a training batch; `shown` is what the Trainer would call the backbone with. Logits are made where
-        a label is, and kept nowhere."""
+        """The loss of a training batch; `shown` are the backbone's arguments from the Trainer. Logits are computed only
+        at labelled slots and not kept."""
         assert self._unembedding is not None
         places = shown["position_ids"]
         hidden = self._hidden(shown["input_ids"], shown["attention_mask"], places)
@@ -122,14 +122,15 @@ class Adapters:
 
     @torch.no_grad()
     def teacher_logits(self, text: Tensor, places: Tensor) -> Tensor:
-        """What the model without its adapters says of the token behind each place of a text; the mask is no token."""
+        """The prediction of the model without its adapters for the token after each position of a text; the mask is
+        excluded."""
         logits = self.model.unembed(self._teacher_hidden(text)).float()
         logits[..., self.model.paradigm.given_mask()] = -torch.inf
         return at_places(logits, places)
 
     @torch.no_grad()
     def _teacher_hidden(self, text: Tensor) -> Tensor:
-        """The last hidden states of the model without its adapters, reading a text from left to right."""
+        """The last hidden states of the model without its adapters, on a text under causal attention."""
         places = places_of(text)
         with self.wrapped.disable_adapter():
             canvas = Canvas(text, visibility.visible("causal", text), places, torch.zeros_like(places))
@@ -143,7 +144,7 @@ class Adapters:
         return trunk(inputs_embeds=shown, attention_mask=mask, position_ids=places, use_cache=False).last_hidden_state
 
     def read(self, checkpoint: Path) -> None:
-        """Take over the adapters of a checkpoint of the Trainer's."""
+        """Load the adapters from a checkpoint of the Trainer's."""
         from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
 
         set_peft_model_state_dict(self.wrapped, load_peft_weights(str(checkpoint), device="cpu"))
@@ -157,7 +158,7 @@ class Adapters:
         return {**state, MASK_ROW: self.row.detach()}
 
     def folded(self) -> dict[str, Tensor]:
-        """The stock class's parameters with the adapters added in; what is being trained is left as it is."""
+        """The stock class's parameters with the adapters added; the model in training is not changed."""
         layers, state = self._layers, {}
         for name, value in self._stock.state_dict().items():
             owner, _, what = name.partition(".base_layer.")
@@ -184,6 +185,6 @@ class Adapters:
 
 
 def at_places(values: Tensor, places: Tensor) -> Tensor:
-    """Of something about each place of a text (batch × length × …), what belongs to each slot (batch × slots × …)."""
+    """From values by position of a text (batch × length × …) to values by slot (batch × slots × …)."""
     rows = torch.arange(len(values), device=values.device)[:, None]
     return values[rows, places.clamp(max=values.shape[1] - 1)]

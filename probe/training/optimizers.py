@@ -1,8 +1,8 @@
-"""What turns gradients into steps: AdamW for any model, Muon where a small one is made in little time.
+"""Optimizers: AdamW for any model, Muon to train a small one quickly.
 
-Muon makes each step of a matrix orthogonal, so that a few loud directions do not drown the rest. It is for the matrices
-inside the layers alone; embeddings, norms and biases go on with AdamW. A backbone of this project learns its tasks in a
-third of the steps under it. The Trainer knows one optimizer: `CombinedOptimizer` is one to it, and two inside.
+Muon orthogonalises each step of a matrix, so that a few large directions do not dominate. It is for the matrices inside
+the layers only; embeddings, norms and biases use AdamW. With it a backbone of this project learns its tasks in a third
+of the steps. The Trainer takes one optimizer, so `CombinedOptimizer` wraps the two.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WEIGHT_DECAY = 0.01
 
 
 class CombinedOptimizer(Optimizer):
-    """Several optimizers that step together, each for parameters of its own."""
+    """Several optimizers that step together, each with its own parameters."""
 
     def __init__(self, *parts: Optimizer):
         self.parts = parts
@@ -25,7 +25,7 @@ class CombinedOptimizer(Optimizer):
         self._share_groups()
 
     def _share_groups(self) -> None:
-        """A schedule sets learning rates in `param_groups`: these must be the very ones that the parts read."""
+        """A schedule sets learning rates in `param_groups`, so these must be the same objects as the parts'."""
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     @torch.no_grad()
@@ -43,7 +43,7 @@ class CombinedOptimizer(Optimizer):
 
 
 def muon(module: nn.Module, learning_rate: float) -> Optimizer:
-    """Muon for the matrices inside the layers, AdamW for the rest; one learning rate serves both."""
+    """Muon for the matrices inside the layers, AdamW for the rest; both use the same learning rate."""
     inner = {
         weight
         for layer in module.modules()

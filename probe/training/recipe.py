@@ -1,8 +1,8 @@
-"""A recipe: everything that makes a twin, as one YAML file.
+"""A recipe: everything that defines a twin's training, as one YAML file.
 
-A recipe starts from a model (`start: zoo:ar`) or from nothing (`shape: …`), says in which paradigm the weights are
-to write and on which of the project's tasks they learn it, and for how long. The same recipe and seed give the same
-weights on the same machine, also when training was interrupted and resumed.
+A recipe starts from a model (`start: zoo:ar`) or from random weights (`shape: …`), and sets the paradigm, the project's
+tasks to train on, and for how long. The same recipe and seed give the same weights on the same machine, even if
+training was interrupted and resumed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from probe.paradigms import ParadigmName, named
 FILE = FileKind(
     "recipe", remedy="The recipes of the shipped models (probe/zoo/*/recipe.yaml) are examples.", largest=1 << 20
 )
-# Fields of a recipe that only some paradigms have, and whose they are.
+# Fields of a recipe for some paradigms only, and for which.
 OF_A_PARADIGM = {
     "weighting": "the masked and the block paradigm's",
     "error": "a flow's",
@@ -30,7 +30,7 @@ OF_A_PARADIGM = {
 
 
 class Shape(BaseModel):
-    """A backbone made from nothing."""
+    """The shape of a backbone with random weights."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,7 +43,8 @@ class Shape(BaseModel):
     places: int = Field(64, gt=0, le=1_000_000, description="the longest text, for models with a table of positions")
 
     def parameters(self, vocabulary: int) -> int:
-        """About how many it has: the embedding, and of each layer four square matrices and the MLP's."""
+        """Its approximate number of parameters: the embedding, and for each layer four square matrices and the
+        MLP's."""
         mlp = (2 if self.model_type == "gpt2" else 3) * self.d_mlp
         table = self.places if self.model_type == "gpt2" else 0
         attention = 2 * self.d_model * (1 + min(self.kv_heads / self.heads, 1))
@@ -67,10 +68,10 @@ class Shape(BaseModel):
 
 
 class LoraSettings(BaseModel):
-    """LoRA: train a product of two thin matrices beside each matrix of the layers, instead of the matrix itself.
+    """LoRA: train a product of two thin matrices for each matrix of the layers, instead of the matrix itself.
 
-    `fold: false` keeps the adapters and the mask's row by themselves, a few megabytes that name the start as their
-    base; `rest: int8` computes with the weights at rest in eight bits while training, which is quickest on a CPU.
+    `fold: false` saves only the adapters and the mask's row, a few megabytes that name the start as their base; `rest:
+    int8` computes with the frozen weights in eight bits during training, which is fastest on a CPU.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -84,13 +85,13 @@ class LoraSettings(BaseModel):
     @model_validator(mode="after")
     def _rounded_are_kept_apart(self) -> Self:
         if self.rest == "int8" and self.fold:
-            raise ValueError("'rest: int8' goes with 'fold: false': rounded weights are for training alone")
+            raise ValueError("'rest: int8' goes with 'fold: false': rounded weights are for training only")
         return self
 
 
 class Text(BaseModel):
-    """Plain text files (or zoo:NAME, a shipped one, or cache:NAME, one that `twinprobe fetch` made), one after the
-    other, cut into pieces of `length` tokens; the last twentieth is held out."""
+    """Plain text files (or zoo:NAME, a shipped one, or cache:NAME, one that `twinprobe fetch` made), concatenated and
+    cut into pieces of `length` tokens; the last twentieth is held out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,17 +101,17 @@ class Text(BaseModel):
 
 
 class Portion(BaseModel):
-    """One part of a mixture: a task under some of its knobs, and how often its texts are drawn."""
+    """One part of a mixture: a task with some options, and how often its texts are drawn."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: float = Field(1.0, gt=0)
     knobs: dict[str, Any] = Field(default_factory=dict)
-    answers: tuple[str, ...] = Field((), description="named positions of its texts that are learnt as answers, too")
+    answers: tuple[str, ...] = Field((), description="named positions of its texts that count as answers, too")
 
 
 class HorizonSettings(BaseModel):
-    """FLUID's stage II: a head that learns how far the finished model can see, up to a mean loss of `tau` nats."""
+    """FLUID's stage II: a head that learns how many tokens the model can draft, up to a mean loss of `tau` nats."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -120,7 +121,8 @@ class HorizonSettings(BaseModel):
 
 
 class Recipe(BaseModel):
-    """How one model is made. `anneal` is the share of steps over which attention is opened (0: at once)."""
+    """The training of one model. `anneal` is the share of steps over which attention goes from causal to full (0: at
+    once)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -128,11 +130,11 @@ class Recipe(BaseModel):
     start: str | None = None
     shape: Shape | None = None
     tokenizer: str | None = Field(
-        None, description="of a shape: 'characters' (a to z and the space), or a folder; None: the shipped words"
+        None, description="with 'shape': 'characters' (a to z and the space), or a folder; None: the shipped words"
     )
     paradigm: ParadigmName
     settings: dict[str, Any] = Field(
-        default_factory=dict, description="further fields of the paradigm, of one that another package declares"
+        default_factory=dict, description="further fields of a paradigm from another package"
     )
     shift: bool | None = Field(None, description="None: the paradigm's own")
     attention: str | None = None
@@ -140,8 +142,10 @@ class Recipe(BaseModel):
         "uniform", description="masked and block; context: masked only"
     )
     error: Literal["cross_entropy", "squared"] | None = Field(None, description="flows only: of the denoiser")
-    clock: Literal["tau", "t"] | None = Field(None, description="flows only: what their times are even in")
-    horizon: HorizonSettings | None = Field(None, description="fluid only: then learn how far it can see (stage II)")
+    clock: Literal["tau", "t"] | None = Field(
+        None, description="flows only: the clock in which their times are uniform"
+    )
+    horizon: HorizonSettings | None = Field(None, description="fluid only: then train a horizon head (stage II)")
     target: Literal["semigroup", "lagrangian", "eulerian"] | None = Field(None, description="flow maps only")
     teacher: str | None = Field(None, description="flow maps only: the frozen flow; None: the map teaches itself")
     average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: none")
@@ -153,20 +157,20 @@ class Recipe(BaseModel):
     )
     text: Text | tuple[Text, ...] | None = Field(None, description="plain text, as further parts of the mixture")
     mask: str | None = Field(
-        None, description="a token that text never holds, to be the mask; None: the tokenizer's own mask token"
+        None, description="a token that text never contains, as the mask; None: the tokenizer's own mask token"
     )
     lora: LoraSettings | None = Field(None, description="train low-rank adapters instead of the full weights")
     distill: float = Field(
-        0.0, ge=0, le=1, description="how much of a target is the distribution of the weights at rest; with 'lora'"
+        0.0, ge=0, le=1, description="the share of the frozen weights' distribution in a target; with 'lora'"
     )
     keep_question: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="the share of texts whose question is left whole and only the answer noised; of running text the "
-        "question is a beginning of any length",
+        description="the share of texts whose prompt stays clean and only the answer is noised; in running text the "
+        "prompt is a beginning of any length",
     )
-    answer_weight: float = Field(4.0, gt=0, description="how much a token of the answer counts against one of the rest")
+    answer_weight: float = Field(4.0, gt=0, description="the loss weight of an answer's token relative to the others'")
     steps: int = Field(gt=0)
     batch: int = Field(64, gt=0)
     learning_rate: float = Field(1e-3, gt=0)
@@ -174,32 +178,32 @@ class Recipe(BaseModel):
     warmup: float = Field(0.05, ge=0, lt=1)
     anneal: float = Field(0.0, ge=0, le=1)
     save_every: int = Field(1000, gt=0)
-    snapshots: tuple[int, ...] = Field((), description="steps after which the model is kept, to see how it changes")
-    examine_every: int = Field(0, ge=0, description="steps between examinations on all tasks, for the curve; 0: none")
-    compile: bool = Field(False, description="compile the backbone, and let products of matrices round to bfloat16")
+    snapshots: tuple[int, ...] = Field((), description="steps after which a snapshot of the model is kept")
+    examine_every: int = Field(0, ge=0, description="steps between evaluations on all tasks, for the curve; 0: none")
+    compile: bool = Field(False, description="compile the backbone, with bfloat16 matrix products")
     seed: int = 0
     note: str = ""
 
     @model_validator(mode="after")
     def _starts_somewhere(self) -> Self:
         if (self.start is None) == (self.shape is None):
-            raise ValueError("give either 'start' (a model) or 'shape' (from nothing)")
+            raise ValueError("give either 'start' (a model) or 'shape' (random weights)")
         if self.tokenizer and self.shape is None:
-            raise ValueError("'tokenizer' goes with 'shape'; a model that is started from has its own")
+            raise ValueError("'tokenizer' goes with 'shape'; a start has its own")
         if not self.tasks and self.text is None:
             raise ValueError("give 'tasks', or 'text', or both")
         if self.distill and not self.lora:
-            raise ValueError("'distill' goes with 'lora': its teacher is the start itself, as it is without adapters")
+            raise ValueError("'distill' goes with 'lora': its teacher is the start, the model without adapters")
         if self.lora and not self.lora.fold and self.start is None:
-            raise ValueError("adapters are kept by themselves ('fold: false') beside a 'start' alone")
+            raise ValueError("separate adapters ('fold: false') need a 'start'")
         return self
 
     @model_validator(mode="after")
     def _fits_its_paradigm(self) -> Self:
-        """Refuse what its paradigm has no such field, or attachment, for."""
+        """Refuse fields and attachments that its paradigm does not have."""
         kind = named(self.paradigm)
         if self.lora and kind.needs:
-            raise ValueError("'lora' cannot teach a flow its sense of time; train its full weights")
+            raise ValueError("'lora' cannot train a flow's time embedding; train its full weights")
         if self.horizon and "horizon" not in kind.attaches:
             raise ValueError(f"'horizon' is FLUID's, not the {self.paradigm} paradigm's")
         known = {field.name for field in fields(kind)}
@@ -220,11 +224,11 @@ class Recipe(BaseModel):
 
     @property
     def int8(self) -> bool:
-        """Whether the weights at rest are bytes while training."""
+        """Whether the frozen weights are int8 during training."""
         return self.lora is not None and self.lora.rest == "int8"
 
     def paradigm_settings(self) -> dict[str, Any]:
-        """The fields of its paradigm that the recipe says anything of."""
+        """The fields of its paradigm that the recipe sets."""
         known = {field.name for field in fields(named(self.paradigm))}
         names = ("shift", "attention", "error", "clock", "target", "weighting")
         said = {name: getattr(self, name) for name in names if name in known}
@@ -241,7 +245,7 @@ class Recipe(BaseModel):
 
     @property
     def examined_knobs(self) -> dict[str, dict[str, Any]]:
-        """The knobs under which each task is examined: none if it is learnt so, else those of its last portion."""
+        """The options with which each task is evaluated: none if it is trained so, else those of its last portion."""
         forms: dict[str, list[dict[str, Any]]] = {}
         for name, portion in self.portions:
             forms.setdefault(name, []).append(portion.knobs)

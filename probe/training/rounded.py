@@ -1,18 +1,17 @@
-"""Frozen weights in eight bits, for training beside them on a CPU.
+"""Frozen weights in eight bits, for training adapters on a CPU.
 
-A training with adapters spends nine tenths of its time on products with weights that never change. In eight bits those
-run at four times the speed of single precision on a processor with VNNI (bfloat16 there is slower than single
-precision); where the processor cannot add bytes up without loss, they are multiplied in single precision, which gains
-nothing but is right. What it costs is noise: the weights are rounded once, to 127 steps a row; what enters is rounded
-anew at every call, token by token.
+A training with adapters spends nine tenths of its time on products with frozen weights. In eight bits those run at four
+times the speed of single precision on a processor with VNNI (bfloat16 there is slower than single precision); if the
+processor's int8 products overflow, they are computed in single precision, which is slower but right. The cost is noise:
+the weights are rounded once, to 127 steps per row; activations are rounded at every call, token by token.
 
     y = W x        W ≈ diag(scale) · Q · diag(1/ease),  x·ease ≈ its own scale · q,  so that Q q is a product of bytes
 
-Some channels of what enters a layer are many times louder than the rest, and rounding would drown the others; `ease`
-hushes them in x and makes up for it in W (SmoothQuant, arXiv 2211.10438). It is measured on a little text. With it a
-base of 135 million parameters loses 0.01 nats on text, without 0.03. Gradients go back through the same bytes.
+Some channels of a layer's input are many times larger than the rest, and rounding would erase the others; `ease` scales
+them down in x and up in W (SmoothQuant, arXiv 2211.10438). It is measured on a little text. With it a base of 135
+million parameters loses 0.01 nats on text, without it 0.03. Gradients use the same int8 weights.
 
-The adapters are learnt beside rounded weights and used beside whole ones: rounding is undone when training ends.
+The adapters are trained with rounded weights and used with exact ones: rounding is undone when training ends.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ import torch
 from torch import Tensor, nn
 
 STEPS = 127.0
-LOUDNESS = 0.65  # of the exponent's two parts, how much of a channel's loudness is taken from x (the rest stays)
+LOUDNESS = 0.65  # the exponent: how much of a channel's size is moved from x to W
 
 
 def rounded(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Bytes and one scale a row: values ≈ bytes · scale."""
+    """Int8 values and one scale per row: values ≈ int8 · scale."""
     scale = values.abs().amax(-1, keepdim=True).clamp(min=1e-12) / STEPS
     return (values / scale).round().to(torch.int8), scale
 
 
 def byte_product(a: Tensor, b: Tensor) -> Tensor:
-    """The product of two matrices of bytes, in whole numbers; in single precision where bytes overflow."""
+    """The product of two int8 matrices, in integers; in single precision if int8 products overflow."""
     return _int_mm(a, b) if BYTES_HOLD else a.float() @ b.float()
 
 
@@ -45,17 +44,17 @@ def _int_mm(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _bytes_hold() -> bool:
-    """Whether this processor adds up products of bytes without loss. One without VNNI adds two of them in sixteen bits
-    first, which two of the loudest overflow, and says nothing."""
+    """Whether this processor adds int8 products without overflow. One without VNNI adds two of them in sixteen bits
+    first, where two of the largest silently overflow."""
     loud = torch.full((32, 64), int(STEPS), dtype=torch.int8)
     return bool((_int_mm(loud, loud.t()) == 64 * STEPS**2).all())
 
 
-BYTES_HOLD = _bytes_hold()  # asked once: code that is compiled takes it for a constant
+BYTES_HOLD = _bytes_hold()  # checked once: compiled code treats it as a constant
 
 
 class _Product(torch.autograd.Function):
-    """x ↦ x Wᵀ with W in bytes; only x has a gradient."""
+    """x ↦ x Wᵀ with W in int8; only x has a gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, ease: Tensor) -> Tensor:
@@ -73,7 +72,7 @@ class _Product(torch.autograd.Function):
 
 
 class Rounded(nn.Module):
-    """A linear layer in eight bits, its bias whole."""
+    """A linear layer in eight bits, with an exact bias."""
 
     weight: Tensor
     scale: Tensor
@@ -98,7 +97,7 @@ class Rounded(nn.Module):
 
 @contextmanager
 def channel_ranges(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """The loudest that each channel entering some layers has been, by their names, for as long as the context lasts."""
+    """The largest value of each input channel of some layers, by their names, inside the context."""
     loudest: dict[str, Tensor] = {}
 
     def entered(name: str, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What is kept of a training: the finished model and its snapshots, each a folder that `probe.load` opens."""
+"""Saving a training: the finished model and its snapshots, each a folder that `probe.load` opens."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def save(
     state: dict[str, Tensor] | None = None,
     adapters: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write the model in half precision, with what is declared of it; `state` stands in for its own weights, `adapters`
-    are kept in their place, and running text lies tokenized in `cache`."""
+    """Write the model in half precision, with its declaration; `state` replaces its own weights, `adapters` are saved
+    instead of weights, and `cache` has the tokenized text."""
     save_attachments(model, folder)
     if adapters is not None:
         save_adapters(adapters, folder)
@@ -63,7 +63,7 @@ def save(
 
 
 def _sample(recipe: Recipe, words: PreTrainedTokenizerBase, cache: Path) -> list[str]:
-    """Some texts like those that were learnt from."""
+    """Some texts like those of the training."""
     texts = [text for name in recipe.tasks for text in task(name).examples(words, SAMPLED, seed=1).texts(words)]
     for plan in recipe.texts:
         held_out = Pieces(plan, words, cache, "test")
@@ -73,7 +73,7 @@ def _sample(recipe: Recipe, words: PreTrainedTokenizerBase, cache: Path) -> list
 
 
 class Snapshots(TrainerCallback):
-    """Keeps the model after the steps that the recipe names, each in a folder that loads like the last one."""
+    """Saves the model after the steps that the recipe names, each in a folder that loads like the final one."""
 
     def __init__(
         self,

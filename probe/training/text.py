@@ -1,7 +1,7 @@
-"""Plain text for training: files one after the other, cut into pieces of one length.
+"""Plain text for training: concatenated files, cut into pieces of equal length.
 
-Text is tokenized a megabyte at a time and written to disk as it comes; training reads the pieces from a memory map, so
-a file may be larger than memory, and a training that resumes does not tokenize again. Each piece begins with what the
+Text is tokenized one megabyte at a time and written to disk; training reads the pieces from a memory map, so a file may
+be larger than memory, and a resumed training does not tokenize again. Each piece begins with the tokens that the
 tokenizer puts before any text (BOS, or nothing). The last twentieth of the pieces is held out.
 """
 
@@ -58,14 +58,14 @@ class Pieces:
 
 
 def held_out(plan: Text, tokenizer: PreTrainedTokenizerBase, n: int) -> Tensor:
-    """The first n of the pieces that are held out (fewer if there are fewer), without a trace on disk."""
+    """The first n of the held-out pieces (or all if there are fewer), without writing to disk."""
     with TemporaryDirectory() as cache:
         pieces = Pieces(plan, tokenizer, Path(cache), "test")
         return pieces[torch.arange(min(n, len(pieces)))]
 
 
 def _tokenized(plan: Text, tokenizer: PreTrainedTokenizerBase, cache: Path) -> Path:
-    """The file of the text's token ids, made unless it is there; named by what it depends on."""
+    """The file of the text's token ids, made if missing; its name is a hash of everything that it depends on."""
     sources = [_source(name) for name in plan.files]
     facts = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in sources]
     made_from = json.dumps([facts, sorted(tokenizer.get_vocab().items())]).encode()

@@ -1,7 +1,7 @@
 """Training a backbone together with its attachments.
 
-The Trainer optimises, checkpoints and moves one module. For as long as a training lasts, the attachments are therefore
-submodules of the backbone; before and after, the backbone is the stock one.
+The Trainer optimises, checkpoints and moves one module. So during training the attachments are submodules of the
+backbone; before and after, the backbone is the stock one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PART = "attachments"
 @contextmanager
 def trainable_attachments(model: Model) -> Iterator[Model]:
     """The model's attachments as a part of its backbone."""
-    parts = dict(model.attachments)  # what is attached on the way is no part of this training
+    parts = dict(model.attachments)  # anything attached during training is not part of it
     if parts:
         model.backbone.add_module(_PART, nn.ModuleDict(parts))
     try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Zoo:
-    """What is asked of several models at once is handed this, and takes what it needs."""
+    """Code that needs several models takes this and loads what it uses."""
 
     def __init__(self) -> None:
         self.model = cache(self._load)
@@ -34,14 +34,14 @@ class Zoo:
         return {name: self.model(name) for name in names}
 
     def held_out(self, name: str, n: int) -> Tensor:
-        """The first n pieces (n × length) that were held out of the running text a model learnt from."""
+        """The first n held-out pieces (n × length) of the text that a model was trained on."""
         recipe = read_recipe(zoo_folder(name) / "recipe.yaml")
         if len(recipe.texts) != 1:
             raise ProbeError(
                 f"text held out from zoo:{name}",
-                expected="a model that learnt from one running text",
-                found="several" if recipe.texts else "one that learnt from tasks",
-                remedy="Take probe.training.text.held_out of the one you mean." if recipe.texts else "Ask its tasks.",
+                expected="a model trained on one running text",
+                found="several" if recipe.texts else "one trained on tasks",
+                remedy="Use probe.training.text.held_out with the text you mean." if recipe.texts else "Ask its tasks.",
             )
         tokenizer = self.model(name).tokenizer
         key = (repr(recipe.texts[0]), tuple(sorted(tokenizer.get_vocab().items())), n)

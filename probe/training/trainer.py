@@ -27,7 +27,7 @@ from probe.training.optimizers import WEIGHT_DECAY, muon
 from probe.training.recipe import Recipe
 
 # A loss has diverged if its mean over WINDOW steps is RISE times the lowest such mean, AND_NATS nats above it, and
-# ERRORS standard errors above it. The last is needed because each batch is of one task: by chance, one window holds
+# ERRORS standard errors above it. The last is needed because each batch is of one task: by chance, one window has
 # more of the hard tasks than another.
 WINDOW, RISE, AND_NATS, ERRORS = 100, 1.5, 1.0, 6.0
 
@@ -57,12 +57,14 @@ def training_arguments(recipe: Recipe, checkpoints: Path, quiet: bool) -> Traini
 
 @contextmanager
 def arithmetic(model: Model, recipe: Recipe) -> Iterator[None]:
-    """How the passes are computed. On a CPU the open form of attention is far quicker on short texts than SDPA."""
+    """Settings of the forward passes. On a CPU eager attention is much faster on short texts than SDPA."""
     backbone, precision = model.backbone, torch.get_float32_matmul_precision()
     backbone.config._attn_implementation = model.kernel(not torch.cuda.is_available())
     model.attention_override = backbone.config._attn_implementation
     if recipe.compile and recipe.int8:
-        for block in model.blocks:  # alike, so that compiling one compiles all; the whole would take half an hour
+        for (
+            block
+        ) in model.blocks:  # equal layers, so that compiling one compiles all; the whole would take half an hour
             block.compile(dynamic=False)
     elif recipe.compile:
         torch.set_float32_matmul_precision("medium")
@@ -77,10 +79,10 @@ def arithmetic(model: Model, recipe: Recipe) -> Iterator[None]:
 
 
 class TrainerParts(TypedDict):
-    """What transformers' Trainer is made of here."""
+    """The arguments of transformers' Trainer."""
 
     model: nn.Module
-    """what is optimised: the backbone, or what wraps it"""
+    """the module to optimise: the backbone, or its wrapper"""
     args: TrainingArguments
     train_dataset: Dataset
     data_collator: Callable[[list[TrainingBatch]], dict[str, Any]]
@@ -130,13 +132,13 @@ class AdaptationTrainer(Trainer):
             mean, error = fmean(self._recent), stdev(self._recent) / WINDOW**0.5
             self._recent.clear()
             if mean > max(RISE * self._lowest, self._lowest + AND_NATS, self._beyond_chance(error)):
-                raise self._divergence(f"a mean loss near {self._lowest:.3g}, where it has been", f"{mean:.3g}")
+                raise self._divergence(f"a mean loss near {self._lowest:.3g}, its lowest so far", f"{mean:.3g}")
             if mean < self._lowest:
                 self._lowest, self._lowest_error = mean, error
         return loss
 
     def _beyond_chance(self, error: float) -> float:
-        """The mean loss that chance alone does not reach: ERRORS standard errors above the lowest mean."""
+        """The mean loss above which a rise is not chance: ERRORS standard errors above the lowest mean."""
         return self._lowest + ERRORS * hypot(error, self._lowest_error)
 
     def _divergence(self, expected: str, found: str) -> ProbeError:
@@ -155,7 +157,7 @@ class AdaptationTrainer(Trainer):
 
 @contextmanager
 def _called_through(adapted: Model, wrapper: Any) -> Iterator[None]:
-    """A paradigm that owns its loss calls the model by itself: it must call what the Trainer has wrapped it in."""
+    """A paradigm with its own loss calls the model itself, and must call the Trainer's wrapper of it."""
     adapted.wrapper = wrapper
     try:
         yield
@@ -169,7 +171,8 @@ def collate_training_batch(items: list[TrainingBatch]) -> dict[str, Any]:
 
 
 def collate_tensors(items: list[TrainingBatch], layers: windows.Windows) -> dict[str, Any]:
-    """One training batch as the tensors that a backbone with such layers takes; the Trainer moves them."""
+    """One training batch as the tensors that a backbone with these layers takes; the Trainer moves them to the
+    device."""
     (batch,) = items
     canvas = batch.canvas
     return {

@@ -1,17 +1,17 @@
-"""The loss at the labelled slots alone, with an unembedding that never changes.
+"""The loss at labelled slots only, with a frozen unembedding.
 
-A vocabulary of 49,152 tokens makes the last product a fifth of all work, and its softmax more than that. Most slots
-answer for nothing, and nothing in the unembedding learns but the mask's own row. So the hidden states of labelled slots
-are taken a few at a time; loss and gradient are computed together, from one softmax, and no logits are kept.
+With a vocabulary of 49,152 tokens the last product is a fifth of all work, and its softmax more than that. Most slots
+have no label, and of the unembedding only the mask's row is trained. So the hidden states of labelled slots are
+processed a few at a time; loss and gradient are computed together, from one softmax, and no logits are kept.
 
-    loss      Σ weight · (log Σ exp z - z[label]) / number of labels,      z = h Uᵀ in bytes, the mask's column whole
+    loss      Σ weight · (log Σ exp z - z[label]) / number of labels,      z = h Uᵀ in int8, the mask's column exact
     gradient  Σ weight · (softmax(z) U - U[label]) / number of labels
 
-With a teacher (probe.training.distillation) a part of the target is its distribution q, made here from its hidden
+With a teacher (probe.training.distillation) a part of the target is its distribution q, computed from its hidden
 states: the gradient is then softmax(z) - (1-d)·label - d·q.
 
-A softmax has most of its mass in a few entries and the rest in thousands of tiny ones, which one byte would round away:
-it is written as two bytes, of which the second holds what the first left over.
+A softmax has most of its mass in a few entries and the rest in thousands of tiny ones, which one byte would round to 0:
+it is written as two bytes, the second for the remainder of the first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROWS = 128  # slots at a time
 
 
 class Unembedding:
-    """A tied unembedding at rest: its table, the table in bytes, and which of its rows is learnt elsewhere."""
+    """A frozen tied unembedding: its table, the table in int8, and the index of the row that is trained separately."""
 
     def __init__(self, table: Tensor, loudest: Tensor, learnt: int, compiled: bool = False):
         layer = torch.nn.Linear(table.shape[1], table.shape[0], bias=False, device="meta")
@@ -65,7 +65,7 @@ class _Loss(torch.autograd.Function):
         teacher: Tensor | None,
     ) -> Tensor:
         n = len(labels)
-        # The last rows count nothing, so that every call has one shape.
+        # The padding rows have weight 0, so that every call has one shape.
         hidden, labels, share = (_filled(part) for part in (hidden, labels, weights / max(1, n)))
         soft, teacher = (None if part is None else _filled(part) for part in (soft, teacher))
         total, back, to_row = hidden.new_zeros(()), torch.empty_like(hidden), torch.zeros_like(row)
@@ -112,7 +112,7 @@ def _answer(
     soft: Tensor | None,
     teacher: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss of some slots, its gradient by their hidden states, and by the learnt row; `named`: the labels' own rows."""
+    """Loss of some slots, its gradient by their hidden states and by the trained row; `named`: the labels' own rows."""
     z = _logits(hidden, table, scale, ease)
     column = torch.arange(z.shape[1]) == learnt
     z = torch.where(column, (hidden @ row)[:, None], z)
@@ -130,7 +130,7 @@ def _answer(
         hard, known = (1 - soft)[:, None], p - soft[:, None] * q
     loss = (share * surprise).sum()
     p_learnt = p[:, learnt] * share
-    # The softmax in two bytes; what each row of the table is scaled by is taken into it first.
+    # The softmax in two bytes, multiplied first by the scale of each row of the table.
     known = torch.where(column, 0, known * scale)
     step = known.abs().amax(-1, keepdim=True).clamp(min=1e-30) / STEPS
     coarse = (known / step).round()

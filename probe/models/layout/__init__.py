@@ -1,7 +1,7 @@
-"""Where the parts of an architecture are: one small description each, and no other code that knows a module's name.
+"""Layouts: one small description per architecture of where its parts are; no other code uses a module's name.
 
-`description` says what there is to say, each family's file says it, `known` finds the one that a configuration is of. A
-package of one's own adds an architecture by a `Layout` that it declares (see docs/how_to/add_an_architecture.md):
+`description` defines the fields, each family's file fills them in, `known` finds the layout of a configuration. Your
+own package adds an architecture by declaring a `Layout` (see docs/how_to/add_an_architecture.md):
 
     [project.entry-points."twinprobe.layouts"]
     starcoder2 = "my_package:LAYOUT"

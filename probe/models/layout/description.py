@@ -1,18 +1,18 @@
-"""What has to be said of an architecture: where its parts are, and how they are put together.
+"""The description of an architecture: where its parts are, and how they are combined.
 
 A decoder here is an embedding, layers that each add attention's and an MLP's output to the residual stream, a final
-norm and an unembedding. Architectures differ in what their modules are called, and in a handful of ways of putting them
-together, each of which is a field of `Layout`:
+norm and an unembedding. Architectures differ in the names of their modules, and in a few ways of combining them, each a
+field of `Layout`:
 
-    attention_norm, mlp_norm             a norm before a part reads the stream; None where it reads it as it is (OLMo2)
-    attention_post_norm, mlp_post_norm   a norm between what a part computes and what is added to the stream (Gemma)
-    parallel                             the MLP reads what attention reads, not what attention has written (GPT-NeoX)
+    attention_norm, mlp_norm             a norm before a part reads the stream; None if there is none (OLMo 2)
+    attention_post_norm, mlp_post_norm   a norm between a part's computation and the stream (Gemma)
+    parallel                             the MLP has the same input as attention, without attention's output (GPT-NeoX)
     packed                               how one joint projection holds q, k and v: side by side, or head by head
     logit_cap, attention_cap             the settings that cap logits and attention scores (Gemma 2)
-    mlp_down                             None where no single projection writes: a mixture of experts
+    mlp_down                             None if there is no single down projection: a mixture of experts
 
-The rest of Twinprobe asks for *parts* by what they do. `attention_write` and `mlp_write` are the modules whose output
-is added to the stream, `attention_read` and `mlp_read` those that take it in, whatever an architecture has there.
+The rest of Twinprobe uses *parts* by their function. `attention_write` and `mlp_write` are the modules whose output is
+added to the stream, `attention_read` and `mlp_read` those that read it, whatever modules an architecture has there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 Columns = slice | Tensor
-"""Which columns of a projection's output: neighbours, or numbers."""
+"""Columns of a projection's output: a slice, or indices."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,18 @@ class Layout:
     attention_post_norm: str | None = None
     mlp_norm: str | None = None
     mlp_post_norm: str | None = None
-    experts: str | None = None  # of a mixture, the module that runs them
-    place_embed: str | None = None  # a learned position table; None where positions are rotary
+    experts: str | None = None  # in a mixture, the module that runs them
+    place_embed: str | None = None  # a learned position table; None if positions are rotary
     rotary: str | None = None
     packed: Literal["side by side", "by head"] = "side by side"  # where q, k and v are one projection
     joint_query_norm: bool = False  # q and k are normed over all heads together, not head by head
-    parallel: str | None = None  # the setting that says that attention and MLP read the same
+    parallel: str | None = None  # the setting for attention and MLP in parallel
     logit_cap: str | None = None  # the setting that caps logits
-    attention_cap: str | None = None  # the setting that caps attention scores, which SDPA cannot do
+    attention_cap: str | None = None  # the setting that caps attention scores, which SDPA does not support
     takes: tuple[str, ...] = ()  # settings that the class applies although its configuration does not declare them
     only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # values that a declared setting may have
     family: str = ""  # in words, for a list of families
-    obsolete: str = r"$^"  # a pattern of keys that old checkpoints have for what the class now computes
+    obsolete: str = r"$^"  # a pattern of keys in old checkpoints for values that the class now computes
 
     @property
     def fused(self) -> bool:
@@ -80,12 +80,12 @@ class Layout:
 
     @property
     def attention_read(self) -> str:
-        """What takes the stream in for attention."""
+        """The module that reads the stream for attention."""
         return self.attention_norm or self.query
 
     @property
     def attention_write(self) -> str:
-        """Whose output is added to the stream for attention."""
+        """The module whose output attention adds to the stream."""
         return self.attention_post_norm or self.output
 
     @property
@@ -108,7 +108,7 @@ class Layout:
         return block.get_submodule(getattr(self, name))
 
     def columns(self, n_heads: int, n_kv_heads: int, d_head: int) -> dict[str, Columns]:
-        """Which columns of their projections' outputs queries ("q"), keys and values are, head after head."""
+        """The columns of queries ("q"), keys and values in their projections' outputs, head after head."""
         if not self.fused:
             return dict.fromkeys("qkv", slice(None))
         if self.packed == "by head":
@@ -119,5 +119,5 @@ class Layout:
         return {kind: slice(start, start + width) for kind, (start, width) in starts.items()}
 
     def runs_parallel(self, config: PretrainedConfig) -> bool:
-        """Whether a model of this configuration lets its MLPs read what attention reads."""
+        """Whether attention and MLP run in parallel in a model of this configuration."""
         return self.parallel is not None and bool(getattr(config, self.parallel))

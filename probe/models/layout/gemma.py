@@ -1,7 +1,7 @@
-"""Gemma 2 and 3: a norm before and one behind each part, scaled embeddings, windows in some layers, caps.
+"""Gemma 2 and 3: a norm before and after each part, scaled embeddings, windows in some layers, caps.
 
-Gemma 2 caps attention scores and logits. Gemma 3 norms queries and keys instead and turns its windowed layers by
-another rotary base; its configuration still has the cap of attention scores, which its class does not apply.
+Gemma 2 caps attention scores and logits. Gemma 3 instead normalises queries and keys, and uses another rotary base in
+its windowed layers; its configuration still has the cap of attention scores, which its class does not apply.
 """
 
 from __future__ import annotations

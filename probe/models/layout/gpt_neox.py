@@ -1,4 +1,5 @@
-"""GPT-NeoX (Pythia): attention and MLP side by side, q, k and v head by head in one projection, rotary in part.
+"""GPT-NeoX (Pythia): attention and MLP in parallel, q, k and v head by head in one projection, partial rotary
+positions.
 
 `use_parallel_residual: false`, which a few Pythias have, is a setting of the same class.
 """

@@ -1,7 +1,7 @@
-"""LLaMA, and the architectures that have its parts under its names: Mistral, Qwen2, Qwen3, SmolLM3.
+"""LLaMA, and the architectures with the same parts and names: Mistral, Qwen2, Qwen3, SmolLM3.
 
-They differ within their parts (biases, norms of queries and keys, windows, layers without positions in SmolLM3), which
-is the stock class's business and no question of where a part is.
+They differ inside their parts (biases, norms of queries and keys, windows, layers without positions in SmolLM3), which
+the stock class handles; a layout only says where the parts are.
 """
 
 from __future__ import annotations

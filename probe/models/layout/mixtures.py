@@ -1,7 +1,7 @@
-"""Mixtral, Qwen3-MoE, GLM-4 MoE: a router and experts in the MLP's place, all of them one MLP to the rest of Twinprobe.
+"""Mixtral, Qwen3-MoE, GLM-4 MoE: a router and experts instead of an MLP, treated as one MLP elsewhere in Twinprobe.
 
-The latter two may have layers with a plain MLP among them; GLM-4 MoE (which is what LLaDA2 is, too) has experts that
-every token shares, and turns a part of each head.
+The latter two may have layers with a plain MLP among them; GLM-4 MoE (also LLaDA2's architecture) has experts that
+every token shares, and partial rotary positions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""OLMo 2: no norm before attention or MLP, one behind each; queries and keys normed over all heads together."""
+"""OLMo 2: no norm before attention or MLP, one after each; queries and keys normalised over all heads together."""
 
 from __future__ import annotations
 

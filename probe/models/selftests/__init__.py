@@ -1,17 +1,19 @@
-"""Self-tests: does a loaded model behave as it is declared to?
+"""Self-tests: does a loaded model behave as declared?
 
-Loading a diffusion model wrong rarely fails; it computes something else. Each test here compares what is declared with
-what the weights do, and says what it expected and what it found. Some look things up (`mask`, `rotary`), some compare
-two computations (`mechanics`), two need language (`language`). A test that cannot tell says "not run", never "pass".
+Loading a diffusion model wrongly rarely fails; it computes something else. Each test here compares the declaration with
+the weights' behaviour, and says what it expected and what it found. Some look things up (`mask`, `rotary`), some
+compare two computations (`mechanics`), two need language (`language`). A test that cannot decide says "not run", never
+"pass".
 
-    1 wiring       logits under an explicit causal mask are those of the stock class left to itself
-    2 attention    a token's logits move with what it is declared to see, before it and after it, and with nothing else
+    1 wiring       logits under an explicit causal mask equal those of the stock class with its own mask
+    2 attention    a token's logits depend on the tokens that it is declared to see, before and after it, and on no
+                   others
       attention    and text is predicted best under the declared attention
-    3 shift        a hidden token is predicted best from the slot that is declared to answer for it
-    4 mask token   the mask is a row of the embedding, and nothing that text is made of
+    3 shift        a hidden token is predicted best from the slot that is declared to predict it
+    4 mask token   the mask is a row of the embedding, and not a token of text
     5 rotary       the rotary frequencies are those of the formula
     6 kernels      eager and SDPA agree; attention rows sum to 1 and are exactly 0 where forbidden
-    7 streams      in every layer, what the layout's parts write adds up to the residual stream
+    7 streams      in every layer, the outputs of the layout's parts add up to the residual stream
 """
 
 from __future__ import annotations
@@ -34,11 +36,11 @@ __all__ = ["CHEAP", "FAIL", "NOT_RUN", "PASS", "Finding", "SelfTests", "computes
 
 LOOKED_UP: dict[str, Callable[[Model], Finding]] = {"mask token": mask_token, "rotary": rotary}
 COMPUTED = ("wiring", "attention reach", "attention on text", "shift", "kernels", "streams")
-CHEAP = 50_000_000  # parameters up to which a CPU computes all tests at every load without being felt
+CHEAP = 50_000_000  # parameters up to which all tests are fast enough on a CPU for every load
 
 
 def run_selftests(model: Model, *, full: bool = True) -> SelfTests:
-    """All tests (`full`), or those whose cost is not felt at a load of this size."""
+    """All tests (`full`), or those that are fast enough for a load of this size."""
     left_out = _why_not_computed(model, full)
     with torch.no_grad():
         findings = [_found(name, model, partial(test, model)) for name, test in LOOKED_UP.items()]
@@ -50,7 +52,7 @@ def run_selftests(model: Model, *, full: bool = True) -> SelfTests:
 
 
 def _computed(model: Model) -> list[Finding]:
-    """The tests that take forward passes, as `COMPUTED` names them; those of language share a pass."""
+    """The tests that need forward passes, as named in `COMPUTED`; those of language share a pass."""
     text = hidden_text(model)
     tests = (
         partial(wiring, model),
@@ -64,7 +66,7 @@ def _computed(model: Model) -> list[Finding]:
 
 
 def _found(name: str, model: Model, test: Callable[[], Finding]) -> Finding:
-    """A test's finding; a part that a layout names and the class does not have is one, too."""
+    """A test's finding; a part in the layout that the class does not have is a failure."""
     try:
         return test()
     except AttributeError as absent:
@@ -72,7 +74,7 @@ def _found(name: str, model: Model, test: Callable[[], Finding]) -> Finding:
 
 
 def computes(model: Model, *, full: bool) -> bool:
-    """Whether all tests would run, those that take forward passes among them."""
+    """Whether all tests would run, including those with forward passes."""
     return _why_not_computed(model, full) is None
 
 
@@ -85,13 +87,13 @@ def _why_not_computed(model: Model, full: bool) -> str | None:
 
 
 def refuse_failures(model: Model, tests: SelfTests) -> None:
-    """Raise what failed, all of it at once."""
+    """Raise one error with all failures."""
     if not tests.failed:
         return
     raise SelfTestError(
         f"model {model.name!r}",
         expected="; ".join(f"{finding.test}: {finding.expected}" for finding in tests.failed),
         found="; ".join(f"{finding.test}: {finding.found}" for finding in tests.failed),
-        remedy="Correct what is declared (paradigm=, mask_id=, shift=, attention=, or a row of a catalog) or the "
-        "files; selftest='off' loads it all the same, to look at it.",
+        remedy="Correct the declaration (paradigm=, mask_id=, shift=, attention=, or a row of a catalog) or the "
+        "files; selftest='off' loads it anyway, for inspection.",
     )

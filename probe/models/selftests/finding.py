@@ -1,4 +1,4 @@
-"""What a self-test says: what it expected, what it found, and one of three outcomes."""
+"""A self-test's finding: what it expected, what it found, and one of three outcomes."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class SelfTests:
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """What rounding may do to logits, relative to their spread. A 30-layer float32 model whose attention is opened
-    against its training reaches 2e-4 between two right kernels; the faults looked for here start near 1. (A float64
-    model gains little: stock eager attention takes its softmax in float32.)"""
+    """The largest rounding error of logits, relative to their spread. A 30-layer float32 model under an attention that
+    it was not trained with reaches 2e-4 between two correct kernels; real faults start near 1. (A float64 model is
+    hardly better: stock eager attention takes its softmax in float32.)"""
     return 1e-3 if dtype in (torch.float32, torch.float64) else 5e-2
 
 
 def apart(one: Tensor, other: Tensor, dtype: torch.dtype) -> Tensor:
-    """How far two computations of the same logits are apart, relative to the logits' spread.
+    """The distance between two computations of the same logits, relative to the logits' spread.
 
-    The largest difference tells most, but in half precision it is decided by the unluckiest of thousands of roundings,
-    which are others on another processor (.02 to .05 between two right kernels). There it is the root mean square,
-    .006 to .01 between right kernels; one wrong token of 24 makes it .2.
+    This is the largest difference, except in half precision, where that depends on the worst of thousands of roundings,
+    which differ between processors (.02 to .05 between two correct kernels). There it is the root mean square, .006 to
+    .01 between correct kernels; one wrong token of 24 makes it .2.
     """
     off = (one - other).abs()
     worst = off.max() if dtype in (torch.float32, torch.float64) else off.square().mean().sqrt()

@@ -1,13 +1,13 @@
-"""Tests that need language: are the declared attention and shift those that the weights predict text by?
+"""Tests that need language: do the weights predict text best with the declared attention and shift?
 
 One token is hidden in each of many windows of text and predicted in the declared way and in another one; the two are
-compared over tokens, in pairs. Weights that know nothing of the text (random ones, another language) can favour either
-way by accident, because they put one and the same guess behind every mask; so only a model is judged that
-predicts the text far better than chance in one of the two ways. Otherwise the test is undecided, which is "not run".
+compared over tokens, in pairs. Weights that do not know the text (random ones, another language) can favour either way
+by accident, because they make the same guess at every mask; so a model is judged only if it predicts the text far
+better than chance in one of the two ways. Otherwise the test is undecided, which is "not run".
 
-Both tests read the pass under the declared attention, so a load makes it once for both (`HiddenText.trunk`). It costs
-two passes over the windows (three where the declared attention is neither "causal" nor "full"): half a second of a CPU
-for a shipped model.
+Both tests use the pass under the declared attention, so a load makes it once for both (`HiddenText.trunk`). The cost is
+two passes over the windows (three if the declared attention is neither "causal" nor "full"): half a second of a CPU for
+a shipped model.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from torch import Tensor
 from probe.models.model import Model
 from probe.models.selftests.finding import FAIL, NOT_RUN, PASS, Finding
 
-CLEAR = 3.0  # standard errors by which one way of reading must win over another
+CLEAR = 3.0  # standard errors by which one way must win over the other
 KNOWN = 0.9  # a model knows the text if one way's NLL is below this share of that of a uniform guess
 LENGTH = 32  # tokens of a window
-ROWS, MOST_ROWS = 48, 512  # hidden tokens asked of a large model, and of one so small that more of them cost nothing
+ROWS, MOST_ROWS = 48, 512  # hidden tokens for a large model, and for one so small that more cost nothing
 
 
 def attention_on_text(model: Model, text: HiddenText | str) -> Finding:
@@ -90,8 +90,8 @@ class _Gain:
 
 @dataclass(frozen=True)
 class HiddenText:
-    """Windows of text (rows × length), one place in each, and the same windows with that place hidden; and the model's
-    final states of the hidden windows, under each attention that was asked for."""
+    """Windows of text (rows × length), one position in each, and the same windows with it hidden; and the model's final
+    states of the hidden windows, under each requested attention."""
 
     tokens: Tensor
     places: Tensor
@@ -99,7 +99,8 @@ class HiddenText:
     _trunks: dict[str, Tensor] = field(default_factory=dict)
 
     def trunk(self, model: Model, attention: str) -> Tensor:
-        """The final states (rows × length × width). Those under the declared attention are kept: two tests read it."""
+        """The final states (rows × length × width). Those under the declared attention are cached, since two tests use
+        them."""
         if attention in self._trunks:
             return self._trunks[attention]
         trunk = model.run_trunk(model.canvas(self.hidden, attention))
@@ -109,10 +110,12 @@ class HiddenText:
 
 
 def _nll(model: Model, text: HiddenText, attention: str, slots: Tensor) -> Tensor:
-    """What the hidden tokens cost when each is read at one slot. Only these slots are unembedded: the logits of all of
-    them take a gigabyte with the vocabularies of today."""
+    """The NLL of the hidden tokens, each read at one slot. Only these slots are unembedded: logits of all slots take a
+    gigabyte with current vocabularies."""
     trunk = text.trunk(model, attention)
-    rows = torch.arange(len(slots), device=trunk.device)  # a spread model ends on another device than it begins
+    rows = torch.arange(
+        len(slots), device=trunk.device
+    )  # a model over several devices ends on another one than it begins
     logits = model.unembed(trunk[rows, slots.to(trunk.device)]).float()
     truth = text.tokens.gather(1, text.places[:, None])[:, 0].to(logits.device)
     return torch.nn.functional.cross_entropy(logits, truth, reduction="none")
@@ -121,7 +124,7 @@ def _nll(model: Model, text: HiddenText, attention: str, slots: Tensor) -> Tenso
 def hidden_text(model: Model) -> HiddenText | str:
     """Text with one token hidden in each row; or why there is none.
 
-    A model without a mask token gets another token of the text there: what is asked of it must not be visible.
+    A model without a mask token gets another token of the text there, so that the asked one is not visible.
     """
     if not model.has_tokenizer:
         return "no tokenizer, so no text"
@@ -143,8 +146,8 @@ def hidden_text(model: Model) -> HiddenText | str:
 
 
 def _windows(texts: list[Tensor], length: int, rows: int) -> tuple[Tensor, Tensor]:
-    """Seeded windows (rows × length) and a place inside each; no token of the text is asked for twice, for the tokens
-    are compared as independent draws."""
+    """Seeded windows (rows × length) and a position inside each; no token of the text is used twice, since tokens are
+    compared as independent draws."""
     generator = torch.Generator().manual_seed(0)
     asked = [(text, place) for text in texts for place in range(1, len(text) - 1)]
     drawn = [asked[i] for i in torch.randperm(len(asked), generator=generator)[:rows].tolist()]

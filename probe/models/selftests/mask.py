@@ -1,7 +1,7 @@
-"""The mask token, held against the embedding and the tokenizer.
+"""The mask token, checked against the embedding and the tokenizer.
 
-Mask ids collide across tokenizers, and two families use a word of the vocabulary as their mask; text that holds that
-word would be taken for noise. So a mask must stand for nothing in text, or be declared as a word (`mask_is_text`).
+Mask ids collide across tokenizers, and two families use a word of the vocabulary as their mask; text with that word
+would be taken for noise. So a mask must not be a token of text, unless it is declared as a word (`mask_is_text`).
 """
 
 from __future__ import annotations

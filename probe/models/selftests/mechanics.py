@@ -1,6 +1,6 @@
 """Tests that compare two computations: against the stock class, between kernels, before and after a token changes.
 
-They hold for any weights, random ones too, so they run wherever a forward pass is affordable.
+They hold for any weights, including random ones, so they run wherever a forward pass is affordable.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from probe.models.selftests.finding import FAIL, PASS, Finding, apart, tolerance
 from probe.models.selftests.tokens import some_tokens
 from probe.paradigms.canvas import Canvas
 
-WIDEST = 16  # a wider window is narrowed to this, so that few tokens reach beyond it
-_UNMOVED = 1e-7  # of the logits' spread: less than this is no influence
+WIDEST = 16  # wider windows are narrowed to this, so that a few tokens reach beyond them
+_UNMOVED = 1e-7  # a share of the logits' spread; less than this is no influence
 
 
 def wiring(model: Model) -> Finding:
-    """Our explicit causal mask against the stock class left to itself."""
+    """Our explicit causal mask against the stock class's own."""
     stock_class = type(model.backbone).__name__
     expected = f"logits of {stock_class} left to itself, within {tolerance(model.dtype):.0e} of their scale"
     with narrowed(model, WIDEST):
@@ -34,7 +34,7 @@ def wiring(model: Model) -> Finding:
 
 
 def attention_reach(model: Model) -> Finding:
-    """Change one token at a time and see whose logits move."""
+    """Change one token at a time and see which logits change."""
     sees, moved = _influence(model)
     length = len(sees)
     expected = f"logits that move with the tokens seen under {model.paradigm.attention} attention, and with no others"
@@ -58,8 +58,8 @@ def attention_reach(model: Model) -> Finding:
 
 
 def _influence(model: Model) -> tuple[Tensor, Tensor]:
-    """Whom each slot hears of through all layers, and by how much its logits (rows) move when each token (columns) is
-    changed, relative to their spread."""
+    """Which tokens each slot depends on through all layers, and how much its logits (rows) change with each token
+    (columns), relative to their spread."""
     tokens, others = some_tokens(model, 2, 8)[:, None]
     if model.mask_id is not None:
         tokens[:, 3::3] = model.mask_id
@@ -67,7 +67,7 @@ def _influence(model: Model) -> tuple[Tensor, Tensor]:
     length = tokens.shape[1]
     canvas = model.canvas(tokens)
     one_each = torch.eye(length, dtype=torch.bool, device=tokens.device)
-    # Visibility stays the first row's, so that exchanging a mask does not also change who sees whom (masks_last).
+    # Visibility stays the first row's, so that changing a mask does not also change visibility (masks_last).
     changed = replace(canvas, tokens=torch.where(one_each, others, tokens))
     before = model.run(canvas).float()
     moved = (model.run(changed).float() - before).abs().amax(-1).T
@@ -75,7 +75,7 @@ def _influence(model: Model) -> tuple[Tensor, Tensor]:
 
 
 def _reach(model: Model, canvas: Canvas) -> Tensor:
-    """Who hears of whom after all layers. An order adds nobody from layer to layer; a window does."""
+    """Visibility through all layers. A causal order stays the same from layer to layer; a window widens."""
     reach = torch.eye(canvas.slots, device=canvas.allowed.device)
     for layer in range(model.n_layers):
         reach = reach + (model.allowed(canvas, layer)[0].float() @ reach).clamp(max=1)
@@ -83,8 +83,8 @@ def _reach(model: Model, canvas: Canvas) -> Tensor:
 
 
 def kernels(model: Model) -> Finding:
-    """Eager attention, whose patterns can be looked at, against SDPA; with padding, so that under any attention there
-    is something to forbid."""
+    """Eager attention, whose patterns are available, against SDPA; with padding, so that every attention forbids
+    something."""
     expected = "eager = SDPA; attention rows that sum to 1 and are exactly 0 where forbidden"
     tokens = some_tokens(model, 2, 12)
     if model.mask_id is not None:
@@ -116,10 +116,9 @@ def _kernels(model: Model, canvas: Canvas, expected: str) -> Finding:
 
 @contextmanager
 def narrowed(model: Model, widest: int) -> Iterator[None]:
-    """A model whose windows are no wider than `widest`, and whose stock class thinks so too, while the context lasts.
+    """Narrow a model's windows to `widest` inside the context, in its stock class too.
 
-    What is computed within a window of 4,096 tokens and beyond it is the same as with one of 16, at a hundredth of the
-    cost. Other threads' passes wait.
+    A window of 16 tests the same as one of 4,096 at a hundredth of the cost. Other threads' passes wait.
     """
     wide = model.windows
     if all(window is None or window <= widest for window in wide):

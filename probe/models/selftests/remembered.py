@@ -1,15 +1,15 @@
-"""Self-tests that are not run again: what they found is kept in the user's cache, by the hash of what was tested.
+"""Cached self-tests: their findings are kept in the user's cache, by the hash of what was tested.
 
-The tests of a shipped model take ten times as long as its load, and find the same each time: the same files, declared
-in the same way, run by the same code. So findings are kept under a hash of all of these. Anything that could change an
-outcome is in it: every file of the checkpoint, the paradigm, the catalog's row, the layout, number type and device,
-the versions of torch and transformers, and the sources of `probe.models` and `probe.paradigms`.
+The tests of a shipped model take ten times as long as its load, and have the same outcome each time for the same files,
+declaration and code. So findings are kept under a hash of everything that could change an outcome: every file of the
+checkpoint, the paradigm, the catalog's row, the layout, dtype and device, the versions of torch and transformers, and
+the sources of `probe.models` and `probe.paradigms`.
 
-    remembered(model, source, make)        what was found before, else make() — which is kept if nothing failed
+    remembered(model, source, make)        the cached findings, else make(), which is cached if nothing failed
 
-A failure is never kept: whoever mends a file or a declaration is tested anew. Nor is what a folder, a layout or a
-paradigm outside of Twinprobe had a part in, whose code is not in the hash. Hashing reads the checkpoint once, which
-takes 5 ms for a shipped model. `TWINPROBE_SELFTESTS=anew` runs them always; `twinprobe check` does, too.
+A failure is never cached, so a corrected file or declaration is tested again. Nor are findings that involve a layout or
+a paradigm of another package, whose code is not in the hash. Hashing reads the checkpoint once, which takes 5 ms for a
+shipped model. `TWINPROBE_SELFTESTS=anew` always runs them, and so does `twinprobe check`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FIELDS = ("test", "expected", "found", "outcome")
 
 
 def remembered(model: Model, source: Source, make: Callable[[], SelfTests]) -> SelfTests:
-    """What the self-tests of a model found, now or when it was loaded before."""
+    """The findings of a model's self-tests, from now or from an earlier load."""
     if os.environ.get(SWITCH) == ANEW or not _all_ours(model):
         return make()
     file = cache_folder() / "selftests" / f"{_hash(model, source)}.json"
@@ -89,7 +89,7 @@ def _code() -> str:
 
 
 def _read(file: Path) -> SelfTests | None:
-    """What is kept in a file; None where there is none, or one that does not say what such a file says."""
+    """The findings in a file; None if there is no file, or an invalid one."""
     if not file.is_file():
         return None
     try:
@@ -107,7 +107,7 @@ def _is_finding(row: Any) -> bool:
 
 
 def _keep(file: Path, tests: SelfTests) -> None:
-    """Write what was found in one step. A cache that cannot be written is no reason not to load a model."""
+    """Write the findings atomically. If the cache cannot be written, the model still loads."""
     rows = [[getattr(finding, name) for name in FIELDS] for finding in tests.findings if finding.outcome != FAIL]
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

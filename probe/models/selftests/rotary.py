@@ -1,8 +1,8 @@
-"""The rotary frequencies against their formula.
+"""The rotary frequencies, compared with their formula.
 
-They are computed when the class is made, not stored; a version of transformers that leaves them uninitialised, or a
-configuration that lost its base on the way, gives finite and wrong logits. A model may turn its windowed layers by
-other frequencies than the rest, and only a part of each head.
+They are computed when the class is created, not stored; a version of transformers that leaves them uninitialised, or a
+configuration without its base, gives finite but wrong logits. A model may use other frequencies in its windowed layers,
+and rotate only a part of each head.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _of_kind(model: Model, kind: str, settings: Mapping[str, Any]) -> Finding:
 
 
 def _formula(model: Model, kind: str, settings: Mapping[str, Any]) -> tuple[torch.Tensor, str]:
-    """What the frequencies have to be, and in words."""
+    """The expected frequencies, and their description."""
     rope, theta = settings.get("rope_type", "default"), _published_theta(model.published, kind, settings)
     if rope == "default":
         turned = int(model.d_head * (settings.get("partial_rotary_factor") or 1))
@@ -59,13 +59,13 @@ def _formula(model: Model, kind: str, settings: Mapping[str, Any]) -> tuple[torc
     return formula, f"rope type {rope!r}, theta {theta:g}"
 
 
-# What publishers call the base; windowed layers may have one of their own.
+# Publishers' names for the base; windowed layers may have one of their own.
 _BASES = {"sliding_attention": ("rope_local_base_freq",)}
 _BASE = ("rope_theta", "rotary_emb_base")
 
 
 def _published_theta(published: Mapping[str, Any], kind: str, stock: Mapping[str, Any]) -> float:
-    """The base as the checkpoint states it: this test must not trust the configuration that was made from it."""
+    """The base from the checkpoint itself, since this test must not trust the configuration made from it."""
     inside = published.get("rope_parameters") or {}
     places = (published, inside.get(kind) or inside)
     said = (place.get(name) for name in _BASES.get(kind, _BASE) for place in places)

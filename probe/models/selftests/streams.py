@@ -1,17 +1,17 @@
-"""The residual stream is a sum: do the parts that a layout names add up to it?
+"""The residual stream is a sum: do a layout's parts add up to it?
 
-Everything that is recorded, edited and attributed stands on a `Layout`, which says where the parts of an architecture
-are. With a wrong one (a norm behind attention instead of before it, an output projection that is another's, keys and
-values the wrong way round) the logits are still those of the stock class, because nothing of the forward pass was
-touched, and a circuit comes out that is about something else. So in every layer these must hold, up to rounding:
+Recording, editing and attribution rely on a `Layout`, which says where the parts of an architecture are. With a wrong
+one (a norm after attention instead of before it, another output projection, keys and values swapped) the logits are
+still those of the stock class, because the forward pass is unchanged, but a circuit would be about something else. So
+in every layer these must hold, up to rounding:
 
     resid_pre + attn_out = resid_mid
     resid_mid + mlp_out  = resid_post
-    Σ head_out + bias    = attn_out      each head's own write, and what belongs to no head
-    pattern · v          = z             what a head mixes is its values
+    Σ head_out + bias    = attn_out      each head's own output, and the part that belongs to no head
+    pattern · v          = z             a head's weighted sum is of its own values
 
-Where attention and MLP run side by side (GPT-NeoX) the first two are one, resid_pre + attn_out + mlp_out = resid_post.
-It costs one forward pass over a few tokens, and holds for any weights.
+If attention and MLP run in parallel (GPT-NeoX) the first two become resid_pre + attn_out + mlp_out = resid_post. The
+cost is one forward pass over a few tokens, and it holds for any weights.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SIDES = (
 
 @dataclass
 class _Layer:
-    """What one layer's modules took and gave."""
+    """The inputs and outputs of one layer's modules."""
 
     number: int
     block: nn.Module
@@ -95,7 +95,7 @@ def _hear(scope: Scope, module: nn.Module, side: str, found: dict[str, Tensor], 
 
 
 def _sums(model: Model, layer: _Layer) -> Iterator[tuple[str, float]]:
-    """What must add up, and by how much it does not."""
+    """The sums that must hold, and their errors."""
     pre, post, attn_out, mlp_out = (layer[name] for name in ("resid_pre", "resid_post", "attn_out", "mlp_out"))
     if model.parallel:
         yield "resid_pre + attn_out + mlp_out = resid_post", _off(post, pre, attn_out, mlp_out)
@@ -133,7 +133,7 @@ def _of_values(model: Model, layer: _Layer) -> float:
 
 
 def _off(whole: Tensor, *parts: Tensor) -> float:
-    """The most by which parts miss their sum, relative to what is added there: cancelling parts round more."""
+    """The largest error of a sum, relative to its parts, since cancelling parts have larger rounding errors."""
     if any(part.shape != whole.shape for part in parts):
         return float("nan")
     parts = tuple(part.to(whole.device) for part in parts)

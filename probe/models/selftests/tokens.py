@@ -1,4 +1,4 @@
-"""Tokens for tests that hold whatever a text says."""
+"""Tokens for tests that hold for any text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from probe.models.model import Model
 
 
 def some_tokens(model: Model, rows: int, length: int) -> Tensor:
-    """Seeded tokens that are not the mask, no more of them than the model has places for."""
+    """Seeded tokens without the mask, not more than the model has positions."""
     length = min(length, model.config.max_position_embeddings)
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, model.vocabulary, (rows, length), generator=generator)
