@@ -1,13 +1,13 @@
 """Batch jobs: a spec goes in, a report comes out, on one machine or on a cluster.
 
-    spec = read_spec("spec.yaml")          # checked; every fault is told with its line
+    spec = read_spec("spec.yaml")          # checked; every error is reported with its line
     summary = run_job(spec)                # does what is missing in spec.output; summary.exit_code
     open_run(spec.output)                  # the folder: units, tables, figures, manifest
 
-Four rooms, in the order in which a job passes through them:
+Four packages, in the order in which a job uses them:
 
-    spec/      the YAML file, and what may stand in it
-    stages/    the kinds of work there are: pools, circuits, measures; found by entry points
+    spec/      the YAML file and its fields
+    stages/    the kinds of work: pools, circuits, measures; found by entry points
     run/       from the spec to finished units on disk
     report/    from a run folder to report.html, and the comparison of two runs
 """

@@ -1,8 +1,8 @@
-"""Writing a file so that a reader, or a crash, finds the old one or the new one, never half of either.
+"""Atomic writes: a reader, or a crash, finds either the old file or the new one.
 
-The new content goes into a file of its own, which then takes the place of the old one. So a link in that place is
-replaced, and what it led to is left alone. A process that is killed meanwhile leaves the new file behind under a name
-that says what it is (`is_leftover`); the next run removes it.
+The new content goes into a temporary file, which then replaces the old one. So a link in that place is replaced, and
+its target is untouched. A process that is killed meanwhile leaves the temporary file behind under a recognisable name
+(`is_leftover`); the next run removes it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import re
 import tempfile
 from pathlib import Path
 
-PART = ".part-"  # what a file is called until it is whole, before its own name
-# As versions before 0.2 called them in the root of a run.
+PART = ".part-"  # prefix of a file's name until it is complete
+# As named by versions before 0.2 in the root of a run.
 _FORMER = re.compile(r"\.(manifest\.json|spec\.yaml|report\.(html|md|parquet))-[a-z0-9_]{8}")
 
 
 def is_leftover(file: Path) -> bool:
-    """Whether a file was being written when its process was killed."""
+    """Whether a file is the leftover of a killed process."""
     return file.name.startswith(PART) or _FORMER.fullmatch(file.name) is not None
 
 

@@ -1,12 +1,11 @@
-"""Folders that this program made, and writing in them without following a link out of them.
+"""Folders that this program made, and writing in them without following links out of them.
 
-A run overwrites and removes files, so it has to be sure whose they are. A run folder begins with a marker, a file that
-is written before anything else. A folder that is not empty and has no marker is somebody else's, whatever it is called,
-and is refused. A folder may also come from another person, with links where a run would write (`results` → a home
-folder). So the folders that a run writes into have to be real ones, files are replaced rather than opened, and what is
-a link is never written through.
+A run overwrites and removes files, so it has to be sure that they are its own. A run folder has a marker, a file that
+is written before anything else. A non-empty folder without a marker is refused, whatever its name. A folder may also
+come from another person, with links where a run would write (`results` → a home folder). So the folders that a run
+writes into must be real ones, files are replaced rather than opened, and links are never written through.
 
-    claim(Path("runs/demo"))        # makes it, or accepts it, or raises a ProbeError
+    claim(Path("runs/demo"))        # creates it, or accepts it, or raises a ProbeError
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _WORDS = (
 
 
 def claim(root: Path) -> None:
-    """Make a run folder, or accept one that an earlier run made; anything else that is not empty is refused."""
+    """Make a run folder, or accept one that an earlier run made; any other non-empty folder is refused."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         if not any(root.iterdir()):
@@ -42,7 +41,7 @@ def claim(root: Path) -> None:
 
 
 def refuse_foreign(root: Path) -> None:
-    """Refuse a folder that no run made, or in which links lead elsewhere."""
+    """Refuse a folder that no run made, or that has links to elsewhere."""
     if not _is_file(root / MARKER):
         raise ProbeError(
             f"run folder {root}",
@@ -55,14 +54,14 @@ def refuse_foreign(root: Path) -> None:
         if inner.is_symlink() or (inner.exists() and not inner.is_dir()):
             raise ProbeError(
                 f"run folder {root}",
-                expected=f"a folder {name} of its own",
+                expected=f"a real folder {name}",
                 found="a link" if inner.is_symlink() else "a file",
                 remedy=f"Remove {name}, or choose another folder with --out.",
             )
 
 
 def open_without_following(file: Path, flags: int) -> int:
-    """A file of one's own, opened; a link in its place is refused, also a hard one, which is another file's content."""
+    """Open a file of the run; a soft or hard link in its place is refused."""
     try:
         handle = os.open(file, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         found = os.fstat(handle)
@@ -87,14 +86,14 @@ def open_without_following(file: Path, flags: int) -> int:
 
 
 def holds_links(folder: Path) -> bool:
-    """Whether a folder is a link, or holds one at any depth."""
+    """Whether a folder is a link, or has one at any depth."""
     if folder.is_symlink():
         return True
     return any((Path(at) / name).is_symlink() for at, folders, files in os.walk(folder) for name in (*folders, *files))
 
 
 def leads_out(folder: Path) -> bool:
-    """Whether a folder holds a link, soft or hard, by which writing in it would change a file elsewhere."""
+    """Whether a folder has a soft or hard link through which writing would change a file elsewhere."""
     return holds_links(folder) or any(
         (Path(at) / name).lstat().st_nlink > 1 for at, _, files in os.walk(folder) for name in files
     )
@@ -103,7 +102,7 @@ def leads_out(folder: Path) -> bool:
 def _write_marker(root: Path) -> None:
     try:
         handle = os.open(root / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-    except FileExistsError:  # another run was as quick; the lock decides between them
+    except FileExistsError:  # another run did the same; the lock decides between them
         return
     with os.fdopen(handle, "w", encoding="utf-8") as opened:
         opened.write(_WORDS)

@@ -1,16 +1,16 @@
-"""Opening a run folder: what a job left on disk, for the report, the comparison, the app and notebooks.
+"""Opening a run folder: a job's files, for the report, the comparison, the app and notebooks.
 
-They need what was asked (`spec.yaml`), what became of each unit and what made it (`manifest.json`), and each unit's
-table (`results/*.parquet`) and figure (`figures/*.json`). All of them read it through this module:
+They need the spec (`spec.yaml`), each unit's outcome and provenance (`manifest.json`), and each unit's table
+(`results/*.parquet`) and figure (`figures/*.json`). All of them read these through this module:
 
     run = open_run("runs/demo")
     for unit in run.done:
-        saved = run.saved(unit)           # the table, its title, and how to read it
+        saved = run.saved(unit)           # the table, its title and its caption
         print(saved.title, len(saved.table))
 
 A folder may come from another machine, another version or another person, so nothing in it is trusted. Paths that lead
-out of it are refused, what cannot be read raises a `RunError` that names the file, and every text is escaped by whoever
-shows it. Of a unit only `id` and `status` are required.
+out of it are refused, an unreadable file raises a `RunError` that names it, and every text is escaped where it is
+shown. A unit needs only `id` and `status`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SPEC, MANIFEST = "spec.yaml", "manifest.json"
 REPORT = ("report.html", "report.md", "report.parquet")
-_WORDS = b"twinprobe"  # where a result keeps its words, among the metadata of its parquet file
+_WORDS = b"twinprobe"  # the key of a result's title and caption in the metadata of its parquet file
 
 
 FETCHING = {"image", "scattermapbox", "choroplethmapbox", "densitymapbox", "scattermap", "choroplethmap", "densitymap",
@@ -42,15 +42,15 @@ class RunError(ProbeError):
     """A run folder, or a file in it, that cannot be read."""
 
 
-_REMEDY = "`twinprobe verify` tells which files are whole; the same `twinprobe run` again makes what is not."
-# Our own writers put NaN where an estimate is none.
+_REMEDY = "`twinprobe verify` says which files are intact; the same `twinprobe run` again makes the others."
+# Our own writers put NaN for missing estimates.
 FILE = FileKind("", RunError, _REMEDY, largest=256_000_000, most_keys=200_000, finite=False)
 FIGURE, SPEC_FILE = replace(FILE, largest=64_000_000), replace(FILE, largest=1 << 20)
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A result as it lies on disk: its table, and the words and the drawing that belong to it."""
+    """A result on disk: its table, title, caption and drawing."""
 
     name: str
     title: str
@@ -61,13 +61,13 @@ class Saved:
 
     @cached_property
     def estimates(self) -> pd.DataFrame:
-        """The table with one row an estimate, which a table with a column a measure is not yet."""
+        """The table with one row per estimate, converted from one column per measure if necessary."""
         return one_row_an_estimate(self.table)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One unit as the manifest tells it: which question to which pair, what became of it, and how to ask it again."""
+    """One unit in the manifest: its question and pair, its outcome, and how to compute it again."""
 
     id: str
     status: str
@@ -82,17 +82,17 @@ class Entry:
     command: str | None = None
     error: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
-    record: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # all the manifest says of it
+    record: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # its whole entry in the manifest
 
     def described(self, *, seed: bool = True) -> str:
-        """What was asked of whom, in one line; the seed only where it tells one unit from another."""
+        """The question and the pair in one line; the seed only if it distinguishes units."""
         parts = [self.pair, self.task, self.reading, f"seed {self.seed}" if seed and self.seed is not None else ""]
         return " · ".join(part for part in parts if part) or self.id
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder that holds a readable manifest."""
+    """A run folder with a readable manifest."""
 
     folder: Path
     spec: dict[str, Any]
@@ -110,7 +110,7 @@ class RunFolder:
 
     @cached_property
     def measures(self) -> tuple[Entry, ...]:
-        """The units that answer a question, and not those whose work others share."""
+        """The units that answer a question, without those that only serve others."""
         return tuple(unit for unit in self.units if unit.kind == "measure" and unit.status != "skipped")
 
     @cached_property
@@ -119,7 +119,8 @@ class RunFolder:
 
     @cached_property
     def failed(self) -> tuple[Entry, ...]:
-        """What the run did not get: units that failed, shared ones among them, and measures that were never reached."""
+        """What is missing in the run: units that failed, including shared ones, and measures that were never
+        reached."""
         failed = {unit.id for unit in self.units if unit.status == "failed"}
         without = failed | ({unit.id for unit in self.measures} - {unit.id for unit in self.done})
         return tuple(unit for unit in self.units if unit.id in without)
@@ -131,11 +132,11 @@ class RunFolder:
 
     @cached_property
     def has_seeds(self) -> bool:
-        """Whether seeds tell units apart."""
+        """Whether seeds distinguish units."""
         return len({unit.seed for unit in self.measures} - {None}) > 1
 
     def path(self, relative: str) -> Path:
-        """A file that the manifest names; one outside of the folder is not the run's to name."""
+        """A file that the manifest names; one outside of the folder is refused."""
         path = (self.folder / relative).resolve()
         if not path.is_relative_to(self.folder.resolve()):
             raise RunError(
@@ -153,14 +154,14 @@ class RunFolder:
         return read_result(self.path(relative))
 
     def figure(self, unit: Entry) -> dict[str, Any] | None:
-        """A unit's figure as Plotly's JSON, where the run drew one."""
+        """A unit's figure as Plotly's JSON, if the run drew one."""
         if unit.figure is None or not self.path(unit.figure).is_file():
             return None
         self._refuse_changed(unit.figure)
         return checked_figure(self.path(unit.figure), FIGURE.object(self.path(unit.figure)))
 
     def changed(self, relative: str) -> str:
-        """How a file that the manifest lists differs from what the run wrote; empty where it does not."""
+        """How a file differs from what the run wrote, according to the manifest; empty if it does not."""
         files = self.manifest.get("files")
         of = files.get(relative) if isinstance(files, dict) else None
         if not isinstance(of, dict):
@@ -178,7 +179,7 @@ class RunFolder:
                 str(self.folder / relative),
                 expected="the file that the run wrote",
                 found=trouble,
-                remedy="The same `twinprobe run` again writes it anew.",
+                remedy="The same `twinprobe run` again rewrites it.",
             )
 
     def note_files(self, written: dict[str, dict[str, Any]]) -> None:
@@ -189,7 +190,7 @@ class RunFolder:
 
 
 def _lists_shown(files: dict[str, Any]) -> bool:
-    """Whether a manifest lists what is shown of its units, as those of earlier versions do not."""
+    """Whether a manifest lists its units' shown files, which earlier versions' do not."""
     return any(str(name).partition("/")[0] in ("results", "figures", "traces") for name in files)
 
 
@@ -201,9 +202,9 @@ def open_run(folder: str | Path) -> RunFolder:
         found = "a folder without one" if is_folder(folder) else "no such folder" if not is_there(folder) else "a file"
         raise RunError(
             str(folder),
-            expected=f"a run folder, which holds a {MANIFEST}",
+            expected=f"a run folder, which has a {MANIFEST}",
             found=found,
-            remedy="Name the folder that `twinprobe run` or `twinprobe demo` printed when it ended.",
+            remedy="Use the folder that `twinprobe run` or `twinprobe demo` printed at its end.",
         )
     manifest = FILE.object(manifest_at)
     entries = manifest.get("units", [])
@@ -212,7 +213,7 @@ def open_run(folder: str | Path) -> RunFolder:
             str(manifest_at),
             expected="a list of units, each with its id",
             found=f"{type(entries).__name__} {str(entries)[:60]!r}",
-            remedy="Run the same job again: it writes the manifest anew and keeps what is done.",
+            remedy="Run the same job again: it rewrites the manifest and keeps finished units.",
         )
     return RunFolder(folder, _read_spec(folder / SPEC), manifest, tuple(map(_entry, entries)))
 
@@ -243,7 +244,7 @@ def one_row_an_estimate(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_result(path: Path) -> Saved:
-    """A table with its words, from one parquet file."""
+    """A table with its title and caption, from one parquet file."""
     import pyarrow.parquet as parquet
 
     try:
@@ -253,7 +254,7 @@ def read_result(path: Path) -> Saved:
     try:
         words = FILE.object_of((stored.schema.metadata or {}).get(_WORDS, b"{}"), path)
     except ProbeError as problem:
-        raise _unreadable(path, "a table with its words as JSON", problem.found) from None
+        raise _unreadable(path, "a table with its title and caption as JSON", problem.found) from None
     texts = {key: str(words.get(key, "")) for key in ("title", "drawing")}
     return Saved(
         str(words.get("name", path.stem)),
@@ -265,7 +266,8 @@ def read_result(path: Path) -> Saved:
 
 
 def left_out(figure: dict[str, Any]) -> str:
-    """What a saved figure does not show of its table, in one sentence (see `analyses.plots.left_out`), or nothing."""
+    """The rows of its table that a saved figure does not show, in one sentence (see `analyses.plots.left_out`), or
+    nothing."""
     meta = (figure.get("layout") or {}).get("meta")
     parts = meta.get("left_out") if isinstance(meta, dict) else None
     return f"Not drawn, but in the table: {'; '.join(map(str, parts))}." if isinstance(parts, list) and parts else ""
@@ -283,7 +285,7 @@ def hash_of(path: Path) -> str:
 
 
 def checked_figure(path: Path, figure: dict[str, Any]) -> dict[str, Any]:
-    """A figure that holds what this program draws and nothing that a browser would fetch from elsewhere."""
+    """A figure with nothing that a browser would fetch from elsewhere."""
     data, layout = figure.get("data", []), figure.get("layout", {})
     if not isinstance(data, list) or not isinstance(layout, dict) or not all(isinstance(one, dict) for one in data):
         raise _unreadable(path, "a figure: a list `data` and a mapping `layout`", "another form")

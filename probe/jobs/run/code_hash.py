@@ -1,9 +1,9 @@
 """A hash of the code that could have changed a number.
 
 Someone who edits a measure and runs the job again expects that measure to be computed again. So the hash of a unit
-covers the sources of `probe`, of the package that the stage's function comes from, and of the modules beside it that it
-uses. The parts of Twinprobe that only show or schedule (command line, drawings, jobs) are left out: they cannot change
-a number.
+covers the sources of `probe`, of the package that the stage's function comes from, and of the modules in the same
+folder that it uses. The parts of Twinprobe that only display or schedule (command line, drawings, jobs) are left out:
+they cannot change a number.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def code_of(make: Callable[..., Any]) -> str:
 
 
 def _files_beside(module: str, package: str) -> set[Path]:
-    """The file of a module, and of what it uses out of the same folder; read each time, since these are edited."""
+    """The file of a module, and of those that it uses from the same folder; read each time, since they may be
+    edited."""
     home, found, waiting = None, set(), [sys.modules.get(module)]
     while waiting:
         current = waiting.pop()
@@ -67,7 +68,7 @@ def _of_file(file: Path) -> str:
 
 @cache
 def _of_package(name: str) -> str:
-    """A hash of a package's files, faces left out; of a single module, nothing beyond its own file."""
+    """A hash of a package's files, without user interfaces; for a single module, of its file only."""
     package = import_module(name)
     if not hasattr(package, "__path__"):
         return name

@@ -1,10 +1,10 @@
-"""An estimate of what a job takes, printed before it begins (`twinprobe run --dry-run`).
+"""An estimate of a job's cost, printed before it begins (`twinprobe run --dry-run`).
 
 Time is counted as arithmetic. A forward pass takes two operations for each parameter and token, a backward pass twice
-as many, and each stage declares how many passes it makes for one example. The speed of the device is measured on the
-spot with one matrix product. Where the run folder has finished units of the same stage, their median time is used
-instead. Memory is the weights of the loaded models plus the activations of one batch. A cluster is asked for what the
-unit's process takes of a machine (`host`): with the models on a GPU that is little. All of these are rough.
+as many, and each stage declares how many passes it makes for one example. The speed of the device is measured with one
+matrix product. If the run folder has finished units of the same stage, their median time is used instead. Memory is the
+weights of the loaded models plus the activations of one batch. A cluster reserves the host memory of the unit's process
+(`host`): with the models on a GPU that is little. All of these are rough.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from probe.jobs.run.unit_store import UnitStore
 from probe.jobs.stages.registry import known_stage
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 4}
-OVERHEAD = 0.05  # seconds of a unit that are not arithmetic
+OVERHEAD = 0.05  # seconds of overhead per unit
 TABLE = 100_000  # bytes of a table, its figure and its record
-AT_ONCE = 32  # rows of a pass where the spec does not say; where fewer fit, fewer are taken
+AT_ONCE = 32  # rows per pass if the spec does not say; fewer if they do not fit
 PROCESS = 1_000_000_000  # bytes of a process that has loaded the libraries, and of its tables
-SHARD = 5_000_000_000  # bytes of the largest file of weights, as they are usually cut
-HELD = 16  # numbers of the residual stream's width that a layer holds for each token of a pass
-TOKENS = 32  # of a prompt, where no tokenizer can tell
+SHARD = 5_000_000_000  # bytes of the largest weight file, as usually sharded
+HELD = 16  # activations per layer and token of a pass, in units of the residual stream's width
+TOKENS = 32  # tokens of a prompt, if no tokenizer is available
 
 
 @dataclass(frozen=True)
 class Cost:
-    """About what a unit takes."""
+    """The estimated cost of a unit."""
 
     seconds: float
     memory: int  # on the models' device
     disk: int
-    passing: int = 0  # bytes of weights at a time that pass through the machine's memory on their way to a GPU
+    passing: int = 0  # bytes of weights that are in host memory at a time on their way to a GPU
 
     def host(self, on_gpu: bool) -> int:
-        """What the unit's process takes of the machine itself."""
+        """The host memory of the unit's process."""
         return PROCESS + (self.passing if on_gpu else self.memory)
 
 
 def estimates(plan: Plan, store: UnitStore, tokens: Mapping[tuple[str, str], int] | None = None) -> dict[str, Cost]:
-    """The cost of each unit by hash; nothing for what is on disk already. `tokens`: a prompt's, by pair and task."""
+    """The cost of each unit by hash; 0 for finished ones. `tokens`: a prompt's, by pair and task."""
     speeds = _Speeds(plan.spec.device)
     past = _past(store)
     return {unit.hash: _cost(plan, unit, speeds, past, tokens or {}) for unit in plan}
 
 
 def lengths(plan: Plan) -> dict[tuple[str, str], int]:
-    """How many tokens an example has, for each pair and task: two examples of each are made to see."""
+    """How many tokens an example has, for each pair and task, from two examples each."""
     found = {}
     for pair, identity in plan.pairs.items():
         words = identity.models["ar"].source.tokenizer()
@@ -89,13 +89,13 @@ def models_of(plan: Plan, unit: Unit) -> list[ModelIdentity]:
 
 
 def _held(model: ModelIdentity, tokens: int) -> int:
-    """Numbers that a pass over so many tokens holds: the layers' and the logits."""
+    """The activations of a pass over this many tokens: the layers' and the logits."""
     shape = model.shape
     return tokens * (HELD * shape["layers"] * shape["width"] + shape["vocabulary"])
 
 
 def _past(store: UnitStore) -> dict[str, float]:
-    """What finished units of each stage took, in the middle."""
+    """The median time of finished units of each stage."""
     took: dict[str, list[float]] = {}
     for folder in store.units.iterdir() if store.units.is_dir() else ():
         record = store.record(folder.name)

@@ -1,8 +1,8 @@
-"""Computing one unit, in whatever process. What goes wrong becomes part of the outcome, not an exception.
+"""Computing one unit, in any process. An error becomes part of the outcome, not an exception.
 
-Running out of memory is not yet a failure: the unit is computed again with half the rows in a forward pass, and a note
-says so, until one row does not fit either. A unit uses a fixed number of CPU threads and starts from a random seed of
-its own, so its numbers do not depend on what runs beside it or ran before it.
+Running out of memory is not yet a failure: the unit is computed again with half the rows per forward pass, with a note,
+until even one row does not fit. A unit uses a fixed number of CPU threads and its own random seed, so its numbers do
+not depend on what runs in parallel or ran before.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a unit. `error` has kind, message and traceback."""
+    """The outcome of a unit. `error` has kind, message and traceback."""
 
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Outcome:
 
 
 def execute(context: WorkerContext, digest: str) -> Outcome:
-    """Do a unit and put it in the store."""
+    """Compute a unit and put it in the store."""
     unit = context.plan.units[digest]
     began = time.perf_counter()
     notes: list[str] = []
@@ -63,7 +63,7 @@ def execute(context: WorkerContext, digest: str) -> Outcome:
 
 
 def disk_full(problem: BaseException) -> bool:
-    """Whether an exception says that the disk is full; libraries do not always keep its number."""
+    """Whether an exception means that the disk is full; libraries do not always keep its errno."""
     numbered = isinstance(problem, OSError) and problem.errno in FULL
     return numbered or os.strerror(errno.ENOSPC) in str(problem)
 
@@ -96,18 +96,18 @@ def _done(context: WorkerContext, unit: Unit, stage: Stage, notes: list[str]) ->
 
 
 def _refuse_other_code(unit: Unit, stage: Stage) -> None:
-    """A process that began after the code was edited would put another code's number under this one's name."""
+    """Refuse code that was edited after the run began: its numbers would be stored under the old code's hash."""
     if code_of(stage.make) != unit.made["code"]:
         raise ProbeError(
             f"unit {unit.id}",
             expected="the code that the run began with",
             found="code that was changed since",
-            remedy="Give the same command again: it computes what the change concerns.",
+            remedy="Run the same command again: it computes what the change affects.",
         )
 
 
 def _refuse_other_inputs(unit: Unit, context: WorkerContext) -> None:
-    """The same for files that are read again here: a task's."""
+    """The same for files that are read again here, such as a task's."""
     spec = context.plan.spec
     if "task" in unit.place:
         _refuse_change(unit, "task", digest_of(spec.labelled["task"][str(unit.place["task"])].made()))
@@ -121,12 +121,12 @@ def _refuse_change(unit: Unit, what: str, now: Any) -> None:
             f"unit {unit.id}",
             expected=f"the {what} that the run began with",
             found="a file that was changed since",
-            remedy="Give the same command again: it computes what the change concerns.",
+            remedy="Run the same command again: it computes what the change affects.",
         )
 
 
 def _fitting(stage: Stage, given: Inputs) -> tuple[Any, Inputs]:
-    """The product of a stage, in batches that fit."""
+    """The product of a stage, computed in batches that fit."""
     _settle(given)
     while True:
         try:
@@ -135,13 +135,13 @@ def _fitting(stage: Stage, given: Inputs) -> tuple[Any, Inputs]:
             rows = (given.rows or given.largest) // 2
             if not out_of_memory(problem) or rows < 1:
                 raise
-            given.note(f"out of memory with {given.rows or 'all'} rows at a time: went on with {rows}")
+            given.note(f"out of memory with {given.rows or 'all'} rows at a time: continued with {rows}")
             given = given.with_rows(rows)
         _free()
 
 
 def out_of_memory(problem: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on whatever device."""
+    """Whether an exception means that memory ran out, on any device."""
     if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":
         return True
     return isinstance(problem, RuntimeError) and any(
@@ -155,7 +155,7 @@ def _free() -> None:
 
 
 def _settle(given: Inputs) -> None:
-    """The threads and the seed that a unit begins with."""
+    """Set the threads and the seed of a unit."""
     import numpy as np
     import torch
 
@@ -169,7 +169,7 @@ def _settle(given: Inputs) -> None:
 
 
 def _where(context: WorkerContext) -> dict[str, Any]:
-    """Where a unit ran, and the most memory that was in use."""
+    """Where a unit ran, and its peak memory."""
     import resource
 
     import torch

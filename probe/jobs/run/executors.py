@@ -1,9 +1,9 @@
 """Where units are computed: in this process, in processes of this machine, or (in `ray_cluster`) on other machines.
 
-An executor takes units while one of its workers is free, and returns outcomes. When a worker dies (killed, or the
-machine ran out of memory), its unit comes back as `Lost` and the runner gives it to another worker. Nothing of it is on
-disk, since a unit is written whole or not at all. Each local worker is a pool of one process: so it is known which one
-died, and a process keeps the models of the pair that it works on.
+An executor takes units while one of its workers is free, and returns outcomes. If a worker dies (killed, or the machine
+ran out of memory), its unit is returned as `Lost` and the runner gives it to another worker. The unit left nothing on
+disk, since units are written completely or not at all. Each local worker is a pool of one process, so that it is known
+which one died, and a process keeps the models of its pair loaded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from probe.jobs.run.worker import SLOW, begin, work
 
 @dataclass(frozen=True)
 class Lost:
-    """A unit whose worker was lost, and what is known of that."""
+    """A unit whose worker was lost, and the reason if known."""
 
     why: str
 
@@ -33,26 +33,26 @@ class Executor(Protocol):
     """Computes units."""
 
     def free(self) -> bool:
-        """Whether it takes another unit now."""
+        """Whether it can take another unit now."""
         ...
 
     def take(self, digest: str, pair: str) -> None: ...
 
     def pairs(self) -> list[str]:
-        """The pairs whose models its free workers hold."""
+        """The pairs whose models its free workers have loaded."""
         ...
 
     def finished(self) -> list[tuple[str, Outcome | Lost]]:
-        """Wait for at least one of the units that were taken."""
+        """Wait for at least one of its units."""
         ...
 
     def stop(self) -> None:
-        """End at once, without waiting for running units."""
+        """Stop at once, without waiting for running units."""
         ...
 
 
 class InThisProcess:
-    """This process, one unit after the other."""
+    """Computes in this process, one unit after the other."""
 
     def __init__(self, plan: Plan, root: Path):
         self._context, self._taken, self._pair = WorkerContext(plan, root), [], ""
@@ -75,7 +75,7 @@ class InThisProcess:
 
 
 class LocalProcesses:
-    """Processes of this machine."""
+    """Computes in processes of this machine."""
 
     def __init__(self, plan: Plan, root: Path, devices: list[str]):
         self._plan, self._root = plan, root
@@ -103,7 +103,7 @@ class LocalProcesses:
 
 
 class _Worker:
-    """One process, started again when it dies."""
+    """One process, restarted when it dies."""
 
     def __init__(self, plan: Plan, root: Path, device: str):
         self._make = lambda: ProcessPoolExecutor(
@@ -139,7 +139,7 @@ class _Worker:
 
 
 def _context(device: str) -> Any:
-    """How processes start: from scratch for a GPU (CUDA does not survive a fork), else forked from a warm server."""
+    """How processes start: spawned for a GPU (CUDA does not survive a fork), else forked from a preloaded server."""
     if device != "cpu":
         return get_context("spawn")
     context = get_context("forkserver")
@@ -148,7 +148,7 @@ def _context(device: str) -> Any:
 
 
 def devices(device: str, workers: int | None, units: int) -> list[str]:
-    """The device of each process: as many as there are cores, or GPUs, and no more than there is to do."""
+    """The device of each process: one process per core or GPU, but not more than there are units."""
     import torch
 
     gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0

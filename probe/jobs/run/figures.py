@@ -1,7 +1,7 @@
 """Figures of a run: one for each table, drawn from that table alone.
 
-A figure is drawn again when its table or the drawing code changes. When drawing fails, the run keeps the numbers and
-goes on without the figure.
+A figure is drawn again if its table or the drawing code changes. If drawing fails, the run keeps the numbers and
+continues without the figure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from probe.jobs.run_folder import FIGURE
 
 
 def draw(store: UnitStore, digest: str, stem: str, serializer: Any) -> None:
-    """Write the figure of a unit's table, unless the one that is there shows just that."""
+    """Write the figure of a unit's table, unless it is up to date."""
     file = store.root / "figures" / f"{stem}.json"
     if not hasattr(serializer, "figure") or _shows(file, mark := _mark(digest, serializer)):
         return
@@ -28,7 +28,7 @@ def draw(store: UnitStore, digest: str, stem: str, serializer: Any) -> None:
 
 
 def _mark(digest: str, serializer: Any) -> str:
-    """What a figure is made of: the unit, and the code that draws."""
+    """What a figure depends on: the unit, and the drawing code."""
     return hashlib.sha256(f"{digest} {serializer.code()}".encode()).hexdigest()[:16]
 
 

@@ -1,15 +1,15 @@
-"""A run to which nothing is to be added: the same command again says so at once, and touches nothing.
+"""A finished run: the same command again says so at once, and changes nothing.
 
-Whoever gives a command again after a week wants to see that all is there. Units are checked by their hashes, always.
-But manifest, figures and report are made from them, and making these again takes longer than all checks. So when a run
-has ended well, it notes what it ended with: its spec and units, the files that it shows (by size, time and inode), and
-the sources that make them. Where all of that is still so, there is nothing to make.
+A user who repeats a command after a week wants to see that everything is there. Units are always checked by their
+hashes. But writing manifest, figures and report again takes longer than all checks. So a run that ended well records
+its state: its spec and units, the files that it shows (by size, time and inode), and the sources that make them. If
+none of these has changed, there is nothing to do.
 
     note_finished(store, plan)       at the end of a run that is complete
-    is_finished(store, plan)         whether everything that it shows is as that run left it
+    is_finished(store, plan)         whether everything that it shows is unchanged
 
-Anything else (another version of the code, a figure that somebody deleted, a new question in the spec) makes the whole
-end anew. The note is a file in the run's scratch folder; who deletes it loses five seconds.
+After any change (another version of the code, a deleted figure, a new question in the spec) they are written again. The
+record is a file in the run's scratch folder; deleting it costs five seconds.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ NOTE = "finished.json"
 
 
 def note_finished(store: UnitStore, plan: Plan) -> None:
-    """Remember what a run ended with."""
+    """Record a run's final state."""
     write_atomically(store.scratch / NOTE, json.dumps({"sha256": _state(store, plan)}))
 
 
 def is_finished(store: UnitStore, plan: Plan) -> bool:
-    """Whether a run of this plan ended well here, and all that it left is as it was."""
+    """Whether a run of this plan ended well here, and everything that it left is unchanged."""
     try:
         noted = FILE.object(store.scratch / NOTE).get("sha256")
     except ProbeError:
@@ -60,7 +60,7 @@ def _state(store: UnitStore, plan: Plan) -> str:
 
 
 def _sources(plan: Plan) -> list[Path]:
-    """The folders of `probe` and of the packages that the plan's stages come from: their drawings are in them."""
+    """The folders of `probe` and of the packages of the plan's stages, which have the drawings."""
     stages = {unit.stage for unit in plan}
     makers = {getattr(known_stage(name).make, "__module__", None) or "probe" for name in stages}
     names = {maker.partition(".")[0] for maker in makers} | {"probe"}
@@ -69,7 +69,7 @@ def _sources(plan: Plan) -> list[Path]:
 
 
 def _of_file(file: Path, root: Path) -> list[str | int]:
-    """What tells that a file is the one that it was."""
+    """Identifies a file, to detect changes."""
     name = str(file.relative_to(root))
     try:
         stat = os.lstat(file)

@@ -1,7 +1,7 @@
 """One run at a time in a run folder.
 
-The lock is the operating system's (`flock`) on a file in the folder. It ends with the process that holds it, so a
-killed run leaves no lock behind. The text in the file only serves the message that a second run prints.
+The lock is the operating system's (`flock`) on a file in the folder. It ends with its process, so a killed run leaves
+no lock behind. The text in the file is only for the message that a second run prints.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from probe.jobs.own_folder import open_without_following
 
 @contextmanager
 def only_run(root: Path) -> Iterator[None]:
-    """Hold a run folder, or refuse because another run does."""
+    """Lock a run folder, or refuse if another run has it."""
     handle = open_without_following(root / ".lock", os.O_RDWR | os.O_CREAT)
     with os.fdopen(handle, "r+", encoding="utf-8", errors="replace") as opened:
         try:

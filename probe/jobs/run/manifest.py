@@ -1,8 +1,8 @@
-"""The manifest: what a run was, for someone who wants to trust its numbers or to find out why not.
+"""The manifest: the provenance of a run, for someone who wants to check its numbers.
 
 It lists everything that a number depends on: package versions, the state of the code, the weights by their hashes, the
-seeds, the device. For each unit it says what decided its numbers, when and where it was computed, how long it took, and
-what went wrong.
+seeds, the device. For each unit it says what determined its numbers, when and where it was computed, how long it took,
+and its error if it failed.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ PACKAGES = (
 
 @dataclass
 class State:
-    """How far a run is: each unit's status, and what else there is to say of it."""
+    """The state of a run: each unit's status, with details."""
 
     status: dict[str, str]  # hash → done, failed, missing
     errors: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
     cached: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
-    figures: dict[str, str] = field(default_factory=dict)  # hash → what went wrong with its figure
+    figures: dict[str, str] = field(default_factory=dict)  # hash → the error of its figure
     run: str = "running"
 
     def counts(self) -> dict[str, int]:
@@ -50,7 +50,7 @@ class State:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What holds for all of a run."""
+    """Facts about the whole run."""
 
     command: str
     on: str
@@ -60,7 +60,7 @@ class Circumstances:
 
 
 def write_manifest(store: UnitStore, plan: Plan, state: State, circumstances: Circumstances) -> dict[str, Any]:
-    """Write what is known of a run, in place of what was known before."""
+    """Write the current state of a run, replacing the earlier one."""
     spec, now = plan.spec, datetime.now(UTC)
     units = [_unit(store, plan, unit, state, circumstances.command) for unit in plan]
     done = [digest for digest, status in state.status.items() if status == "done"]
@@ -92,7 +92,7 @@ def write_manifest(store: UnitStore, plan: Plan, state: State, circumstances: Ci
 
 
 def shown_before(root: Path) -> list[str]:
-    """What the manifest that is there lists as shown: the only files that a run may remove."""
+    """The files listed in the existing manifest: the only ones that a run may remove."""
     try:
         shown = FILE.object(root / MANIFEST).get("shown")
     except RunError:
@@ -101,7 +101,7 @@ def shown_before(root: Path) -> list[str]:
 
 
 def _former_report(root: Path) -> dict[str, Any]:
-    """The hashes of the report that is there, which stays until another is written."""
+    """The hashes of the existing report, which stays until another is written."""
     try:
         files = FILE.object(root / MANIFEST).get("files")
     except RunError:
@@ -156,7 +156,7 @@ def _skipped(name: str, why: str) -> dict[str, Any]:
 
 
 def _weights(plan: Plan) -> dict[str, Any]:
-    """Each model once, with what it is in which pair."""
+    """Each model once, with its roles in the pairs."""
     found: dict[str, Any] = {}
     for name, pair in plan.pairs.items():
         for role, model in pair.models.items():
@@ -167,7 +167,7 @@ def _weights(plan: Plan) -> dict[str, Any]:
 
 @cache
 def versions() -> dict[str, str]:
-    """What this process runs on, looked up once: the packages' records are long, and a run writes many manifests."""
+    """The environment of this process, looked up once, since a run writes many manifests."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -186,7 +186,7 @@ def git_state() -> dict[str, Any] | None:
         return done.stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "probe/jobs/run/manifest.py")  # an installed copy is no part of a checkout
+        git("ls-files", "--error-unmatch", "probe/jobs/run/manifest.py")  # an installed copy is not part of a checkout
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.SubprocessError):
         return None
@@ -203,7 +203,7 @@ def _device(device: str) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name; Linux tells it in a file alone."""
+    """The processor's name, which Linux has only in a file."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
     except OSError:

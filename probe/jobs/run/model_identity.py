@@ -1,8 +1,8 @@
-"""Which models a pair consists of, and the exact files of each, found out without loading weights.
+"""The models of a pair and the exact files of each, found without loading weights.
 
-The hash of a unit has to tell two checkpoints apart. So the identity of a model is the SHA-256 of the files in its
-folder (weights, configuration, tokenizer, declarations) and of what the catalog declares; its path is no part of it.
-Hashing reads every byte once. `HashCache` remembers a file's hash until the file changes.
+The hash of a unit must distinguish checkpoints. So the identity of a model is the SHA-256 of the files in its folder
+(weights, configuration, tokenizer, declarations) and of the catalog's declaration, without its path. Hashing reads
+every byte once. `HashCache` keeps a file's hash until the file changes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from probe.paradigms import Paradigm
 
 FILE = FileKind("file")
-RECIPE = "recipe.yaml"  # what a trained model's folder keeps of its making
-SETTLED = 2_000_000_000  # nanoseconds after which a file's times tell a change
+RECIPE = "recipe.yaml"  # training records in a model's folder
+SETTLED = 2_000_000_000  # nanoseconds after which a file's times show a change
 
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """One model of a pair, as it lies on disk."""
+    """One model of a pair, as it is on disk."""
 
     role: str
     source: Source
@@ -43,7 +43,7 @@ class ModelIdentity:
     parameters: int
     shape: Mapping[str, int]  # layers, heads, width, vocabulary
     paradigm: str
-    facts: Mapping[str, Any] = field(default_factory=dict)  # what else a manifest says of it
+    facts: Mapping[str, Any] = field(default_factory=dict)  # further facts for a manifest
 
     @property
     def place(self) -> str:
@@ -52,14 +52,14 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class PairIdentity:
-    """The models of a pair by role, and what the spec says of how the diffusion model writes."""
+    """The models of a pair by role, and the spec's declaration of the diffusion model."""
 
     name: str
     models: Mapping[str, ModelIdentity]
     settings: Mapping[str, Any]
 
     def identity(self, roles: Iterable[str]) -> dict[str, Any]:
-        """What tells some models of this pair from others; the twin's mask decides what each of them is shown."""
+        """Identifies some models of this pair; the twin's mask is included, since it affects every model's input."""
         concerned = sorted({*roles, "diffusion"}) if roles else []
         return {"weights": {role: self.models[role].sha256 for role in concerned}, "settings": dict(self.settings)}
 
@@ -68,9 +68,9 @@ class PairIdentity:
 class HashCache:
     """The hashes of files, remembered until a file changes.
 
-    A program can give a file any size and any time of modification, but not its time of status change, and a file put
-    in its place has another inode. A file that changed within the last seconds is hashed again the next time, since
-    a further change might carry the same times.
+    A program can set a file's size and modification time, but not its status-change time, and a replacement has another
+    inode. A file that changed within the last seconds is hashed again the next time, since a further change might have
+    the same times.
     """
 
     known: dict[str, tuple[list[int], str]] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class HashCache:
         return digest
 
     def save(self, file: Path) -> None:
-        """Keep it, with a hash of its own: a bit that turns over in it must not pass for other weights."""
+        """Save it with its own hash, so that a flipped bit in it cannot pass for other weights."""
         write_atomically(file, json.dumps({"sha256": _of_known(self.known), "known": self.known}))
 
     @classmethod
@@ -96,7 +96,7 @@ class HashCache:
             found = FILE.object(file)
             known = {path: (list(mark), str(digest)) for path, (mark, digest) in found["known"].items()}
         except (OSError, KeyError, ValueError, AttributeError, TypeError):
-            return cls()  # only a memory: without it, files are read again
+            return cls()  # only a cache: without it, files are read again
         return cls(known) if found.get("sha256") == _of_known(known) else cls()
 
 
@@ -105,7 +105,7 @@ def _of_known(known: Mapping[str, tuple[list[int], str]]) -> str:
 
 
 def pair_identity(pair: PairSpec, catalog: str | None, hashes: HashCache) -> PairIdentity:
-    """What is known of a pair without loading it."""
+    """A pair's identity, without loading it."""
     from probe.models.source import Declared, Source
 
     place = str(pair.pair or pair.diffusion)
@@ -117,7 +117,7 @@ def pair_identity(pair: PairSpec, catalog: str | None, hashes: HashCache) -> Pai
             f"pair {pair.label!r}",
             expected="a diffusion model whose AR twin is known",
             found="no AR twin declared for it",
-            remedy="Name both: {ar: …, diffusion: …}. " + _declared_pairs(place, catalog),
+            remedy="Give both: {ar: …, diffusion: …}. " + _declared_pairs(place, catalog),
         )
     declared = dict(entry.controls) if entry is not None and pair.controls is True else {}
     controls = pair.controls if isinstance(pair.controls, dict) else declared
@@ -126,7 +126,7 @@ def pair_identity(pair: PairSpec, catalog: str | None, hashes: HashCache) -> Pai
     if len(sources) < 2 + len(controls):
         raise ProbeError(
             f"pair {pair.label!r}",
-            expected="controls with names of their own",
+            expected="controls with other names",
             found="one called 'ar' or 'diffusion'",
             remedy="Rename it.",
         )
@@ -160,7 +160,7 @@ def _model_identity(role: str, source: Source, hashes: HashCache) -> ModelIdenti
 
 
 def _described(checkpoint: Checkpoint, shape: Mapping[str, int], parameters: int, paradigm: Paradigm) -> str:
-    """What a model is, in one line."""
+    """A model's description in one line."""
     kind = str(checkpoint.config.get("model_type") or "a GGUF")
     sizes = {"layers": "{:,} layers", "heads": "{:,} heads", "width": "d {:,}"}
     parts = [kind, *(words.format(shape[name]) for name, words in sizes.items() if shape[name])]
@@ -170,7 +170,7 @@ def _described(checkpoint: Checkpoint, shape: Mapping[str, int], parameters: int
 
 
 def _made(checkpoint: Checkpoint, entry: Entry | None) -> dict[str, str]:
-    """Where a model comes from, as far as it is declared."""
+    """A model's origin, as declared."""
     recipe = checkpoint.own / RECIPE
     facts = {"note": entry.note if entry else "", "made_from": (entry.ar if entry else None) or ""}
     facts["recipe"] = FILE.text(recipe) if is_file(recipe) else ""
@@ -179,10 +179,10 @@ def _made(checkpoint: Checkpoint, entry: Entry | None) -> dict[str, str]:
 
 def _parameters(checkpoint: Checkpoint) -> int:
     if checkpoint.shapes:
-        tied = bool(checkpoint.config.get("tie_word_embeddings"))  # stored twice, or once, they are one
+        tied = bool(checkpoint.config.get("tie_word_embeddings"))  # tied weights count once, however they are stored
         counted = (shape for name, shape in checkpoint.shapes.items() if not (tied and name.endswith("lm_head.weight")))
         return sum(map(math.prod, counted))
-    return int(checkpoint.files[0].stat().st_size * 8 / 4.5)  # a GGUF's shapes take reading it; most are of 4 bits
+    return int(checkpoint.files[0].stat().st_size * 8 / 4.5)  # a GGUF's shapes would have to be read; most have 4 bits
 
 
 _CALLED = {
@@ -194,7 +194,7 @@ _CALLED = {
 
 
 def _shape(config: Mapping[str, Any]) -> dict[str, int]:
-    """The sizes that memory depends on, under any of the names that publishers give them; 0 where unknown."""
+    """The sizes that memory depends on, under any of their published names; 0 if unknown."""
     nested = config.get("model") if isinstance(config.get("model"), dict) else {}
     both = {**(nested or {}), **config}
     return {ours: next((int(both[name]) for name in names if name in both), 0) for ours, names in _CALLED.items()}

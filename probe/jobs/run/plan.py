@@ -1,7 +1,7 @@
-"""From a spec to its units, sorted so that each comes after what it needs.
+"""From a spec to its units, each after those that it needs.
 
-No model is loaded for a plan: files are hashed and units are named. The plan is a value. The same spec over the same
-files and code gives the same plan, which is how a second run finds what the first one computed.
+No model is loaded for a plan: files are hashed and units are named. The same spec with the same files and code gives
+the same plan, so that a second run finds what the first one computed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from probe.jobs.stages.stage import AXES, Stage
 
 @dataclass(frozen=True)
 class Plan:
-    """The units of a job by hash, each after what it needs; and what was left out, with the reason."""
+    """The units of a job by hash, each after those that it needs; and those left out, with the reason."""
 
     spec: Spec
     pairs: Mapping[str, PairIdentity]
@@ -42,13 +42,13 @@ class Plan:
 
     @cached_property
     def stems(self) -> Mapping[str, str]:
-        """The units' names as files', by hash: the same in two runs of one spec."""
+        """The units' file names, by hash: the same in two runs of one spec."""
         plain = {unit.hash: _plain(unit) for unit in self}
         found = Counter(plain.values())
         return {digest: stem if found[stem] == 1 else f"{stem}_{digest[:6]}" for digest, stem in plain.items()}
 
     def only(self, pattern: str) -> Plan:
-        """The units whose id is like `pattern` (`*` stands for anything), and what they need."""
+        """The units whose id matches `pattern` (`*` matches anything), and those that they need."""
         wanted = [unit.hash for unit in self if fnmatchcase(unit.id, pattern)]
         if not wanted:
             raise ProbeError(
@@ -70,7 +70,7 @@ def plan_of(spec: Spec, hashes: HashCache | None = None) -> Plan:
     hashes = hashes or HashCache()
     pairs = {pair.label: pair_identity(pair, spec.catalog, hashes) for pair in spec.pairs}
     grid = _Grid(spec, pairs)
-    for pair in pairs:  # pair by pair, so that a process keeps a pair's models for as long as it can
+    for pair in pairs:  # pair by pair, so that a process can keep a pair's models loaded
         for measure in spec.measures:
             stage = known_stage(measure.measure)
             for place in grid.places(stage.axes, {"pair": pair} if "pair" in stage.axes else {}):
@@ -86,7 +86,7 @@ def plan_of(spec: Spec, hashes: HashCache | None = None) -> Plan:
 
 
 class _Grid:
-    """Makes each unit once, after the units that it needs."""
+    """Creates each unit once, after the units that it needs."""
 
     def __init__(self, spec: Spec, pairs: Mapping[str, PairIdentity]):
         self.spec, self.pairs = spec, pairs
@@ -95,7 +95,7 @@ class _Grid:
         self._made: dict[str, Unit | None] = {}
 
     def places(self, axes: tuple[str, ...], fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Every place along `axes` that agrees with what is fixed."""
+        """Every place along `axes` that agrees with the fixed values."""
         free = [axis for axis in AXES if axis in axes and axis not in fixed]
         if "role" in free and "pair" not in fixed:  # roles are a pair's
             for pair in self.pairs:
@@ -111,7 +111,7 @@ class _Grid:
         return list(self.spec.seeds) if axis == "seed" else list(self.spec.labelled[axis])
 
     def unit(self, stage: Stage, label: str, knobs: Mapping[str, Any], place: dict[str, Any]) -> Unit | None:
-        """The unit of a stage at a place, or None where it does not apply."""
+        """The unit of a stage at a place, or None if it does not apply."""
         name = "/".join(map(str, (label, *place.values())))
         if name not in self._made:
             self._made[name] = self._new(stage, label, knobs, place, name)
@@ -129,7 +129,7 @@ class _Grid:
         return unit
 
     def _needs(self, stage: Stage, place: dict[str, Any]) -> tuple[dict[str, dict[Key, str]], str | None]:
-        """The hashes of what a unit needs; or the reason why something that it needs does not apply."""
+        """The hashes of the units that a unit needs; or the reason why one of them does not apply."""
         needs: dict[str, dict[Key, str]] = {}
         for name in stage.needs:
             needed = known_stage(name.removesuffix("?"))
@@ -156,14 +156,14 @@ class _Grid:
         return found
 
     def _as_specified(self, needed: Stage) -> tuple[str, dict[str, Any]]:
-        """A needed stage's label and knobs: as the spec asks for it where it does."""
+        """A needed stage's label and options: the spec's, if it has any."""
         specified = next((one for one in self.spec.measures if one.measure == needed.name), None)
         if specified is not None:
             return specified.label, checked_knobs(needed, specified.knobs)
         return needed.name, checked_knobs(needed, self.spec.shared.get(needed.name, {}))
 
     def _facts(self, stage: Stage, knobs: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
-        """What decides a unit's product, besides what it needs."""
+        """What determines a unit's product, besides the units that it needs."""
         spec = self.spec
         facts: dict[str, Any] = {"code": code_of(stage.make), "knobs": dict(knobs)}
         facts |= {"settings": {name: digest_of(spec.setting(name)) for name in stage.settings}}

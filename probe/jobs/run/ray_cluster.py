@@ -1,9 +1,9 @@
 """Computing the same units on a cluster, with Ray (`pip install 'twinprobe[ray]'`).
 
-Each unit is a Ray task that asks for cores, memory and, if it loads a model, GPUs; Ray decides where it runs. The run
-folder has to lie on a disk that every node sees. Each task writes its unit there, by the same single rename as on one
-machine, and sends back only its outcome. A task whose worker or node died is given out again. Tables are the same as on
-one machine.
+Each unit is a Ray task that requests cores, memory and, if it loads a model, GPUs; Ray decides where it runs. The run
+folder must be on a disk that every node can access. Each task writes its unit there, by the same single rename as on
+one machine, and returns only its outcome. A task whose worker or node died is submitted again. Tables are the same as
+on one machine.
 
     twinprobe run spec.yaml --on ray                        # starts Ray on this machine
     twinprobe run spec.yaml --on ray --address auto         # the cluster that this machine belongs to
@@ -31,8 +31,8 @@ from probe.memory import readable
 Needs = dict[str, float]  # num_cpus, num_gpus, memory
 Node = Mapping[str, float]  # CPU, GPU, memory, …
 log = logging.getLogger("twinprobe")
-SILENCE = 60.0  # seconds after which it is said what is waited for
-IN_FLIGHT = 4  # tasks given out beyond what the cluster can do at once, so that no node waits for the next
+SILENCE = 60.0  # seconds of waiting before a message
+IN_FLIGHT = 4  # tasks submitted beyond the cluster's capacity, so that no node has to wait
 PASSED_ON = (VARIABLE, "TWINPROBE_CATALOG", "PYTHONPATH", "HF_HOME", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
 
@@ -57,13 +57,13 @@ class Cluster:
         return len(self._running) < (self._limit or self._at_once() + IN_FLIGHT)
 
     def _at_once(self) -> int:
-        """Units that the cluster, as it is now, can do at the same time."""
+        """How many units the current cluster can compute at the same time."""
         total = self._ray.cluster_resources()
         by_gpu = total.get("GPU", 0.0) / self._gpus if self._gpus else float("inf")
         return int(min(by_gpu, total.get("CPU", 1.0) / self._plan.spec.budget.threads))
 
     def pairs(self) -> list[str]:
-        return []  # which worker takes a task is Ray's to say
+        return []  # Ray decides which worker takes a task
 
     def take(self, digest: str, pair: str) -> None:
         asked = self._needs[digest]
@@ -81,7 +81,7 @@ class Cluster:
         errors = self._ray.exceptions
         try:
             return self._ray.get(task)
-        except errors.RayTaskError as problem:  # the code around the unit failed; a failing unit returns an Outcome
+        except errors.RayTaskError as problem:  # an error outside of the unit; a failing unit returns an Outcome
             return Outcome(
                 error={"kind": type(problem).__name__, "message": str(problem.cause), "traceback": str(problem)}
             )
@@ -97,13 +97,13 @@ class Cluster:
 
 
 def needs(plan: Plan, unit: Unit, cost: Cost, gpus: float) -> Needs:
-    """What a unit asks of a node. One that loads no model needs no GPU."""
+    """A unit's resource request. One that loads no model needs no GPU."""
     own = gpus if models_of(plan, unit) else 0.0
     return {"num_cpus": plan.spec.budget.threads, "num_gpus": own, "memory": cost.host(on_gpu=own > 0)}
 
 
 def refuse_too_large(asked: Iterable[Needs], nodes: Sequence[Node]) -> None:
-    """Refuse units that no node can do, which Ray would wait for without a word."""
+    """Refuse units that no node can compute, for which Ray would silently wait."""
     for one in sorted(asked, key=lambda need: -need["memory"]):
         if nodes and not any(_fits(one, node) for node in nodes):
             raise ProbeError(
@@ -115,10 +115,10 @@ def refuse_too_large(asked: Iterable[Needs], nodes: Sequence[Node]) -> None:
 
 
 def waited_for(running: Sequence[Needs], nodes: Sequence[Node]) -> str:
-    """What is being waited for, in one line."""
+    """A one-line message on what the run waits for."""
     most = max(running, key=lambda need: need["memory"])
     there = ", ".join(_in_words(_of_node(node)) for node in nodes) or "no node"
-    return f"waiting for {len(running)} units; the largest asks for {_in_words(most)}. The cluster: {there}."
+    return f"waiting for {len(running)} units; the largest needs {_in_words(most)}. The cluster: {there}."
 
 
 def _fits(asked: Needs, node: Node) -> bool:
@@ -135,7 +135,7 @@ def _in_words(need: Needs) -> str:
 
 
 def _nodes(ray: Any) -> list[Node]:
-    """What each node that is there has, in all, by the cluster's own names."""
+    """The total resources of each node, by the cluster's own names."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0.0) > 0]
 
 
@@ -164,7 +164,7 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
             f"--address {address}",
             expected="the address of a Ray cluster that can be reached",
             found=str(problem).splitlines()[0],
-            remedy="Start one (ray start --head), or leave --address out for this machine alone.",
+            remedy="Start one (ray start --head), or leave out --address to use only this machine.",
         ) from None
 
 
@@ -176,7 +176,7 @@ _contexts: dict[tuple[str, str], WorkerContext] = {}
 
 
 def _execute(plan: Plan, root: str, digest: str) -> Outcome:
-    """A unit, on whatever node this is; a worker keeps its models from unit to unit."""
+    """Compute a unit on this node; a worker keeps its models from unit to unit."""
     key = (root, plan.spec.model_dump_json())
     if key not in _contexts:
         _contexts.clear()

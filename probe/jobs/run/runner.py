@@ -1,13 +1,13 @@
-"""Running a job: compute what is missing, in an order that the needs allow, then write the manifest and the report.
+"""Running a job: compute the missing units in a valid order, then write the manifest and the report.
 
-The runner is one process that holds the lock of the folder, checks what is there, and hands the rest to an executor. It
+The runner is one process with the folder's lock; it checks what is there, and gives the rest to an executor. It
 computes nothing itself, so it can always react:
 
-    interrupted (Ctrl-C, SIGTERM, SIGHUP)    running units are lost, everything finished is kept
-    a unit fails                             the units that need it fail too, all others go on
+    interrupted (Ctrl-C, SIGTERM, SIGHUP)    running units are lost, finished ones are kept
+    a unit fails                             the units that need it fail too, all others continue
     disk full, or time budget spent          the run ends with what it has
 
-After each of these, the same command goes on from there.
+After each of these, the same command resumes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from probe.jobs.spec.file import as_yaml
 from probe.jobs.spec.model import Spec
 from probe.jobs.stages.registry import known_stage
 
-MOST_LOST = 3  # times that a unit's process or node may be lost before the unit is held to be the reason
+MOST_LOST = 3  # how often a unit's process or node may be lost before the unit counts as the cause
 
 
 class Watcher(Protocol):
@@ -78,7 +78,7 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to."""
+    """The result of a run."""
 
     folder: Path
     state: str  # complete, failed, stopped, interrupted
@@ -88,7 +88,7 @@ class Summary:
     failures: dict[str, dict[str, str]] = field(default_factory=dict)  # id → error
     report: Path | None = None
     why: str = ""
-    answer: tuple[str, ...] = ()  # what came out, in the sentences that the report begins with
+    answer: tuple[str, ...] = ()  # the sentences at the beginning of the report
 
     @property
     def exit_code(self) -> int:
@@ -96,7 +96,7 @@ class Summary:
 
 
 class StoppedError(Exception):
-    """The run has to end before all is done, for a reason that the user can mend."""
+    """The run has to stop early, for a reason that the user can fix."""
 
 
 def run_job(
@@ -109,7 +109,7 @@ def run_job(
     command: str = "",
     watcher: Watcher | None = None,
 ) -> Summary:
-    """Compute what is missing of a job, in its folder."""
+    """Compute the missing units of a job, in its folder."""
     root = Path(spec.output)
     store = UnitStore(root)
     claim(root)
@@ -129,7 +129,7 @@ def run_job(
 def _executor(
     plan: Plan, root: Path, on: str, workers: int | None, address: str | None, units: int
 ) -> tuple[Callable[[], Executor], int]:
-    """A function that makes the executor (none is made if nothing is missing), and its number of workers."""
+    """A function that creates the executor (only if something is missing), and its number of workers."""
     wanted = workers if workers is not None else plan.spec.budget.workers
     if on == "ray":
         from probe.jobs.run.ray_cluster import Cluster
@@ -146,21 +146,21 @@ def _executor(
 
 @contextmanager
 def _explained(root: Path) -> Iterator[None]:
-    """A folder that cannot be written becomes an error that the user can act on."""
+    """Turn a failure to write the folder into an error that the user can act on."""
     try:
         yield
     except OSError as problem:
         raise ProbeError(
             f"run folder {root}",
-            expected="a folder on a disk that can be written",
+            expected="a folder that can be written",
             found=str(problem),
-            remedy="Mend that, or choose another with --out.",
+            remedy="Correct that, or choose another with --out.",
         ) from None
 
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM (a batch system's time limit) and SIGHUP (a closed terminal) interrupt as Ctrl-C does."""
+    """Treat SIGTERM (a batch system's time limit) and SIGHUP (a closed terminal) like Ctrl-C."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -170,7 +170,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` leaves it
                 before[number] = signal.signal(number, interrupt)
-    except ValueError:  # not the main thread: whoever called minds the signals
+    except ValueError:  # not the main thread: the caller handles the signals
         yield
         return
     try:
@@ -181,7 +181,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 class _Job:
-    """A plan that is being carried out."""
+    """The execution of a plan."""
 
     def __init__(self, plan: Plan, wanted: Plan, store: UnitStore, watcher: Watcher):
         self.plan, self.store, self.watcher = plan, store, watcher
@@ -194,16 +194,16 @@ class _Job:
         self.running: set[str] = set()
 
     def _look(self, unit: Unit) -> None:
-        """Whether a unit is on disk already, and whole."""
+        """Whether a unit is already on disk and complete."""
         damage = self.store.damage(unit.hash)
         if damage is None:
             self.state.status[unit.hash] = "done"
             self.state.cached.add(unit.hash)
         elif self.store.folder(unit.hash).exists():
-            self.state.notes[unit.hash] = [f"made again, since what an earlier run had left was damaged: {damage}"]
+            self.state.notes[unit.hash] = [f"computed again, since an earlier run's files were damaged: {damage}"]
 
     def run(self, make_executor: Callable[[], Executor], circumstances: Circumstances) -> Summary:
-        """Compute what can be computed, then write manifest and report."""
+        """Compute all possible units, then write manifest and report."""
         began = time.monotonic()
         if set(self.state.status.values()) == {"done"} and is_finished(self.store, self.plan):
             self.state.run = "complete"
@@ -219,9 +219,9 @@ class _Job:
             self._carry_out(make_executor, circumstances, began)
             self.state.run = "failed" if self.state.counts()["failed"] else "complete"
             if self.state.figures:
-                why = f"{len(self.state.figures)} figures could not be drawn; their numbers are there."
+                why = f"{len(self.state.figures)} figures could not be drawn; their numbers are saved."
         except KeyboardInterrupt:
-            self.state.run, why = "interrupted", "The same command goes on from here."
+            self.state.run, why = "interrupted", "The same command resumes."
         except StoppedError as reason:
             self.state.run, why = "stopped", str(reason)
         report, trouble = self._end(circumstances)
@@ -258,17 +258,17 @@ class _Job:
             self._do_all(make_executor(), began + 60 * minutes if minutes else float("inf"))
 
     def _unlink_former(self) -> None:
-        """Remove what an earlier spec asked for: what the manifest lists, and this plan does not."""
+        """Remove results of an earlier spec: those that the manifest lists and this plan does not."""
         wanted = {f"{folder}/{stem}{suffix}" for stem in self.plan.stems.values() for folder, suffix in SHOWN.items()}
         self.store.unlink(set(shown_before(self.store.root)) - wanted)
 
     def _do_all(self, executor: Executor, deadline: float) -> None:
-        """Hand out ready units while a worker is free, receive outcomes, until nothing is left."""
+        """Submit ready units while a worker is free and receive outcomes, until nothing is left."""
         try:
             while True:
                 while executor.free() and (unit := self._next(executor.pairs())) is not None:
                     if time.monotonic() > deadline:
-                        raise StoppedError("The time budget is spent. The same command goes on from here.")
+                        raise StoppedError("The time budget is spent. The same command resumes.")
                     self.running.add(unit.hash)
                     self.watcher.started(unit)
                     executor.take(unit.hash, str(unit.place.get("pair", "")))
@@ -281,7 +281,7 @@ class _Job:
             executor.stop()
 
     def _next(self, at_hand: list[str]) -> Unit | None:
-        """The first unit that is ready; one of a pair that a free worker has loaded comes first."""
+        """The first ready unit, preferably of a pair that a free worker has loaded."""
         ready = [unit for unit in self.missing if self._ready(unit)]
         near = [unit for unit in ready if unit.place.get("pair") in at_hand]
         if self.plan.spec.budget.resident is not None:  # a model is used for all that it can be, before another comes
@@ -308,8 +308,8 @@ class _Job:
         self.state.seconds[unit.hash] = outcome.seconds
         if outcome.disk_full:
             raise StoppedError(
-                f"No room on the disk of {self.store.root}: {(outcome.error or {}).get('message')}. "
-                "Make room and give the same command again: it goes on from here."
+                f"The disk of {self.store.root} is full: {(outcome.error or {}).get('message')}. "
+                "Free some space and run the same command again: it resumes."
             )
         if outcome.error is None:
             self.state.status[unit.hash] = "done"
@@ -323,21 +323,21 @@ class _Job:
         self.state.status[unit.hash], self.state.errors[unit.hash] = "failed", error
         words = f"it needs {unit.id}, which failed: {error['message']}"
         lost = {unit.hash}
-        for other in self.missing:  # in an order in which each comes after what it needs
+        for other in self.missing:  # each after those that it needs
             if lost & set(other.needed):
                 lost.add(other.hash)
                 self.state.status[other.hash] = "failed"
                 self.state.errors[other.hash] = {"kind": "NeedFailed", "message": words, "traceback": ""}
 
     def _show(self, unit: Unit) -> None:
-        """Put a unit's table, trace and figure where people look for them."""
+        """Link a unit's table, trace and figure under readable names."""
         try:
             stem = self.plan.stems[unit.hash]
             self.store.link(unit.hash, stem)
             if unit.measure:
                 draw(self.store, unit.hash, stem, known_stage(unit.stage).serializer)
         except OSError as problem:
-            words = f"{self.store.root} cannot be written: {problem}. Mend that and give the same command again."
+            words = f"{self.store.root} cannot be written: {problem}. Correct that and run the same command again."
             raise StoppedError(words) from None
         except Exception as problem:
             error = error_facts(problem)
@@ -349,10 +349,10 @@ class _Job:
             write_manifest(self.store, self.plan, self.state, circumstances)
         except OSError as problem:
             words = f"No manifest can be written in {self.store.root}: {problem}. "
-            raise StoppedError(words + "Mend that and give the same command again: it goes on from here.") from None
+            raise StoppedError(words + "Correct that and run the same command again: it resumes.") from None
 
     def _end(self, circumstances: Circumstances) -> tuple[Path | None, str]:
-        """Write the manifest and the report; its path, or why there is none."""
+        """Write the manifest and the report; return its path, or why there is none."""
         try:
             self._tell(circumstances)
             self.watcher.reporting()
@@ -362,4 +362,4 @@ class _Job:
             return None, str(reason)
         except Exception as problem:
             self.state.run = "stopped" if self.state.run == "stopped" else "failed"
-            return None, f"The numbers are there, but not the report: {type(problem).__name__}: {problem}"
+            return None, f"The numbers are saved, but not the report: {type(problem).__name__}: {problem}"

@@ -1,8 +1,8 @@
-"""What a stage is given: the models, prompts and products of its place in the grid, opened on first use.
+"""A stage's inputs: the models, prompts and products of its place in the grid, opened on first use.
 
-The hash of a unit covers what the stage declares that it reads. `Inputs` refuses everything else: a setting that the
-stage did not declare, a role that it does not load, a need that it did not name. Otherwise a number could depend on
-something that its hash does not cover.
+The hash of a unit covers the inputs that the stage declares. `Inputs` refuses everything else: an undeclared setting, a
+role that it does not load, an undeclared need. Otherwise a number could depend on something that its hash does not
+cover.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROOM = 0.6  # of the free memory that models may fill; their passes take the res
 
 
 class WorkerContext:
-    """What one process keeps between units: the models of one pair, and the products that it opened last."""
+    """What one process keeps between units: the models of one pair, and recently opened products."""
 
     def __init__(self, plan: Plan, root: Path, device: str = "auto"):
         self.plan, self.root = plan, root
@@ -96,14 +96,14 @@ class WorkerContext:
         return self._tokenizers[pair]
 
     def product(self, digest: str) -> Any:
-        """What a finished unit made."""
+        """A finished unit's product."""
         unit = self.plan.units[digest]
         stage, folder = known_stage(unit.stage), self.root / "units" / digest
         return self._products.get(digest, lambda: stage.serializer.open(folder, Inputs(self, unit, stage, folder)))
 
 
 class Inputs:
-    """What one unit is made from. `given["circuit"]` is the product of a need, or a mapping of them along the axis that
+    """The inputs of one unit. `given["circuit"]` is the product of a need, or a mapping of products along the axis that
     this stage lacks."""
 
     def __init__(self, context: WorkerContext, unit: Unit, stage: Stage, folder: Path, rows: int | None = None):
@@ -114,14 +114,14 @@ class Inputs:
 
     def __getitem__(self, need: str) -> Any:
         if need not in self.unit.needs:
-            raise LookupError(f"the stage {self._stage.name!r} does not say that it needs {need!r}")
+            raise LookupError(f"the stage {self._stage.name!r} does not declare that it needs {need!r}")
         products = {key: self._context.product(digest) for key, digest in self.unit.needs[need].items()}
         return products[None] if products.keys() == {None} else products
 
     def setting(self, name: str) -> Any:
-        """What the spec says of something that the product depends on."""
+        """A setting of the spec that the product depends on."""
         if name not in self._stage.settings:
-            raise LookupError(f"the stage {self._stage.name!r} does not say that it depends on {name!r}")
+            raise LookupError(f"the stage {self._stage.name!r} does not declare that it depends on {name!r}")
         return self._spec.setting(name)
 
     @property
@@ -130,11 +130,11 @@ class Inputs:
 
     @property
     def largest(self) -> int:
-        """Rows that a forward pass can have at most."""
+        """The maximal number of rows per forward pass."""
         return self._spec.budget.examples
 
     def note(self, words: str) -> None:
-        """Something that whoever reads the result should know."""
+        """Add a note for the reader of the result."""
         self.notes.append(words)
 
     @property
@@ -175,7 +175,7 @@ class Inputs:
 
     @property
     def names(self) -> dict[str, str]:
-        """What the pair's models are called in tables, by role."""
+        """The names of the pair's models in tables, by role."""
         pair = self._context.plan.pairs[str(self.unit.place["pair"])]
         return {role: model.place for role, model in pair.models.items()}
 

@@ -1,9 +1,9 @@
 """A unit: the smallest piece of work in a job, computed once.
 
 It is one stage at one place of the grid: a pair, a task, a reading, a seed, and for many shared stages one model of the
-pair. Its `id` is for people and stays the same from run to run. Its `hash` covers everything that decides its numbers,
-the hashes of the units that it needs among them, and names its folder on disk. Where it ran, how fast and in which
-batches does not change numbers and is not part of the hash.
+pair. Its `id` is for people and stays the same from run to run. Its `hash` covers everything that determines its
+numbers, including the hashes of the units that it needs, and names its folder on disk. Where it ran, how fast and in
+which batches does not change numbers and is not part of the hash.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Key = str | int | tuple[str | int, ...] | None
 
 @dataclass(frozen=True)
 class Unit:
-    """One stage at one place. `needs`: for each needed stage, the hashes by what the axis of the mapping holds, or the
-    one hash under None."""
+    """One stage at one place. `needs`: for each needed stage, the hashes by label of the mapping's axis, or the one
+    hash under None."""
 
     stage: str
-    label: str  # the stage with its turned knobs
+    label: str  # the stage with its changed options
     place: Mapping[str, str | int]  # axis → label
     made: Mapping[str, Any]  # what decides the product
     needs: Mapping[str, Mapping[Key, str]] = field(default_factory=dict)

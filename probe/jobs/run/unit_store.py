@@ -1,12 +1,11 @@
-"""Units on disk: the folder of a unit is there whole, or not at all.
+"""Units on disk: a unit's folder is complete, or not there.
 
-A unit is written into a scratch folder and moved to `units/HASH` by one rename, with a record beside its files: what
-decided its numbers, how long it took, and the SHA-256 of every file. So whenever a job is killed, what lies under
-`units` is complete. A file that is damaged later no longer has its hash, and the unit is computed again. Everything is
-flushed to disk before the rename; otherwise a power cut could leave the name without the content.
+A unit is written into a scratch folder and moved to `units/HASH` by one rename, with a record of what determined its
+numbers, how long it took, and the SHA-256 of every file. So whenever a job is killed, everything under `units` is
+complete. A file that is damaged later no longer matches its hash, and the unit is computed again. Everything is flushed
+to disk before the rename; otherwise a power cut could leave the name without the content.
 
-`results/`, `figures/` and `traces/` show the units of the present spec under readable names. They are links into
-`units`.
+`results/`, `figures/` and `traces/` have the units of the current spec under readable names, as links into `units`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ RECORD = "unit.json"
 LINKED = {".parquet": "results", ".zarr": "traces"}
 SHOWN = {"results": ".parquet", "figures": ".json", "traces": ".zarr"}
 _LEFTOVER = re.compile(r"[0-9a-f]{20}-|damaged-")
-PATIENCE = 30.0  # seconds for which a killed run's last worker may still hold a scratch folder
+PATIENCE = 30.0  # seconds for which a killed run's last worker may still use a scratch folder
 
 
 class UnitStore:
@@ -45,7 +44,7 @@ class UnitStore:
         self.units, self.scratch = self.root / "units", self.root / ".scratch"
 
     def prepare(self) -> None:
-        """Make the folders; leftovers of a killed run are cleared away."""
+        """Make the folders; leftovers of a killed run are removed."""
         for name in INNER:
             (self.root / name).mkdir(exist_ok=True)
         for folder in (self.root, self.scratch, *(self.root / name for name in SHOWN)):
@@ -62,7 +61,7 @@ class UnitStore:
         return self.units / digest
 
     def record(self, digest: str) -> dict[str, Any] | None:
-        """What is written of a unit; None where it is not there, or its record is damaged."""
+        """The record of a unit; None if it is missing or damaged."""
         try:
             written = FILE.object(self.folder(digest) / RECORD)
             return written["record"] if written["sha256"] == _of_json(written["record"]) else None
@@ -70,7 +69,7 @@ class UnitStore:
             return None
 
     def damage(self, digest: str) -> str | None:
-        """What is wrong with a unit that should be there; None for one that is whole. Reads every byte of it."""
+        """What is wrong with a unit; None if it is complete. Reads every byte of it."""
         folder = self.folder(digest)
         if not folder.is_dir():
             return "it is not there"
@@ -87,7 +86,7 @@ class UnitStore:
 
     @contextmanager
     def making(self, unit: Unit, *, resumes: bool = False) -> Iterator[Path]:
-        """A scratch folder for a unit, cleared away if it comes to nothing (unless its stage can go on from there)."""
+        """A scratch folder for a unit, removed if the unit fails (unless its stage can resume from it)."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         if resumes:
             folder = self.scratch / f"resumes-{unit.hash}"
@@ -97,7 +96,7 @@ class UnitStore:
                 shutil.rmtree(folder, ignore_errors=True)
             return
         folder = Path(tempfile.mkdtemp(prefix=f"{unit.hash}-", dir=self.scratch))
-        folder.chmod(0o755)  # it becomes the unit's own, for whoever may read the run
+        folder.chmod(0o755)  # it becomes the unit's folder, with the run's permissions
         try:
             yield folder
         finally:
@@ -123,13 +122,13 @@ class UnitStore:
         _flush_folder(self.units)
 
     def link(self, digest: str, stem: str) -> None:
-        """Show a unit's table or trace under a name for people."""
+        """Link a unit's table or trace under a readable name."""
         for file in sorted(self.folder(digest).iterdir()):
             if file.suffix in LINKED:
                 _link(file, self.root / LINKED[file.suffix] / f"{stem}{file.suffix}")
 
     def unlink(self, shown: Iterable[str]) -> None:
-        """Remove some of what was shown under names for people; other files in those folders are not the run's."""
+        """Remove some of the readable links; other files in those folders are not the run's."""
         for relative in shown:
             folder, _, name = relative.partition("/")
             file = self.root / folder / name
@@ -139,7 +138,7 @@ class UnitStore:
                 file.unlink()
 
     def shown(self, digest: str, stem: str) -> dict[str, dict[str, Any]]:
-        """Size and hash of what is shown of a unit: of links as its record has them, of the figure as it is."""
+        """Size and hash of a unit's shown files: for links from its record, for the figure as it is."""
         files = (self.record(digest) or {}).get("files", {})
         found = {
             f"{LINKED[suffix]}/{stem}{suffix}": of
@@ -153,7 +152,7 @@ class UnitStore:
 
 
 def contents(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of what lies in a unit's folder; a folder in it counts as one thing."""
+    """Size and SHA-256 of the files in a unit's folder; a subfolder counts as one."""
     return {entry.name: _hashed(entry) for entry in sorted(folder.iterdir()) if entry.name != RECORD}
 
 
@@ -196,7 +195,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A hard link to a file (a copy where the disk has none), a relative symbolic one to a folder."""
+    """A hard link to a file (or a copy if the disk has no hard links), a relative symbolic one to a folder."""
     temporary = target.with_name(f"{PART}{os.getpid()}-{target.name}"[:200])
     temporary.unlink(missing_ok=True)
     if source.is_dir():
@@ -212,7 +211,7 @@ def _link(source: Path, target: Path) -> None:
 
 @contextmanager
 def _held(file: Path, patience: float) -> Iterator[None]:
-    """A lock of the operating system's, which goes with the process that holds it."""
+    """A lock of the operating system, which ends with its process."""
     with os.fdopen(open_without_following(file, os.O_WRONLY | os.O_CREAT), "w") as opened:
         until = time.monotonic() + patience
         while True:

@@ -1,9 +1,9 @@
-"""What a value of a spec (a task, a reading, a setting) is, as plain data that goes into the hash of a unit.
+"""The content of a spec's value (a task, a reading, a setting) as plain data, for the hash of a unit.
 
-A `repr` is made for people: it hides fields and cuts long ones, so two tasks can look the same and ask different
-questions. `facts_of` takes a value apart instead: its class, the code of that class, and every field, down to plain
-numbers and words. A task from a file holds the lines of the file, so its content is part of the hash. A value that
-cannot be taken apart is refused, since leaving it out could show an old number as a new one.
+A `repr` is made for people: it hides fields and shortens long ones, so two different tasks can look the same.
+`facts_of` decomposes a value instead: its class, the code of that class, and every field, down to plain numbers and
+texts. A task from a file includes the file's lines. A value that cannot be decomposed is refused, since leaving it out
+could show an old number as a new one.
 
     facts_of(probe.task("countdown", numbers=3))     # {"class": "….Countdown", "code": …, "numbers": 3}
     digest_of(…)                                     # the same as one SHA-256
@@ -21,7 +21,7 @@ from typing import Any
 from probe.errors import ProbeError
 from probe.jobs.run.code_hash import code_of
 
-MOST_CHARACTERS = 400  # of facts that stand in a manifest as they are; longer ones are given by their hash
+MOST_CHARACTERS = 400  # length of facts in a manifest; longer ones are given by their hash
 
 
 def facts_of(value: Any) -> Any:
@@ -42,7 +42,7 @@ def facts_of(value: Any) -> Any:
 
 
 def digest_of(value: Any) -> Any:
-    """The facts of a value; where they are long (a task from a file holds all lines of it), their SHA-256."""
+    """The facts of a value, or their SHA-256 if they are long (a task from a file has all of its lines)."""
     facts = facts_of(value)
     text = json.dumps(facts, sort_keys=True)
     if len(text) <= MOST_CHARACTERS:
@@ -60,8 +60,8 @@ def _of_object(value: Any) -> dict[str, Any]:
     else:
         raise ProbeError(
             f"a {kind.__qualname__} in a spec",
-            expected="fields that tell it from others",
-            found="an object without any",
+            expected="fields that identify it",
+            found="an object without fields",
             remedy="Make it a dataclass.",
         )
     return {"class": f"{kind.__module__}.{kind.__qualname__}", "code": code_of(kind), **facts_of(fields)}

@@ -1,4 +1,4 @@
-"""Verifying a run: are the files those that were written, and do the same numbers come out again?
+"""Verifying a run: are the files unchanged, and do the same numbers come out again?
 
 Every file of every unit is hashed and compared with its record, and the weights are compared with the manifest. A
 sample of the measures is computed again, with everything that they need, in a temporary folder. Their tables are
@@ -27,14 +27,14 @@ from probe.jobs.stages.registry import known_stage
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked. `trouble` is empty where all is well."""
+    """One check. `trouble` is empty if it passed."""
 
     what: str
     trouble: str = ""
 
 
 def verify(folder: str | Path, *, sample: int = 3, seed: int = 0, tell: Callable[[str], None] = print) -> list[Finding]:
-    """Check a run: hashes of all, and a sample of its measures made again."""
+    """Check a run: the hashes of all files, and a sample of its measures, computed again."""
     root = Path(folder)
     run = open_run(root)
     store, plan = UnitStore(root), plan_of(read_spec(root))
@@ -55,7 +55,7 @@ def verify(folder: str | Path, *, sample: int = 3, seed: int = 0, tell: Callable
 
 
 def _weights(plan: Plan, manifest: dict) -> list[Finding]:
-    """Whether the weights at hand are those of the run."""
+    """Whether the current weights are those of the run."""
     listed = manifest.get("weights")
     then = {place: of for place, of in listed.items() if isinstance(of, dict)} if isinstance(listed, dict) else {}
     now = {model.place: model.sha256 for pair in plan.pairs.values() for model in pair.models.values()}
@@ -64,7 +64,7 @@ def _weights(plan: Plan, manifest: dict) -> list[Finding]:
 
 
 def _files(store: UnitStore, done: dict[str, dict]) -> list[Finding]:
-    """Whether every unit's files are what was written, and the results shown are the units' own."""
+    """Whether every unit's files are unchanged, and the linked results are the units' own."""
     found = []
     for digest, unit in done.items():
         trouble = store.damage(digest) or ""
@@ -76,7 +76,7 @@ def _files(store: UnitStore, done: dict[str, dict]) -> list[Finding]:
 
 
 def _shown_files(run: RunFolder) -> list[Finding]:
-    """Whether figures, traces, tables and report are what the run wrote."""
+    """Whether figures, traces, tables and report are unchanged."""
     files = run.manifest.get("files")
     if not isinstance(files, dict) or not files:
         return [Finding("files shown", "the manifest does not list them: the run was made by an earlier version")]
@@ -100,15 +100,15 @@ def _shown(store: UnitStore, digest: str, shown: str) -> str:
 
 
 def _same_code(plan: Plan, done: dict[str, dict]) -> list[Finding]:
-    """Units under other hashes than the spec gives today were made by other code, weights or settings."""
+    """Units with other hashes than the spec gives now were made by other code, weights or settings."""
     today = {unit.hash for unit in plan}
     other = [unit["id"] for digest, unit in done.items() if digest not in today]
     words = f"{len(other)} of {len(done)} units were made by other code, weights or settings than are here"
-    return [Finding("the run is what spec and code give today", words if other else "")]
+    return [Finding("the run is what spec and code give now", words if other else "")]
 
 
 def _again(plan: Plan, unit: Unit, context: WorkerContext, store: UnitStore) -> Finding:
-    """A unit and what it needs made anew, and compared."""
+    """Compute a unit and those that it needs again, and compare."""
     what = f"made again: {unit.id}"
     fresh = UnitStore(context.root)
     fresh.units.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def _again(plan: Plan, unit: Unit, context: WorkerContext, store: UnitStore) -> 
                 return Finding(what, f"{plan.units[digest].id} failed: {outcome.error['message']}")
     try:
         found = known_stage(unit.stage).serializer.difference(store.folder(unit.hash), fresh.folder(unit.hash))
-    except (OSError, ValueError, ProbeError) as problem:  # what is on disk cannot even be read
+    except (OSError, ValueError, ProbeError) as problem:  # the files on disk cannot even be read
         return Finding(what, f"it cannot be compared: {problem}")
     return Finding(what, found or "")
 

@@ -1,7 +1,7 @@
-"""One local process that computes units: what it does before the first, and how it ends with the process that began it.
+"""One local process that computes units: its start, and how it ends with its parent process.
 
-On a CPU, processes are forked from a server that has already imported what takes long (`SLOW`). So a second process, or
-one that replaces a dead one, starts in milliseconds.
+On a CPU, processes are forked from a server that has already imported the slow packages (`SLOW`). So a second process,
+or a replacement of a dead one, starts in milliseconds.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _context: WorkerContext | None = None
 
 
 def begin(plan: Plan, root: Path, device: str, environment: dict[str, str]) -> None:
-    """What a process does before its first unit."""
+    """Initialise a process before its first unit."""
     global _context
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts a job means the one who runs it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is for the runner, not for workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _leave_the_screen(root)
@@ -38,7 +38,7 @@ def begin(plan: Plan, root: Path, device: str, environment: dict[str, str]) -> N
 
 
 def _leave_the_screen(root: Path) -> None:
-    """A terminal has the run's progress on it: what libraries print in this process goes into a file instead."""
+    """Redirect what libraries print in this process into a file, since the terminal shows the run's progress."""
     if not os.isatty(2):
         return
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -52,7 +52,7 @@ def work(digest: str) -> Outcome:
 
 
 def _end_with_parent() -> None:
-    """A killed job takes its processes along, or they would go on beside the next one."""
+    """End this process when the job is killed; otherwise it would keep running beside the next one."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

@@ -1,1 +1,1 @@
-"""The spec of a job: the YAML file, what may stand in it, and the specs that are shipped."""
+"""The spec of a job: the YAML file, its fields, and the shipped specs."""

@@ -1,14 +1,14 @@
-"""Reading a spec from a file, so that what is wrong with it has a line.
+"""Reading a spec from a file, with the line of every error.
 
-YAML gives plain data and pydantic says which part of that data is at fault; neither knows of the other's lines. So the
-file is first composed into YAML's node tree, where every key and value carries its mark. A fault's place in the data
-is then walked down that tree as far as it goes, which gives the line, and every fault of a file is told at once:
+YAML gives plain data and pydantic says which part of that data is at fault, but without its line. So the file is first
+composed into YAML's node tree, where every key and value has a line. A fault's place in the data is then followed down
+that tree, which gives the line, and all faults of a file are reported together:
 
     error spec.yaml
     line 4, measures.1   expected one of attention, front_loading, lens; found 'front_lodaing'. Did you mean …?
 
 `key=value` overrides (`--set budget.examples=64`, `--set tasks=[ioi]`, `--set pairs.0=zoo:block`) are put into the
-data before it is checked; a fault in one of them names the override in place of a line.
+data before it is checked; a fault in one of them names the override instead of a line.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MOST_FAULTS = 20  # that are told at once
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with a spec, and where."""
+    """One fault of a spec, with its place."""
 
     where: str
     expected: str
@@ -52,7 +52,7 @@ class Fault:
 
 
 class SpecError(ProbeError):
-    """A spec with faults, of which every one is told."""
+    """A spec with faults, all of them listed."""
 
     def __init__(self, source: str, faults: Sequence[Fault]):
         self.source, self.faults = source, tuple(faults)
@@ -64,7 +64,7 @@ class SpecError(ProbeError):
         else:
             super().__init__(
                 f"{source}: {len(faults)} faults",
-                expected="a spec such as `twinprobe init` writes",
+                expected="a spec like those of `twinprobe init`",
                 found="\n".join(map(str, faults)),
                 remedy="Mend these lines.",
             )
@@ -102,13 +102,13 @@ def parse_spec(text: str, source: str = "spec", overrides: Iterable[str] = ()) -
 
 
 def as_yaml(spec: Spec) -> str:
-    """A spec as text: everything that it says, what was left out by its default."""
+    """A spec as text, with all defaults filled in."""
     data = spec.model_dump(mode="json")
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a spec, with the names that are known here, for editors to complete and check."""
+    """The JSON schema of a spec, with the installed names, for editors to complete and check."""
     from probe.jobs.stages.registry import measures, stages
     from probe.readings.registry import READINGS
     from probe.tasks import INSTALLED
@@ -164,7 +164,7 @@ def _unreadable(source: str, problem: UnreadableError) -> SpecError:
 
 
 def _twice(node: yaml.Node, place: Place = ()) -> Iterable[Fault]:
-    """Keys that stand in one mapping twice, of which YAML would silently take the last."""
+    """Keys that occur twice in one mapping, of which YAML would silently take the last."""
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
             yield from _twice(item, (*place, number))
@@ -174,7 +174,7 @@ def _twice(node: yaml.Node, place: Place = ()) -> Iterable[Fault]:
     for key, value in node.value:
         name, line = str(key.value), key.start_mark.line + 1
         if name in seen:
-            found = f"it stands in line {seen[name]} already"
+            found = f"it is in line {seen[name]} already"
             yield Fault(f"line {line}, {_dotted((*place, name))}", "each key once", found, "Keep one of them.")
         seen[name] = line
         yield from _twice(value, (*place, name))
@@ -184,7 +184,7 @@ def _twice(node: yaml.Node, place: Place = ()) -> Iterable[Fault]:
 
 
 def _override(data: dict[str, Any], written: str) -> Place:
-    """Put `key=value` into the data; the place where it went."""
+    """Put `key=value` into the data; returns its place."""
     path, equals, text = written.partition("=")
     keys = path.split(".")
     if not equals or not all(keys) or len(keys) > FILE.deepest:
@@ -210,7 +210,7 @@ def _override(data: dict[str, Any], written: str) -> Place:
                 into = into[step]  # type: ignore[index]  # what does not fit raises
         except (TypeError, IndexError):
             found = f"{type(into).__name__} at {_dotted(tuple(place[:-1])) or 'the top'}"
-            remedy = "Set the whole of it: --set tasks=[ioi, countdown]."
+            remedy = "Set the whole list: --set tasks=[ioi, countdown]."
             raise SpecError(f"--set {written}", [Fault(path, "a place in the spec", found, remedy)]) from None
     return tuple(place)
 
@@ -228,13 +228,13 @@ _FIELDS: dict[str, tuple[type[BaseModel], str | None]] = {
 
 
 def _first(errors: list[Any]) -> list[Any]:
-    """Without what only follows from others: a list whose items are all at fault is also too short."""
+    """Without consequences of other faults: a list whose items are all at fault is also too short."""
     inner = {error["loc"][0] for error in errors if len(error["loc"]) > 1}
     return [error for error in errors if not (error["type"] == "too_short" and error["loc"][0] in inner)]
 
 
 def _fault(error: Any, root: yaml.Node | None, said: Mapping[Place, str]) -> Fault:
-    """A pydantic error as a fault: its line, what was expected, and the nearest name that would have been right."""
+    """A pydantic error as a fault: its line, what was expected, and the nearest valid name."""
     place = tuple(error["loc"])
     override = next((text for at, text in said.items() if place[: len(at)] == at), None)
     where = f"--set {override}" if override else f"line {_line(root, place)}"
@@ -249,7 +249,7 @@ def _fault(error: Any, root: yaml.Node | None, said: Mapping[Place, str]) -> Fau
         present = error["input"] if isinstance(error["input"], dict) else {}
         expected = f"the key {place[-1]!r}"
         return Fault(
-            where, expected, ", ".join(map(str, present)) or "nothing", "`twinprobe init` writes a whole spec."
+            where, expected, ", ".join(map(str, present)) or "nothing", "`twinprobe init` writes a complete spec."
         )
     expected, found = _plainly(error["msg"]), _shown(error["input"])
     if error["type"] == "literal_error":
@@ -259,7 +259,7 @@ def _fault(error: Any, root: yaml.Node | None, said: Mapping[Place, str]) -> Fau
 
 
 def _plainly(message: str) -> str:
-    """What pydantic expected, in words of YAML."""
+    """What pydantic expected, in YAML's terms."""
     words = message.removeprefix("Value error, ").removeprefix("Input should be ")
     for of_python, of_yaml in _YAML.items():
         words = words.replace(of_python, of_yaml)
@@ -282,7 +282,7 @@ def _known_keys(place: Place) -> list[str]:
 
 
 def _line(node: yaml.Node | None, place: Place) -> int:
-    """The line of a place in the data, or of what is nearest above it."""
+    """The line of a place in the data, or of its nearest ancestor."""
     line = 1
     for step in place:
         found = _child(node, step)

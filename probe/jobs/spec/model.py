@@ -1,4 +1,4 @@
-"""The spec: what a job is to find out, as one YAML file.
+"""The spec: a job's question, as one YAML file.
 
     pairs: [zoo:masked]
     tasks: [ioi, {task: countdown, numbers: 3}]
@@ -6,9 +6,9 @@
     measures: [front_loading, {measure: faithfulness, draws: 20}]
     seeds: [0, 1]
 
-Every combination of these is one unit of work. What stands in a spec is checked by the part of the toolkit that it is
-for: a task's knobs by the task, a measure's by the measure. `probe.jobs.spec.file` reads it from a file and says which
-line is at fault.
+Every combination of these is one unit of work. Each part of a spec is checked by the code that uses it: a task's
+options by the task, a measure's by the measure. `probe.jobs.spec.file` reads it from a file and gives the line of an
+error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class PairSpec(BaseModel):
-    """A pair: a diffusion model whose AR twin is known (`pair: zoo:masked`), or two places (`ar`, `diffusion`)."""
+    """A pair: a diffusion model whose AR twin is declared (`pair: zoo:masked`), or two models (`ar`, `diffusion`)."""
 
     model_config = _STRICT
 
@@ -43,7 +43,7 @@ class PairSpec(BaseModel):
     ar: str | None = Field(None, description="the autoregressive model: zoo:NAME, a folder, a GGUF, a name")
     diffusion: str | None = Field(None, description="its diffusion twin")
     controls: bool | dict[str, str] = Field(True, description="the declared controls (true), none, or models by name")
-    name: str | None = Field(None, description="what results call it; default: the diffusion model's place")
+    name: str | None = Field(None, description="its name in results; default: the diffusion model's place")
     paradigm: str | None = None
     mask_id: int | None = Field(None, ge=0)
     shift: bool | None = None
@@ -62,7 +62,9 @@ class PairSpec(BaseModel):
     def _has_places(self) -> Self:
         both = self.ar is not None and self.diffusion is not None
         if (self.pair is None) != both or (self.pair and (self.ar or self.diffusion)):
-            raise ValueError("either 'pair' (a diffusion model whose AR twin is known), or both 'ar' and 'diffusion'")
+            raise ValueError(
+                "either 'pair' (a diffusion model whose AR twin is declared), or both 'ar' and 'diffusion'"
+            )
         return self
 
     @property
@@ -71,13 +73,13 @@ class PairSpec(BaseModel):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What is said of how the diffusion model writes."""
+        """The declaration of the diffusion model."""
         said = {name: getattr(self, name) for name in ("paradigm", "mask_id", "shift", "attention")}
         return {name: value for name, value in said.items() if value is not None}
 
 
 class _Named(BaseModel):
-    """A name, and knobs beside it."""
+    """A name with options."""
 
     model_config = ConfigDict(extra="allow", frozen=True, str_min_length=1)
 
@@ -91,7 +93,7 @@ class _Named(BaseModel):
 
 
 class TaskSpec(_Named):
-    """A task, with its knobs beside its name: `{task: countdown, numbers: 3}`; or a JSONL file of one's own."""
+    """A task with its options: `{task: countdown, numbers: 3}`; or a JSONL file of your own."""
 
     task: str
 
@@ -109,7 +111,7 @@ class TaskSpec(_Named):
 
 
 class ReadingSpec(_Named):
-    """A reading, with its knobs beside its name: `{reading: ratio, rate: 0.5}`."""
+    """A reading with its options: `{reading: ratio, rate: 0.5}`."""
 
     reading: str
 
@@ -129,7 +131,7 @@ class ReadingSpec(_Named):
 
 
 class MeasureSpec(_Named):
-    """A measure, with its knobs beside its name: `{measure: faithfulness, draws: 20}`."""
+    """A measure with its options: `{measure: faithfulness, draws: 20}`."""
 
     measure: str
 
@@ -149,29 +151,27 @@ class MeasureSpec(_Named):
 
 
 class Budget(BaseModel):
-    """How much is spent. `examples`, `solved` and `resamples` decide numbers; the rest only how fast they come."""
+    """The effort. `examples`, `solved` and `resamples` affect the numbers; the rest only the speed."""
 
     model_config = _STRICT
 
     examples: int = Field(256, gt=0, le=1_000_000, description="prompts of each task")
     solved: bool = Field(True, description="only prompts that both twins of the pair answer right")
-    resamples: int = Field(2000, gt=0, le=10_000_000, description="bootstrap resamples behind each interval")
+    resamples: int = Field(2000, gt=0, le=10_000_000, description="bootstrap resamples for each interval")
     batch: int | None = Field(
         None, gt=0, le=1_000_000, description="prompts in one forward pass; halved when memory runs out"
     )
     threads: int = Field(1, gt=0, le=1024, description="CPU threads of one unit, however many run beside it")
-    workers: int | None = Field(
-        None, ge=0, le=1024, description="processes; null: as many as there are cores or GPUs; 0: none"
-    )
+    workers: int | None = Field(None, ge=0, le=1024, description="processes; null: one per core or GPU; 0: none")
     resident: int | None = Field(
         None, gt=0, le=1000, description="models a process keeps from unit to unit; null: as many as fit in memory"
     )
     gpus: float = Field(1.0, gt=0, le=1024, description="on a cluster: GPUs of one unit; 0.5 lets two share one")
-    minutes: float | None = Field(None, gt=0, le=1_000_000, description="after so long no further unit is begun")
+    minutes: float | None = Field(None, gt=0, le=1_000_000, description="no further unit is begun after this time")
 
 
 def _short(key: str) -> BeforeValidator:
-    """A bare name stands for the mapping that has nothing but the name."""
+    """A bare name means a mapping with only the name."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
@@ -192,7 +192,7 @@ class Spec(BaseModel):
     )
     measures: tuple[Annotated[MeasureSpec, _short("measure")], ...] = Field(min_length=1)
     shared: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="knobs of stages that measures share: {circuit: {steps: 10}}"
+        default_factory=dict, description="options of stages that measures share: {circuit: {steps: 10}}"
     )
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
@@ -234,26 +234,24 @@ class Spec(BaseModel):
         labels = [getattr(one, "label", one) for one in many]
         twice = [str(label)[:60] for label, times in Counter(map(str, labels)).items() if times > 1][:5]
         if twice:
-            raise ValueError(
-                f"each once, but {', '.join(twice)} stands here more than once (pairs can be given a name)"
-            )
+            raise ValueError(f"each once, but {', '.join(twice)} occurs more than once (pairs can be given a name)")
         return many
 
     def setting(self, name: str) -> Any:
-        """What the spec says of something that decides numbers: its tasks or readings, or a part of the budget."""
+        """A setting of the spec that affects numbers: its tasks or readings, or a part of the budget."""
         if name in ("tasks", "readings"):
             return [one.made() for one in getattr(self, name)]
         return getattr(self.budget, name)
 
     @cached_property
     def labelled(self) -> dict[str, dict[str, Any]]:
-        """What each axis holds, by label."""
+        """The values of each axis, by label."""
         axes = {"pair": self.pairs, "task": self.tasks, "reading": self.readings}
         return {axis: {one.label: one for one in many} for axis, many in axes.items()}
 
 
 def _understood(make: Any) -> Any:
-    """A value of the wrong type is the user's mistake as much as one of the wrong size."""
+    """Report a value of the wrong type like one of the wrong size."""
     try:
         return make()
     except ProbeError:

@@ -3,7 +3,7 @@
     twinprobe run circuits                        runs probe/jobs/spec/shipped_specs/circuits.yaml
     twinprobe init my-job.yaml --like circuits    writes a copy of it, to change
 
-A path wins over a name: a file or a run folder of that name is taken instead.
+A file or a run folder of that name takes precedence.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def text_of(name: str) -> str:
 
 
 def means_shipped(said: str | Path) -> bool:
-    """Whether one word stands for a shipped spec: it has no suffix, and no file or run folder has that name."""
+    """Whether a word means a shipped spec: it has no suffix, and no file or run folder has that name."""
     path = Path(said)
     try:
         there = path.is_file() or (path / "spec.yaml").is_file()

@@ -1,6 +1,6 @@
-"""A spec to start from: commented, valid as it stands, with the names that are known here; or a copy of a shipped one.
+"""A spec to start from: commented, valid, with the installed names; or a copy of a shipped one.
 
-A JSON schema is written beside it. The first line of the spec names it, so an editor can complete names and underline
+A JSON schema is written with it. The first line of the spec names it, so an editor can complete names and underline
 mistakes.
 """
 
@@ -29,16 +29,16 @@ _TEMPLATE = """\
 name: {name}
 question: What changes inside a language model when an autoregressive one becomes a diffusion one?
 
-# A diffusion model whose AR twin is known (a shipped one, or a name that `twinprobe catalog` lists), or two places:
+# A diffusion model whose AR twin is declared (a shipped one, or a name that `twinprobe catalog` lists), or two models:
 #   - {{ar: path/to/ar, diffusion: path/to/twin, name: mine, controls: {{ar-cpt: path/to/more-training}}}}
 pairs:
   - {pair}
 
 # Of: {tasks}.
-# A knob of a task stands beside its name:  - {{task: countdown, numbers: 3}}
+# With an option of a task:  - {{task: countdown, numbers: 3}}
 tasks: [{some_tasks}]
 
-# Of: {readings}. `prefix` asks both twins with the same left context.
+# Of: {readings}. `prefix` gives both twins the same left context.
 #   - {{reading: ratio, rate: 0.5}}
 readings: [prefix]
 
@@ -50,16 +50,16 @@ measures:
 seeds: [0]
 
 device: auto     # cpu, cuda, cuda:1
-dtype: float32   # figures want float32; bfloat16 halves memory
+dtype: float32   # recommended; bfloat16 halves memory
 
 budget:
   examples: 256    # prompts of each task
   solved: true     # only prompts that both twins answer right
-  resamples: 2000  # behind each interval
-  # batch: 32      # prompts in one forward pass; halved by itself when memory runs out
-  # workers: 2     # processes; by default as many as there are cores, or GPUs
+  resamples: 2000  # for each interval
+  # batch: 32      # prompts in one forward pass; halved automatically when memory runs out
+  # workers: 2     # processes; by default one per core, or GPU
   # resident: 1    # models that a process keeps from unit to unit; by default as many as fit in memory
-  # minutes: 480   # after so long no further unit is begun
+  # minutes: 480   # no further unit is begun after this time
 
 output: {output}
 """
@@ -90,7 +90,7 @@ def copy_of(shipped: str, file: str = "spec.yaml") -> str:
 
 
 def write_template(file: Path, pair: str = "zoo:masked", *, like: str | None = None) -> list[Path]:
-    """Write a commented spec (or one like a shipped one), and the schema beside it; none is ever overwritten."""
+    """Write a commented spec (or one like a shipped one), and its schema; existing files are never overwritten."""
     if file.exists():
         raise ProbeError(
             f"file {file}", expected="a new file", found="one that is there already", remedy="Choose another name."
@@ -104,7 +104,7 @@ def write_template(file: Path, pair: str = "zoo:masked", *, like: str | None = N
 
 
 def write_slurm(beside: Path) -> Path:
-    """Write the script that runs a job on a SLURM cluster, beside a spec."""
+    """Write the script that runs a spec on a SLURM cluster, next to the spec."""
     file = beside.with_name("slurm.sh")
     write_atomically(file, files("probe.jobs.spec").joinpath("slurm.sh").read_text("utf-8"))
     return file

@@ -1,4 +1,4 @@
-"""The stages that a job can consist of. Those that every job begins with are here; measures are in `analyses`."""
+"""The stages of a job. Those that every job begins with are here; measures are in `analyses`."""
 
 from __future__ import annotations
 

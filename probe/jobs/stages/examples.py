@@ -1,7 +1,7 @@
 """The examples of a unit: drawn once for a pair, a task, a reading and a seed, and shared by every measure.
 
-Finding the examples that both twins solve takes forward passes of both, so this is a stage of its own. It stores which
-examples were chosen. Their tokens are drawn again from the seed, which takes milliseconds.
+Finding the examples that both twins solve takes forward passes of both, so this is a stage of its own. It stores the
+indices of the chosen examples. Their tokens are made again from the seed, which takes milliseconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _draw(given: Inputs) -> Batch:
 
 
 class PoolSerializer:
-    """A pool as the numbers of its examples among those that were tried."""
+    """A pool as the indices of its examples among those that were tried."""
 
     def save(self, product: Batch, folder: Path) -> None:
         tried = max((accuracy.tried for accuracy in product.accuracy.values()), default=len(product))
@@ -54,7 +54,7 @@ class PoolSerializer:
 
 POOL = Stage(
     "pool",
-    "the prompts, and which of them both twins solve",
+    "the prompts that both twins solve",
     _draw,
     PoolSerializer(),
     axes=A_PAIR,

@@ -1,13 +1,12 @@
-"""A headline: what a measure shows at one glance, the same for every pair and task.
+"""A headline: the main number of a measure, the same for every pair and task.
 
-A measure's table has hundreds of rows; a reader who meets it for the first time wants one figure with its interval,
-beside what a second seed would show, for each pair and each task. Which rows those are is known where the measure is
-declared, so it is said there, once:
+A measure's table has hundreds of rows; a first reader wants one number with its interval, compared with that of a
+second seed, for each pair and each task. Each measure declares which rows those are:
 
     Headline("ΔFLI: how much earlier than in the AR model", {"part": "all", "measure": "Δ FLI"}, by="model")
 
 The report, which knows no measure, draws every headline as a row of small panels. A measure without one gets the rows
-that its own table holds against a null.
+of its table that have a null.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ Kind = Literal["interval", "line", "dots", "counts", "graph"]
 
 @dataclass(frozen=True)
 class Headline:
-    """Which rows of a table are shown, and as what.
+    """Which rows of a table are shown, and how.
 
-    of       what the numbers are, with their unit, as a phrase
-    rows     values of columns that choose the rows; several may do. `{ar}` and `{diffusion}` stand for models' names
-    by       the column that tells one mark (or line, or row of dots) of a panel from another
-    kind     interval: an estimate with its interval a mark; line: along `x`; dots: one an estimate, as those of many
-             heads; counts: how many rows have which value of `by`; graph: edges from `source` to `target`
-    x        along which a line runs
-    x_of     what x is, in words
-    ordinal  the values of x stand at equal distances
+    of       a phrase for the quantity, with its unit
+    rows     values of columns that select the rows. `{ar}` and `{diffusion}` stand for models' names
+    by       the column that distinguishes the marks (or lines, or rows of dots) of a panel
+    kind     interval: one mark per estimate with its interval; line: along `x`; dots: one per estimate, as for many
+             heads; counts: the number of rows by value of `by`; graph: edges from `source` to `target`
+    x        the column along which a line runs
+    x_of     a phrase for x
+    ordinal  the values of x are drawn at equal distances
     same     two columns that have to be equal
-    values   the values of `by` that are shown, in order; by default the models', or what they differ by from AR
-    bounds   the ends of the scale, where the figure has some
-    zero     where nothing is, if that is a place on the scale
-    terms    words of the glossary that are explained beside it
+    values   the values of `by` to show, in order; by default the models, or their differences from AR
+    bounds   the ends of the scale, if the quantity has any
+    zero     the value that means no effect, if there is one
+    terms    words of the glossary that the report links
     """
 
     of: str

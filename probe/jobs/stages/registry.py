@@ -46,10 +46,10 @@ def measures() -> dict[str, Stage]:
 
 
 def renamed(name: str) -> str:
-    """What a measure is called now, with a warning where a spec still says its old name."""
+    """A measure's current name, with a warning if a spec has its old one."""
     for stage in stages().values():
         if name in stage.formerly:
-            warn(f"The measure {name!r} is called {stage.name!r} now, and is measured under that name.", stacklevel=2)
+            warn(f"The measure {name!r} is now called {stage.name!r}, and is computed under that name.", stacklevel=2)
             return stage.name
     return name
 
@@ -67,7 +67,7 @@ def known_stage(name: str) -> Stage:
 
 
 def checked_knobs(stage: Stage, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """A stage's knobs with some of them set; an unknown knob, or a value of another type, is refused."""
+    """A stage's options with some of them set; an unknown option, or a value of another type, is refused."""
     for name, value in knobs.items():
         if name not in stage.knobs:
             raise ProbeError(

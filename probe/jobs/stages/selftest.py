@@ -1,6 +1,6 @@
 """The self-tests of each model, as a stage: run once in a job, not at every load in every process.
 
-A model that does not behave as it is declared fails here, and everything that needs it fails with it.
+A model that does not behave as declared fails here, and everything that needs it fails with it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _check(given: Inputs) -> list[dict[str, Any]]:
 
 
 class FindingsSerializer:
-    """What each test found."""
+    """The finding of each test."""
 
     def save(self, product: list[dict[str, Any]], folder: Path) -> None:
         (folder / _FILE).write_text(json.dumps(product, indent=1, ensure_ascii=False), "utf-8")
@@ -44,7 +44,7 @@ class FindingsSerializer:
 
 CHECK = Stage(
     "check",
-    "whether each model behaves as it is declared",
+    "whether each model behaves as declared",
     _check,
     FindingsSerializer(),
     axes=("pair", "role"),

@@ -1,10 +1,11 @@
 """A stage: one kind of work, with what it needs and how its product is stored.
 
-A job knows nothing of circuits or lenses. It knows stages: a function that is given `Inputs` and returns a product, a
+A job has no code for circuits or lenses. It runs stages: a function that takes `Inputs` and returns a product, a
 serializer that stores that product, the axes of the spec along which it is repeated, and the other stages whose
 products it needs. The product of a measure is a Result. Shared products (a pool of examples, a circuit, a trace) are
-computed once, however many measures need them. Where a needed stage has an axis that the needing stage lacks, it gets a
-mapping along that axis: a measure without `role` that needs circuits is given one circuit for each model of the pair.
+computed once, however many measures need them. If a needed stage has an axis that the needing stage lacks, the latter
+gets a mapping along that axis: a measure without `role` that needs circuits gets one circuit for each model of the
+pair.
 
     circuit = Stage("circuit", "edge scores", find, CircuitSerializer(), axes=A_MODEL, needs=("pool",))
     index   = Stage("front_loading", "how early", lambda given: fli(given["circuit"]), TABLE, axes=A_PAIR,
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from probe.tasks import Task
 
 
-# A file of a unit's, which may have been written elsewhere; estimates that are none are NaN.
-UNIT = FileKind("", remedy="The same `twinprobe run` again makes it anew.", most_keys=200_000, finite=False)
+# A unit's file, which may have been written elsewhere; missing estimates are NaN.
+UNIT = FileKind("", remedy="The same `twinprobe run` again makes it.", most_keys=200_000, finite=False)
 AXES = ("pair", "role", "task", "reading", "seed")
 A_MODEL = AXES  # each model of a pair at each place
 A_PAIR = ("pair", "task", "reading", "seed")  # a pair at each place
@@ -39,8 +40,8 @@ SETTINGS = ("examples", "solved", "resamples", "tasks", "readings")
 
 
 class Inputs(Protocol):
-    """What a stage is handed: `given["circuit"]` is the product of a stage that it needs (or a mapping of them along
-    the axis that it lacks); the rest is what the spec says of its place in the grid."""
+    """A stage's inputs: `given["circuit"]` is the product of a stage that it needs (or a mapping of products along the
+    axis that it lacks); the rest are the spec's settings at its place in the grid."""
 
     unit: Any  # its place in the grid (axis → label), and what it needs
     folder: Path
@@ -90,14 +91,14 @@ class Inputs(Protocol):
 
 
 class Serializer(Protocol):
-    """How a kind of product is kept in a folder."""
+    """How a kind of product is saved in a folder."""
 
     def save(self, product: Any, folder: Path) -> None: ...
 
     def open(self, folder: Path, given: Inputs) -> Any: ...
 
     def difference(self, one: Path, other: Path) -> str | None:
-        """How the products in two folders differ; None where they are the same."""
+        """How the products in two folders differ; None if they are the same."""
         ...
 
 
@@ -105,17 +106,17 @@ class Serializer(Protocol):
 class Stage:
     """One kind of stage.
 
-    axes       of AXES: it is done once for each combination of what the spec lists there
-    needs      names of stages whose products it is handed; one that ends in "?" may not apply, and is then left out
-    settings   of SETTINGS: what else of the spec its product depends on, and is therefore handed
-    roles      the models it loads where it has no axis `role`; None: every model of the pair, (): none
-    knobs      its own settings, with their defaults; a spec can turn them
-    passes     forward passes an example and model it takes (a backward pass is two), for estimates
-    kept       bytes an example on disk, of a model of some shape (layers, heads, width), for estimates
+    axes       of AXES: it runs once for each combination of the spec's values there
+    needs      names of stages whose products it gets; one that ends in "?" may not apply, and is then left out
+    settings   of SETTINGS: the spec's other settings that its product depends on
+    roles      the models that it loads if it has no axis `role`; None: every model of the pair, (): none
+    knobs      its own options, with their defaults; a spec can set them
+    passes     forward passes per example and model (a backward pass is two), for estimates
+    kept       bytes per example on disk, for a model's shape (layers, heads, width), for estimates
     refuses    why it does not apply at a place (a mapping from axis to label) of this spec's grid, or None
-    resumes    it goes on with what an interrupted attempt left in its folder
-    headline   of a measure, the rows of its table that are shown at one glance
-    formerly   what specs called it before
+    resumes    it can resume from an interrupted attempt's folder
+    headline   of a measure, the rows of its table that the report draws first
+    formerly   its earlier name in specs
     """
 
     name: str

@@ -128,7 +128,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(stand_ins, tmp_path):
     summary = run(spec_of(tmp_path / "run", measures=["hungry"], tasks=["ioi"], budget={"examples": 24}))
     assert summary.exit_code == 0
     (unit,) = units(tmp_path / "run").values()
-    said = "out of memory with {} rows at a time: went on with {}"
+    said = "out of memory with {} rows at a time: continued with {}"
     assert unit["notes"] == [said.format("all", 12), said.format(12, 6), said.format(6, 3)]
 
 
