@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from probe.errors import CheckpointError
+from probe.models.checkpoint import whole_safetensors
 from probe.models.weights import refuse_absent
 from probe.outside_files import cut
 
@@ -148,15 +149,7 @@ def _weight(backbone: PreTrainedModel, name: str, folder: Path) -> Tensor:
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with whole_safetensors(file, "adapters"):
         return load_file(file)
-    except (SafetensorError, OSError) as problem:
-        raise CheckpointError(
-            f"adapters {file}",
-            expected="a whole safetensors file",
-            found=f"none, or a truncated or corrupt one ({problem})",
-            remedy="Download it again.",
-        ) from None

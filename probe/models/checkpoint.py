@@ -7,6 +7,8 @@ shard is there and complete, and the names and shapes of the tensors.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,16 +137,25 @@ def _shards(path: Path) -> list[Path]:
 
 def _header(shard: Path) -> dict[str, tuple[int, ...]]:
     """The shapes in a shard; opening it checks that the file is as long as its header says."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
+
+    with whole_safetensors(shard, "weights"), safe_open(shard, framework="pt") as tensors:
+        return {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}  # noqa: SIM118  (no mapping)
+
+
+@contextmanager
+def whole_safetensors(file: Path, what: str) -> Iterator[None]:
+    """Inside, a file that is missing, truncated or corrupt is a CheckpointError that names it."""
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(shard, framework="pt") as tensors:
-            return {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}  # noqa: SIM118
+        yield
     except (SafetensorError, OSError) as problem:
+        size = f"a truncated or corrupt one of {file.stat().st_size:,} bytes" if file.is_file() else "none"
         raise CheckpointError(
-            f"weights {shard}",
+            f"{what} {file}",
             expected="a whole safetensors file",
-            found=f"a truncated or corrupt one of {shard.stat().st_size:,} bytes ({problem})",
+            found=f"{size} ({problem})",
             remedy="Download it again.",
         ) from None
 

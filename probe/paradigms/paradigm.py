@@ -131,7 +131,7 @@ class Paradigm(ABC):
         """The backbone's input for a canvas."""
         if canvas.soft is not None:
             raise ProbeError(
-                f"a {self.name} model's canvas",
+                f"the canvas of a model of paradigm '{self.name}'",
                 expected="tokens",
                 found="noise, which only a flow can take",
                 remedy="Use another reading; at τ a flow sees as much as a masked model at ratio 1-τ.",
@@ -142,7 +142,7 @@ class Paradigm(ABC):
         """The mask token; an error if there is none."""
         if self.mask_id is None:
             raise ProbeError(
-                f"a {self.name} paradigm",
+                f"paradigm '{self.name}'",
                 expected="a mask token to hide tokens with",
                 found="none declared",
                 remedy="Give it its mask_id.",

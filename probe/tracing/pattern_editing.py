@@ -43,13 +43,20 @@ def attend(
     """Attention as the eager functions of transformers compute it, with the layer's edits."""
     group = query.shape[1] // key.shape[1]
     key, value = (states.repeat_interleave(group, dim=1) for states in (key, value))
-    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    if softcap is not None:
-        scores = (scores / softcap).tanh() * softcap
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    pattern = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    pattern = pattern_of(query, query @ key.transpose(-1, -2), attention_mask, scaling, softcap)
     for change in tuple(_changes.get(module, ())):
         pattern = change(pattern)
     mixed = nn.functional.dropout(pattern, p=dropout, training=module.training) @ value
     return mixed.transpose(1, 2).contiguous(), pattern
+
+
+def pattern_of(
+    query: Tensor, products: Tensor, attention_mask: Tensor | None, scaling: float | None, softcap: float | None
+) -> Tensor:
+    """The softmax of query-key products, scaled, capped and masked as the eager functions of transformers do it."""
+    scores = products * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = (scores / softcap).tanh() * softcap
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    return scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)

@@ -38,9 +38,7 @@ class Ema(TrainerCallback):
         with torch.no_grad():
             for name, value in self.module.named_parameters():
                 self._kept[name].lerp_(value, rest)
-        if (
-            control.should_save and state.is_world_process_zero
-        ):  # before the checkpoint, which counts once it is complete
+        if control.should_save and state.is_world_process_zero:  # before the checkpoint, which counts once complete
             self.folder.mkdir(parents=True, exist_ok=True)
             save_file({name: value.cpu() for name, value in self._kept.items()}, self._file(done))
 

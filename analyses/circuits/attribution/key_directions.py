@@ -29,6 +29,7 @@ from torch.utils.checkpoint import checkpoint
 
 from probe.errors import ProbeError
 from probe.models.scope import ContextValue
+from probe.tracing.pattern_editing import pattern_of
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -97,17 +98,16 @@ def attend(
     (key, key_right), (value, value_right) = sides.of(key, value)
     query = query[:, : sides.queries]
     given = (query, key, key_right, value, value_right)
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     mix = partial(_mixed, sides.from_right, attention_mask, scaling, softcap)
     if not torch.is_grad_enabled() or not any(one.requires_grad for one in given):
         return mix(*given)
-    return checkpoint(mix, *given, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]
+    return checkpoint(mix, *given, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]  # a pair
 
 
 def _mixed(
     at: Tensor,
     attention_mask: Tensor | None,
-    scaling: float,
+    scaling: float | None,
     softcap: float | None,
     query: Tensor,
     key: Tensor,
@@ -120,12 +120,8 @@ def _mixed(
     key, key_right, value, value_right = (
         one.repeat_interleave(group, dim=1) for one in (key, key_right, value, value_right)
     )
-    scores = torch.where(at, query @ key_right.transpose(-1, -2), query @ key.transpose(-1, -2)) * scaling
-    if softcap is not None:
-        scores = (scores / softcap).tanh() * softcap
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    pattern = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    products = torch.where(at, query @ key_right.transpose(-1, -2), query @ key.transpose(-1, -2))
+    pattern = pattern_of(query, products, attention_mask, scaling, softcap)
     mixed = pattern.masked_fill(at, 0) @ value + pattern.masked_fill(~at, 0) @ value_right
     return mixed.transpose(1, 2).contiguous(), pattern
 

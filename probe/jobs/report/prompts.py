@@ -14,19 +14,12 @@ from typing import TYPE_CHECKING, Any
 from probe.jobs.report import formatting
 from probe.jobs.report.models import HUES, WORDS, canonical
 from probe.jobs.run_folder import Entry
+from probe.tasks.show import Token
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WHICH = ("clean", "corrupt")
-
-
-@dataclass(frozen=True)
-class Token:
-    text: str
-    changed: bool
-    masked: bool
-    asked: bool
 
 
 @dataclass(frozen=True)

@@ -321,5 +321,5 @@ def test_draws_are_repeated_by_their_seed_and_refused_where_nothing_is_checked()
     for wrong in ({"verify": False}, {"overlap": False}):
         with pytest.raises(ProbeError, match="temperature"):
             Strides(4, temperature=1.0, **wrong)
-    with pytest.raises(ProbeError, match="listens"):
+    with pytest.raises(ProbeError, match="drafts the next ones"):
         probe.decode(model, prompt, 5, sampler=rule, passes=PassOptions(forward=model.run))

@@ -373,7 +373,7 @@ def test_tokens_that_the_model_cannot_take(tokens, told):
 
 def test_places_beyond_a_learned_table():
     model = model_of("gpt2", Fluid(mask_id=MASK))
-    with pytest.raises(TokenError, match="places from 0 to 63"):
+    with pytest.raises(TokenError, match="positions from 0 to 63"):
         model.logits(tokens_of(1, 65))
     anchors = torch.zeros(1, 60, dtype=torch.bool).index_fill(1, torch.tensor([59]), True)
     canvas = insert(tokens_of(1, 60), anchors, torch.full((1, 60), 9), MASK)
@@ -388,7 +388,7 @@ def test_texts_of_several_lengths_and_text_that_holds_the_mask(speakers):
         model.encode(["oh well", "oh"])
     with pytest.raises(TokenError) as caught:
         model.encode("oh [MASK] well")
-    assert "place 1" in caught.value.found
+    assert "position 1" in caught.value.found
     assert "'[MASK]'" in caught.value.expected
 
 

@@ -152,7 +152,7 @@ def test_the_input_of_noise_is_as_large_as_a_tokens():
 def test_only_a_flow_sees_noise():
     model = model_of("llama-gqa", Autoregressive(mask_id=MASK))
     canvas = replace(model.canvas(tokens_of(1, 4)), soft=FLOW.still(tokens_of(1, 4)))
-    with pytest.raises(ProbeError, match="only a flow sees"):
+    with pytest.raises(ProbeError, match="only a flow can take"):
         model.run(canvas)
 
 

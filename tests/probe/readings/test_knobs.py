@@ -72,7 +72,7 @@ def test_completions_at_different_places_have_no_canvas_of_one_length():
     batch = text_batch(tokens, torch.tensor([[6], [7]]), 6, 2)
     batch.positions["completion"] = torch.tensor([[6, 7], [7, 8]])
     for asking in (Prefix(), TrajectoryReading()):
-        with pytest.raises(TaskError, match="begin at one place"):
+        with pytest.raises(TaskError, match="start at the same position"):
             asking.ask(model_of("masked"), batch)
     assert torch.equal(OneMask().ask(model_of("masked"), batch).slots, torch.tensor([[5], [6]]))
 

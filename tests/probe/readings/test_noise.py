@@ -99,7 +99,7 @@ def test_it_is_matched_to_a_ratio_that_leaves_as_much():
 
 def test_no_other_model_sees_noise_and_unknown_knobs_are_refused():
     masked = taught(Masked(mask_id=MASK))
-    with pytest.raises(ProbeError, match="only a flow sees"):
+    with pytest.raises(ProbeError, match="only a flow can take"):
         Noise().logits(masked, BATCH)
     for wrong in ({"tau": 1.0}, {"draws": 0}, {"over": "words"}, {"answer": "hidden"}):
         with pytest.raises(ProbeError, match="noise"):
