@@ -123,9 +123,3 @@ def _complete(cells: Mapping[Cell, Any]) -> tuple[Cell, ...]:
             remedy="Attribute both twins under both masks: reading=Prefix(attention='causal').",
         )
     return CELLS
-
-
-def seed_floor(rows: pd.DataFrame, measure: str) -> float:
-    """The largest difference, of either sign, that a second seed alone makes."""
-    seeds = rows[(rows["measure"] == measure) & rows["part"].str.startswith("seed")]
-    return float(np.abs(seeds["estimate"]).max()) if len(seeds) else np.nan
