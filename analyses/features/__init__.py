@@ -2,8 +2,8 @@
 
     features.train(model, batches)                 a TopK SAE of a model's stream after a layer
     features.crosscoder(pair, batches)             one set of latents for both twins, a decoder each
-    features.compare(pair, batches)                which latents are of both, which of one, beside a second seed
-    features.evaluate(dictionary, pair, batch)     what it leaves of the states, and what that costs the model
+    features.compare(pair, batches)                which latents both twins have, which only one; against a second seed
+    features.evaluate(dictionary, pair, batch)     its error in the states, and what that error costs the model
     features.rivals(dictionary, model, batch)      does a single feature tell answers better than a neuron does?
     features.selectivity, .toward, .attribute      features where neurons are used: selectivity, steering, attribution
     features.Dictionary                            encode, decode, direction (a vector for steering), save, open

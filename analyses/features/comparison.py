@@ -1,9 +1,9 @@
-"""What a crosscoder says of two models: which features are of both and which of one alone, beside a second seed.
+"""Which features two models share by a crosscoder, and which only one has, compared with a second seed.
 
-Two trainings of one model differ too, and a crosscoder of those finds features of one alone as well; how many is the
-null. It is made in the same way from the same examples (by default of the diffusion model and its second seed), and the
-difference of the shares is tested, latents being drawn anew in each. The crosscoder learns from four fifths of the
-examples, latents are judged on the rest.
+Two trainings of one model differ too, so a crosscoder of those also finds features that only one of them has: that
+number is the null. Its crosscoder is trained in the same way on the same examples (by default of the diffusion model
+and its second seed), and the difference of the shares is tested by resampling the latents of each. A crosscoder is
+trained on four fifths of the examples; its latents are judged on the rest.
 
     features.compare(pair, batches, layer=2).figure()
 
@@ -51,7 +51,7 @@ def compare(
     beside: Iterable[tuple[str, str]] | None = None,
     folder: str | Path | None = None,
 ) -> Result:
-    """The shares of a crosscoder's latents that are of both twins, or of one alone, beside those of a second seed.
+    """The shares of a crosscoder's latents that both twins have, or only one, compared with a second seed's.
 
     batches  of the tasks' train split, some hundred examples at least
     beside   the pairs of roles whose crosscoders are the null; the diffusion model and its second seed, where the pair
@@ -97,7 +97,7 @@ def learns(batch: Batch) -> Batch:
 
 
 def judges(batch: Batch) -> Batch:
-    """Those that it is judged by."""
+    """The examples that it is judged on."""
     return batch[slice(len(batch) - len(batch) // HELD_OUT, len(batch))]
 
 

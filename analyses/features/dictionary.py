@@ -1,19 +1,19 @@
-"""A dictionary: a few of many directions, which together make a state; of one model (an SAE) or of several.
+"""A dictionary of directions: each state is a sum of a few of them; of one model (an SAE) or of several.
 
-A state x of the residual stream is written as a sum of directions that are seldom used:
+A state x of the residual stream is approximated by a sparse sum of directions:
 
     f = the k largest of (x / scale − b_dec) W_enc + b_enc, where they are positive;   x̂ = scale · (f W_dec + b_dec)
 
-Of several models that see the same tokens it is a crosscoder (Lindsey et al. 2024): the latents f read the states of
-all of them, and each model has a decoder of its own. A latent that only one of them needs has no length in the other's.
-`scale` brings models whose streams differ in size to one, so that neither is heard more. Over all models together each
-latent's direction has length 1, so that f says how much of it there is.
+A dictionary of several models that see the same tokens is a crosscoder (Lindsey et al. 2024): the latents f read the
+states of all models, and each model has a decoder of its own. A latent that only one model needs has length 0 in the
+other's decoder. `scale` brings streams of different size to the same one, so that each model has equal weight. Each
+latent's direction has length 1 over all models together, so that f is its amount.
 
     dictionary.encode(states)                  # … × model × feature (of one model: … × feature) to … × latent
-    dictionary.decode(latents)                 # what is made of them, in the states' shape
+    dictionary.decode(latents)                 # the states rebuilt from them, in their shape
     dictionary.direction(17, "diffusion")      # of latent 17, as the stream has it: for probe.add, for steering
 
-Kept as safetensors, with a few facts as JSON beside the tensors; read with their shapes checked, never by unpickling.
+Saved as safetensors with a few facts as JSON; loading checks the shapes and never unpickles.
 Encoding a state costs models × feature × latent products, and decoding it as many.
 """
 
@@ -62,7 +62,7 @@ class Dictionary:
 
     @property
     def layer(self) -> int | None:
-        """The layer after which its states stand."""
+        """The layer whose output its states are."""
         return self.about.get("layer")
 
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ class Dictionary:
         return whole.to(self.scale) / self.scale[:, None]
 
     def before(self, scaled: Tensor) -> Tensor:
-        """What each latent is before the largest are chosen (… × latent), of states in the dictionary's units."""
+        """Each latent before the k largest are chosen (… × latent), of states in the dictionary's units."""
         return (scaled - self.b_dec).flatten(-2) @ self.W_enc.flatten(0, 1) + self.b_enc
 
     def chosen(self, before: Tensor) -> Tensor:
@@ -99,11 +99,11 @@ class Dictionary:
         return torch.zeros_like(before).scatter(-1, at, values.relu())
 
     def encode(self, states: Tensor) -> Tensor:
-        """The latents of states as they stand in the stream."""
+        """The latents of states in the stream's units."""
         return self.chosen(self.before(self.scaled(states)))
 
     def parts(self, latents: Tensor) -> Tensor:
-        """What latents add up to in the dictionary's units, without b_dec (… × model × feature)."""
+        """The sum of latents' directions in the dictionary's units, without b_dec (… × model × feature)."""
         return (latents @ self.W_dec.flatten(1)).unflatten(-1, self.b_dec.shape)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class Dictionary:
         return made[..., 0, :] if len(self.models) == 1 else made
 
     def role(self, name: str | None = None) -> int:
-        """The place of a model among those the dictionary is of; of a dictionary of one model, that one."""
+        """The index of a model in `models`; without a role, that of the only one."""
         if name is None and len(self.models) == 1:
             return 0
         if name not in self.models:

@@ -1,4 +1,4 @@
-"""How good a dictionary is: what it leaves of the states, and what a model loses that goes on with what it rebuilt.
+"""How good a dictionary is: its error in the states, and what a model loses that continues from rebuilt ones.
 
     fraction of variance unexplained   squared error over the states' variance; 1 would be the mean state alone
     loss recovered                     the states of the question are replaced by what the dictionary makes of them, and
@@ -84,7 +84,7 @@ def evaluate(
 
 
 def of_roles(dictionary: Dictionary, models: Model | Pair) -> dict[str, Model]:
-    """The models that a dictionary is of. A dictionary of one is asked about the one model that is given."""
+    """A dictionary's models by role. For a dictionary of one model, a single model may be given."""
     if isinstance(models, Model):
         return {dictionary.models[dictionary.role()]: models}
     return models_of(models, dictionary.models)
@@ -103,7 +103,7 @@ def states_of(
 
 
 def _errors(states: Tensor, rebuilt: Tensor) -> tuple[NDArray, NDArray]:
-    """Of each example: squared error, and squared distance from the mean state."""
+    """For each example: squared error, and squared distance from the mean state."""
     left = (states - rebuilt).square().sum((1, 2))
     there = (states - states.mean((0, 1))).square().sum((1, 2))
     return left.double().numpy(), there.double().numpy()

@@ -1,24 +1,23 @@
-"""Latent scaling: which latents of a crosscoder are of both models, and which of one alone (Minder et al. 2025).
+"""Latent scaling: which latents of a crosscoder both models have, and which only one (Minder et al. 2025).
 
 A latent whose decoder has no length in model B looks like a concept that B lacks. Two artefacts look the same: training
 may have kept the length small although B has the concept (shrinkage), or B's half of it may have gone to another latent
-that fires on the same tokens (decoupling). So the data are asked, by least squares in closed form. Of a latent f and a
-model M,
+that fires on the same tokens (decoupling). Least squares in closed form tell them apart. For a latent f and a model M,
 
     b^ε = Σ f e / Σ f²     e: what M's reconstruction leaves, the latent's own part put back
     b^r = Σ f r / Σ f²     r: its own part, and those of other latents that lean to one model (less their means)
 
-and ν^ε, ν^r are the lengths of b in the model where it is shorter, over those where it is longer. What the thresholds
-are was written down before anything was looked at (those of the paper):
+and ν^ε, ν^r are the lengths of b in the model where it is shorter, over those where it is longer. The thresholds are
+the paper's, fixed before any result was seen:
 
     M only      ν^ε < 0.2 with 95% confidence, and ν^r < 0.5
     shared      ν^ε ≥ 0.5
     undecided   all between; and rare: fired in too few groups of examples to say
 
 The paper scales along the latent's own direction, since a chat model's axes are its base model's. Twins may be further
-apart, so here b may point anywhere: two rotations of the same states are no difference. A length found so is too long
-by its noise; therefore Σ b_g·b_h runs over pairs of *different* groups of examples g, h, which leaves it unbiased. The
-confidence is Student's, by leaving each group out.
+apart, so here b may point anywhere: two rotations of the same states are no difference. Noise makes such a length too
+long; therefore Σ b_g·b_h runs over pairs of *different* groups of examples g, h, which leaves it unbiased. The
+confidence is Student's, from a jackknife over groups.
 
 Cost: one pass over the states; per row models × feature × latents products, and leaning × latents.
 """
@@ -49,7 +48,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Of every group of examples and latent: Σ f² (group, latent), and Σ f·target (model, group, latent, feature)."""
+    """For every group of examples and latent: Σ f² (group, latent), and Σ f·target (model, group, latent, feature)."""
 
     squares: NDArray
     products: NDArray
@@ -66,7 +65,7 @@ class Sums:
 
 
 def _unbiased(total: NDArray, own: NDArray, squares: NDArray, own_squares: NDArray) -> NDArray:
-    """From products of different groups alone."""
+    """From products of different groups only."""
     pairs = squares**2 - own_squares
     with np.errstate(invalid="ignore", divide="ignore"):
         return (total - own) / np.where(pairs > 0, pairs, np.nan)
@@ -74,7 +73,7 @@ def _unbiased(total: NDArray, own: NDArray, squares: NDArray, own_squares: NDArr
 
 def scaling(dictionary: Dictionary, stream: Stream) -> pd.DataFrame:
     """A row a latent: `class`, which model it is longer in, ν^ε with the upper end of its interval, ν^r, how often it
-    fires, and how much of what is rebuilt is its."""
+    fires, and its share of the rebuilt states."""
     if len(dictionary.models) != 2:
         raise ProbeError("latent scaling", expected="a crosscoder of two models",
                          found=", ".join(dictionary.models), remedy="Train features.crosscoder.")  # fmt: skip
@@ -99,7 +98,7 @@ def scaling(dictionary: Dictionary, stream: Stream) -> pd.DataFrame:
 
 
 def judged(left: Sums, others: Sums | None = None) -> pd.DataFrame:
-    """Of each latent: in which model it is longer, ν² and its upper end as ν, and what follows."""
+    """For each latent: the model where it is longer, ν, its upper end, and the class."""
     whole, without = left.lengths()
     longer = np.nan_to_num(whole).argmax(0)
     at = np.arange(whole.shape[1])

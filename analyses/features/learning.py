@@ -33,7 +33,7 @@ def train(
 
     batches  of the tasks' train split
     layer    the middle one unless given
-    reading  how the questions are put; an AR model is asked in its own way
+    reading  how the questions are put; an AR model always reads from left to right
     folder   for the recorded states and checkpoints: given again, it resumes. Without one they are thrown away
     """
     return of_models({"model": model}, batches, layer=layer, reading=reading, options=options, folder=folder)
@@ -88,7 +88,7 @@ def models_of(pair: Pair, roles: Iterable[str]) -> dict[str, Model]:
 
 @contextmanager
 def at(folder: str | Path | None) -> Iterator[Path]:
-    """The folder that was asked for, or one that is thrown away."""
+    """The given folder, or a temporary one."""
     if folder is not None:
         yield Path(folder)
         return

@@ -1,9 +1,8 @@
-"""The states that dictionaries are of: both twins' residual stream at the slots whose tokens both of them see.
+"""The states that dictionaries learn: both twins' residual stream at the slots whose tokens both of them see.
 
-A question stands before its answer in the sight of either twin; what the AR model has at a slot of it can be laid
-beside what the diffusion model has there. The masks that follow have no counterpart in the AR model, and so no part in
-a crosscoder (a dictionary of one model may be asked about them: `places`). The first slot is left out: its states are
-many times as long as others, and the same in every text.
+Both twins see a question before they answer it, so their states at its slots can be paired. The masks after it have no
+counterpart in the AR model, so a crosscoder leaves them out (a dictionary of one model may read them: `places`). The
+first slot is left out: its states are many times as long as others, and the same in every text.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ SITE = "resid_post"
 
 
 def layer_of(model: Model, layer: int | None) -> int:
-    """The layer after which states are taken: the middle one, unless one is asked for."""
+    """The layer whose output is read: the middle one by default."""
     chosen = (model.n_layers - 1) // 2 if layer is None else layer
     if not isinstance(chosen, int) or not 0 <= chosen < model.n_layers:
         raise ProbeError("the layer of a dictionary", expected=f"a number from 0 to {model.n_layers - 1}",
@@ -31,7 +30,7 @@ def layer_of(model: Model, layer: int | None) -> int:
 
 
 def places(batch: Batch) -> list[int]:
-    """The places of a batch's texts that are in sight before any answer, but the first."""
+    """The positions of a batch's texts that are visible before any answer, except the first."""
     end = int(batch.positions["answer"].min())
     if end < 2:
         raise ProbeError(f"states of {batch.task}", expected="at least one token before the answer, beside the first",

@@ -4,10 +4,10 @@
     saelens.load("folder", layer=2)             # a TopK SAE that SAELens trained
 
 The tensors are `W_enc` (d_in, d_sae), `W_dec` (d_sae, d_in), `b_enc` and `b_dec`. Ours are written in the stream's own
-units, with decoder rows of length 1: `scale` is folded in. What is read: the architecture "topk" of release 6 (with
-`rescale_acts_by_decoder_norm`, which is folded in, too), and of releases 3 to 5, which named it by `activation_fn_str`.
+units, with decoder rows of length 1: `scale` is folded in. It reads the architecture "topk" of release 6 (with
+`rescale_acts_by_decoder_norm`, which is folded in, too), and of releases 3 to 5, where `activation_fn_str` names it.
 Other architectures, and states that were normalised in other ways than by a constant, are refused by name. A crosscoder
-has no place in the format: one of its decoders is not an SAE.
+does not fit the format: one of its decoders alone is not an SAE.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def load(folder: str | Path, *, layer: int | None = None) -> Dictionary:
 
 
 def _k(config: Mapping[str, Any], path: Path) -> int:
-    """How many latents at a time; refused where it is no TopK SAE of states as they are."""
+    """Its k; an error if it is not a TopK SAE of unnormalised states."""
     kind = config.get("architecture", "standard")
     older = kind == "standard" and config.get("activation_fn_str", config.get("activation_fn")) == "topk"
     if kind != "topk" and not older:
@@ -104,7 +104,7 @@ def _k(config: Mapping[str, Any], path: Path) -> int:
 
 
 def _layer(config: Mapping[str, Any]) -> int | None:
-    """The layer after which its states stand, as its hook's name has it."""
+    """The layer whose output its states are, from its hook's name."""
     metadata = config.get("metadata")
     hook = (metadata if isinstance(metadata, dict) else config).get("hook_name")
     parts = hook.split(".") if isinstance(hook, str) else []

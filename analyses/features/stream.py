@@ -2,10 +2,9 @@
 
 Traces are recorded model by model (`probe.record(…, store=…)`) over the same examples, at the same places. A stream
 reads them side by side, a block of examples at a time, and hands out rows (one place of one example; model × feature).
-For training the rows must come in no order, and the same rows must come again where a training resumes. So an epoch
-takes the blocks in an order drawn from the seed and the epoch's number, some of them at a time, and shuffles the rows
-of those: which rows the step s sees follows from the seed and s alone, and resuming reads no block that it does not
-need.
+Training needs rows in random order, and the same rows again when it resumes. So an epoch takes blocks in an order drawn
+from the seed and the epoch's number, a pool of them at a time, and shuffles the pool's rows. Which rows step s sees
+follows from the seed and s alone, and resuming reads only the blocks that it needs.
 
     stream = Stream.of_traces([["ioi-ar.zarr", "ioi-diffusion.zarr"], …])
     for rows in stream.batches(512, seed=0, first=1200): …          # from step 1200 on, without end
@@ -52,16 +51,17 @@ class Stream(ABC):
     @property
     @abstractmethod
     def mark(self) -> str:
-        """What tells it from another stream."""
+        """A mark by which a resumed training recognises its stream."""
 
     @staticmethod
     def of_traces(parts: Sequence[Sequence[str | Path]], site: str = "resid_post", block: int = BLOCK) -> Stream:
-        """Of traces on disk: for each part (a task, say) one of each model, over the same examples and places."""
+        """A stream of traces on disk: `parts` has a trace of each model for each task, over the same examples and
+        places."""
         return _Traces(tuple(tuple(map(Path, part)) for part in parts), site, block)
 
     @staticmethod
     def of_tensor(rows: Tensor, block: int = 1024) -> Stream:
-        """Of rows in memory: row × model × feature."""
+        """A stream of rows in memory: row × model × feature."""
         return _Rows(rows, block)
 
     def __len__(self) -> int:

@@ -1,10 +1,10 @@
 """Training a dictionary: TopK, with an auxiliary loss for latents that have died (Gao et al. 2024).
 
-The loss is what is left of the states once they are rebuilt, in units of their variance, of all models together. Only
-the k chosen latents of a row learn from it, so one that is never among them would stay as it was begun. Latents that
-have not fired for `dead_after` rows therefore rebuild, by themselves, what the others have left; that loss counts
-`auxiliary` of the other. Decoder rows are brought to length 1 after every step, and the part of their gradient along
-themselves is taken off before. Encoders begin as the decoders turned round, b_dec as the mean state.
+The loss is the squared error of the rebuilt states, in units of their variance, over all models. Only the k chosen
+latents of a row learn from it, so a latent that is never chosen would never change. Therefore latents that have not
+fired for `dead_after` rows rebuild the error that the others leave; this loss has the weight `auxiliary`. Decoder rows
+are normalised to length 1 after every step, and the part of their gradient along themselves is removed before it.
+Encoders start as the decoders' transposes, b_dec as the mean state.
 
 Every `checkpoint_every` steps the weights, Adam's moments and the counts of dead rows are written to the folder, beside
 their place and then moved there. A training that is given the same folder goes on from it, with the very rows that it
@@ -131,7 +131,7 @@ def _finished(place: Path | None, mark: str) -> Dictionary | None:
 
 
 def _another(path: Path) -> ProbeError:
-    return FILE.refuse(path, "the training that was begun there", "another one: other states or options",
+    return FILE.refuse(path, "the training that was begun there", "a training with other states or options",
                        "Resume with the same arguments, or choose another folder.")  # fmt: skip
 
 
@@ -196,7 +196,7 @@ class _Training:
             self.silent[(latents > 0).any(0)] = 0
 
     def _by_the_dead(self, before: Tensor, left: Tensor, dead: Tensor) -> Tensor:
-        """What is left of the states, rebuilt by dead latents alone: its loss in units of what is left."""
+        """The loss of dead latents that rebuild the others' error, in units of that error."""
         k = min(int(dead.sum()), max(1, left.shape[1] * left.shape[2] // 2))
         among = before.masked_fill(~dead, -torch.inf)
         values, at = among.topk(k, dim=-1)
@@ -204,7 +204,7 @@ class _Training:
         return (left - made).square().sum() / left.square().sum().clamp(min=1e-12)
 
     def _across(self) -> None:
-        """Take off what of the decoder's gradient would only change its rows' length."""
+        """Remove the part of the decoder's gradient that would only change its rows' length."""
         weight = self.dictionary.W_dec
         assert weight.grad is not None
         along = (weight.grad * weight).flatten(1).sum(1)

@@ -81,8 +81,8 @@ def toward(
     token: int | None = None,
     reading: str | Reading = "prefix",
 ) -> Tensor:
-    """A direction towards an answer (the most common one unless given): of the latent that tells it best, what it adds
-    to the stream, times how much more of it there is in examples with that answer. Steer other examples with it."""
+    """A direction towards an answer (the most common one by default): the direction of the latent that tells this
+    answer best, times how much larger it is in examples with that answer. Steer other examples with it."""
     chosen = most_common(batch) if token is None else token
     latents = activations(dictionary, model, batch, reading=reading)[:, 0]
     case = (batch.target.cpu() == chosen).numpy()

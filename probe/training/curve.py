@@ -42,7 +42,7 @@ class Examiner(TrainerCallback):
     def __init__(self, model: Model, recipe: Recipe, ema: Ema | None = None):
         self.model, self.recipe, self.ema = model, recipe, ema
 
-    def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
+    def on_step_end(self, args, state, control, **_unused) -> None:
         every, step = self.recipe.examine_every, state.global_step
         if not every or (step % every and step != self.recipe.steps) or not state.is_world_process_zero:
             return

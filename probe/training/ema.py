@@ -25,14 +25,14 @@ class Ema(TrainerCallback):
         self.module, self.decay, self.folder = module, decay, folder
         self._kept: dict[str, Tensor] = {}
 
-    def on_train_begin(self, args, state, control, **_unused) -> None:  # type: ignore[override]
+    def on_train_begin(self, args, state, control, **_unused) -> None:
         if state.global_step:
             kept = load_file(self._file(state.global_step))
             self._kept = {name: kept[name].to(value) for name, value in self.module.named_parameters()}
         else:
             self._kept = {name: value.detach().clone() for name, value in self.module.named_parameters()}
 
-    def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
+    def on_step_end(self, args, state, control, **_unused) -> None:
         done = state.global_step
         rest = 1 - min(self.decay, (1 + done) / (10 + done))
         with torch.no_grad():
@@ -42,7 +42,7 @@ class Ema(TrainerCallback):
             self.folder.mkdir(parents=True, exist_ok=True)
             save_file({name: value.cpu() for name, value in self._kept.items()}, self._file(done))
 
-    def on_save(self, args, state, control, **_unused) -> None:  # type: ignore[override]
+    def on_save(self, args, state, control, **_unused) -> None:
         if state.is_world_process_zero:
             for older in self.folder.glob("average-*.safetensors"):
                 if older != self._file(state.global_step):

@@ -61,7 +61,7 @@ class _HorizonTrainer(Trainer):
     adapted: Model
     tau: float
 
-    def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused: Any):  # type: ignore[override]
+    def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused: Any):
         loss = horizon_loss(self.adapted, inputs["tokens"], inputs["anchors"], self.tau)
         return (loss, {}) if return_outputs else loss
 

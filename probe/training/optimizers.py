@@ -29,7 +29,7 @@ class CombinedOptimizer(Optimizer):
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # the Trainer asks for no loss
+    def step(self, closure: Any = None) -> None:  # the Trainer asks for no loss
         for part in self.parts:
             part.step()
 

@@ -92,7 +92,7 @@ class Rounded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = _Product.apply(x, self.weight, self.scale, self.ease)
-        return y if self.bias is None else y + self.bias  # type: ignore[return-value,operator]
+        return y if self.bias is None else y + self.bias
 
 
 @contextmanager

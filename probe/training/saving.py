@@ -85,7 +85,7 @@ class Snapshots(TrainerCallback):
     ):
         self.model, self.recipe, self.folder, self.ema, self.adapters = model, recipe, folder, ema, adapters
 
-    def on_step_end(self, args, state, control, **_unused) -> None:  # type: ignore[override]
+    def on_step_end(self, args, state, control, **_unused) -> None:
         if state.global_step in self.recipe.snapshots and state.is_world_process_zero:
             with self.ema.in_place() if self.ema else nullcontext():
                 apart = self.adapters is not None and not self.adapters.settings.fold

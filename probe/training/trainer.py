@@ -98,7 +98,7 @@ class AdaptationTrainer(Trainer):
         self._lowest, self._lowest_error = float("inf"), 0.0
         super().__init__(**parts)
 
-    def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):  # type: ignore[override]
+    def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):
         if "training_batch" in inputs:
             with _called_through(self.adapted, model):
                 loss = self.adapted.paradigm.loss(self.adapted, inputs["training_batch"].to(self.adapted.device))
@@ -116,7 +116,7 @@ class AdaptationTrainer(Trainer):
             loss = self._checked(weighted_loss(outputs.logits, labels, weights))
         return (loss, outputs) if return_outputs else loss
 
-    def create_optimizer(self, *unused):  # type: ignore[override]
+    def create_optimizer(self, *unused):
         if self.optimizer is None and self.recipe.optimizer == "muon":
             self.optimizer = muon(self.model, self.args.learning_rate)  # type: ignore[arg-type]  # a model is always set
         return super().create_optimizer(*unused)

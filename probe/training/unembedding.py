@@ -49,7 +49,7 @@ class Unembedding:
         the teacher's share in each slot's target, `teacher` its hidden state for that slot."""
         labelled = labels != NO_LABEL
         both = (None, None) if soft is None or teacher is None else (soft[labelled], teacher[labelled])
-        return _Loss.apply(hidden[labelled], labels[labelled], weights[labelled], row, self, *both)  # type: ignore[return-value]
+        return _Loss.apply(hidden[labelled], labels[labelled], weights[labelled], row, self, *both)
 
 
 class _Loss(torch.autograd.Function):

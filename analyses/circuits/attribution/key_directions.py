@@ -101,7 +101,7 @@ def attend(
     mix = partial(_mixed, sides.from_right, attention_mask, scaling, softcap)
     if not torch.is_grad_enabled() or not any(one.requires_grad for one in given):
         return mix(*given)
-    return checkpoint(mix, *given, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]  # a pair
+    return checkpoint(mix, *given, use_reentrant=False, preserve_rng_state=False)
 
 
 def _mixed(

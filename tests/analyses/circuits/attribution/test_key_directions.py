@@ -58,7 +58,7 @@ def test_a_circuit_with_directions_runs_as_the_textbook_runs_it(variant):
         agree(torch.tensor(found.circuits[:, at]), differences(batch, logits, slots))
 
 
-@pytest.mark.parametrize(("variant", "reason"), [("phi3", "one projection"), ("olmo2", "all heads together")])
+@pytest.mark.parametrize(("variant", "reason"), [("phi3", "one projection"), ("olmo2", "one norm over all heads")])
 def test_keys_that_cannot_be_had_twice_are_refused(variant, reason):
     with pytest.raises(ProbeError, match=reason):
         attribute(model_of(variant, "full"), batch_of(), options=AttributionOptions(directions=True))

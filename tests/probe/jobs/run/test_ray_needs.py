@@ -52,6 +52,4 @@ def test_what_no_node_has_is_refused_before_anything_is_given_out():
 def test_a_silence_says_what_is_waited_for():
     running = [{"num_cpus": 1, "num_gpus": 0.0, "memory": 2e9}, {"num_cpus": 1, "num_gpus": 0.5, "memory": 9e9}]
     said = waited_for(running, [NODE])
-    assert said == (
-        "waiting for 2 units; the largest needs 1 cores, 0.5 GPUs, 9.0 GB. The cluster: 8 cores, 16.0 GB."
-    )
+    assert said == "waiting for 2 units; the largest needs 1 cores, 0.5 GPUs, 9.0 GB. The cluster: 8 cores, 16.0 GB."
