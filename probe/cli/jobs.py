@@ -81,6 +81,9 @@ def run(
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder, instead of the spec's.")] = None,
     override: Set = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="With --dry-run: measure the cost on a few prompts of the real models.")
+    ] = False,
     on: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
     address: Annotated[
         str | None, typer.Option(help="Address of the Ray cluster; default: one on this machine.")
@@ -100,8 +103,10 @@ def run(
     at = folder or (spec if (spec / "spec.yaml").is_file() else None)
     read = read_spec(spec, [*(override or ()), *_output(at)])
     if dry_run:
-        _show_plan(read, as_json)
+        _show_plan(read, as_json, measure=measure)
         return
+    if measure:
+        raise ProbeError("--measure", expected="--dry-run beside it", found="a run", remedy="Add --dry-run.")
     _run(read, _again(str(spec), folder, override), as_json, on=on, address=address, workers=workers, only=only)
 
 
@@ -220,13 +225,18 @@ def _print_answer(answer: tuple[str, ...], report: Path) -> None:
 # The plan
 
 
-def _show_plan(spec: Any, as_json: bool) -> None:
+def _show_plan(spec: Any, as_json: bool, *, measure: bool = False) -> None:
     from probe.jobs.run.cost import estimates, lengths
     from probe.jobs.run.plan import plan_of
     from probe.jobs.run.unit_store import UnitStore
 
     store, plan = UnitStore(spec.output), plan_of(spec)
     costs = estimates(plan, store, lengths(plan))
+    if measure:
+        from probe.jobs.run.calibration import measured
+
+        _whisper("measuring on a few prompts", as_json)
+        costs = measured(spec, plan, costs)
     left = [unit for unit in plan if store.damage(unit.hash) is not None]
     if as_json:
         rows = [{"id": unit.id, "hash": unit.hash, "done": unit not in left, "models": _roles(plan, unit),

@@ -8,6 +8,7 @@ It passes through these files in this order:
     unit                         its id, and the hash of everything that decides its numbers
     plan                         all units of a spec, each after those that it needs
     cost                         estimated time, memory and disk (for --dry-run and for a cluster)
+    calibration                  the same, measured on a few prompts (for --dry-run --measure)
     lock                         one run at a time in a folder
     runner                       finds what is on disk, distributes the rest, receives outcomes
     executors, ray_cluster       where units are computed: this process, local processes, a Ray cluster
