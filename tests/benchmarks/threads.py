@@ -1,6 +1,6 @@
 """What a small model's attribution takes on one thread and on several, where other programs keep cores busy.
 
-    python tests/benchmarks/threads.py [--markdown] [--threads 1 2] [--busy 1] [--examples 16]
+    python tests/benchmarks/threads.py [--markdown] [--threads 1 2] [--busy 2] [--examples 4]
 
 Attribution of `zoo:masked` on `ioi`, in a process of its own for each number of threads. The rule that a small model
 computes on one thread is switched off for it. `--busy` processes do nothing but count meanwhile.
@@ -23,7 +23,7 @@ from probe.models import threads as rule
 
 
 def run() -> None:
-    options = arguments(__doc__, threads=[1, 2], busy=1, examples=16)
+    options = arguments(__doc__, threads=[1, 2], busy=2, examples=4)
     with counting(options.busy):
         rows = [row(threads, options.examples) for threads in options.threads]
     show(f"Attribution of zoo:masked, {options.busy} other processes busy", rows, options.markdown)
