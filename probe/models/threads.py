@@ -1,15 +1,16 @@
 """Threads by the size of the work: a small model computes on one, however many the machine has.
 
-torch splits each operation over all cores and lets its threads spin while they wait for the next one. That pays where
-an operation takes milliseconds. In a model of a million parameters it takes microseconds: then the threads mostly wait
-for one another, and where another program keeps one core busy they wait for that. On two such cores an attribution of
-`zoo:masked` took 4.2 s of the processor on two threads, and 0.5 s on one.
+torch splits each operation over all cores, and its threads spin while they wait for the next operation. That pays where
+an operation takes milliseconds. In a model of a million parameters it takes microseconds, so the threads mostly wait
+for one another, above all where another program keeps a core busy. On two cores with other programs running, an
+attribution of `zoo:masked` took 3.4 s of CPU time on two threads and 0.1 s on one (mean of ten;
+`python tests/benchmarks/threads.py`).
 
     with fitting_threads(model, slots=canvas.tokens.numel()):
-        …                                  # one thread if that is little work, the caller's own number else
+        …                                  # one thread if that is little work, otherwise the caller's own number
 
-Nothing is ever raised: who asks torch for one thread gets one. The number belongs to the whole process, so another
-thread that computes meanwhile gets it, too, for as long as the context lasts. Entering costs a few microseconds.
+The number is never raised: a caller that set torch to one thread keeps one. It belongs to the whole process, so other
+threads that compute inside the context's time have it too. Entering costs a few microseconds.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from typing import Protocol
 
 import torch
 
-SMALL = 50_000_000  # parameters; of larger ones the weights are read faster by several threads, even for one slot
-LITTLE = 2e10  # multiplications of a pass: a second of one core
+SMALL = 50_000_000  # parameters; several threads read the weights of a larger model faster, even for one slot
+LITTLE = 2e10  # multiplications in a pass: a second of one core
 
 
 class Computes(Protocol):
-    """A model, as far as its size is asked."""
+    """What is needed of a model: its size and its device."""
 
     @property
     def n_parameters(self) -> int: ...
