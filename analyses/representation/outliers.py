@@ -7,7 +7,7 @@ that share them are near 1 whatever else changed. Here they are found, so that t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -65,7 +65,8 @@ def _beyond(size: NDArray, times: float) -> NDArray:
 
 
 def _found(source: Recorded | Asked, role: str, times: float) -> pd.DataFrame:
-    total, tokens = 0.0, 0
+    total: Any = 0.0
+    tokens = 0
     for states in source.every():
         total, tokens = total + np.square(states, dtype=np.float64).sum(0), tokens + len(states)
     size = np.sqrt(total / tokens)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from probe.jobs.run.cost import AT_ONCE, Cost
 from probe.jobs.run.execute import execute
@@ -70,14 +70,14 @@ def _taken(spec: Spec) -> dict[Kind, Took]:
         store.prepare()
         context = WorkerContext(plan, root)
         for unit in plan:
-            if all((store.folder(digest)).is_dir() for digest in unit.needed):
+            if all(store.folder(digest).is_dir() for digest in unit.needed):
                 outcome = execute(context, unit.hash)
                 if outcome.done:
                     found[_kind(unit)] = _of(outcome.facts, store.folder(unit.hash))
     return found
 
 
-def _of(facts: Mapping[str, float], folder: Path) -> Took:
+def _of(facts: Mapping[str, Any], folder: Path) -> Took:
     """A CPU's computing time, whatever else the machine does; the clock's where a GPU does the work."""
     seconds = facts["cpu_seconds" if facts["device"] == "cpu" else "seconds"]
     disk = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
