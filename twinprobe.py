@@ -19,7 +19,7 @@ import probe
 
 if TYPE_CHECKING:
     import analyses
-    from probe import *  # noqa: F403
+    from probe import *  # noqa: F403  (for type checkers)
 
 __all__ = ["analyses", *probe.__all__]  # pyright: ignore[reportUnsupportedDunderAll]  # its names are those of probe
 

@@ -22,7 +22,7 @@ def test_it_is_both_packages():
         assert getattr(twinprobe, name) is getattr(probe, name)
     assert {"analyses", "load_pair"} <= set(dir(twinprobe))
     with pytest.raises(AttributeError, match="twinprobe"):
-        twinprobe.nothing_of_the_kind  # noqa: B018
+        twinprobe.nothing_of_the_kind  # noqa: B018  (reading it raises)
 
 
 def test_it_imports_nothing_heavy():

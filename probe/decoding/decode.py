@@ -18,7 +18,7 @@ from torch import Tensor
 import probe.decoding.autoregressive
 import probe.decoding.flow
 import probe.decoding.fluid
-import probe.decoding.masked  # noqa: F401
+import probe.decoding.masked  # noqa: F401  (it registers its writer)
 from probe.decoding.passes import PassOptions, Run, passes_of
 from probe.decoding.trajectory import Trajectory
 from probe.decoding.writer import Asked, Rule, Writer, writer_of

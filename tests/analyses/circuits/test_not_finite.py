@@ -34,7 +34,7 @@ def broken() -> Model:
     """A model one of whose MLPs, in the second layer, writes NaN."""
     model = model_of("gpt2", "full")
     with torch.no_grad():
-        model.blocks[1].mlp.c_proj.weight[0, 0] = torch.nan  # type: ignore[union-attr]
+        model.blocks[1].mlp.c_proj.weight[0, 0] = torch.nan
     return model
 
 

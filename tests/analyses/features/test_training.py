@@ -83,7 +83,7 @@ def test_a_spoilt_checkpoint_is_refused_with_what_to_do(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(Killed(stream, 9), SHORT, models=("ar", "diffusion"), folder=tmp_path)
     with safe_open(tmp_path / CHECKPOINT, framework="pt") as file:
-        tensors, facts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+        tensors, facts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118  (no mapping)
     tensors["b_enc.exp_avg"] = tensors["b_enc.exp_avg"][:-1].clone()
     save_file(tensors, tmp_path / CHECKPOINT, metadata=facts)
     with pytest.raises(ProbeError, match=r"b_enc.exp_avg of shape \(16,\)"):

@@ -46,7 +46,7 @@ def test_a_resample_without_a_figure_is_no_proof():
 
 
 def test_recentred_refuses_nan_and_gives_no_p_where_there_is_no_figure():
-    make = lambda scores: lambda weights: weights @ scores  # noqa: E731
+    make = lambda scores: lambda weights: weights @ scores  # noqa: E731  (short)
     with pytest.raises(ProbeError, match="example 4, component 2"):
         statistics.recentred(make, spoilt(VALUES, (4, 2)), count=100)
     nowhere = statistics.recentred(lambda scores: lambda weights: weights @ scores * np.nan, VALUES, count=100)

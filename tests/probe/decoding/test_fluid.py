@@ -147,7 +147,7 @@ def listening(model: Model, hear: Callable) -> Iterator[None]:
         hear(canvas)
         return run_trunk(canvas, **also)
 
-    model.run_trunk = heard  # type: ignore[method-assign]
+    model.run_trunk = heard
     try:
         yield
     finally:

@@ -50,8 +50,8 @@ class Letters:
 def test_writing_goes_on_where_it_was(tmp_path):
     backbone, made = backbone_of("llama"), [Prompt((1 + n % 3, 2), "") for n in range(2 * BATCH)]
     at_once, in_two = tmp_path / "a", tmp_path / "b"
-    assert sum(1 for _ in write(backbone, Letters(), made, at_once, 2)) == 2  # type: ignore[arg-type]
-    assert sum(1 for _ in write(backbone, Letters(), made, in_two, 1)) == 1  # type: ignore[arg-type]
-    assert sum(1 for _ in write(backbone, Letters(), made, in_two, 2)) == 1  # type: ignore[arg-type]
+    assert sum(1 for _ in write(backbone, Letters(), made, at_once, 2)) == 2
+    assert sum(1 for _ in write(backbone, Letters(), made, in_two, 1)) == 1
+    assert sum(1 for _ in write(backbone, Letters(), made, in_two, 2)) == 1
     assert at_once.read_text() == in_two.read_text()
     assert all(isinstance(json.loads(line), list) for line in at_once.read_text().splitlines())

@@ -47,8 +47,8 @@ output: runs/a-job
 def test_a_spec_is_read_as_it_is_meant():
     spec = parse_spec(GOOD)
     assert [pair.label for pair in spec.pairs] == ["zoo:masked", "block"]
-    assert spec.tasks[1].made().numbers == 3  # type: ignore[attr-defined]
-    assert spec.readings[1].made().rate == 0.5  # type: ignore[attr-defined]
+    assert spec.tasks[1].made().numbers == 3
+    assert spec.readings[1].made().rate == 0.5
     assert spec.measures[1].knobs == {"draws": 2}
     assert (spec.budget.examples, spec.budget.solved, spec.device) == (16, True, "auto")
 
