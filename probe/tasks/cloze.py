@@ -1,13 +1,14 @@
 """Cloze: a word is missing, and only what comes after it tells which.
 
-    Yesterday Anna saw the ___ that barked all night. -> dog
+    Yesterday Anna saw the ___ that barked all night. The missing word is -> dog
 
 What stands left of the blank fits every word alike; the clause to the right fits one. The corrupt prompt has another
-clause, so that another word is right there: the distractor. A model that sees to its right can read the answer off;
-one that does not can only guess, and how far above a guess it gets with causal attention is the test of the task.
+clause, so that another word is right there: the distractor.
 
-With `in_place=False` the sentence comes first, its blank written as `___`, and the word is asked for at its end, where
-an AR model can answer too. Splits never share a word together with the name of who sees it.
+The sentence stands in the prompt and the word is asked for at its end, where a model that only sees to its left can
+answer too. With `in_place` the answer stands in the blank itself: a model that sees to its right can know it, and one
+that does not can only guess, so that what its twin gets above a guess is what sight of the right context gives.
+Splits never share a pair of words together with the name of who saw the thing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from probe.tasks.words import Words
 
 @dataclass(frozen=True)
 class Cloze(Task):
-    """`in_place`: the answer stands in the blank itself; else after the sentence."""
+    """With `in_place`, the answer stands in the blank, amid the sentence."""
 
     name = "cloze"
     scope = "global"
@@ -32,7 +33,7 @@ class Cloze(Task):
     because = "the clause to the right of the blank decides it, and what is to its left fits all words alike"
     corrupts = ("clue",)
 
-    in_place: bool = True
+    in_place: bool = False
 
     def __post_init__(self) -> None:
         switch(self, "in_place")

@@ -44,7 +44,7 @@ def test_either_number_is_asked_equally_often():
 
 
 @every_vocabulary
-@pytest.mark.parametrize("asked", ["cloze", "cloze, asked later"])
+@pytest.mark.parametrize("asked", ["cloze", "cloze, in place"])
 def test_the_clause_alone_tells_the_missing_word(asked, words):
     made = batch(asked, words)
     word_of = {clause: word for word, clause in CLUES}
@@ -57,7 +57,7 @@ def test_the_clause_alone_tells_the_missing_word(asked, words):
 
 @every_vocabulary
 def test_what_is_left_of_the_blank_does_not_tell_the_word(words):
-    made = batch("cloze", words, n=1000)
+    made = batch("cloze, in place", words, n=1000)
     assert (made.positions["corrupted"].min(1).values > made.positions["answer"][:, 0]).all()
     counts = made.target.bincount()
     assert counts.max() < 3 * 1000 / len(made.choices)

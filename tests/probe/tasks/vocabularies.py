@@ -38,7 +38,7 @@ ASKED: dict[str, tuple[str, dict]] = {
 ENGLISH_ASKED: dict[str, tuple[str, dict]] = {
     **{name: (name, {}) for name in ENGLISH},
     "agreement, same": ("agreement", {"attractor": "same"}),
-    "cloze, asked later": ("cloze", {"in_place": False}),
+    "cloze, in place": ("cloze", {"in_place": True}),
 }
 WRITTEN = [(asked, words) for asked in ASKED for words in NAMES]
 WRITTEN += [(asked, words) for asked in ENGLISH_ASKED for words in PUBLISHED]
