@@ -27,6 +27,7 @@ from probe.training.curve import Examiner, write_curve
 from probe.training.ema import Ema
 from probe.training.horizon_stage import learn_horizon
 from probe.training.initial_model import initial_model
+from probe.training.kept import BATCHES, loss_in_training, refuse_another_model
 from probe.training.lora import Adapters
 from probe.training.recipe import HorizonSettings, Recipe, read_recipe
 from probe.training.saving import CHECKPOINTS, SNAPSHOTS, Snapshots, save
@@ -81,6 +82,8 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
         _refuse_shards(model, trainer)
         trainer.train(resume_from_checkpoint=last_complete(folder / CHECKPOINTS))
         own = adapters.by_themselves() if adapters and not adapters.settings.fold else None
+        last = [batches[step] for step in range(max(0, recipe.steps - BATCHES), recipe.steps)] if own else []
+        trained = loss_in_training(trainer, last) if last else 0.0
         if adapters:
             adapters.merge()
         with ema.in_place() if ema else nullcontext():
@@ -89,6 +92,8 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
             if processes.is_main_process:
                 write_curve(trainer.state.log_history, model, folder)
                 save(model, recipe, folder, folder / CHECKPOINTS, adapters=own)
+                if last:
+                    refuse_another_model(folder, trained, last)
     processes.wait_for_everyone()
     if processes.is_main_process:
         shutil.rmtree(folder / CHECKPOINTS)

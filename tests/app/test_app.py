@@ -73,7 +73,7 @@ def test_what_failed_is_shown(opened):
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda folder: (folder / "manifest.json").unlink(), "which holds a manifest.json"),
+        (lambda folder: (folder / "manifest.json").unlink(), "which has a manifest.json"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "**expected** JSON"),
         (lambda folder: (folder / "manifest.json").write_text('{"units": 3}'), "a list of units"),
     ],

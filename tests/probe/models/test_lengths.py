@@ -20,7 +20,7 @@ from tests.probe.tiny import MASK, model_of, tokens_of
 def test_an_absurd_length_is_answered_at_once(paradigm):
     before = time.process_time()
     for length in (100_000_000, 10**15):
-        with pytest.raises(TokenError, match="memory that are free"):
+        with pytest.raises(TokenError, match="of free memory"):
             probe.decode(model_of("llama-gqa", paradigm), tokens_of(1, 4), length)
     with pytest.raises(TokenError, match="at most 64"):
         probe.decode(model_of("gpt2", paradigm), tokens_of(1, 4), 61)
@@ -39,7 +39,7 @@ def test_a_text_beyond_the_models_training_is_said():
 
 
 def test_a_recording_that_memory_does_not_hold_is_refused():
-    with pytest.raises(TokenError, match="memory that are free"):
+    with pytest.raises(TokenError, match="of free memory"):
         probe.record(model_of("llama-gqa"), torch.zeros(1, 10_000_000, dtype=torch.uint8), ["resid_post"])
 
 

@@ -34,8 +34,9 @@ def _edited(model: Model, batch: Batch) -> list[np.ndarray]:
 
 def _stored(model: Model, batch: Batch) -> list[np.ndarray]:
     with TemporaryDirectory() as folder:
-        trace = probe.record(model, batch.clean, ["head_out", "resid_post"], store=Path(folder) / "trace.zarr")
-        return [part.values for part in trace.values()]
+        sites = ["head_out", "resid_post"]
+        trace = probe.record(model, batch.clean, sites, store=Path(folder) / "trace.zarr")
+        return [trace[site].values for site in sites]
 
 
 def _alone(model: Model, batch: Batch) -> pd.DataFrame:
@@ -147,6 +148,8 @@ MAY = {
     "probe/models/weights.py",  # the one place
     "probe/models/shared.py",  # asks whether they have changed, never for their numbers
     "probe/models/adapters.py",  # writes into weights that it has found to be in memory
+    "analyses/circuits/attribution/cost.py",  # fills a model of its own making
+    "analyses/features/training.py",  # asks its optimizer for its state
     "probe/tracing/tracers/module_view.py",  # shares them, and refuses what is not there
 }
 ROOMS = ("probe/models", "probe/tracing", "probe/decoding", "probe/readings", "probe/tasks", "analyses")

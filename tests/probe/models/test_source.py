@@ -45,5 +45,5 @@ def test_files_are_looked_at_once_and_a_copy_elsewhere_looks_again(monkeypatch):
 
 
 def test_what_overrides_the_catalog_stands_in_the_source_alone():
-    with pytest.raises(ProbeError, match="within the Source"):
+    with pytest.raises(ProbeError, match="inside the Source"):
         probe.load(Source("zoo:ar"), paradigm="masked")

@@ -52,7 +52,7 @@ def test_an_edit_of_one_part_of_a_joint_projection_leaves_the_others(variant, si
 
 @pytest.mark.parametrize(
     ("variant", "site", "reason"),
-    [("gpt-neox", "resid_mid", "side by side"), ("mixtral", "mlp_hidden", "mixture of experts")],
+    [("gpt-neox", "resid_mid", "both in parallel"), ("mixtral", "mlp_hidden", "mixture of experts")],
 )
 def test_a_site_that_an_architecture_has_not_is_refused_with_the_reason(variant, site, reason):
     model = model_of(variant)

@@ -134,7 +134,7 @@ def test_a_shorter_text_begins_another_run():
 def test_nonsense_is_refused():
     with pytest.raises(TraceError, match="just written"):
         only(PUSH, state="just writen")
-    with pytest.raises(TraceError, match="named once"):
+    with pytest.raises(TraceError, match="steps given once"):
         only(only(PUSH, step=1), step=2)
     with pytest.raises(TraceError, match="counted from 0"):
         only(PUSH, step=slice(-2, None))

@@ -301,7 +301,7 @@ def test_the_first_nan_is_named(site, part, layer):
 def test_a_recording_that_cannot_fit_in_memory_is_refused(model):
     many = model.canvas(tokens_of(1)).tokens.expand(10**11, -1)
     canvas = model.canvas(tokens_of(1))
-    with pytest.raises(TraceError, match="the memory that is free"):
+    with pytest.raises(TraceError, match="the free memory"):
         record(model, type(canvas)(many, canvas.allowed, canvas.places, canvas.block), "resid_post")
 
 

@@ -97,7 +97,7 @@ def test_another_recording_may_not_resume(tmp_path, tokens):
                 record(model_of("llama"), tokens, "resid_post", store=edited)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
-    with pytest.raises(TraceError, match="other things in it"):
+    with pytest.raises(TraceError, match="a folder with other files"):
         record(model_of("llama"), tokens, "resid_post", store=tmp_path / "full")
 
 

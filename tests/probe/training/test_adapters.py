@@ -76,6 +76,16 @@ def test_what_is_loaded_is_what_was_trained(rest, base, tmp_path, monkeypatch):
         torch.testing.assert_close(value, trained[name], atol=2e-3, rtol=1e-2)
 
 
+def test_adapters_that_are_not_those_that_were_trained_are_refused(base, tmp_path, monkeypatch):
+    real = Adapters.by_themselves
+    monkeypatch.setattr(
+        Adapters, "by_themselves", lambda self: {name: value * 20 for name, value in real(self).items()}
+    )
+    with pytest.raises(probe.ProbeError, match="the loss that their training has on its last batches"):
+        adapt(recipe(start=str(base), learning_rate=0.1), tmp_path / "twin", quiet=True)
+    assert (tmp_path / "twin" / "checkpoints").is_dir()
+
+
 def test_its_pair_is_the_base_and_its_snapshots_load(base, twin):
     pair = probe.load_pair(twin)
     assert torch.equal(pair.ar.embedding.weight, probe.load(base).embedding.weight)

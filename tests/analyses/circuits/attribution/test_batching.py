@@ -98,7 +98,7 @@ def test_a_folder_of_another_attribution_is_refused(tmp_path):
     model, batch = model_of("gpt2"), batch_of(n=2)
     attribute(model, batch, method="eap", options=AttributionOptions(folder=tmp_path))
     for other in ({"metric": "kl"}, {"ablation": "zero"}, {"directions": True}):
-        with pytest.raises(ProbeError, match="this very attribution"):
+        with pytest.raises(ProbeError, match="the same attribution"):
             attribute(model, batch, method="eap", options=AttributionOptions(folder=tmp_path, **other))
-    with pytest.raises(ProbeError, match="this very attribution"):
+    with pytest.raises(ProbeError, match="the same attribution"):
         attribute(model_of("gpt2", seed=1), batch, method="eap", options=AttributionOptions(folder=tmp_path))
