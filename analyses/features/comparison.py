@@ -144,7 +144,7 @@ def _rows(roles: tuple[str, str], table: pd.DataFrame) -> list[dict[str, Any]]:
     classes = [BOTH, *(f"{role} only" for role in roles), ALONE, UNDECIDED, NU]
     common = {"of": roles[1], "pair": named(roles)}
     found = [{**common, "class": name, "unit": unit_of(name), **share_of(table, name).row()} for name in classes]
-    rare = {"class": "rare or dead, of all latents", "estimate": float((table["class"] == RARE).mean())}
+    rare = {"class": "rare or dead, of all latents", "estimate": float(np.mean(table["class"].to_numpy() == RARE))}
     return [*found, {**common, **rare, "unit": SHARE, "n": len(table)}]
 
 

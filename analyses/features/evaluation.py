@@ -74,7 +74,7 @@ def evaluate(
     table = pd.DataFrame(rows)
     return Result(
         "dictionary",
-        table.assign(unit=table["measure"].map(units)),
+        table.assign(unit=[units[name] for name in table["measure"]]),
         f"How good a dictionary is, {batch.task}",
         "What it leaves of the states' variance, and of what the answer's cross-entropy loses without the states of "
         "the question, how much it keeps once they are rebuilt (1: all; 0: as with none, or the mean state).",

@@ -256,7 +256,7 @@ def test_the_code_of_a_plug_in_counts_whatever_its_folders_are_called(tmp_path, 
     inner = tmp_path / "my_package" / "plots" / "table.csv"
     inner.write_text("1")
     monkeypatch.syspath_prepend(str(tmp_path))
-    from my_package import make
+    from my_package import make  # pyright: ignore[reportMissingImports]  # written above
 
     code_hash._of_package.cache_clear()
     before = code_of(make)
