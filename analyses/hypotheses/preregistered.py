@@ -118,7 +118,7 @@ HYPOTHESES = (
         "Do more heads and MLPs share the work?",
         "ΔPR/n", 1, 0.05,
         "a twentieth of all components more",
-        yes="more components share the work", no="no more components share the work",
+        yes="more components share the work", no="the work is not shared by more components",
         opposite="fewer components share the work", topic="spread",
     ),
     Hypothesis(
@@ -127,7 +127,8 @@ HYPOTHESES = (
         "Do more components of a layer share its work?",
         "ΔPR within layers", 1, 0.25,
         "a quarter of a component in each layer",
-        yes="within layers, more components share the work", no="within layers, no more components share the work",
+        yes="within layers, more components share the work",
+        no="within layers, the work is not shared by more components",
         opposite="within layers, fewer components share the work",
     ),
     Hypothesis(
@@ -155,7 +156,7 @@ HYPOTHESES = (
         "Does each component's output favour more tokens at once?",
         "Δ entropy of own outputs (nats)", 1, 0.1,
         "a tenth more tokens, since e^0.1 is 1.1",
-        yes="components' own outputs are more diffuse", no="components' own outputs are no more diffuse",
+        yes="components' own outputs are more diffuse", no="components' own outputs are not more diffuse",
         opposite="components' own outputs are less diffuse", topic="spread",
     ),
     Hypothesis(

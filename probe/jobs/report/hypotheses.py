@@ -119,7 +119,7 @@ class Verdict:
             said = tuple(answer.says for answer in answers if answer is not None and answer.says)
             if said:
                 by_words.setdefault(said, []).append(column)
-        return [f"In {self._pairs(columns)}, {listed(said)}." for said, columns in by_words.items()]
+        return [f"In {self._pairs(columns)}, {clauses(said)}." for said, columns in by_words.items()]
 
     def _pairs(self, columns: Sequence[str]) -> str:
         return f"all {len(columns)} pairs" if len(columns) == len(self.columns) > 2 else listed(columns)
@@ -142,6 +142,11 @@ def listed(words: Sequence[str]) -> str:
     """A list as part of a sentence."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def clauses(sentences: Sequence[str]) -> str:
+    """Several statements as one sentence: a comma parts them, since each has an "and" of its own."""
+    return ", and ".join(sentences)
 
 
 def answers_hypotheses(table: pd.DataFrame) -> bool:
