@@ -1,8 +1,8 @@
 """Interventions: the effect of an edit on the answer, and the cells that it can reach at all.
 
-    zeroed = probe.zero("z", layer=2, head=3) interventions.effect(model, batch, [zeroed]).table     # margin and share
-    answered right, before, after, difference interventions.cone(model, canvas, row=3, slots=[7])    # layer × slot: the
-    cells that the change can reach through attention
+    zeroed = probe.zero("z", layer=2, head=3)
+    interventions.effect(model, batch, [zeroed]).table     # margin and share answered right, before, after, difference
+    interventions.cone(model, canvas, row=3, slots=[7])    # layer × slot: the cells that the change can reach
 
 A change at layer l and slot s reaches the slots that may attend to s in later layers, then those that may attend to
 these, and so on: under causal attention a cone that opens to the right, under full attention every slot one layer

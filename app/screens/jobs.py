@@ -65,7 +65,7 @@ def form() -> tuple[dict[str, object], str]:
     known = measures()
     name = st.text_input("Name", "from-the-app", max_chars=60)
     twins = st.multiselect("Twins", pairs(), [pairs()[0]])
-    offered = min((tasks_of(pair) for pair in twins), key=len, default=tasks_of(""))
+    offered = min((tasks_of(pair) for pair in twins or pairs()[:1]), key=len)  # what all of them can be asked
     spec: dict[str, object] = {
         "pairs": twins,
         "tasks": st.multiselect("Tasks", offered, ["ioi"]),

@@ -1,9 +1,9 @@
 """Whether the adapters that were kept are those that were trained: both give the same loss on the last batches.
 
 A training prints losses for hours and keeps one small file at the end. If that file is not what was trained, nobody
-notices until the model is used: one run of the real twins printed 5.7 nats and kept adapters that give 7.5. So the
-folder is loaded as a user would load it, and its loss on the last batches is compared with the trainer's own. The two
-may differ by what rounding to bytes costs. It takes a load and six forward passes.
+notices until the model is used, as happened to one real twin. So the folder is loaded as a user would load it, and its
+loss on the last batches is compared with the trainer's own. The two may differ by what rounding to bytes costs. It
+takes a load and six forward passes.
 """
 
 from __future__ import annotations

@@ -98,6 +98,18 @@ def held_while(work: Callable[[], object], device: str) -> tuple[int, int]:
     return before, status("VmHWM")
 
 
+def most_allocated(seen: torch.profiler.profile) -> int:
+    """The most bytes that were allocated at a time, of what a profile of the CPU saw (`profile_memory=True`)."""
+    assert seen.profiler is not None
+    assert seen.profiler.kineto_results is not None
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
 def status(name: str) -> int:
     """A figure of this process as Linux tells it, in bytes."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from frame import main, show
+from frame import main, most_allocated, show
 from scale import texts
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -76,7 +76,7 @@ class Bench:
             began = time.perf_counter()
             with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
                 made = work()
-            return time.perf_counter() - began, _most(seen), made
+            return time.perf_counter() - began, most_allocated(seen), made
         work()
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -84,16 +84,6 @@ class Bench:
         made = work()
         torch.cuda.synchronize()
         return time.perf_counter() - began, torch.cuda.max_memory_allocated() - before, made
-
-
-def _most(seen: Any) -> int:
-    """The most bytes that were allocated at a time, of what a profile of the CPU saw."""
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = most = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    return most
 
 
 def model_of(paradigm: Paradigm, shape: dict[str, int], device: str, seed: int) -> Model:

@@ -30,11 +30,10 @@ def run() -> None:
     text = Text(files=("cache:smollm2-text/wiki.txt",), length=LENGTH)
     pieces = held_out(text, base.tokenizer, options.n)
     models = {"the base": base, **dict(zip(options.twins, twins, strict=True))}
-    masks = [twin.mask_id for twin in twins]
-    show("Nats a hidden token", rows(models, pieces, masks[0]), options.markdown)
+    show("Nats a hidden token", rows(models, pieces, twins[0].paradigm.given_mask()), options.markdown)
 
 
-def rows(models: dict[str, probe.Model], pieces: Tensor, mask_id: int | None) -> Iterator[dict[str, str]]:
+def rows(models: dict[str, probe.Model], pieces: Tensor, mask_id: int) -> Iterator[dict[str, str]]:
     for name, model in models.items():
         for rate in RATES:
             behind = nats(model, pieces, mask_id, rate)
@@ -42,11 +41,11 @@ def rows(models: dict[str, probe.Model], pieces: Tensor, mask_id: int | None) ->
 
 
 @torch.no_grad()
-def nats(model: probe.Model, pieces: Tensor, mask_id: int | None, rate: float) -> dict[str, float]:
+def nats(model: probe.Model, pieces: Tensor, mask_id: int, rate: float) -> dict[str, float]:
     """The mean over hidden tokens, apart by whether the token before is shown."""
     hidden = torch.rand(pieces.shape, generator=torch.Generator().manual_seed(1)) < rate
     hidden[:, 0] = False
-    logits = model.logits(pieces.masked_fill(hidden, mask_id or 0)).float()
+    logits = model.logits(pieces.masked_fill(hidden, mask_id)).float()
     cost = -logits.log_softmax(-1)[:, :-1].gather(2, pieces[:, 1:, None])[..., 0]
     asked, shown = hidden[:, 1:], ~hidden[:, :-1]
     return {

@@ -156,7 +156,7 @@ class _Grid:
         return found
 
     def _as_specified(self, needed: Stage) -> tuple[str, dict[str, Any]]:
-        """A needed stage's label and options: the spec's, if it has any."""
+        """A needed stage's label and knobs: the spec's, if it has any."""
         specified = next((one for one in self.spec.measures if one.measure == needed.name), None)
         if specified is not None:
             return specified.label, checked_knobs(needed, specified.knobs)

@@ -24,7 +24,7 @@ class Unit:
     hash under None."""
 
     stage: str
-    label: str  # the stage with its changed options
+    label: str  # the stage with its changed knobs
     place: Mapping[str, str | int]  # axis → label
     made: Mapping[str, Any]  # what decides the product
     needs: Mapping[str, Mapping[Key, str]] = field(default_factory=dict)

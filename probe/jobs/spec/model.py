@@ -7,7 +7,7 @@
     seeds: [0, 1]
 
 Every combination of these is one unit of work. Each part of a spec is checked by the code that uses it: a task's
-options by the task, a measure's by the measure. `probe.jobs.spec.file` reads it from a file and gives the line of an
+knobs by the task, a measure's by the measure. `probe.jobs.spec.file` reads it from a file and gives the line of an
 error.
 """
 
@@ -79,7 +79,7 @@ class PairSpec(BaseModel):
 
 
 class _Named(BaseModel):
-    """A name with options."""
+    """A name with knobs."""
 
     model_config = ConfigDict(extra="allow", frozen=True, str_min_length=1)
 
@@ -93,7 +93,7 @@ class _Named(BaseModel):
 
 
 class TaskSpec(_Named):
-    """A task with its options: `{task: countdown, numbers: 3}`; or a JSONL file of your own."""
+    """A task with its knobs: `{task: countdown, numbers: 3}`; or a JSONL file of your own."""
 
     task: str
 
@@ -111,7 +111,7 @@ class TaskSpec(_Named):
 
 
 class ReadingSpec(_Named):
-    """A reading with its options: `{reading: ratio, rate: 0.5}`."""
+    """A reading with its knobs: `{reading: ratio, rate: 0.5}`."""
 
     reading: str
 
@@ -131,7 +131,7 @@ class ReadingSpec(_Named):
 
 
 class MeasureSpec(_Named):
-    """A measure with its options: `{measure: faithfulness, draws: 20}`."""
+    """A measure with its knobs: `{measure: faithfulness, draws: 20}`."""
 
     measure: str
 
@@ -192,7 +192,7 @@ class Spec(BaseModel):
     )
     measures: tuple[Annotated[MeasureSpec, _short("measure")], ...] = Field(min_length=1)
     shared: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="options of stages that measures share: {circuit: {steps: 10}}"
+        default_factory=dict, description="knobs of stages that measures share: {circuit: {steps: 10}}"
     )
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")

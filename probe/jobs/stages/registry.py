@@ -67,7 +67,7 @@ def known_stage(name: str) -> Stage:
 
 
 def checked_knobs(stage: Stage, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """A stage's options with some of them set; an unknown option, or a value of another type, is refused."""
+    """A stage's knobs with some of them set; an unknown knob, or a value of another type, is refused."""
     for name, value in knobs.items():
         if name not in stage.knobs:
             raise ProbeError(

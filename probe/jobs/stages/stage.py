@@ -110,7 +110,7 @@ class Stage:
     needs      names of stages whose products it gets; one that ends in "?" may not apply, and is then left out
     settings   of SETTINGS: the spec's other settings that its product depends on
     roles      the models that it loads if it has no axis `role`; None: every model of the pair, (): none
-    knobs      its own options, with their defaults; a spec can set them
+    knobs      its own settings, with their defaults; a spec can set them
     passes     forward passes per example and model (a backward pass is two), for estimates
     kept       bytes per example on disk, for a model's shape (layers, heads, width), for estimates
     refuses    why it does not apply at a place (a mapping from axis to label) of this spec's grid, or None

@@ -17,6 +17,7 @@ from analyses.circuits.attribution.cost import Asked, Shape, random_attribution
 from analyses.circuits.graph import Graph
 from probe.models.model import Model
 from probe.paradigms import Masked
+from tests.benchmarks.frame import most_allocated
 
 PLAIN: dict[str, bool] = {}
 SPLIT = {"directions": True}
@@ -38,14 +39,7 @@ def most_held(work: Callable[[], Any]) -> int:
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         work()
-    assert seen.profiler is not None
-    assert seen.profiler.kineto_results is not None
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = most = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    return most
+    return most_allocated(seen)
 
 
 @pytest.mark.parametrize(
