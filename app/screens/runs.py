@@ -95,7 +95,7 @@ def narrowed(blocks: list[Block], name: str) -> list[Block]:
 
 def show_summary(report: Contents) -> None:
     st.title(plain(report.run.question))
-    state = f"{len(report.run.done)} of {len(report.run.measures)} units done"
+    state = f"{len(report.run.done)} of {len(report.run.measures)} results"
     st.caption(plain(f"{report.run.name} · {state} · {report.run.folder}"))
     st.header("Findings")
     for sentence in dict.fromkeys([*report.verdict.sentences, *report.verdict.counts]):
