@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import ProbeError, nearest
-from probe.models.catalog import entries
+from probe.models.catalog import Entry, entries
 from probe.models.loading import load
 from probe.models.model import Model
 from probe.models.shared import shared
@@ -130,52 +130,76 @@ def load_pair(
     >>> sorted(pair.controls)
     ['ar-cpt', 'ar-seed2', 'masked-seed2']
     """
-
-    def each(place: str | Path | Source, advance: Callable[..., None]) -> Model:
-        source = place if isinstance(place, Source) else Source(str(place), catalog)
-        advance(0, f"loading {source.where}")
-        found = load(source, device=device, dtype=dtype, tokenizer=tokenizer, device_map=device_map, selftest=selftest)
-        advance()
-        return found
-
-    def beside(place: str, mask: int | None, advance: Callable[..., None]) -> Model:
-        """An AR model or a control, which other pairs with the same mask may have, too."""
-        source = Source(place, catalog)
-
-        def made() -> Model:
-            model = each(source, advance)
-            lend_mask(model, mask)
-            return model
-
-        if device_map is not None:
-            return made()
-        return shared(source, (str(device), str(dtype), str(tokenizer), selftest, mask), made)
-
+    how = _Loading(device, dtype, tokenizer, catalog, device_map, selftest)
     declared = Declared(paradigm, mask_id, shift, attention)
     if not isinstance(where, str | Path):
         ar_place, diffusion_place = _two(where)
         with progress("loading", 2, "models") as advance:
-            ar = each(ar_place, advance)
-            diffusion = each(Source(str(diffusion_place), catalog, declared), advance)
+            ar = how.load(ar_place, advance)
+            diffusion = how.load(Source(str(diffusion_place), catalog, declared), advance)
         if paradigm is None and not diffusion.paradigm.diffuses:
             _warn_of_two_alike(ar, diffusion)
         return Pair(ar, diffusion, name=f"{ar.name} → {diffusion.name}")
     source = Source(str(where), catalog, declared)
     entry = source.entry
     if entry is None or entry.ar is None:
-        known = [row.name for row in entries(catalog) if row.ar]
-        raise ProbeError(
-            f"pair {str(where)!r}",
-            expected="a diffusion model whose AR twin is known",
-            found="no AR twin declared for it" + (f" ({entry.note})" if entry and entry.note else ""),
-            remedy="Pass both models: load_pair((AR, DIFFUSION)). " + nearest(str(where), known),
-        )
+        raise _no_twin(str(where), entry, catalog)
     wanted = dict(entry.controls) if controls else {}
     with progress("loading", 2 + len(wanted), "models") as advance:
-        diffusion = each(source, advance)
-        ar = beside(entry.ar, diffusion.mask_id, advance)
-        others = {name: beside(place, diffusion.mask_id, advance) for name, place in wanted.items()}
+        diffusion = how.load(source, advance)
+        ar = how.load_shared(entry.ar, diffusion.mask_id, advance)
+        others = {name: how.load_shared(place, diffusion.mask_id, advance) for name, place in wanted.items()}
     return Pair(ar, diffusion, others, name=str(where))
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """How each model of a pair is loaded."""
+
+    device: str | torch.device
+    dtype: str | torch.dtype | None
+    tokenizer: str | Path | bool
+    catalog: str | Path | None
+    device_map: str | dict | None
+    selftest: str
+
+    def load(self, place: str | Path | Source, advance: Callable[..., None]) -> Model:
+        source = place if isinstance(place, Source) else Source(str(place), self.catalog)
+        advance(0, f"loading {source.where}")
+        found = load(
+            source,
+            device=self.device,
+            dtype=self.dtype,
+            tokenizer=self.tokenizer,
+            device_map=self.device_map,
+            selftest=self.selftest,
+        )
+        advance()
+        return found
+
+    def load_shared(self, place: str, mask: int | None, advance: Callable[..., None]) -> Model:
+        """An AR model or a control, which other pairs with the same mask may have, too."""
+        source = Source(place, self.catalog)
+
+        def made() -> Model:
+            model = self.load(source, advance)
+            lend_mask(model, mask)
+            return model
+
+        if self.device_map is not None:
+            return made()
+        settings = (str(self.device), str(self.dtype), str(self.tokenizer), self.selftest, mask)
+        return shared(source, settings, made)
+
+
+def _no_twin(where: str, entry: Entry | None, catalog: str | Path | None) -> ProbeError:
+    known = [row.name for row in entries(catalog) if row.ar]
+    return ProbeError(
+        f"pair {where!r}",
+        expected="a diffusion model whose AR twin is known",
+        found="no AR twin declared for it" + (f" ({entry.note})" if entry and entry.note else ""),
+        remedy="Pass both models: load_pair((AR, DIFFUSION)). " + nearest(where, known),
+    )
 
 
 def _two(where: Any) -> tuple[str | Path, str | Path]:
