@@ -31,7 +31,6 @@ PAGES = (
     ("jobs", "Jobs", ":material/play_arrow:"),
     ("runs", "Runs", ":material/description:"),
 )
-OPENED = "opened"
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding: 3.6rem 1.6rem 3rem; max-width: none; }
 [data-testid="stSidebarUserContent"] { padding-top: 0; }
@@ -51,7 +50,7 @@ def main() -> None:
         for name, title, icon in PAGES
     }
     chosen = st.navigation(list(pages.values()), position="top")
-    if first_look() and given() and chosen is pages["start"]:
+    if first_look(chosen.url_path) and given() and chosen is pages["start"]:
         st.switch_page(pages["runs"])  # the app was started to read a run
     try:
         chosen.run()
@@ -59,11 +58,14 @@ def main() -> None:
         tell(problem)
 
 
-def first_look() -> bool:
-    """Whether this session has shown no page yet."""
-    first = OPENED not in st.session_state
-    st.session_state[OPENED] = True
-    return first
+def first_look(page: str) -> bool:
+    """Whether this session has shown no page yet. Each change of page begins a visit, which has a number."""
+    from app.component import VISIT
+
+    shown, number = st.session_state.get(VISIT, (None, 0))
+    if page != shown:
+        st.session_state[VISIT] = (page, number + 1)
+    return shown is None
 
 
 main()

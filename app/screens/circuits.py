@@ -34,8 +34,8 @@ def main() -> None:
     st.write(plain(without(selection, told.heads[0])))
     st.caption(plain(told.detail))
     ways = st.container(horizontal=True)
-    said = component.show(graph(selection), key="circuits", kept=KEPT, live=True)
-    node = str((said.get("chosen") or {}).get("node"))
+    said = component.show(graph(selection), key="circuits", kept=KEPT, heeded=("node",), live=True)
+    node = str(said["chosen"].get("node"))
     heads: list[str] = [*told.heads, *([node] if re.fullmatch(HEAD, node) else [])]
     for head in dict.fromkeys(heads):
         ways.page_link("screens/intervene.py", label=f"Take {head} out of the twin", icon=":material/build:",

@@ -58,7 +58,7 @@ def one(name: str, prompt: str, length: int, seed: int) -> None:
         edits.update(began=began, now=run(name, tuple(tokens.tolist()), length, seed, tuple(asked.items())), told="")
     (trajectory, candidates), told = edits["now"], edits["told"]
     shown = trajectory.view(candidates=candidates, title=name)
-    said = component.show(shown, key=f"canvas {name}", live=True)
+    said = component.show(shown, key=f"canvas_{name}", kept=("step", "slot"), live=True)
     if told:
         left, right = st.columns([4, 1])
         left.caption(plain(told))

@@ -70,41 +70,8 @@ def scripts(*kinds: str) -> str:
 
 
 def component(kind: str) -> str:
-    """The view as an ES module for `st.components.v2`: it is drawn again only when its data changed, and says what was
-    chosen as the state `chosen` (and what is to be done as the trigger `act`). Of what was chosen, the parts named in
-    the data's `keep` outlive a drawing."""
-    return (
-        scripts(kind)
-        + """
-export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
-  const shown = JSON.stringify(data);
-  if (parentElement.twinprobeShown === shown) return;
-  parentElement.twinprobeShown = shown;
-  let root = parentElement.querySelector(".tp-root");
-  if (!root) {
-    root = document.createElement("div");
-    root.className = "tp-root";
-    parentElement.append(root);
-  }
-  let last = null, waiting = 0;
-  const kept = {}, before = parentElement.twinprobeSaid || {};
-  for (const name of data.keep || []) if ((before[name] ?? null) !== null) kept[name] = before[name];
-  const tell = (said) => {
-    if (!said.act) parentElement.twinprobeSaid = said;
-    if (said.act) {
-      clearTimeout(waiting);  // a state that is told now would interrupt what is asked for
-      setTriggerValue("act", said);
-      return;
-    }
-    const text = JSON.stringify(said);
-    if (text === last) return;
-    last = text;
-    clearTimeout(waiting);
-    waiting = setTimeout(() => setStateValue("chosen", said), 250);  // while one steps on, the server hears nothing
-  };
-  """
-        + f"{KINDS[kind]}(root, {{ ...data, ...kept }}, tell, data.dark);\n}}\n"
-    )
+    """The view as an ES module for `st.components.v2`; `static/component.js` says what it keeps and what it tells."""
+    return f"{scripts(kind)}\nconst drawView = {KINDS[kind]};\n{_static('component.js')}"
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
 from pathlib import Path
 
@@ -120,3 +121,13 @@ def test_words_of_a_run_are_not_markup(tmp_path, monkeypatch):
     escaped = app.title[0].value
     assert escaped.replace("\\", "") == harmful
     assert all(escaped[place - 1] == "\\" for place, sign in enumerate(escaped) if sign in "<>[]()*$`:")
+
+
+def test_the_app_itself_never_writes_the_address():
+    """A run of a page would send the address as it was when the run began, over what was chosen since."""
+    for file in sorted(APP.parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("query_params"):
+                assert node.attr == "get", (file.name, node.lineno)
+            if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("query_params"):
+                raise AssertionError(f"{file.name}, line {node.lineno}")

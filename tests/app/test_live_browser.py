@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.component import read
+from probe.views import component
 from tests.app.server import serving
 
 pytestmark = pytest.mark.slow
@@ -84,6 +86,50 @@ def test_the_address_is_the_view(page, address):
     expect(page.locator(".tp.attention h3")).to_contain_text("greater_than", timeout=120_000)
     page.reload(timeout=120_000)
     expect(page.locator(".tp.attention h3")).to_contain_text("greater_than", timeout=120_000)
+
+
+def test_the_browser_alone_writes_the_address_and_loses_nothing_that_was_chosen_meanwhile(page, address):
+    page.goto(f"{address}/attention?on=greater_than", timeout=120_000)
+    found = view(page, "attention")
+    found.locator(".choice.head").nth(3).click()
+    page.get_by_role("combobox", name="Task").click()  # before the view's choice stands in the address
+    page.get_by_role("option", name="ioi", exact=True).click()
+    expect(page).to_have_url(re.compile("attention_head=.*"), timeout=60_000)
+    expect(page.locator(".tp.attention h3")).to_contain_text("ioi", timeout=120_000)
+    assert "greater_than" not in page.url
+    page.get_by_role("link", name="Lens", exact=True).click()
+    view(page, "lens_grid")
+    assert "attention_head" not in page.url
+    page.get_by_role("link", name="Attention", exact=True).click()
+    view(page, "attention")
+    expect(page).to_have_url(re.compile("attention_head=.*"), timeout=60_000)  # the page remembers what was chosen
+
+
+def test_opening_a_page_is_one_run_of_it_and_what_the_browser_can_answer_is_none(page, address):
+    asked: list[bytes | str] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: asked.append(frame)))
+    page.goto(f"{address}/attention?twins=zoo:masked&on=ioi", timeout=120_000)
+    found = view(page, "attention")
+    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible(timeout=60_000)
+    page.wait_for_timeout(600)
+    opened = len(asked)
+    found.locator(".choice.head").nth(2).click()
+    expect(page).to_have_url(re.compile("attention_head=.*"), timeout=60_000)
+    page.wait_for_timeout(600)
+    assert len(asked) == opened == 1
+
+
+def test_what_a_view_writes_in_the_address_is_read_back(browser):
+    said = [7, "L1H2", ["L1H2", "MLP 0"], ["input"], [["copiers", ["L1H2", "L1H3"]], ["late", []]], "both", -3]
+    page = browser.new_page()
+    code = component("canvas") + "\nexport { addressed };"
+    wrote = page.evaluate("""async ([code, said]) => {
+        const module = await import("data:text/javascript," + encodeURIComponent(code));
+        return [...said, null, []].map(module.addressed);
+    }""", [code, said])  # fmt: skip
+    page.close()
+    assert wrote[-2:] == ["", ""]
+    assert [read(text) for text in wrote[:-2]] == said
 
 
 def test_pinned_nodes_are_run_alone(page, address):

@@ -26,13 +26,6 @@ AT_MOST = {
 LEFT_ALONE = ("Run it",)  # it starts a process
 
 
-def test_what_a_view_says_in_the_address_is_read_back():
-    from app.component import read, written
-
-    for said in (7, "L1H2", ["L1H2", "MLP 0"], ["input"], [["copiers", ["L1H2", "L1H3"]], ["late", []]], "both", None):
-        assert read(written(said)) == said or said is None
-
-
 @pytest.mark.slow
 def test_500_random_actions_leave_it_alive_and_its_memory_settled(tmp_path, monkeypatch):
     draw = random.Random(SEED)

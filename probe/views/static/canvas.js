@@ -167,11 +167,11 @@ function tpCanvas(root, data, tell, dark) {
     if (candidates && by.length) {
       const items = candidates.map(([id, share]) => [data.words[id], share, data.ids[id]]);
       panel.append(TP.make("div.quiet", {}, `what pass ${step + 1} would write${data.live ? " (click to write it and go on)" : ""}`));
-      panel.append(...TP.choices(theme, items, data.live ? (token) => tell({ act: "write", step, slot, token }) : null));
+      panel.append(...TP.choices(theme, items, data.live ? (token) => tell({ act: "write", anew: true, step, slot, token }) : null));
     }
     if (data.live && by.length) panel.append(TP.make("div.bar", {},
-      TP.make("button", { type: "button", click: () => tell({ act: "mask", step: state.step, slot }) }, "mask it again"),
-      TP.make("button", { type: "button", click: () => tell({ act: "rewind", step: state.step, slot }) }, "go on from this step")));
+      TP.make("button", { type: "button", click: () => tell({ act: "mask", anew: true, step: state.step, slot }) }, "mask it again"),
+      TP.make("button", { type: "button", click: () => tell({ act: "rewind", anew: true, step: state.step, slot }) }, "go on from this step")));
   }
   function strides() {
     const rows = data.strides.map((stride, number) => TP.make("div.mono", { style: "font-size:12px" },
@@ -182,7 +182,7 @@ function tpCanvas(root, data, tell, dark) {
   function go(step) {
     state.step = Math.max(0, Math.min(steps, step));
     show();
-    tell({ step: state.step, slot: state.slot });
+    tell({ step: state.step === steps ? null : state.step, slot: state.slot });
   }
   function choose(step, slot) { stop(); state.slot = state.slot === slot && step === state.step ? null : slot; go(step); }
   function start() {
@@ -196,7 +196,7 @@ function tpCanvas(root, data, tell, dark) {
         last = now;
         state.step += 1;
         show();
-        if (state.step >= steps) { stop(); tell({ step: state.step, slot: state.slot }); return; }
+        if (state.step >= steps) { stop(); tell({ step: state.step === steps ? null : state.step, slot: state.slot }); return; }
       }
       requestAnimationFrame(tick);
     };
