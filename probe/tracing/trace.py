@@ -1,14 +1,22 @@
-"""A trace: frames put together as labelled arrays.
+"""From frames to a trace: what a recorder copied at each forward pass becomes labelled arrays.
 
-Axes, in this order, each where a site has it: example, step, layer, head (or kv_head), position, feature; for patterns
-query and key. What is as wide as the residual stream is counted along `feature`, a head's own space along
-`head_feature`, the MLP's neurons along `neuron`, the vocabulary along `token`.
+A recording yields one frame a forward pass: the tensors of the selected sites, and the canvas that the model saw. A
+trace is an `xarray.Dataset` of them. Each site is a variable, with those of these axes that it has, in this order:
+example, step, layer, head (or kv_head), position (of a pattern: query, key), and last the axis of the vector itself.
+That axis is called `feature` where it is as wide as the residual stream, `head_feature` inside a head, `neuron` inside
+the MLP, and `token` over the vocabulary.
 
-Coordinates say what stood there: `tokens` and `mask_state` for every position (and step); `place` and `block` where
-slots are not simply the text in its order; `confidence` and `committed_at` for decoding runs. Of a flow, `tau` and `t`
-say when each step is, and `place_tau` how far each position is (1 where it is given). Numbers that do not exist
-(a position that an autoregressive run has not reached, an inserted token that this example does not have) are NaN, or
--1 among integers.
+Coordinates say what the model saw at each position and step:
+
+- `tokens` and `mask_state` (clean, masked, absent);
+- `place` and `block`, where the slots are not simply the text in its order (a FLUID canvas has drafts behind its text);
+- `confidence` and `committed_at`, of a decoding run: how sure it was of each slot, and at which step it wrote it;
+- `tau` and `t`, of a flow: the time of each step; and `place_tau`, the time of each position (1 where it is given).
+
+A value that does not exist is NaN, or -1 among integers: a position that an autoregressive run has not reached yet, an
+inserted token that other examples have and this one does not.
+
+Stacking copies every frame once and frees it then, so it needs room for the trace and one frame.
 """
 
 from __future__ import annotations
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
 
 Labelled = tuple[tuple[str, ...], np.ndarray]
 Region = dict[str, Labelled]
-"""Variables by name, for some of the examples."""
+"""Labelled arrays by name, of some of the examples."""
 
 CLEAN, MASKED = 0, 1
 MASK_STATES = {"flag_values": [CLEAN, MASKED, ABSENT], "flag_meanings": "clean masked absent"}
@@ -42,40 +50,41 @@ MASK_STATES = {"flag_values": [CLEAN, MASKED, ABSENT], "flag_meanings": "clean m
 def region(
     model: Model, selection: Selection, frames: list[Frame], length: int | None, trajectory: Trajectory | None
 ) -> Region:
-    """The frames of some examples, as arrays. The frames are used up.
+    """The frames of some examples as labelled arrays. The frames are emptied meanwhile.
 
-    `length` is that of the text that a decoding run writes, of which its frames may show less; without it there is one
-    frame, and no step axis.
+    `length` is the length of the text that a decoding run writes; a frame may show fewer slots than that, since an
+    autoregressive run has not reached them yet. Without `length` there is one frame, and the arrays have no step axis.
     """
     found: Region = {}
     coordinates = [_coordinates(model, selection, frame) for frame in frames]
     for name in [one.name for one in selection.sites]:
         parts = [frame.arrays.pop(name) for frame in frames]
         dims = ("layer", *SITES[name].dims) if SITES[name].layered else SITES[name].dims
-        found[name] = _joined(parts, dims, _least(selection, dims, length))
+        found[name] = _stacked(parts, dims, _least_sizes(selection, dims, length))
     for name, (dims, _) in coordinates[0].items():
-        found[name] = _joined([each[name][1] for each in coordinates], dims, _least(selection, dims, length))
+        found[name] = _stacked([each[name][1] for each in coordinates], dims, _least_sizes(selection, dims, length))
     if trajectory is not None:
         found |= _decoding_coordinates(selection, trajectory, found, [frame.step for frame in frames])
     return found
 
 
-def _least(selection: Selection, dims: tuple[str, ...], length: int | None) -> list[int] | None:
-    """How long each axis is at least: as the text, where it counts the slots of the text."""
+def _least_sizes(selection: Selection, dims: tuple[str, ...], length: int | None) -> list[int] | None:
+    """The least size of each axis: the length of the text for axes that count its slots, and 0 for the others."""
     if length is None:
         return None
     counting = {"key"} if selection.positions is not None else {"position", "query", "key"}
     return [0, *(length if dim in counting else 0 for dim in dims)]
 
 
-def _joined(parts: list[Tensor], dims: tuple[str, ...], least: list[int] | None) -> Labelled:
+def _stacked(parts: list[Tensor], dims: tuple[str, ...], least: list[int] | None) -> Labelled:
+    """A tensor of each step as one array; where a step's tensor is smaller than others', the rest is filled."""
     if least is None:
         return ("example", *dims), parts[0].cpu().numpy()
     sizes = [max(size, *(part.shape[axis] for part in parts)) for axis, size in enumerate(least)]
     whole = torch.empty((sizes[0], len(parts), *sizes[1:]), dtype=parts[0].dtype)
     fill = torch.nan if whole.is_floating_point() else ABSENT
     for step in range(len(parts)):
-        part, parts[step] = parts[step], parts[0][:0]  # let go of each as soon as it is copied
+        part, parts[step] = parts[step], parts[0][:0]  # freed as soon as it is copied
         if list(part.shape) != sizes:
             whole[:, step] = fill
         whole[(slice(None), step, *(slice(0, size) for size in part.shape[1:]))] = part
@@ -85,29 +94,31 @@ def _joined(parts: list[Tensor], dims: tuple[str, ...], least: list[int] | None)
 def _coordinates(model: Model, selection: Selection, frame: Frame) -> dict[str, tuple]:
     """What stood at the recorded slots of one frame."""
     ragged = selection.positions is not None and selection.positions.dim() == 2
-    found = _standing(model, frame.canvas, frame.slots, "position", ragged)
+    found = _slot_labels(model, frame.canvas, frame.slots, "position", ragged)
     if frame.slots is not None and selection.has("pattern"):
-        keys = _standing(model, frame.canvas, None, "key", ragged=False)
+        keys = _slot_labels(model, frame.canvas, None, "key", ragged=False)
         found |= {f"key_{name}": value for name, value in keys.items()}
     return found
 
 
-def _standing(model: Model, canvas: Canvas, slots: Tensor | None, axis: str, ragged: bool) -> dict[str, tuple]:
+def _slot_labels(model: Model, canvas: Canvas, slots: Tensor | None, axis: str, ragged: bool) -> dict[str, tuple]:
+    """What stands at some slots of a canvas (all, if `slots` is None): token, mask state, time, place."""
     rows = len(canvas)
-    tokens = _at(canvas.tokens, slots)
+    tokens = _gathered(canvas.tokens, slots)
     mask_state = torch.full_like(tokens, CLEAN, dtype=torch.int8)
     if model.mask_id is not None:
         mask_state[tokens == model.mask_id] = MASKED
     found = {"tokens": tokens, "mask_state": mask_state.masked_fill(tokens == ABSENT, ABSENT)}
     if canvas.soft is not None:
-        found["place_tau"] = _at(canvas.soft.tau.expand(rows, -1), slots)
+        found["place_tau"] = _gathered(canvas.soft.tau.expand(rows, -1), slots)
     if ragged or not is_text(canvas):
-        found["place"] = _at(canvas.places.expand(rows, -1), slots)
-        found["block"] = _at(canvas.block.expand(rows, -1), slots)
+        found["place"] = _gathered(canvas.places.expand(rows, -1), slots)
+        found["block"] = _gathered(canvas.block.expand(rows, -1), slots)
     return {name: ((axis,), values) for name, values in found.items()}
 
 
-def _at(values: Tensor, slots: Tensor | None) -> Tensor:
+def _gathered(values: Tensor, slots: Tensor | None) -> Tensor:
+    """The values at some slots, the same for all examples or each example's own."""
     if slots is None:
         return values
     if slots.dim() == 1:
@@ -116,7 +127,7 @@ def _at(values: Tensor, slots: Tensor | None) -> Tensor:
 
 
 def _decoding_coordinates(selection: Selection, trajectory: Trajectory, found: Region, steps: list[int]) -> Region:
-    """How sure the run was, at each step, of each position it had open, and at which step it wrote it."""
+    """The run's confidence in each open position at each step, and the step at which it wrote each position."""
     sure, written = trajectory.confidence[:, steps].cpu().numpy(), trajectory.committed_at.cpu().numpy()
     if "place" not in found:  # positions are those of the text: a position is written once for all steps
         if selection.positions is not None:
@@ -139,7 +150,7 @@ def _decoding_coordinates(selection: Selection, trajectory: Trajectory, found: R
 def index_coordinates(
     selection: Selection, region: Region, examples: int, steps: tuple[int, ...] | None, times: Mapping[str, Tensor]
 ) -> Region:
-    """The labels of the axes themselves, and of a flow's steps their times."""
+    """The labels of the axes, and the times of a flow's steps."""
     sizes = {dim: size for dims, array in region.values() for dim, size in zip(dims, array.shape, strict=True)}
     text = "place" not in region
     shared = selection.positions.cpu().numpy() if selection.positions is not None and text else None
@@ -150,7 +161,7 @@ def index_coordinates(
         "head": np.arange(sizes.get("head", 0)) if selection.heads is None else np.array(selection.heads),
         "kv_head": np.arange(sizes.get("kv_head", 0)) if selection.kv_heads is None else np.array(selection.kv_heads),
     }
-    # Only where slots are the text's positions are those their labels; elsewhere `place` says it, for each example.
+    # Where slots are not the text in its order, a number along the axis is no position; `place` gives it per example.
     if text:
         labels["position"] = labels["query"] = shared if shared is not None else np.arange(_most(sizes))
         labels["key"] = np.arange(sizes.get("key", 0))
@@ -159,6 +170,7 @@ def index_coordinates(
 
 
 def _most(sizes: dict[str, int]) -> int:
+    """The number of positions, or of queries where only patterns were recorded."""
     return max(sizes.get("position", 0), sizes.get("query", 0))
 
 

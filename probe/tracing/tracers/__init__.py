@@ -1,10 +1,10 @@
 """The tracers by name: the project's own, and those that installed packages add.
 
     hooks              torch hooks on the selected modules and on no others; the default
-    transformer_lens   TransformerLens's bridge, for those who want its numbers
-    nnsight            nnsight, here or on NDIF's machines
+    transformer_lens   TransformerLens's bridge, to compare with its numbers
+    nnsight            nnsight, on this machine or on NDIF's
 
-A package of one's own adds one by an entry of the group `twinprobe.tracers` (see docs/how_to/add_a_tracer.md).
+An installed package adds another by an entry point of the group `twinprobe.tracers` (docs/how_to/add_a_tracer.md).
 """
 
 from __future__ import annotations

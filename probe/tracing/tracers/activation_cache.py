@@ -1,7 +1,12 @@
-"""Traces in TransformerLens's terms: the names and axes of its `ActivationCache`, there and back.
+"""A trace as TransformerLens's `ActivationCache`, and back.
 
-Only names and the place of the head axis differ; numbers are passed on as they are. What TransformerLens has no name
-for is left out on the way there and refused on the way back.
+    from probe.tracing import from_activation_cache, to_activation_cache
+
+    cache = to_activation_cache(trace)       # cache["blocks.0.attn.hook_z"]
+    trace = from_activation_cache(cache)
+
+The two differ in names and in where the head axis stands; the numbers are the same. A site without a name in
+TransformerLens is left out on the way there; a name without a site here is left out on the way back.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ _NAMES = {
     "mlp_out": "hook_mlp_out",
     "resid_post": "hook_resid_post",
 }
-# TransformerLens's hook_embed leaves the learned positions out; what enters the first layer has another name there.
+# `hook_embed` is the token's embedding without the learned position; a trace's `embed` is what enters the first layer.
 _ONCE = {"embed": "blocks.0.hook_resid_pre", "final_norm": "ln_final.hook_out", "logits": "unembed.hook_out"}
 
 
@@ -49,7 +54,8 @@ def view_of_lens(one: Site, found: Tensor) -> Tensor:
 
 
 def to_activation_cache(trace: xarray.Dataset, model: Any = None) -> Any:
-    """A trace of one step as an `ActivationCache`. `model` is the bridge that some of its methods want."""
+    """A trace of one step as an `ActivationCache`. `model` is a TransformerLens bridge, which some methods of the cache
+    need (`cache.logit_attrs`, for example)."""
     lens = optional("transformer_lens", "tracers", "an ActivationCache")
     if "step" in trace.dims:
         raise TraceError(
@@ -69,7 +75,7 @@ def to_activation_cache(trace: xarray.Dataset, model: Any = None) -> Any:
 
 
 def from_activation_cache(cache: Mapping[str, Tensor]) -> xarray.Dataset:
-    """A trace of what an `ActivationCache` (or a dict of its names) holds, sites that have a name here only."""
+    """An `ActivationCache` (or a dict of its names) as a trace; names that are no site of a trace are left out."""
     import numpy as np
     import xarray
 

@@ -1,7 +1,7 @@
 """The default tracer: plain torch hooks, on the modules of the selected sites and on no others.
 
-A hook hands on what its module took or gave, without copying it; the recorder copies the part that is wanted into the
-array it belongs to. So a recording costs the forward pass and one copy of what was selected.
+A hook passes its module's input or output on without copying it; the recorder copies the selected part into its array.
+So a recording costs the forward pass and one copy of what was selected.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def attached(model: Model, selection: Selection, take: Take) -> Iterator[Forward]:
-    """A forward pass of the model that tells `take` of every view, for as long as the context lasts."""
+    """A context whose value runs the model and calls `take` with the values at every selected site and layer."""
     eager, unembed = selection.has("pattern"), selection.has("logits")
 
     def forward(canvas: Canvas, logits: bool = False) -> Tensor | None:
@@ -41,7 +41,7 @@ def attached(model: Model, selection: Selection, take: Take) -> Iterator[Forward
 
 
 def _by_module(model: Model, selection: Selection) -> dict[tuple[nn.Module, str], list[tuple[Site, int]]]:
-    """The sites found at each side of each module: GPT-2's one projection gives three."""
+    """The sites at each module's input and output. One module may have several: GPT-2's projection gives q, k and v."""
     found = defaultdict(list)
     for one in selection.sites:
         for layer in selection.layers_at(one):

@@ -1,8 +1,8 @@
-"""A second module tree over the same weights, for tracers that change the modules they are given.
+"""A second tree of modules over the same weights, for tracers that change the modules they are given.
 
-TransformerLens's bridge and nnsight both build themselves into the modules of a model, and neither takes itself out
-again. So each recording gives them a tree of its own: every module is new, every parameter is the model's. That takes
-milliseconds and no memory to speak of, and leaves the model as it was.
+TransformerLens's bridge and nnsight replace parts of a model's modules and do not put them back. So each recording
+gives them a copy of the modules in which every parameter is the model's own. It takes milliseconds, no memory worth
+counting, and leaves the model as it was.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def module_view(model: Model, tracer: str) -> PreTrainedModel:
         raise TraceError(
             f"tracer {tracer!r}",
             expected="a model that is not being edited",
-            found="an open probe.edit context, whose edits live in hooks that this tracer's own modules do not have",
+            found="an open probe.edit context: its edits are hooks, which this tracer's modules lack",
             remedy='Record edited runs with tracer="hooks".',
         )
     backbone = model.backbone
@@ -33,7 +33,7 @@ def module_view(model: Model, tracer: str) -> PreTrainedModel:
         raise TraceError(
             f"tracer {tracer!r}",
             expected="weights that are in memory",
-            found="offloaded ones, which are fetched by the model's own modules alone",
+            found="weights on disk or on another device, which only the model's own modules fetch",
             remedy='Record it with tracer="hooks".',
         )
     shared = {id(tensor): tensor for tensor in (*backbone.parameters(), *backbone.buffers())}

@@ -1,8 +1,9 @@
-"""nnsight 0.8 as a tracer, here or on NDIF's machines.
+"""nnsight 0.8 as a tracer, on this machine or on NDIF's.
 
-nnsight replaces every module's `forward` for good, so a local run wraps a module tree of its own. A trace's body must
-ask for values in the order in which the model reaches them, must stand in a file, and is shipped as source when it runs
-remotely: hence `_body` below names plain paths and sides, and all that turns a module's output into a site is done here
+nnsight replaces every module's `forward` and leaves it so; a local run therefore wraps a copy of the modules
+(`module_view`). nnsight reads the source of a trace's body from its file and, for a remote run, sends that source to
+the server. A body must also ask for values in the order in which the forward pass computes them. So `_body` knows
+nothing but module paths and whether their input or output is wanted; a site is cut out of a module's output here,
 afterwards.
 """
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def attached(model: Model, selection: Selection, take: Take, *, remote: bool | str = False) -> Iterator[Forward]:
-    """A forward pass through nnsight that tells `take` of every view, for as long as the context lasts."""
+    """A context whose value runs the model by nnsight and calls `take` with the values at every selected site."""
     wrapped, options = _remote(model, selection, remote) if remote else (_local(model, selection), {})
     read = _reached_in_order(model, selection)
 
@@ -56,10 +57,10 @@ def _body(wrapped: Any, wanted: list[tuple[str, str]], inputs: dict, options: di
 
 
 def _reached_in_order(model: Model, selection: Selection) -> list:
-    """(path, side, site, layer), as the forward pass reaches them."""
+    """(module path, input or output, site, layer), in the order in which the forward pass computes them."""
     once = {"embed": -1, "final_norm": model.n_layers, "logits": model.n_layers + 1}
     places = [(layer, one) for one in selection.sites for layer in selection.layers_at(one)]
-    # Sites of a layer already stand in order, but for this: a norm behind attention comes after attention's own output.
+    # Sites of a layer are listed in order, with one exception: where a norm follows attention, its output comes later.
     behind = {"attn_out": rank("pattern") + 0.5} if model.layout.attention_post_norm is not None else {}
     turn = {one.name: behind.get(one.name, rank(one.name)) for one in selection.sites}
     places.sort(key=lambda place: (once.get(place[1].name, place[0]), turn[place[1].name]))
@@ -67,7 +68,7 @@ def _reached_in_order(model: Model, selection: Selection) -> list:
 
 
 def _inputs(model: Model, canvas: Canvas) -> dict[str, Any]:
-    rows = len(canvas)  # nnsight counts rows to tell batches apart, so what all examples share is spelled out for each
+    rows = len(canvas)  # nnsight tells batches apart by their rows: what all examples share is repeated for each
     return {
         **model.paradigm.shown(model, canvas),
         "attention_mask": _for_each_row(model.attention_masks(canvas), rows),
@@ -91,7 +92,7 @@ def _local(model: Model, selection: Selection) -> Any:
 
 
 def _remote(model: Model, selection: Selection, remote: bool | str) -> tuple[Any, dict[str, Any]]:
-    """nnsight's wrapper that ships its traces, and the options that make it do so."""
+    """nnsight's wrapper for remote runs, and the options of a remote trace."""
     from nnsight import CONFIG, TransformersModel
 
     if remote is True and not CONFIG.API.APIKEY:
@@ -104,8 +105,8 @@ def _remote(model: Model, selection: Selection, remote: bool | str) -> tuple[Any
     if selection.has("pattern"):
         raise TraceError(
             "site 'pattern' with remote execution",
-            expected="a model that computes attention openly",
-            found="a remote one, whose attention (SDPA, which keeps no pattern) cannot be chosen from here",
-            remedy="Record patterns here, with remote=False.",
+            expected="eager attention, which keeps its patterns",
+            found="the server's attention (SDPA), which keeps none and cannot be changed from here",
+            remedy="Record patterns on this machine, with remote=False.",
         )
     return TransformersModel(module_view(model, "nnsight"), tokenizer=model.tokenizer), {"remote": remote}

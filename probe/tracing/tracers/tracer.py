@@ -1,8 +1,8 @@
-"""What a tracer is: a way to run a model on a canvas and to hand on what is at the selected sites meanwhile.
+"""What a tracer is: a way to run a model on a canvas and to read the activations at the selected sites meanwhile.
 
-A tracer is a function that makes a context. Inside, it yields a `Forward`; each call of that runs the model once and
-tells `take` of every view of every selected site and layer. `probe.tracing.tracers.hooks` is the shortest example.
-docs/how_to/add_a_tracer.md writes another one.
+A tracer is a function (model, selection, take) that makes a context. The context's value is a `Forward`: each call runs
+the model once, and calls `take(site, layer, values)` for every selected site and layer. The shortest example is
+`probe.tracing.tracers.hooks`; docs/how_to/add_a_tracer.md writes another.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
 
 class Take(Protocol):
-    """Told of every view: the site, the layer, the view. `head_out` may come as z, or `projected` already."""
+    """What a tracer calls with the values at a site of a layer. Of `head_out` the values may be z, or, with
+    `projected=True`, what the heads write to the residual stream."""
 
     def __call__(self, one: Site, layer: int, view: Tensor, *, projected: bool = False) -> None: ...
 
 
 Forward = Callable[[Canvas, bool], Tensor | None]
-"""Runs the model on a canvas; the logits, where the second argument asks for them."""
+"""Runs the model on a canvas. The second argument asks for the logits; without it the result may be None."""
 
 
 class Tracer(Protocol):
-    """Makes a context in which a forward pass of the model tells `take` of every view."""
+    """Makes a context whose value runs the model and calls `take` for every selected site and layer."""
 
     def __call__(self, model: Model, selection: Selection, take: Take) -> AbstractContextManager[Forward]: ...

@@ -1,9 +1,9 @@
 """TransformerLens 4's bridge as a tracer.
 
-The bridge is booted from the model in hand, on a module tree of its own, and always handed an explicit 4D mask and
-position ids: it ignores `config.is_causal=False` in silence. Weights are not folded and norms not centred, so its sites
-are those of the stock model. The bridge computes attention its own way; that it agrees with the hooks is a test, not an
-assumption.
+The bridge is built from the loaded model, on a copy of its modules (`module_view`). It is always given a 4D attention
+mask and position ids, since it ignores `config.is_causal=False` without a word. Weights are not folded and norms not
+centred, so its activations are those of the stock model. The bridge computes attention by code of its own; a test
+compares it with the hooks.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def attached(model: Model, selection: Selection, take: Take) -> Iterator[Forward]:
-    """A forward pass of the bridge that tells `take` of every view, for as long as the context lasts."""
+    """A context whose value runs the bridge and calls `take` with the values at every selected site and layer."""
     if selection.has("head_out") and model.layout.attention_post_norm is not None:
         raise TraceError(
             f"site 'head_out' of {model.layout.model_type} with tracer=\"transformer_lens\"",
             expected="heads that write to the residual stream themselves",
-            found="a norm behind attention, which the bridge's hook_result is before",
+            found="a norm after attention; the bridge reads the heads before it",
             remedy='Record it with tracer="hooks".',
         )
     bridge = boot(model)
@@ -59,7 +59,7 @@ def attached(model: Model, selection: Selection, take: Take) -> Iterator[Forward
             raise TraceError(
                 'a flow with tracer="transformer_lens"',
                 expected="tokens, which the bridge embeds itself",
-                found="noise between tokens",
+                found="mixtures of embeddings and noise",
                 remedy='Record it with tracer="hooks" or "nnsight".',
             )
         given = bridge(
@@ -82,7 +82,7 @@ def boot(model: Model):
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
     backbone = module_view(model, "transformer_lens")
-    # Anything but eager attention gives no pattern, and the pattern's hook then never fires, without a word.
+    # Only eager attention computes a pattern; with another kernel the pattern's hook is never called.
     backbone.config._attn_implementation = "eager"
     bridge = build_bridge_from_module(
         backbone, type(backbone).__name__, hf_config=backbone.config, model_name=model.name

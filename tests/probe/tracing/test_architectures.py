@@ -83,5 +83,5 @@ def test_other_tracers_find_the_same(variant, tracer):
 
 
 def test_transformer_lens_s_heads_are_refused_where_a_norm_stands_behind_them():
-    with pytest.raises(TraceError, match="a norm behind attention"):
+    with pytest.raises(TraceError, match="a norm after attention"):
         probe.record(model_of("olmo2"), tokens_of(1, 5), ["head_out"], tracer="transformer_lens")

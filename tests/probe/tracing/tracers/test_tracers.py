@@ -83,7 +83,7 @@ def test_remote_needs_a_key(monkeypatch):
 
 
 def test_remote_refuses_patterns():
-    with pytest.raises(TraceError, match="cannot be chosen from here"):
+    with pytest.raises(TraceError, match="cannot be changed from here"):
         record(model_of("llama"), tokens_of(), "pattern", tracer="nnsight", remote="local")
 
 
