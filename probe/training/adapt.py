@@ -21,13 +21,14 @@ from accelerate import PartialState
 from probe.errors import ProbeError
 from probe.models.catalog import OWN_ENTRY
 from probe.models.model import Model
+from probe.paradigms import TrainingBatch
 from probe.training.batches import TrainingBatches
 from probe.training.checkpoints import STATE, last_complete
 from probe.training.curve import Examiner, write_curve
 from probe.training.ema import Ema
 from probe.training.horizon_stage import learn_horizon
 from probe.training.initial_model import initial_model
-from probe.training.kept import BATCHES, loss_in_training, refuse_another_model
+from probe.training.kept import BATCHES, refuse_another_model
 from probe.training.lora import Adapters
 from probe.training.recipe import HorizonSettings, Recipe, read_recipe
 from probe.training.saving import CHECKPOINTS, SNAPSHOTS, Snapshots, save
@@ -41,6 +42,7 @@ from probe.training.trainer import (
 )
 
 RECIPE = "recipe.yaml"
+HELD_OUT_BATCHES = 8  # of an evaluation on held-out text
 CALIBRATION = 4  # batches for measuring the channels' ranges before weights are rounded
 
 
@@ -75,15 +77,19 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
             else partial(collate_tensors, layers=model.windows),
             callbacks=[
                 *([ema] if ema else []),
-                Examiner(model, recipe, ema),
                 Snapshots(model, recipe, folder, ema, adapters),
             ],
         )
         _refuse_shards(model, trainer)
+        if recipe.examine_every:
+            held_out = _held_out(recipe, model, folder / CHECKPOINTS)
+            trainer.add_callback(
+                Examiner(model, recipe, ema, partial(trainer.mean_loss, held_out) if held_out else None)
+            )
         trainer.train(resume_from_checkpoint=last_complete(folder / CHECKPOINTS))
         own = adapters.by_themselves() if adapters and not adapters.settings.fold else None
         last = [batches[step] for step in range(max(0, recipe.steps - BATCHES), recipe.steps)] if own else []
-        trained = loss_in_training(trainer, last) if last else 0.0
+        trained = trainer.mean_loss(last) if last else 0.0
         if adapters:
             adapters.merge()
         with ema.in_place() if ema else nullcontext():
@@ -98,6 +104,18 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
     if processes.is_main_process:
         shutil.rmtree(folder / CHECKPOINTS)
     return folder
+
+
+def _held_out(recipe: Recipe, model: Model, cache: Path) -> list[TrainingBatch]:
+    """Batches of text that is never trained on, masked as the last steps' batches are; none for a recipe of tasks,
+    which are evaluated by their answers."""
+    if not recipe.texts:
+        return []
+    only_text = recipe.model_copy(update={"tasks": {}})
+    batches = TrainingBatches(
+        only_text, model.paradigm, model.tokenizer, model.paradigm.given_mask(), cache, split="test"
+    )
+    return [batches[step] for step in range(max(0, recipe.steps - HELD_OUT_BATCHES), recipe.steps)]
 
 
 def as_it_is(recipe: Recipe, folder: str | Path) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -33,7 +34,8 @@ EXAMPLES = 50_000  # at most per portion, drawn once; a long run sees each of th
 
 
 class TrainingBatches(Dataset):
-    """`len` is the number of steps; item `i` is the batch of step `i`."""
+    """`len` is the number of steps; item `i` is the batch of step `i`. `split` "test" draws from the texts' held-out
+    pieces."""
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class TrainingBatches(Dataset):
         tokenizer: PreTrainedTokenizerBase,
         mask_id: int,
         cache: Path | None = None,
+        split: Literal["train", "test"] = "train",
     ):
         self._recipe, self._paradigm = recipe, replace(paradigm, mask_id=mask_id)
         self._texts: list[Tensor | Pieces] = []
@@ -56,7 +59,7 @@ class TrainingBatches(Dataset):
             self._answers.append(answer)
         shares = [portion.weight for _, portion in recipe.portions]
         for plan in recipe.texts:
-            self._texts.append(Pieces(plan, tokenizer, cache or Path(gettempdir())))
+            self._texts.append(Pieces(plan, tokenizer, cache or Path(gettempdir()), split))
             self._answers.append(torch.zeros(plan.length, dtype=torch.bool))
             shares.append(plan.weight)
         self._shares = torch.tensor(shares, dtype=torch.float64)

@@ -9,30 +9,15 @@ takes a load and six forward passes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from probe.errors import ProbeError
 from probe.models.loading import load
 from probe.paradigms import TrainingBatch
-from probe.training.trainer import AdaptationTrainer
 
 BATCHES = 3
 MARGIN = 0.05  # nats, and of the loss
-
-
-@torch.no_grad()
-def loss_in_training(trainer: AdaptationTrainer, batches: list[TrainingBatch]) -> float:
-    """The mean loss as the trainer computes it, against the text's own tokens."""
-    total = 0.0
-    for batch in batches:
-        collated: dict[str, Any] = trainer.data_collator([batch])  # type: ignore[arg-type]  # ours takes batches
-        inputs = {name: _to(value, trainer.adapted.device) for name, value in collated.items()}
-        loss = trainer.compute_loss(trainer.model, {**inputs, "text": None, "soft": None})
-        assert isinstance(loss, torch.Tensor)  # not the outputs beside it, which nobody asked for
-        total += loss.item()
-    return total / len(batches)
 
 
 @torch.no_grad()
@@ -47,7 +32,3 @@ def refuse_another_model(folder: Path, expected: float, batches: list[TrainingBa
             found=f"{found:.3f}",
             remedy="Use an earlier snapshot, or train again; the checkpoints are still there.",
         )
-
-
-def _to(value: object, device: torch.device) -> object:
-    return value.to(device) if isinstance(value, torch.Tensor) else value

@@ -179,7 +179,9 @@ class Recipe(BaseModel):
     anneal: float = Field(0.0, ge=0, le=1)
     save_every: int = Field(1000, gt=0)
     snapshots: tuple[int, ...] = Field((), description="steps after which a snapshot of the model is kept")
-    examine_every: int = Field(0, ge=0, description="steps between evaluations on all tasks, for the curve; 0: none")
+    examine_every: int = Field(
+        0, ge=0, description="steps between evaluations on all tasks and on held-out text, for the curve; 0: none"
+    )
     compile: bool = Field(False, description="compile the backbone, with bfloat16 matrix products")
     seed: int = 0
     note: str = ""

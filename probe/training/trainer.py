@@ -99,22 +99,35 @@ class AdaptationTrainer(Trainer):
         super().__init__(**parts)
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):
+        loss, outputs = self._loss(model, inputs)
+        return (self._checked(loss), outputs) if return_outputs else self._checked(loss)
+
+    def _loss(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
+        """The loss, and the model's outputs where they were computed whole."""
         if "training_batch" in inputs:
             with _called_through(self.adapted, model):
-                loss = self.adapted.paradigm.loss(self.adapted, inputs["training_batch"].to(self.adapted.device))
-            return self._checked(loss)
+                return self.adapted.paradigm.loss(self.adapted, inputs["training_batch"].to(self.adapted.device)), None
         labels, weights = inputs["labels"], inputs["weights"]
         text, soft = inputs.get("text"), inputs.get("soft")
         shown = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids")}
         if self.adapters is not None and self.adapters.rounded:
-            return self._checked(self.adapters.loss(shown, labels, weights, text, soft))
+            return self.adapters.loss(shown, labels, weights, text, soft), None
         outputs = model(**shown, use_cache=False)
         if self.adapters is not None and text is not None and soft is not None:
             teacher_logits = self.adapters.teacher_logits(text, shown["position_ids"])
-            loss = self._checked(distilled_loss(outputs.logits, labels, weights, soft, teacher_logits))
-        else:
-            loss = self._checked(weighted_loss(outputs.logits, labels, weights))
-        return (loss, outputs) if return_outputs else loss
+            return distilled_loss(outputs.logits, labels, weights, soft, teacher_logits), outputs
+        return weighted_loss(outputs.logits, labels, weights), outputs
+
+    @torch.no_grad()
+    def mean_loss(self, batches: list[TrainingBatch]) -> float:
+        """The mean loss over some batches, against the text's own tokens, with the weights as they are now."""
+        assert isinstance(self.model, nn.Module)
+        total = 0.0
+        for batch in batches:
+            collated: dict[str, Any] = self.data_collator([batch])  # type: ignore[arg-type]  # ours takes batches
+            inputs = {name: _to(value, self.adapted.device) for name, value in collated.items()}
+            total += self._loss(self.model, {**inputs, "text": None, "soft": None})[0].item()
+        return total / len(batches)
 
     def create_optimizer(self, *unused):
         if self.optimizer is None and self.recipe.optimizer == "muon":
@@ -153,6 +166,10 @@ class AdaptationTrainer(Trainer):
 
     def _get_train_sampler(self, *_unused):
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]  # the dataset has a length
+
+
+def _to(value: object, device: torch.device) -> object:
+    return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
 @contextmanager

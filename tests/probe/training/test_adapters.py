@@ -20,8 +20,9 @@ from probe.models.catalog import OWN_ENTRY
 from probe.training import Recipe, adapt, as_it_is
 from probe.training.batches import TrainingBatches, padded
 from probe.training.card import card
-from probe.training.curve import read_curve
+from probe.training.curve import figure, read_curve
 from probe.training.lora import Adapters
+from tests.probe.training.small_recipe import same
 
 SHAPE = {"model_type": "llama", "layers": 2, "heads": 2, "kv_heads": 1, "d_model": 16, "d_mlp": 32}
 AT_4 = "snapshots/step-4"
@@ -74,6 +75,22 @@ def test_what_is_loaded_is_what_was_trained(rest, base, tmp_path, monkeypatch):
     assert loaded.keys() == trained.keys()
     for name, value in loaded.items():  # adapters are kept in bytes
         torch.testing.assert_close(value, trained[name], atol=2e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize("rest", ["float32", "int8"])
+def test_the_loss_on_held_out_text_is_measured_meanwhile_and_changes_nothing(rest, base, text, tmp_path):
+    """By the model as it is loaded, on pieces of the text's end; with dropout, which evaluation leaves out."""
+    plain = {"start": str(base), "lora": {**LORA, "rest": rest, "dropout": 0.3}, "tasks": {}}
+    plain["text"] = {"files": [str(text)], "length": 16}
+    watched = adapt(recipe(**plain, examine_every=4), tmp_path / "watched", quiet=True)
+    curve = read_curve(watched)
+    assert [step for step, loss in zip(curve["step"], curve["held_out"], strict=True) if loss == loss] == [4, 8]
+    model = probe.load(watched, selftest="off")
+    batches = TrainingBatches(recipe(**plain), model.paradigm, model.tokenizer, 2, tmp_path, split="test")
+    found = [batches[step].loss(model.run(batches[step].canvas)).item() for step in range(8)]
+    assert curve["held_out"][-1] == pytest.approx(sum(found) / 8, abs=0.01)  # adapters are kept in bytes
+    assert "held-out text" in {trace.name for trace in figure(watched).data}
+    assert same(weights(watched), weights(adapt(recipe(**plain), tmp_path / "alone", quiet=True)))
 
 
 def test_adapters_that_are_not_those_that_were_trained_are_refused(base, tmp_path, monkeypatch):
