@@ -7,8 +7,8 @@ training loss that falls while this one rises is a training that should be stopp
 checkpoints, so a curve is complete even if the training was interrupted.
 
 `curve.csv` has a row for every logged step: `step, tokens, flops, loss`, then `held_out` (the loss on held-out text)
-and a column for each task, empty where the model was not evaluated. Compute is counted as usual: 6 operations per token and
-non-embedding parameter.
+and a column for each task, empty where the model was not evaluated. Compute is counted as usual: 6 operations per token
+and non-embedding parameter.
 """
 
 from __future__ import annotations
