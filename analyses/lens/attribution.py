@@ -3,7 +3,8 @@
 The residual stream is a sum. With its scale held fixed the final norm is linear, so the margin, the logit of the target
 minus that of the distractor, is a sum too: one part for the embedding, each head, each MLP, and one for the biases. The
 parts add up to the margin exactly; if a model caps its logits (Gemma 2), to the margin before the cap. A part is a
-component's direct effect on the logits; its effect through later components is not included.
+component's direct effect on the logits; its effect through later components is not included. A model with a head
+between the final norm and the unembedding (ModernBERT) is refused: its logits are not a sum of such parts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from analyses.lens.components import component_outputs, layer_of
 from analyses.lens.unembedding import Unembedding
 from analyses.result import Result
 from analyses.statistics.per_example import PerExample
+from probe.errors import ProbeError
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.readings import Reading
@@ -34,6 +36,8 @@ def direct(
     square: bool = False,
 ) -> Result:
     """Each component's direct part in the logit difference between target and distractor."""
+    for model in models.models.values() if isinstance(models, Pair) else (models,):
+        refuse_head(model)
     states = states_of(models, batch, SITES, reading, states, square)
     table, _ = tabled(states, margin_by_node)
     table["layer"] = table["node"].map(layer_of)
@@ -50,9 +54,21 @@ def direct(
     )
 
 
+def refuse_head(model: Model) -> None:
+    """Refuse a model whose logits are not linear in the final norm's output."""
+    if model.layout.head is not None:
+        raise ProbeError(
+            f"direct attribution to the logits of {model.name!r} ({model.layout.model_type})",
+            expected="an unembedding that reads the final norm's output, so that the logits are a sum of parts",
+            found="a prediction head with an activation between them",
+            remedy="Use the lens (analyses.lens.logit_lens), or circuits, which differentiate the head.",
+        )
+
+
 @torch.no_grad()
 def margin_by_node(states: AnswerStates) -> PerExample:
     """The parts (input, every head and MLP, biases) of each example's margin."""
+    refuse_head(states.model)
     unembedding = Unembedding.of(states)
     embedded = states.at("resid_pre")[:, 0]
     last = sum(states.at(site)[:, -1] for site in ("resid_pre", "attn_out", "mlp_out"))

@@ -1,7 +1,8 @@
 """From a state of the residual stream to a belief about the token: the model's own final norm and unembedding.
 
-Every lens ends here. The softmax is over the ids that both twins have, without the mask: a diffusion model was never
-trained to predict [M], and distributions over vocabularies of different sizes cannot be compared.
+Every lens ends here; a head between the two (ModernBERT's) is a part of the way. The softmax is over the ids that both
+twins have, without the mask: a diffusion model was never trained to predict [M], and distributions over vocabularies of
+different sizes cannot be compared.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def rank_of(log_p: Tensor, target: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Unembedding:
-    """The final norm and the unembedding, over `vocabulary` ids (None: all) without the mask."""
+    """The final norm, the head if there is one, and the unembedding, over `vocabulary` ids (None: all) without the
+    mask."""
 
     model: Model
     vocabulary: int | None = None

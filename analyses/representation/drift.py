@@ -19,7 +19,7 @@ from probe.models.weights import weights_of
 from probe.pairs import Pair
 
 PARTS = ("attention_norm", "query", "key", "value", "output", "mlp_norm", "mlp_gate", "mlp_up", "mlp_down")
-WHOLE = ("embed", "place_embed", "final_norm", "unembed")
+WHOLE = ("embed", "place_embed", "embed_norm", "final_norm", "head", "unembed")
 
 
 @torch.no_grad()
@@ -61,8 +61,11 @@ def modules(model: Model) -> Iterator[tuple[int, str, list[Tensor]]]:
 
     for name in WHOLE:
         tied = name == "unembed" and model.config.tie_word_embeddings  # if offloaded, the two are separate tensors
-        if getattr(model.layout, name) is not None and not tied:
-            yield from _named(-1, name, _values(new(model.layout.part(model.backbone, name))))
+        if getattr(model.layout, name) is not None:
+            found = [
+                named for named in new(model.layout.part(model.backbone, name)) if not (tied and named[0] == "weight")
+            ]
+            yield from _named(-1, name, _values(found))
     for layer, block in enumerate(model.blocks):
         for name in PARTS:
             if getattr(model.layout, name) is None:

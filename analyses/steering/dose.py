@@ -116,7 +116,6 @@ def _of_model(states: AnswerStates, layer: int, towards: Directions, doses: list
 def _log_p(states: AnswerStates, prompts: Prompts, toward: int, layer: int, push: Tensor) -> Tensor:
     """log p of a token at every question's slot, with the stream pushed there."""
     model, found = states.model, []
-    unembed = model.layout.part(model.backbone, "unembed")
     for start in range(0, len(states), ROWS):
         rows = slice(start, start + ROWS)
         canvas, slots = prompts.canvas[rows], prompts.slots[rows]
@@ -124,6 +123,6 @@ def _log_p(states: AnswerStates, prompts: Prompts, toward: int, layer: int, push
         with edit(model, add("resid_post", push[rows, None], layer=layer, position=here.cpu())):
             hidden = model.run_trunk(canvas)
         at = slots.to(hidden.device)[..., None].expand(-1, -1, hidden.shape[-1])
-        logits = comparable(unembed(hidden.gather(1, at))[:, 0].float(), model, states.vocabulary)
+        logits = comparable(model.unembed(hidden.gather(1, at))[:, 0].float(), model, states.vocabulary)
         found.append(logits.log_softmax(-1)[:, toward].cpu())
     return torch.cat(found)

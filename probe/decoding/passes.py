@@ -11,6 +11,8 @@ follows the unchanged part:
     full        keeps nothing: every token sees what was just written, so masked diffusion under full attention has no
                 exact cache, and every pass computes the whole state
 
+An encoder (ModernBERT) takes no keys and values of earlier passes, so every pass computes the whole state.
+
 Keys and values are in a `KVCache`, at the index of their place. A pass overwrites the places that it computes, so
 nothing is ever cropped or moved, and the rows of a batch, at different points of their strides or blocks, share every
 pass: in each row the explicit mask says which cached keys each token sees.
@@ -116,6 +118,8 @@ def passes_of(model: Model, length: int, options: PassOptions, *, hidden: bool, 
     forward, cache = options.forward, options.cache
     watched = forward is not None or bool(model.before_run) or model.attention_override is not None
     exact = model.paradigm.attention != "full"
+    if model.layout.encoder and (approximate or cache):
+        raise _no_cache(model, "a class that takes keys and values of earlier passes", "an encoder, which takes none")
     if approximate:
         _refuse_approximation(model, approximate, exact=exact, whole=watched or cache is False)
         return ApproximatePasses(model, length, suffix=approximate == "prefix")
@@ -125,7 +129,8 @@ def passes_of(model: Model, length: int, options: PassOptions, *, hidden: bool, 
         raise _no_cache(model, "attention that leaves written tokens as they are", "full attention")
     if watched:
         return ForeignPasses(model, forward or model.run, hidden=hidden)
-    return OwnPasses(model, length if exact and cache is not False else None)
+    kept = exact and cache is not False and not model.layout.encoder
+    return OwnPasses(model, length if kept else None)
 
 
 def _refuse_approximation(model: Model, kind: str, *, exact: bool, whole: bool) -> None:
@@ -141,7 +146,7 @@ def _refuse_approximation(model: Model, kind: str, *, exact: bool, whole: bool) 
 
 def _no_cache(model: Model, expected: str, found: str) -> ProbeError:
     return ProbeError(
-        f"cache=True for model {model.name!r}",
+        f"a cache for model {model.name!r}",
         expected=expected,
         found=found,
         remedy="Leave cache out: it is used wherever it is exact.",

@@ -273,6 +273,13 @@ FORMATS = (
         stock_by=("qk_norm", {True: "qwen3", False: "qwen2"}),
     ),
     Format(
+        name="modernbert",
+        family="ModernBERT chat",
+        checked="ModernBertForMaskedLM, which dLLM's code runs unchanged",
+        model_type="modernbert",
+        stock="modernbert",
+    ),
+    Format(
         name="openpangu",
         family="openPangu, FLUID",
         checked="its published code, to 6e-5",
@@ -286,7 +293,6 @@ FORMATS = (
 
 REFUSED = {
     "bert": "norms on the residual stream itself, so that a part's output is not in the stream one layer later",
-    "modernbert": "a prediction head between the final norm and the unembedding, and a class that is never causal",
     "diffusion_gemma": "an encoder and a decoder with self-conditioning: two streams",
     "gemma3": "images and text; only its text part (model_type gemma3_text) loads",
 }

@@ -207,6 +207,16 @@ class Model:
         rows, scale = weight_of(self.embedding), getattr(self.embedding, "embed_scale", None)
         return rows if scale is None else rows * torch.as_tensor(scale).to(rows)
 
+    def embedded(self, tokens: Tensor) -> Tensor:
+        """The embeddings' part in the residual stream, after their norm if they have one (ModernBERT)."""
+        found = self.embedding(tokens.to(self.device))
+        return found if self.layout.embed_norm is None else self.embed_write(found)
+
+    @property
+    def embed_write(self) -> nn.Module:
+        """The module whose output is the embeddings' part in the residual stream."""
+        return self.layout.part(self.backbone, "embed_write")
+
     @property
     def device(self) -> torch.device:
         """The device of its first module."""
@@ -247,7 +257,7 @@ class Model:
             return called(**self._inputs(canvas, eager, inputs)).logits
 
     def run_trunk(self, canvas: Canvas, *, eager: bool = False, cache: Cache | None = None, **inputs: Tensor) -> Tensor:
-        """The final norm's output for a canvas: everything but the unembedding.
+        """The final norm's output for a canvas: everything but the unembedding, and the head before it if there is one.
 
         With a `cache` (transformers' own class) the canvas has only the new slots, and its `allowed` says which slots
         of the cache, including the new ones, each of them sees.
@@ -259,6 +269,8 @@ class Model:
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits of what `run_trunk` returned, or of a part of it."""
+        if self.layout.head is not None:
+            hidden = self.layout.part(self.backbone, "head")(hidden)
         return self.capped(self.layout.part(self.backbone, "unembed")(hidden))
 
     def capped(self, raw: Tensor) -> Tensor:

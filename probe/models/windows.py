@@ -8,7 +8,8 @@ window. So a window is a part of visibility:
 
 Under causal attention this is the stock class's own rule. Under any other attention (full, blocks, masks last, inserted
 blocks, a mask of the user's own) it holds in both directions. Places count, not slots: tokens inserted after an anchor
-have the distance of their position ids. An unknown kind of layer is refused by name.
+have the distance of their position ids. An encoder's window (ModernBERT's) includes the place at its very distance, so
+its w is one more than its `sliding_window`. An unknown kind of layer is refused by name.
 
     windows_of(config)              # (None, None, 16, 16): the last two layers have one
     masks(canvas, windows, dtype)   # one additive mask, or one for each kind of layer, as the stock class expects them
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from probe.errors import CheckpointError
+from probe.models.layout import layout_of
 from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas
 
@@ -42,6 +44,8 @@ def windows_of(config: PretrainedConfig) -> Windows:
     width = getattr(config, "sliding_window", None) if hasattr(type(config), "sliding_window") else None
     if width is not None and width < 1:
         raise _refused("sliding_window", "a whole number of at least 1", repr(width))
+    if width is not None and layout_of(config).encoder:
+        width += 1
     kinds = getattr(config, "layer_types", None) if hasattr(type(config), "layer_types") else None
     if kinds is None:
         return (width,) * config.num_hidden_layers

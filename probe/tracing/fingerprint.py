@@ -24,7 +24,7 @@ def of_weights(model: Model) -> str:
     """A fingerprint of a model's weights."""
     found = hashlib.sha256(model.layout.model_type.encode())
     for name, _, weight in weights_of(model.backbone):
-        if model.config.tie_word_embeddings and name.startswith(f"{model.layout.unembed}."):
+        if model.config.tie_word_embeddings and name == f"{model.layout.unembed}.weight":
             continue  # the embedding again, if offloading separates tied weights
         flat = weight.detach().flatten()
         sample = flat[:: max(1, len(flat) // _SAMPLES)]

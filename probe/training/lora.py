@@ -85,10 +85,12 @@ class Adapters:
         odd = {type(layer.base_layer).__name__ for layer in self._layers.values()} - {"Linear"}
         if self.model.logit_cap is not None:
             odd.add("logits with a cap")
+        if self.model.layout.head is not None:
+            odd.add("a head before the unembedding")
         if odd or not self.model.config.tie_word_embeddings:
             raise ProbeError(
                 f"model {self.model.name!r} with 'rest: int8'",
-                expected="linear layers, and an unembedding that is tied to the embedding and has no cap",
+                expected="linear layers, and an unembedding that is tied to the embedding, without head or cap",
                 found=", ".join(sorted(odd)) or "an unembedding of its own",
                 remedy="Leave out 'rest'.",
             )

@@ -10,8 +10,15 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
+from probe.models.layout import LAYOUTS, layout_of
 from probe.models.model import Model
 from probe.paradigms import Autoregressive, Paradigm
 
@@ -49,7 +56,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "glm4-moe": ("glm4_moe", GROUPED),
     "qwen3-moe-mixed": ("qwen3_moe", {"num_experts": 3, "num_experts_per_tok": 1, "mlp_only_layers": [0]}),
+    "modernbert": ("modernbert", {"tie_word_embeddings": True, "attention_bias": True, "norm_bias": True}),
 }
+DECODERS = tuple(variant for variant, (architecture, _) in VARIANTS.items() if not LAYOUTS[architecture].encoder)
+"""Those whose classes write text by themselves, and take keys and values of earlier passes."""
 
 
 def config_of(architecture: str, **other: Any) -> PretrainedConfig:
@@ -58,7 +68,8 @@ def config_of(architecture: str, **other: Any) -> PretrainedConfig:
         shape = {"vocab_size": VOCABULARY, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4}
         unused = {"bos_token_id": None, "eos_token_id": None}
         return CONFIG_MAPPING["gpt2"](**{**shape, **unused, **other})
-    own = {"gpt_neox": {}}.get(architecture, {"num_key_value_heads": 2})
+    nobody = {"cls_token_id": None, "sep_token_id": None}
+    own = {"gpt_neox": {}, "modernbert": nobody}.get(architecture, {"num_key_value_heads": 2})
     shape = {
         **own,
         "vocab_size": VOCABULARY,
@@ -78,7 +89,9 @@ def config_of(architecture: str, **other: Any) -> PretrainedConfig:
 def backbone_of(architecture: str, *, seed: int = 0, **other: Any) -> PreTrainedModel:
     """Seeded weights in which every parameter matters: fresh biases are 0 and fresh norms 1, which hides mistakes."""
     torch.manual_seed(seed)
-    backbone = AutoModelForCausalLM.from_config(config_of(architecture, **other)).eval()
+    config = config_of(architecture, **other)
+    kind = AutoModelForMaskedLM if architecture == "modernbert" else AutoModelForCausalLM
+    backbone = kind.from_config(config).eval()
     with torch.no_grad():
         for parameter in backbone.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.15)
@@ -112,7 +125,7 @@ def state_of(backbone: PreTrainedModel) -> dict[str, Tensor]:
     """The parameters by stock key, each once (what is tied is left out, as publishers leave it out)."""
     state = {key: tensor.clone().contiguous() for key, tensor in backbone.state_dict().items()}
     if backbone.config.tie_word_embeddings:
-        del state["lm_head.weight"]
+        del state[f"{layout_of(backbone.config).unembed}.weight"]
     return state
 
 

@@ -70,7 +70,7 @@ class Scoring:
             outputs = gradients.delta.spread(self.model, tile.tokens, self.chosen)
             into = self.scores[tile.row, :, tile.role]
             if points:
-                self._bend(into, outputs, points, tile, gradients.projections[0].norm)
+                self._bend(into, outputs, points, tile, gradients.projections[points[0][0]].norm)
             if last:
                 self._straighten(into, outputs, gradients, tile)
         if last:

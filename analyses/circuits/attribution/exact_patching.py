@@ -96,7 +96,7 @@ def _replaced(work: Attribution, instead: NodeOutputs, sources: list[int]) -> It
                 head = source - graph.head_sources(layer).start
                 hooks.enter_context(_other_head(model, layer, head, instead.heads[layer], (copy, len(sources)), scope))
                 continue
-            module = model.embedding if kind == "input" else site("mlp_out").module(model, layer)
+            module = model.embed_write if kind == "input" else site("mlp_out").module(model, layer)
             value = instead.embed if kind == "input" else instead.mlps[layer]
             written = scope.owned(_given(partial(put, copies=[copy], value=value)))
             hooks.callback(module.register_forward_hook(written).remove)

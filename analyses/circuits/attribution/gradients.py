@@ -181,7 +181,7 @@ def _in_between(model: Model, found: Compared, name: str, layer: int, share: flo
         point[:] = [(clean.detach() + change.to(clean)).requires_grad_()]
         return point[0]
 
-    module = model.embedding if name == "embed" else site(name).module(model, layer)
+    module = model.embed_write if name == "embed" else site(name).module(model, layer)
     with Scope() as scope:
         handle = module.register_forward_hook(scope.owned(moved))
         try:

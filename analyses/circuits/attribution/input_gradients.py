@@ -86,7 +86,7 @@ class InputGradients:
                 at(layout.of_block(block, "mlp_read"), before=self._alias(self.mlps[layer]))
                 at(layout.of_block(block, "attention_write"), after=self._head_writes(layer))
                 at(layout.of_block(block, "mlp_write"), after=self._mlp_writes(layer))
-            at(model.embedding, after=_on_output(self._input_write))
+            at(model.embed_write, after=_on_output(self._input_write))
             at(layout.part(model.backbone, "final_norm"), before=self._alias(self.logits))
             self.held.append({})
             yield

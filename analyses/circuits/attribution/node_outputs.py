@@ -210,5 +210,5 @@ def outputs_of(
     """Every source's outputs on a canvas, and the final norm's output."""
     with recording(model, neurons=neurons, experts=experts) as outputs:
         hidden = model.run_trunk(canvas)
-    outputs.embed = model.embedding(canvas.tokens.to(model.device)).float()
+    outputs.embed = model.embedded(canvas.tokens).float()
     return outputs, hidden

@@ -85,7 +85,7 @@ class _Run:
             def after(module: nn.Module, hook) -> None:
                 hooks.callback(module.register_forward_hook(scope.owned(hook)).remove)
 
-            after(model.embedding, self._embedded)
+            after(model.embed_write, self._embedded)
             for layer, block in enumerate(model.blocks):
                 if self.patched_targets[self.graph.qkv_targets(layer)].any():
                     projections = self.projections[layer]

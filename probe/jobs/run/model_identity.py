@@ -180,7 +180,8 @@ def _made(checkpoint: Checkpoint, entry: Entry | None) -> dict[str, str]:
 def _parameters(checkpoint: Checkpoint) -> int:
     if checkpoint.shapes:
         tied = bool(checkpoint.config.get("tie_word_embeddings"))  # tied weights count once, however they are stored
-        counted = (shape for name, shape in checkpoint.shapes.items() if not (tied and name.endswith("lm_head.weight")))
+        again = ("lm_head.weight", "decoder.weight") if tied else ()
+        counted = (shape for name, shape in checkpoint.shapes.items() if not name.endswith(again))
         return sum(map(math.prod, counted))
     return int(checkpoint.files[0].stat().st_size * 8 / 4.5)  # a GGUF's shapes would have to be read; most have 4 bits
 

@@ -1,7 +1,7 @@
 """The description of an architecture: where its parts are, and how they are combined.
 
-A decoder here is an embedding, layers that each add attention's and an MLP's output to the residual stream, a final
-norm and an unembedding. Architectures differ in the names of their modules, and in a few ways of combining them, each a
+A model here is an embedding, layers that each add attention's and an MLP's output to the residual stream, a final norm
+and an unembedding. Architectures differ in the names of their modules, and in a few ways of combining them, each a
 field of `Layout`:
 
     attention_norm, mlp_norm             a norm before a part reads the stream; None if there is none (OLMo 2)
@@ -9,10 +9,14 @@ field of `Layout`:
     parallel                             the MLP has the same input as attention, without attention's output (GPT-NeoX)
     packed                               how one joint projection holds q, k and v: side by side, or head by head
     logit_cap, attention_cap             the settings that cap logits and attention scores (Gemma 2)
+    embed_norm, head                     layers between the embedding and the stream, and between the final norm and the
+                                         unembedding (ModernBERT)
+    encoder                              a class whose own attention is full (ModernBERT)
     mlp_down                             None if there is no single down projection: a mixture of experts
 
 The rest of Twinprobe uses *parts* by their function. `attention_write` and `mlp_write` are the modules whose output is
-added to the stream, `attention_read` and `mlp_read` those that read it, whatever modules an architecture has there.
+added to the stream, `attention_read` and `mlp_read` those that read it, and the output of `embed_write` is where the
+stream begins, whatever modules an architecture has there.
 """
 
 from __future__ import annotations
@@ -56,10 +60,13 @@ class Layout:
     mlp_norm: str | None = None
     mlp_post_norm: str | None = None
     experts: str | None = None  # in a mixture, the module that runs them
+    embed_norm: str | None = None  # a norm of the embeddings, before the stream begins
+    head: str | None = None  # layers between the final norm and the unembedding
     place_embed: str | None = None  # a learned position table; None if positions are rotary
     rotary: str | None = None
     packed: Literal["side by side", "by head"] = "side by side"  # where q, k and v are one projection
     joint_query_norm: bool = False  # q and k are normed over all heads together, not head by head
+    encoder: bool = False  # whether the class, left to itself, sees both sides; it then takes no cache
     parallel: str | None = None  # the setting for attention and MLP in parallel
     logit_cap: str | None = None  # the setting that caps logits
     attention_cap: str | None = None  # the setting that caps attention scores, which SDPA does not support
@@ -89,6 +96,11 @@ class Layout:
         return self.attention_post_norm or self.output
 
     @property
+    def embed_write(self) -> str:
+        """The module whose output is the embeddings' part in the stream."""
+        return self.embed_norm or self.embed
+
+    @property
     def mlp_read(self) -> str:
         return self.mlp_norm or self.mlp
 
@@ -97,7 +109,7 @@ class Layout:
         return self.mlp_post_norm or self.mlp_down or self.mlp
 
     def part(self, backbone: nn.Module, name: str) -> nn.Module:
-        """A part of the model itself: trunk, embed, final_norm, unembed, place_embed, rotary."""
+        """A part of the model itself: trunk, embed, embed_write, final_norm, head, unembed, place_embed, rotary."""
         return backbone.get_submodule(getattr(self, name))
 
     def blocks(self, backbone: nn.Module) -> list[nn.Module]:

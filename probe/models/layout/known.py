@@ -12,6 +12,7 @@ from probe.models.layout.gpt2 import GPT2
 from probe.models.layout.gpt_neox import GPT_NEOX
 from probe.models.layout.llama import LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3
 from probe.models.layout.mixtures import GLM4_MOE, MIXTRAL, QWEN3_MOE
+from probe.models.layout.modernbert import MODERNBERT
 from probe.models.layout.olmo2 import OLMO2
 from probe.models.layout.phi3 import PHI3
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 _DENSE = (GPT2, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3, OLMO2, PHI3, GEMMA2, GEMMA3, GPT_NEOX)
-_SHIPPED = (*_DENSE, MIXTRAL, QWEN3_MOE, GLM4_MOE)
+_SHIPPED = (*_DENSE, MIXTRAL, QWEN3_MOE, GLM4_MOE, MODERNBERT)
 
 LAYOUTS = {layout.model_type: layout for layout in _SHIPPED}
 

@@ -5,7 +5,7 @@ the weights' behaviour, and says what it expected and what it found. Some look t
 compare two computations (`mechanics`), two need language (`language`). A test that cannot decide says "not run", never
 "pass".
 
-    1 wiring       logits under an explicit causal mask equal those of the stock class with its own mask
+    1 wiring       logits under an explicit mask equal those of the stock class with its own (causal, or an encoder's)
     2 attention    a token's logits depend on the tokens that it is declared to see, before and after it, and on no
                    others
       attention    and text is predicted best under the declared attention

@@ -16,6 +16,7 @@ from probe.models.model import Model
 from probe.models.scope import Scope
 from probe.models.selftests.finding import FAIL, PASS, Finding, apart, tolerance, within
 from probe.models.selftests.tokens import some_tokens
+from probe.models.windows import windows_of
 from probe.paradigms.canvas import Canvas
 
 WIDEST = 16  # wider windows are narrowed to this, so that a few tokens reach beyond them
@@ -23,11 +24,11 @@ _UNMOVED = 1e-7  # a share of the logits' spread; less than this is no influence
 
 
 def wiring(model: Model) -> Finding:
-    """Our explicit causal mask against the stock class's own."""
+    """Our explicit mask against the stock class's own: causal, or full if it is an encoder."""
     stock_class = type(model.backbone).__name__
     expected = f"logits of {stock_class} left to itself, within {tolerance(model.dtype):.0e} of their scale"
     with narrowed(model, WIDEST):
-        canvas = model.canvas(some_tokens(model, 2, WIDEST + 8), "causal")
+        canvas = model.canvas(some_tokens(model, 2, WIDEST + 8), "full" if model.layout.encoder else "causal")
         ours = model.run(canvas).float()
         stock = model.backbone(**model.paradigm.shown(model, canvas), use_cache=False).logits.float()
     return within(model.dtype, "wiring", expected, apart(ours, stock, model.dtype))
@@ -127,8 +128,8 @@ def narrowed(model: Model, widest: int) -> Iterator[None]:
     config = model.config
     with model.turn:
         own = config.sliding_window
-        model.windows = tuple(None if window is None else min(window, widest) for window in wide)
         config.sliding_window = min(own, widest)
+        model.windows = windows_of(config)
         try:
             yield
         finally:

@@ -60,8 +60,8 @@ def _formula(model: Model, kind: str, settings: Mapping[str, Any]) -> tuple[torc
 
 
 # Publishers' names for the base; windowed layers may have one of their own.
-_BASES = {"sliding_attention": ("rope_local_base_freq",)}
-_BASE = ("rope_theta", "rotary_emb_base")
+_BASES = {"sliding_attention": ("rope_local_base_freq", "local_rope_theta")}
+_BASE = ("rope_theta", "rotary_emb_base", "global_rope_theta")
 
 
 def _published_theta(published: Mapping[str, Any], kind: str, stock: Mapping[str, Any]) -> float:

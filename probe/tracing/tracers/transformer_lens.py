@@ -81,6 +81,7 @@ def boot(model: Model):
     """The model as a TransformerLens bridge."""
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
+    _refuse_unknown(model)
     backbone = module_view(model, "transformer_lens")
     # Only eager attention computes a pattern; with another kernel the pattern's hook is never called.
     backbone.config._attn_implementation = "eager"
@@ -88,6 +89,19 @@ def boot(model: Model):
         backbone, type(backbone).__name__, hf_config=backbone.config, model_name=model.name
     )
     return bridge.eval()
+
+
+def _refuse_unknown(model: Model) -> None:
+    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
+
+    name = type(model.backbone).__name__
+    if name not in SUPPORTED_ARCHITECTURES:
+        raise TraceError(
+            f'tracer "transformer_lens" for model {model.name!r} ({model.layout.model_type})',
+            expected="an architecture for which TransformerLens has an adapter",
+            found=f"no adapter for {name}",
+            remedy='Record it with tracer="hooks" or "nnsight".',
+        )
 
 
 def _hook(one: Site, layer: int, take: Take):

@@ -59,10 +59,11 @@ def forward(
         run.writes[source] = (put or {}).get(source, value)
 
     for layer, block in enumerate(trunk.h if kind == "gpt2" else trunk.layers):
-        attention = getattr(block, {"gpt2": "attn", "gpt_neox": "attention"}.get(kind, "self_attn"))
+        names = {"gpt2": "attn", "modernbert": "attn", "gpt_neox": "attention"}
+        attention = getattr(block, names.get(kind, "self_attn"))
         norm, norm_behind, mlp_norm, mlp_norm_behind = _norms(block, kind)
         n_heads = config.num_attention_heads
-        n_kv = n_heads if kind in ("gpt2", "gpt_neox") else config.num_key_value_heads
+        n_kv = n_heads if kind in ("gpt2", "gpt_neox", "modernbert") else config.num_key_value_heads
         raw, sides = {}, ("", "@from_right") if apart else ("",)
         for part, count in (("q", n_heads), ("k", n_kv), ("v", n_kv)):
             for head in range(count):
@@ -85,7 +86,7 @@ def forward(
             pattern = scores.masked_fill(~allowed, -float("inf")).softmax(-1)
             mixed = (pattern * ~ahead) @ made["v", group, left] + (pattern * ahead) @ made["v", group, right]
             mixes.append(mixed @ _output(attention, kind)[head * q.shape[-1] : (head + 1) * q.shape[-1]])
-        projection = {"gpt2": "c_proj", "gpt_neox": "dense"}.get(kind, "o_proj")
+        projection = {"gpt2": "c_proj", "gpt_neox": "dense", "modernbert": "Wo"}.get(kind, "o_proj")
         bias = getattr(attention, projection).bias
         rest = rest if bias is None else rest + bias
         behind = 1.0 if norm_behind is None else _gain(norm_behind, kind) / _size(norm_behind, total(mixes))
@@ -93,8 +94,9 @@ def forward(
             write(f"a{layer}.h{head}", mix * behind)
         written = block.mlp(mlp_norm(read(f"m{layer}") if read_by_mlp is None else read_by_mlp))
         write(f"m{layer}", written if mlp_norm_behind is None else mlp_norm_behind(written))
-    final = getattr(trunk, {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}.get(kind, "norm"))
-    run.logits = backbone.lm_head(final(read("logits")))
+    last = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm", "modernbert": "final_norm"}
+    final = getattr(trunk, last.get(kind, "norm"))(read("logits"))
+    run.logits = backbone.decoder(backbone.head(final)) if kind == "modernbert" else backbone.lm_head(final)
     if kind == "gemma2":
         run.logits = config.final_logit_softcapping * (run.logits / config.final_logit_softcapping).tanh()
     return run
@@ -107,6 +109,8 @@ def _norms(block, kind: str) -> tuple[Callable[[Tensor], Tensor], nn.Module | No
     """Before attention, behind it, before the MLP, behind it."""
     if kind == "gpt2":
         return block.ln_1, None, block.ln_2, None
+    if kind == "modernbert":
+        return block.attn_norm, None, block.mlp_norm, None
     if kind == "olmo2":
         return nn.Identity(), block.post_attention_layernorm, nn.Identity(), block.post_feedforward_layernorm
     if kind in GEMMA:
@@ -138,6 +142,10 @@ def _projected(attention, seen: Tensor, part: str, head: int, config) -> Tensor:
         out = seen @ joint.weight[start : start + size].T
         return out if joint.bias is None else out + joint.bias[start : start + size]
     size = attention.head_dim
+    if config.model_type == "modernbert":
+        rows = slice((turn * n_heads + head) * size, (turn * n_heads + head + 1) * size)
+        out = seen @ attention.Wqkv.weight[rows].T
+        return out if attention.Wqkv.bias is None else out + attention.Wqkv.bias[rows]
     if config.model_type == "phi3":
         before = {"q": 0, "k": n_heads, "v": n_heads + config.num_key_value_heads}[part]
         return seen @ attention.qkv_proj.weight[(before + head) * size : (before + head + 1) * size].T
@@ -162,7 +170,7 @@ def _turned(attention, raw: dict, key: tuple[str, int, str], layer: int, config,
     if kind == "smollm3" and not config.no_rope_layers[layer]:
         return out
     rope = config.rope_parameters
-    rope = rope[config.layer_types[layer]] if kind == "gemma3_text" else rope
+    rope = rope[config.layer_types[layer]] if kind in ("gemma3_text", "modernbert") else rope
     wide = int(size * rope.get("partial_rotary_factor", 1))
     angles = places[..., None] / rope["rope_theta"] ** (torch.arange(0, wide, 2) / wide)
     cos, sin = angles.cos().repeat(1, 1, 2), angles.sin().repeat(1, 1, 2)
@@ -175,13 +183,20 @@ def _output(attention, kind: str) -> Tensor:
     """(heads' features, feature)."""
     if kind == "gpt2":
         return attention.c_proj.weight
-    return attention.dense.weight.T if kind == "gpt_neox" else attention.o_proj.weight.T
+    return getattr(attention, {"gpt_neox": "dense", "modernbert": "Wo"}.get(kind, "o_proj")).weight.T
 
 
 def writes(backbone, tokens, allowed, places) -> Names:
     """What every source writes on some tokens."""
     with torch.no_grad():
-        return forward(backbone, backbone.get_input_embeddings()(tokens), allowed, places).writes
+        return forward(backbone, embedded(backbone, tokens), allowed, places).writes
+
+
+def embedded(backbone, tokens) -> Tensor:
+    """What tokens write to the stream."""
+    if backbone.config.model_type == "modernbert":
+        return backbone.model.embeddings(tokens)
+    return backbone.get_input_embeddings()(tokens)
 
 
 def integrated(
@@ -260,23 +275,21 @@ def total(writes: Iterable[Tensor]) -> Tensor:
 
 def edge_patched(backbone, clean, corrupt, allowed, places, source: str, target: str) -> Tensor:
     """Logits of the clean run in which one target reads one source's corrupt write, and everything else follows."""
-    table = backbone.get_input_embeddings()
     with torch.no_grad():
-        other = forward(backbone, table(corrupt), allowed, places).writes[source]
+        other = forward(backbone, embedded(backbone, corrupt), allowed, places).writes[source]
 
         def swap(asked: str, writes: Names) -> Tensor:
             return total((writes | {source: other} if asked == target else writes).values())
 
-        return forward(backbone, table(clean), allowed, places, swap).logits
+        return forward(backbone, embedded(backbone, clean), allowed, places, swap).logits
 
 
 def circuit_alone(backbone, clean, corrupt, allowed, places, kept: set[tuple[str, str]], apart: bool = False) -> Tensor:
     """Logits of the run in which every edge that is not kept carries what it carries in the corrupt run."""
-    table = backbone.get_input_embeddings()
     with torch.no_grad():
-        other = forward(backbone, table(corrupt), allowed, places).writes
+        other = forward(backbone, embedded(backbone, corrupt), allowed, places).writes
 
         def swap(asked: str, writes: Names) -> Tensor:
             return total(write if (name, asked) in kept else other[name] for name, write in writes.items())
 
-        return forward(backbone, table(clean), allowed, places, swap, apart).logits
+        return forward(backbone, embedded(backbone, clean), allowed, places, swap, apart).logits

@@ -9,7 +9,9 @@ import probe
 from analyses import lens
 from analyses.activations.answer_states import answer_states
 from analyses.lens.attribution import margin_by_node
+from analyses.lens.unembedding import Unembedding
 from analyses.result import Result
+from probe.errors import ProbeError
 from probe.paradigms import Masked
 from tests.analyses.planted import batch_of, permuted_heads, relay
 from tests.probe.tiny import MASK, model_of
@@ -37,6 +39,17 @@ def test_the_parts_add_up_to_the_margin(variant, shift):
     margin = logits[rows, batch.target] - logits[rows, batch.distractor]
     assert found.values.sum(1) == pytest.approx(margin.numpy(), abs=1e-3)
     assert len(found.axes["node"]) == 2 + model.n_layers * (model.n_heads + 1)
+
+
+def test_a_model_with_a_prediction_head_has_no_direct_parts_and_its_lens_goes_through_the_head():
+    model, batch = model_of("modernbert", Masked(mask_id=MASK, shift=False)), texts(4)
+    with pytest.raises(ProbeError, match="a prediction head with an activation"):
+        lens.direct(model, batch)
+    states = answer_states(model, batch, ["resid_post"])
+    believed = Unembedding.of(states).log_probabilities(states.at("resid_post")[:, -1])
+    with torch.no_grad():
+        logits = probe.readings.named("prefix").logits(model, batch)
+    torch.testing.assert_close(believed[:, :MASK], logits[:, :MASK].log_softmax(-1), atol=1e-5, rtol=0)
 
 
 def test_only_the_mlp_that_was_planted_writes_the_answer():

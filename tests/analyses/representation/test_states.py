@@ -121,7 +121,7 @@ def test_outliers_are_found_where_they_were_put():
     assert result.figure().data
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "qwen3"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "qwen3", "modernbert"])
 def test_drift_is_0_of_the_same_weights_and_known_of_others(variant):
     pair = same_weights(variant)
     assert (representation.weight_drift(pair).table["estimate"] == 0).all()
@@ -138,7 +138,7 @@ def test_drift_is_0_of_the_same_weights_and_known_of_others(variant):
 
 
 @pytest.mark.parametrize(
-    "variant", ["gpt2", "llama-gqa", "llama-biased", "qwen3", "phi3", "gemma2", "gpt-neox", "mixtral"]
+    "variant", ["gpt2", "llama-gqa", "llama-biased", "qwen3", "phi3", "gemma2", "gpt-neox", "mixtral", "modernbert"]
 )
 def test_drift_counts_every_parameter_once(variant):
     model = model_of(variant)

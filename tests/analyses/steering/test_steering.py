@@ -10,6 +10,7 @@ import torch
 from analyses import steering
 from analyses.activations.answer_states import answer_states
 from analyses.steering.directions import directions
+from analyses.steering.dose import _log_p
 from probe.errors import ProbeError
 from probe.paradigms import Masked
 from probe.paradigms.sampler import Sampler
@@ -86,6 +87,17 @@ def test_each_step_of_a_run_has_its_own_effect():
     result = steering.dose(model, batch, layer=0, reading=how, doses=[2.0], directions={"model": push}, draws=1)
     assert set(result.table["step"]) >= {0, 1}
     assert result.figure().data
+
+
+@pytest.mark.parametrize("variant", ["gemma2", "modernbert"])
+def test_a_push_of_nothing_leaves_the_model_s_own_belief_behind_caps_and_heads(variant):
+    model, batch = model_of(variant, Masked(mask_id=MASK)), run_of()[1]
+    states = answer_states(model, batch, ["resid_post"])
+    prompts = states.reading.ask(model, batch)
+    found = _log_p(states, prompts, 5, 0, torch.zeros(len(batch), model.d_model))
+    with torch.no_grad():
+        expected = states.reading.logits(model, batch)[:, :MASK].log_softmax(-1)[:, 5]
+    torch.testing.assert_close(found[:, 0] if found.dim() > 1 else found, expected, atol=1e-5, rtol=0)
 
 
 def test_a_direction_needs_examples_of_both_kinds(planted):

@@ -15,7 +15,7 @@ from probe.decoding.places import GIVEN, UNWRITTEN
 from probe.errors import ProbeError
 from probe.models.catalog import Entry
 from probe.paradigms import Autoregressive, Block, Fluid, Masked
-from tests.probe.tiny import MASK, VARIANTS, backbone_of, model_of, tokens_of
+from tests.probe.tiny import DECODERS, MASK, VARIANTS, backbone_of, model_of, tokens_of
 
 MASKED = {
     "full": Masked(mask_id=MASK),
@@ -35,7 +35,7 @@ def parts(run):
 # Autoregression
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", DECODERS)
 def test_greedy_autoregression_is_what_transformers_generates(variant):
     architecture, other = VARIANTS[variant]
     stock = backbone_of(architecture, **other)

@@ -15,7 +15,7 @@ from probe.decoding.passes import OwnPasses
 from probe.errors import ProbeError
 from probe.paradigms import Autoregressive, Block, Fluid, Masked
 from probe.paradigms.horizon import new_horizon
-from tests.probe.tiny import MASK, VARIANTS, model_of, tokens_of
+from tests.probe.tiny import DECODERS, MASK, model_of, tokens_of
 
 LENGTH = 12
 CLEAN_FIRST = {"mask_id": MASK, "shift": False, "clean_shift": True, "attention": "masks_last"}
@@ -113,7 +113,7 @@ def _parts(run):
     return vars(run.strides).values()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", DECODERS)
 def test_greedy_text_is_the_same_in_every_architecture(variant):
     for kind in (Autoregressive(mask_id=MASK), Block(mask_id=MASK), Fluid(mask_id=MASK)):
         model = model_of(variant, kind)
@@ -141,6 +141,20 @@ def test_where_there_is_no_exact_cache_it_is_refused():
     ar = exact("llama-gqa", "ar")
     with pytest.raises(ProbeError, match="forward of one's own"):
         probe.decode(ar, tokens_of(1, 4), 3, passes=PassOptions(cache=True, forward=ar.run))
+    with pytest.raises(ProbeError, match="an encoder"):
+        probe.decode(exact("modernbert", "block:3"), tokens_of(1, 4), 3, passes=PassOptions(cache=True))
+    encoder = model_of("modernbert", Masked(mask_id=MASK, shift=False))
+    with pytest.raises(ProbeError, match="an encoder"):
+        probe.decode(encoder, tokens_of(1, 4), 4, sampler=Sampler(block=2, cache="prefix"))
+
+
+def test_an_encoder_computes_every_state_whole():
+    encoder, seen = exact("modernbert", "block:3"), []
+    forward = lambda canvas: seen.append(canvas.slots) or encoder.run(canvas)  # noqa: E731
+    prompt = tokens_of(2, 5)
+    run, whole = (probe.decode(encoder, prompt, 6, passes=PassOptions(forward=how)) for how in (None, forward))
+    assert torch.equal(run.states, whole.states)
+    assert run.slots == 2 * sum(seen)
 
 
 def test_edits_see_every_state_whole():

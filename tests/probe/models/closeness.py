@@ -21,19 +21,18 @@ def closeness(variant: str) -> dict[str, float]:
     model, stock = Model(backbone_of(architecture, **other), Masked(mask_id=MASK)), backbone_of(architecture, **other)
     tokens = tokens_of(2, 11)
     everywhere = torch.ones(2, 11, 11, dtype=torch.bool)
-    causal = model.paradigm.canvas(tokens, attention="causal")
+    itself = model.paradigm if model.layout.encoder else probe.paradigms.Autoregressive()
+    canvas = model.paradigm.canvas(tokens, attention=itself.attention)
     stock.set_attn_implementation("eager")  # SDPA gives no attentions
     with torch.no_grad():
         own = stock(input_ids=tokens, use_cache=False, output_hidden_states=True, output_attentions=True)
-    trace = probe.record(
-        Model(model.backbone, probe.paradigms.Autoregressive()), tokens, ["resid_pre", "final_norm", "pattern"]
-    )
+    trace = probe.record(Model(model.backbone, itself), tokens, ["resid_pre", "final_norm", "pattern"])
     ours = [*torch.tensor(trace["resid_pre"].values).unbind(1), torch.tensor(trace["final_norm"].values)]
     pattern = torch.tensor(trace["pattern"].values).unbind(1)
     sums = streams(model)
     assert sums.outcome == "pass", sums.found
     return {
-        "logits": _apart([model.run(causal)], [own.logits]),
+        "logits": _apart([model.run(canvas)], [own.logits]),
         "logits, full attention": _apart([model.logits(tokens)], [stock_logits(stock, tokens, everywhere)]),
         "hidden states": _apart(ours, own.hidden_states),
         "attentions": _apart(pattern, own.attentions),

@@ -280,6 +280,16 @@ _LLADA2_STOCK = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 600000.0, "partial_rotary_factor": 0.5},
 }
 
+_MODERNBERT_STOCK = {**SHAPE, "vocab_size": 50368, "tie_word_embeddings": True, "global_attn_every_n_layers": 2}
+_MODERNBERT = {
+    **{**SHAPE, "vocab_size": 50368, "global_attn_every_n_layers": 2, "local_attention": 128},
+    **{"model_type": "modernbert", "architectures": ["ModernBertForMaskedLM"], "transformers_version": "4.56.2"},
+    **{"global_rope_theta": 160000.0, "local_rope_theta": 10000.0, "max_position_embeddings": 8192},
+    **{"hidden_activation": "gelu", "classifier_activation": "gelu", "classifier_pooling": "mean"},
+    **{"norm_eps": 1e-5, "layer_norm_eps": 1e-5, "norm_bias": False, "decoder_bias": True, "attention_bias": False},
+    **{"position_embedding_type": "absolute", "reference_compile": None, "repad_logits_with_grad": False},
+    **{"sparse_prediction": False, "pad_token_id": 50283, "cls_token_id": 50281, "sep_token_id": 50282},
+}
 PUBLISHED: dict[str, Published] = {
     "diffugpt-s": Published(
         "diffugpt-s", "gpt2", _gpt2(50257), _GPT2, "masked", 10541, True, "full", "random", tensors=_diffugpt_keys
@@ -342,6 +352,10 @@ PUBLISHED: dict[str, Published] = {
     "fluid": Published(
         *("FLUID", "llama", {**_stock(_PANGU), "attention_bias": True}, _PANGU, "fluid", 144208, True, "causal", None),
         tensors=_pangu_keys,
+    ),
+    "modernbert": Published(
+        *("ModernBERT-large-chat-v0.1", "modernbert", _MODERNBERT_STOCK, _MODERNBERT, "masked", 50284, False, "full"),
+        "confidence",
     ),
     "a2d-qwen2 mdlm": Published(
         *("Qwen2.5-Coder-0.5B-Instruct-diffusion-mdlm-v0.1", "qwen2", _stock(_A2D_QWEN2), _A2D_QWEN2, "masked"),

@@ -8,12 +8,21 @@ import pytest
 import torch
 
 import probe
-from probe.errors import CheckpointError
+from probe.errors import CheckpointError, SelfTestError
 from probe.models.catalog import entries
 from probe.models.formats import REFUSED
 from tests.probe.models.published import PUBLISHED
 from tests.probe.slow_masks import slow_visible
-from tests.probe.tiny import VARIANTS, backbone_of, state_of, stock_logits, tokens_of, write_checkpoint, write_stock
+from tests.probe.tiny import (
+    DECODERS,
+    VARIANTS,
+    backbone_of,
+    state_of,
+    stock_logits,
+    tokens_of,
+    write_checkpoint,
+    write_stock,
+)
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
 
@@ -165,7 +174,7 @@ def test_the_current_folder_has_a_name_too(tmp_path, monkeypatch):
     assert probe.load(".", tokenizer=False).mask_id == 811
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", DECODERS)
 @pytest.mark.parametrize("shards", [1, 2])
 def test_plain_checkpoints_of_every_architecture(variant, shards, tmp_path):
     architecture, other = VARIANTS[variant]
@@ -175,6 +184,19 @@ def test_plain_checkpoints_of_every_architecture(variant, shards, tmp_path):
     tokens = tokens_of(2, 9)
     torch.testing.assert_close(model.logits(tokens), stock_logits(backbone, tokens), **CLOSE)
     assert not model.selftests.failed
+
+
+def test_an_encoder_loads_as_masked_diffusion_without_shift(tmp_path):
+    architecture, other = VARIANTS["modernbert"]
+    backbone = backbone_of(architecture, **other)
+    folder = write_stock(tmp_path / "plain", backbone)
+    model = probe.load(folder, tokenizer=False, mask_id=47)
+    assert (model.paradigm.name, model.paradigm.attention, model.mask_id, model.shift) == ("masked", "full", 47, False)
+    tokens = tokens_of(2, 9)
+    torch.testing.assert_close(model.logits(tokens), stock_logits(backbone, tokens), **CLOSE)
+    assert not model.selftests.failed
+    with pytest.raises(SelfTestError, match="50284, outside the embedding"):  # the published tokenizer's mask
+        probe.load(folder, tokenizer=False)
 
 
 def test_gpt2_as_it_is_published_without_the_prefix_of_the_full_class(tmp_path):
@@ -272,7 +294,7 @@ def test_dllm_s_llama_is_a_llama(tmp_path):
     torch.testing.assert_close(model.logits(tokens), stock_logits(backbone, tokens, everywhere), **CLOSE)
 
 
-@pytest.mark.parametrize("model_type", ["bert", "modernbert", "diffusion_gemma", "gemma3"])
+@pytest.mark.parametrize("model_type", ["bert", "diffusion_gemma", "gemma3"])
 def test_a_known_family_that_does_not_fit_is_refused_with_the_reason(model_type, tmp_path):
     folder = write_stock(tmp_path / "m", backbone_of("llama"))
     config = json.loads((folder / "config.json").read_text())

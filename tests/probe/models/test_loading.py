@@ -28,8 +28,8 @@ def test_a_layout_names_every_part(variant):
     assert (layout.rotary is None) == (layout.place_embed is not None)
     # Every parameter belongs to a part that has a name.
     named = [layout.part(model.backbone, name) for name in ("embed", "final_norm", "unembed")]
-    if layout.place_embed is not None:
-        named.append(layout.part(model.backbone, "place_embed"))
+    there = [name for name in ("place_embed", "embed_norm", "head") if getattr(layout, name) is not None]
+    named += [layout.part(model.backbone, name) for name in there]
     for block in model.blocks:
         there = [name for name in ("attention", "mlp", *norms) if getattr(layout, name) is not None]
         named += [layout.of_block(block, name) for name in there]

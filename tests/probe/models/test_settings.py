@@ -22,9 +22,9 @@ from probe.errors import CheckpointError, TokenError
 from probe.models.layout import INSTALLED
 from probe.models.model import Model
 from probe.models.settings import NEUTRAL
-from probe.paradigms import Autoregressive
+from probe.paradigms import Autoregressive, Masked, Paradigm
 from probe.tracing import edit, patch, record
-from tests.probe.tiny import backbone_of, state_of, tokens_of, write_checkpoint, write_stock
+from tests.probe.tiny import MASK, backbone_of, state_of, tokens_of, write_checkpoint, write_stock
 
 CLOSE = {"atol": 2e-5, "rtol": 0}
 LENGTH, LEARNED = 26, 32
@@ -137,6 +137,16 @@ FIELDS: dict[str, dict[str, list[Any]]] = {
         **{"norm_topk_prob": [True, False], "decoder_sparse_step": [1, 2], "mlp_only_layers": [None, [0]]},
         **{"use_sliding_window": [True, False], "moe_intermediate_size": [8]},
     },
+    "modernbert": {
+        **{name: ["gelu", "silu"] for name in ("hidden_activation", "classifier_activation")},
+        **{f"{part}_bias": [True, False] for part in ("norm", "attention", "mlp", "decoder", "classifier")},
+        **{f"{part}_dropout": [0.5] for part in ("attention", "embedding", "mlp", "classifier")},
+        **{"norm_eps": [1e-6, 0.5], "local_attention": [2, 8, 100], "layer_types": KINDS},
+        **{"tie_word_embeddings": [True, False], "deterministic_flash_attn": [True], "sparse_prediction": [True]},
+        **{"global_attn_every_n_layers": [1, 2], "global_rope_theta": [500.0], "local_rope_theta": [50.0]},
+        "rope_parameters": [{"full_attention": rope, "sliding_attention": other} for rope, other in pairwise(ROPE[:3])],
+        "is_causal": [True, False],
+    },
     "glm4_moe": {
         **{**LLAMA, "attention_bias": [True, False], "head_dim": [4, 8], "num_experts_per_tok": [1, 2]},
         **{"norm_topk_prob": [True, False], "use_qk_norm": [True, False], "routed_scaling_factor": [2.5]},
@@ -150,6 +160,7 @@ APART = {
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "n_embd", "n_head"),
     *("n_layer", "n_positions", "max_position_embeddings", "initializer_range", "use_cache", "bos_token_id"),
     *("eos_token_id", "pad_token_id", "pretraining_tp", "embd_pdrop", "resid_pdrop"),
+    *("cls_token_id", "sep_token_id", "initializer_cutoff_factor", "classifier_pooling", "sparse_pred_ignore_index"),
     *("summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj"),
 }
 SHAPE = {
@@ -160,6 +171,7 @@ _NO_HEAD_DIM = {name: size for name, size in SHAPE.items() if name != "head_dim"
 SHAPES = dict.fromkeys(FIELDS, SHAPE) | {
     "gpt2": {"n_embd": 16, "n_head": 2, "n_layer": 2, "n_positions": LEARNED},
     "gpt_neox": _NO_HEAD_DIM,
+    "modernbert": _NO_HEAD_DIM,
     "mixtral": {**SHAPE, "num_local_experts": 3},
     "glm4_moe": {**SHAPE, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12},
     "qwen3_moe": {**SHAPE, "num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 12},
@@ -214,11 +226,16 @@ def loaded_or_refused(published: dict[str, Any], state: dict[str, Tensor], named
     with TemporaryDirectory() as folder:
         write_checkpoint(Path(folder), published, state)
         try:
-            return probe.load(folder, tokenizer=False, paradigm="autoregressive")
+            return probe.load(folder, tokenizer=False, paradigm=itself(published["model_type"]))
         except CheckpointError as problem:
             refusal = str(problem)
     assert any(name in refusal for name in named), refusal
     return None
+
+
+def itself(architecture: str) -> Paradigm:
+    """A paradigm with the attention of the class left to itself."""
+    return Masked(mask_id=MASK) if INSTALLED[architecture].encoder else Autoregressive()
 
 
 def agrees(model: Model, stock: PreTrainedModel) -> None:
@@ -241,6 +258,8 @@ def agrees(model: Model, stock: PreTrainedModel) -> None:
     if between:
         torch.testing.assert_close(middle, parts["resid_mid"], **CLOSE)
     torch.testing.assert_close(middle + parts["mlp_out"], parts["resid_post"], **CLOSE)
+    if model.layout.encoder:
+        return
     kept, anew = (decode(model, tokens, 3, seed=0, passes=PassOptions(cache=cache)) for cache in (True, False))
     torch.testing.assert_close(kept.confidence, anew.confidence, **CLOSE, equal_nan=True)
 
@@ -269,7 +288,7 @@ def test_a_setting_that_the_class_would_ignore_is_refused_by_name(architecture, 
             outer, _, inner = name.partition(".")
             if architecture == "gpt2":
                 continue
-            if architecture == "gemma3_text":  # one set of settings for each kind of layer
+            if architecture in ("gemma3_text", "modernbert"):  # one set of settings for each kind of layer
                 plain_kind = plain[outer]["full_attention"]
                 published[outer] = {**plain[outer], "full_attention": {**plain_kind, inner: value}}
             else:
@@ -292,7 +311,8 @@ def test_the_same_settings_with_values_that_change_nothing_load(architecture, tm
     tokens = tokens_of(1, 8)
     with torch.no_grad():
         expected = stock(input_ids=tokens).logits
-    torch.testing.assert_close(probe.load(folder, tokenizer=False).logits(tokens), expected, **CLOSE)
+    model = probe.load(folder, tokenizer=False, paradigm=itself(architecture))
+    torch.testing.assert_close(model.logits(tokens), expected, **CLOSE)
 
 
 @pytest.mark.filterwarnings("ignore:a text of 40 tokens:probe.models.lengths.LongTextWarning")

@@ -36,7 +36,7 @@ def test_a_head_that_is_taken_out_takes_its_own_write_along_and_no_other_s(varia
 
 
 @pytest.mark.parametrize("site", ["q", "k", "v"])
-@pytest.mark.parametrize("variant", ["gpt-neox", "phi3", "gpt2"])
+@pytest.mark.parametrize("variant", ["gpt-neox", "phi3", "gpt2", "modernbert"])
 def test_an_edit_of_one_part_of_a_joint_projection_leaves_the_others(variant, site):
     model = model_of(variant)
     sites = ("q", "k", "v")
@@ -85,3 +85,13 @@ def test_other_tracers_find_the_same(variant, tracer):
 def test_transformer_lens_s_heads_are_refused_where_a_norm_stands_behind_them():
     with pytest.raises(TraceError, match="a norm after attention"):
         probe.record(model_of("olmo2"), tokens_of(1, 5), ["head_out"], tracer="transformer_lens")
+
+
+def test_a_prediction_head_stands_between_the_final_norm_and_the_logits():
+    model = model_of("modernbert")
+    found = recorded(model, "embed", "final_norm", "logits")
+    torch.testing.assert_close(found["embed"], model.embedded(tokens_of(2, 7)), **CLOSE)
+    torch.testing.assert_close(found["logits"], model.unembed(found["final_norm"]), **CLOSE)
+    torch.testing.assert_close(found["logits"], model.logits(tokens_of(2, 7)), **CLOSE)
+    some = probe.record(model, tokens_of(2, 7), ["logits"], positions=[2, 5])
+    torch.testing.assert_close(torch.tensor(some["logits"].values), found["logits"][:, [2, 5]], **CLOSE)

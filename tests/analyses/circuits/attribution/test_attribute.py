@@ -26,6 +26,7 @@ FAMILIES = (
     "gpt-neox-serial",
     "mixtral",
     "qwen3-moe",
+    "modernbert",
 )
 METHODS = ("eap", "eap-ig", "eap-ig-activations")
 
@@ -53,7 +54,7 @@ def test_eap_ig_is_the_textbook_s(variant, attention):
 def test_the_textbook_s_model_is_the_stock_one(variant):
     model, batch = model_of(variant, "full"), batch_of()
     _, (backbone, clean, _, allowed, places) = slots_and_canvases(model, batch)
-    found = textbook.forward(backbone, model.embedding(clean), allowed, places).logits
+    found = textbook.forward(backbone, model.embedded(clean), allowed, places).logits
     agree(found, model.logits(clean), within=1e-5)
 
 
