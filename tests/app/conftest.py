@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from streamlit import config
 from streamlit.testing.v1 import local_script_runner
 
 
@@ -21,4 +22,5 @@ def pages_are_waited_for_asleep() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(local_script_runner, "require_widgets_deltas", sleeps)
+        config.set_option("runner.magicEnabled", False)  # as in the app's own configuration
         yield
