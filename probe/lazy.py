@@ -17,6 +17,8 @@ from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any
 
+from probe.collector import paused
+
 
 def lazy(
     package: str, homes: Mapping[str, Collection[str]], rooms: Collection[str] = ()
@@ -26,10 +28,12 @@ def lazy(
 
     def find(name: str) -> Any:
         if name in rooms:
-            return import_module(f"{package}.{name}")
+            with paused():
+                return import_module(f"{package}.{name}")
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(import_module(f"{package}.{home_of[name]}"), name)
+        with paused():
+            found = getattr(import_module(f"{package}.{home_of[name]}"), name)
         setattr(sys.modules[package], name, found)  # found without this function from now on
         return found
 

@@ -24,6 +24,7 @@ HEAVY = {"transformer_lens", "nnsight", "xarray", "zarr", "plotly", "streamlit",
 # The floors of `probe`, from the ground up. What stands on a floor imports from the floors below it, and from its own
 # package, and from nothing else.
 FLOORS: tuple[tuple[str, ...], ...] = (
+    ("collector",),
     ("errors", "notebook", "lazy", "progress"),
     ("installed", "cache", "outside_files", "memory", "views"),
     ("zoo", "batch", "accuracy"),

@@ -6,6 +6,8 @@ models of that name which declare the same. Only shipped models: their weights d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from probe.models import loading, selftests
 from probe.models.model import Model
 from probe.models.selftests import SelfTests
@@ -15,9 +17,9 @@ _right = selftests.run_selftests
 _found: dict[tuple, SelfTests] = {}
 
 
-def run_selftests(model: Model, *, full: bool = True) -> SelfTests:
-    if not model.name.startswith("zoo:"):
-        return _right(model, full=full)
+def run_selftests(model: Model, *, full: bool = True, sample: Sequence[str] | None = None) -> SelfTests:
+    if not model.name.startswith("zoo:") or sample is not None:
+        return _right(model, full=full, sample=sample)
     key = (model.name, repr(model.paradigm), repr(model.entry), str(model.device), str(model.dtype), full)
     if key not in _found:
         _found[key] = _right(model, full=full)

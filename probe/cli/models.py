@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from probe.cli.screen import FAILED, CatalogFile, Json, Where, app, out
+from probe.outside_files import FileKind
+
+TEXT = FileKind("text", largest=1 << 20)
 
 if TYPE_CHECKING:
     from probe.models.catalog import Entry
@@ -31,6 +35,10 @@ def check(
         bool | None, typer.Option("--shift/--no-shift", help="Whether slot i-1 predicts token i, or slot i.")
     ] = None,
     attention: Annotated[str | None, typer.Option(help="causal, full, block:N or masks_last.")] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(help="A file with lines in the models' language, for the tests of attention and shift."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run the load-time self-tests in full; exits with 1 if one fails."""
@@ -38,11 +46,12 @@ def check(
     from probe.models.selftests import run_selftests
     from probe.zoo import shipped
 
+    sample = None if text is None else TEXT.text(text).splitlines()
     declared = {"paradigm": paradigm, "mask_id": mask_id, "shift": shift, "attention": attention, "catalog": catalog}
     tests: dict[str, SelfTests] = {}
     for place in where or [f"zoo:{name}" for name in shipped()]:
         model = load(place, selftest="off", **declared)
-        tests[place] = run_selftests(model)
+        tests[place] = run_selftests(model, sample=sample)
         if not as_json:
             out.print(_selftest_table(place, repr(model), tests[place]))
     if as_json:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from probe.collector import paused
 from probe.errors import ProbeError, nearest
 from probe.models.adapters import apply_adapters, note_stray
 from probe.models.backbone import load_backbone, usable_device, usable_dtype
 from probe.models.model import Model
-from probe.models.selftests import CHEAP, SelfTests, computes, refuse_failures, run_selftests
+from probe.models.selftests import CHEAP, SelfTests, computes, refuse_failures, run_selftests, unchecked
 from probe.models.selftests.remembered import remembered
 from probe.models.source import Declared, Source
 from probe.models.threads import fitting_threads
@@ -56,8 +57,9 @@ def load(
     onto, kind = usable_device(device), usable_dtype(dtype)
     _refuse_unknown_depth(selftest)
     source = _source(where, catalog, Declared(paradigm, mask_id, shift, attention))
-    how, words = source.paradigm, source.tokenizer(tokenizer)
-    backbone = load_backbone(source.checkpoint, source.format, onto, kind, device_map)
+    with paused():  # the first load imports transformers
+        how, words = source.paradigm, source.tokenizer(tokenizer)
+        backbone = load_backbone(source.checkpoint, source.format, onto, kind, device_map)
     if source.checkpoint.adapters is not None and source.entry is not None and source.entry.adapters is not None:
         apply_adapters(backbone, source.checkpoint.adapters, source.entry.adapters, how.mask_id)
     model = Model(backbone, how, words, name=source.where, entry=source.entry, published=source.checkpoint.config)
@@ -68,6 +70,8 @@ def load(
             attached(model, needed)
     model.selftests = _tests(model, source, selftest, known=tokenizer in (True, False) and device_map is None)
     refuse_failures(model, model.selftests)
+    if computes(model, full=selftest == "full"):
+        model.notes = (*model.notes, *unchecked(model, model.selftests))
     return model
 
 

@@ -1,31 +1,48 @@
 """Tests that need language: do the weights predict text best with the declared attention and shift?
 
-One token is hidden in each of many windows of text and predicted in the declared way and in another one; the two are
-compared over tokens, in pairs. Weights that do not know the text (random ones, another language) can favour either way
-by accident, because they make the same guess at every mask; so a model is judged only if it predicts the text far
-better than chance in one of the two ways. Otherwise the test is undecided, which is "not run".
+Tokens are hidden in windows of text and predicted in the declared way and in another one; the two are compared over
+tokens, in pairs. Weights that do not know the text (random ones, another language) can favour either way by accident,
+because they make the same guess at every mask; so a model is judged only if it predicts the text far better than chance
+in one of the two ways. Otherwise the test is undecided, which is "not run".
+
+The text is the one that the model's row declares. Without a row (a copied folder) it is the first of the package's own
+texts that the tokenizer can write: English, or the languages of the shipped models. Nothing else can stand in for text:
+on repeated random tokens, `zoo:text-masked` copies better from the slot that does not predict. So where no text fits,
+the finding says how to check, and the model's repr says that its shift and attention are taken on trust.
 
 Both tests use the pass under the declared attention, so a load makes it once for both (`HiddenText.trunk`). The cost is
-two passes over the windows (three if the declared attention is neither "causal" nor "full"): half a second of a CPU for
-a shipped model.
+two passes over the windows (three if the declared attention is neither "causal" nor "full"): a fifth of a second of a
+CPU for a shipped model.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from probe.models.catalog import OWN_ENTRY
+from probe.models.checkpoint import FILE
 from probe.models.model import Model
 from probe.models.selftests.finding import FAIL, NOT_RUN, PASS, Finding
+from probe.zoo import zoo_folder
 
 CLEAR = 3.0  # standard errors by which one way must win over the other
 KNOWN = 0.9  # a model knows the text if one way's NLL is below this share of that of a uniform guess
-LENGTH = 32  # tokens of a window
-ROWS, MOST_ROWS = 48, 512  # hidden tokens for a large model, and for one so small that more cost nothing
+LENGTH = 32  # tokens of a window at most
+APART = 5  # places from one hidden token to the next: the slots that predict one stay clear of the other
+UNKNOWN = 0.2  # a tokenizer cannot write a text if more than this share of its tokens is unknown
+ROWS, MOST = 24, 512  # windows for a large model; hidden tokens for one so small that more cost nothing
+SPEAKERS = ("ar", "text-ar")  # shipped models whose declared texts other models may know
+HOW = (
+    f"; to check, put lines of its own language into `sample` in a {OWN_ENTRY} beside its weights or in a catalog row, "
+    "or call `twinprobe check … --text FILE`"
+)
 
 
 def attention_on_text(model: Model, text: HiddenText | str) -> Finding:
@@ -34,7 +51,7 @@ def attention_on_text(model: Model, text: HiddenText | str) -> Finding:
     expected = f"text predicted best under {declared} attention"
     if isinstance(text, str):
         return Finding("attention on text", expected, text, NOT_RUN)
-    slots = model.paradigm.read_at(text.hidden, text.places[:, None])[:, 0]
+    slots = model.paradigm.read_at(text.hidden[text.rows], text.places[:, None])[:, 0]
     own, *others = (_nll(model, text, kind, slots) for kind in (declared, *_others(declared)))
     against = {kind: _Gain.of(own, other) for kind, other in zip(_others(declared), others, strict=True)}
     told = f"NLL {own.mean():.3f}; " + ", ".join(f"{kind} {gain}" for kind, gain in against.items())
@@ -63,7 +80,7 @@ def _judged(model: Model, test: str, expected: str, told: str, ways: tuple[Tenso
     own, *others = ways
     gains = [_Gain.of(own, other).z for other in others]
     if min(float(way.mean()) for way in ways) > KNOWN * math.log(model.vocabulary):
-        return Finding(test, expected, told + "; no better than chance, so nothing can be told", NOT_RUN)
+        return Finding(test, expected, told + "; no better than chance, so nothing can be told" + HOW, NOT_RUN)
     if min(gains) < -CLEAR:
         return Finding(test, expected, told, FAIL)
     if max(gains) > CLEAR:
@@ -90,12 +107,13 @@ class _Gain:
 
 @dataclass(frozen=True)
 class HiddenText:
-    """Windows of text (rows × length), one position in each, and the same windows with it hidden; and the model's final
-    states of the hidden windows, under each requested attention."""
+    """Windows of text (rows × length), the same windows with some tokens hidden, and the row and the place of each
+    hidden one; and the model's final states of the hidden windows, under each requested attention."""
 
     tokens: Tensor
-    places: Tensor
     hidden: Tensor
+    rows: Tensor
+    places: Tensor
     _trunks: dict[str, Tensor] = field(default_factory=dict)
 
     def trunk(self, model: Model, attention: str) -> Tensor:
@@ -113,55 +131,96 @@ def _nll(model: Model, text: HiddenText, attention: str, slots: Tensor) -> Tenso
     """The NLL of the hidden tokens, each read at one slot. Only these slots are unembedded: logits of all slots take a
     gigabyte with current vocabularies."""
     trunk = text.trunk(model, attention)
-    rows = torch.arange(
-        len(slots), device=trunk.device
-    )  # a model over several devices ends on another one than it begins
-    logits = model.unembed(trunk[rows, slots.to(trunk.device)]).float()
-    truth = text.tokens.gather(1, text.places[:, None])[:, 0].to(logits.device)
+    there = trunk.device  # a model over several devices ends on another one than it begins
+    logits = model.unembed(trunk[text.rows.to(there), slots.to(there)]).float()
+    truth = text.tokens[text.rows, text.places].to(logits.device)
     return torch.nn.functional.cross_entropy(logits, truth, reduction="none")
 
 
-def hidden_text(model: Model) -> HiddenText | str:
-    """Text with one token hidden in each row; or why there is none.
+def hidden_text(model: Model, sample: Sequence[str] | None = None) -> HiddenText | str:
+    """Text with some tokens hidden in each row (of a given `sample`, else of `sample_text`); or why there is none.
 
-    A model without a mask token gets another token of the text there, so that the asked one is not visible.
+    A model without a mask token gets other tokens of the text there, so that the asked ones are not visible.
     """
     if not model.has_tokenizer:
-        return "no tokenizer, so no text"
-    encoded = [torch.tensor(model.tokenizer(text)["input_ids"]) for text in sample_text(model).splitlines() if text]
-    length = min(LENGTH, max(map(len, encoded), default=0))
+        return "no tokenizer, so no text; to check, load it with its tokenizer"
+    lines = sample_text(model) if sample is None else tuple(sample)
+    encoded = [torch.tensor(row) for row in _encoded(model, lines)]
+    length = _length(encoded)
     if length < 4:
-        return "no text long enough"
-    unknown = model.tokenizer.unk_token_id
-    if isinstance(unknown, int) and torch.cat(encoded).eq(unknown).float().mean() > 0.2:
-        return "the sample text is not in this model's vocabulary"
+        return "no text long enough" + HOW
+    if _unknown(model, lines) > UNKNOWN:
+        return "the sample text is not in this model's vocabulary" + HOW
     affordable = 5_000_000_000 // (model.n_parameters * length)
-    long_enough = [row for row in encoded if len(row) >= length]
-    tokens, places = _windows(long_enough, length, min(MOST_ROWS, max(ROWS, affordable)))
-    rows = torch.arange(len(tokens))
+    tokens, asked = _windows([row for row in encoded if len(row) >= length], length, max(ROWS, affordable))
+    rows, places = asked.nonzero(as_tuple=True)
     hidden = tokens.clone()
     hidden[rows, places] = tokens.flip(0)[rows, places] if model.mask_id is None else model.mask_id
-    tokens, places, hidden = (part.to(model.device) for part in (tokens, places, hidden))
-    return HiddenText(tokens, places, hidden)
+    return HiddenText(*(part.to(model.device) for part in (tokens, hidden, rows, places)))
 
 
-def _windows(texts: list[Tensor], length: int, rows: int) -> tuple[Tensor, Tensor]:
-    """Seeded windows (rows × length) and a position inside each; no token of the text is used twice, since tokens are
-    compared as independent draws."""
+def _length(encoded: Sequence[Tensor]) -> int:
+    """Tokens of a window: few enough that half of the lines have as many."""
+    lengths = sorted(map(len, encoded))
+    return min(LENGTH, lengths[len(lengths) // 2]) if lengths else 0
+
+
+def _windows(texts: Sequence[Tensor], length: int, most: int) -> tuple[Tensor, Tensor]:
+    """Seeded windows (rows × length), at most `most` of them, and which of their tokens are hidden: every fifth, never
+    a window's first or last.
+
+    A window comes back with its other tokens hidden; no token of the text is asked for twice, since tokens are compared
+    as independent draws.
+    """
     generator = torch.Generator().manual_seed(0)
-    asked = [(text, place) for text in texts for place in range(1, len(text) - 1)]
-    drawn = [asked[i] for i in torch.randperm(len(asked), generator=generator)[:rows].tolist()]
-    tokens, places = [], []
-    for text, place in drawn:
-        earliest, latest = max(0, place + 2 - length), min(place - 1, len(text) - length)
-        start = int(torch.randint(earliest, latest + 1, (), generator=generator))
-        tokens.append(text[start : start + length])
-        places.append(place - start)
-    return torch.stack(tokens), torch.tensor(places)
+    place = torch.arange(length)
+    inside = (place > 0) & (place < length - 1)
+    drawn = [
+        (window, new & inside & (place % APART == first))
+        for text in texts
+        for window, new in _pieces(text, length)
+        for first in range(APART)
+    ]
+    drawn = [each for each in drawn if each[1].any()]
+    tokens, asked = [], []
+    for i in torch.randperm(len(drawn), generator=generator).tolist():
+        if len(tokens) == most or sum(int(hidden.sum()) for hidden in asked) >= MOST:
+            break
+        tokens.append(drawn[i][0])
+        asked.append(drawn[i][1])
+    return torch.stack(tokens), torch.stack(asked)
 
 
-def sample_text(model: Model) -> str:
-    """Text in the model's language: the declared sample, or some English."""
+def _pieces(text: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """A text cut into windows, and which of each one's tokens may be asked for: those that no earlier window could
+    hide."""
+    done = 0
+    for start in (*range(0, len(text) - length, length - 2), len(text) - length):
+        yield text[start : start + length], torch.arange(start, start + length) >= done
+        done = start + length - 1
+
+
+def sample_text(model: Model) -> tuple[str, ...]:
+    """Lines in the model's language: the declared ones, else the first of our own texts that its tokenizer can write,
+    else English."""
     if model.entry is not None and model.entry.sample:
-        return "\n".join(model.entry.sample)
-    return Path(__file__).with_name("sample.txt").read_text("utf-8")
+        return model.entry.sample
+    return next((lines for lines in _texts() if _unknown(model, lines) <= UNKNOWN), _texts()[0])
+
+
+@cache
+def _texts() -> tuple[tuple[str, ...], ...]:
+    """English, and the languages of the shipped models."""
+    english = Path(__file__).with_name("sample.txt").read_text("utf-8")
+    declared = (FILE.object(zoo_folder(name) / OWN_ENTRY)["sample"] for name in SPEAKERS)
+    return (tuple(english.splitlines()), *map(tuple, declared))
+
+
+def _encoded(model: Model, lines: Sequence[str]) -> list[list[int]]:
+    return [row for row in model.tokenizer(list(lines))["input_ids"] if row] if lines else []
+
+
+def _unknown(model: Model, lines: Sequence[str]) -> float:
+    """The share of a text's tokens that the tokenizer does not know."""
+    unknown, tokens = model.tokenizer.unk_token_id, [token for row in _encoded(model, lines) for token in row]
+    return tokens.count(unknown) / max(1, len(tokens)) if isinstance(unknown, int) else 0.0

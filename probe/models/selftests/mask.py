@@ -26,7 +26,7 @@ def mask_token(model: Model) -> Finding:
     if not model.has_tokenizer:
         told = f"{mask}, inside the embedding; no tokenizer to hold it against"
         return Finding("mask token", expected, told, NOT_RUN)
-    if mask in model.tokenizer(sample_text(model))["input_ids"]:
+    if mask in model.tokenizer("\n".join(sample_text(model)))["input_ids"]:
         return Finding("mask token", expected, f"{mask}, which stands in the sample text", FAIL)
     word = _ordinary_word(model, mask)
     if word is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,12 +12,13 @@ import torch
 import probe
 from probe.errors import SelfTestError
 from probe.models import loading, selftests
-from probe.models.catalog import Entry
+from probe.models.catalog import OWN_ENTRY, Entry
 from probe.models.layout import LAYOUTS
 from probe.models.model import Model
 from probe.models.selftests import COMPUTED, FAIL, LOOKED_UP, NOT_RUN, PASS, language, run_selftests
 from probe.models.selftests.streams import streams
 from probe.paradigms import Autoregressive, Block, Fluid, Masked, visibility
+from probe.zoo import shipped, zoo_folder
 from tests.probe import toy_language
 from tests.probe.tiny import MASK, VARIANTS, backbone_of, model_of, write_stock
 from tests.probe.toy_language import MASK_ID, SPECIAL, WORDS
@@ -239,7 +241,55 @@ def test_a_sample_too_short_to_hide_anything_in(sample, folders):
     model.entry = Entry(name="toy", paradigm="masked", sample=(sample,))
     tests = run_selftests(model)
     assert [tests[name].outcome for name in LANGUAGE] == [NOT_RUN] * 2
-    assert tests["shift"].found == "no text long enough"
+    assert tests["shift"].found == "no text long enough" + language.HOW
+
+
+@pytest.mark.parametrize(
+    ("name", "shift"),
+    [("masked", True), ("masked-noshift", False), ("text-masked", False)],
+)
+def test_a_shift_is_checked_in_a_copied_folder_without_a_declaration(name, shift, tmp_path):
+    """The tokenizer can write the text of one of the shipped models, so that is asked."""
+    folder, original = tmp_path / "copied", zoo_folder(name)
+    shutil.copytree(original, folder, ignore=shutil.ignore_patterns(OWN_ENTRY, "snapshots", "README.md"))
+    declared = {"paradigm": "masked", "mask_id": json.loads((original / OWN_ENTRY).read_text())["mask_id"]}
+    right = probe.load(folder, shift=shift, **declared)
+    assert [right.selftests[test].outcome for test in LANGUAGE] == [PASS] * 2
+    assert not right.notes
+    assert "shift: " in refused(folder, shift=not shift, **declared).found
+
+
+def test_what_no_text_could_check_is_told(folders, tmp_path):
+    """A language of nobody else's, and no row with a sample: neither declaration is noticed, and both are told."""
+    (folder := tmp_path / "bare").mkdir()
+    for file in folders["masked"].iterdir():
+        if file.name != OWN_ENTRY:
+            shutil.copy(file, folder)
+    for shift in (True, False):
+        model = probe.load(folder, paradigm="masked", mask_id=MASK_ID, shift=shift)
+        assert [model.selftests[test].outcome for test in LANGUAGE] == [NOT_RUN] * 2
+        assert "--text FILE" in model.selftests["shift"].found
+        assert "as declared, and not checked" in repr(model)
+        with torch.no_grad():
+            tests = run_selftests(model, sample=toy_language.sample())
+        assert tests["shift"].outcome == (PASS if shift else FAIL)
+    assert not probe.load(folders["masked"]).notes
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_model_is_judged_by_its_language(name):
+    model = probe.load(f"zoo:{name}")
+    assert [model.selftests[test].outcome for test in LANGUAGE] == [PASS] * 2
+
+
+def test_no_token_of_a_text_is_asked_for_twice():
+    """Windows overlap at the end of a line, and each comes back with others of its tokens hidden."""
+    texts = [torch.arange(number * 1000, number * 1000 + length) for number, length in enumerate((20, 21, 37, 70, 90))]
+    tokens, asked = language._windows(texts, 20, 1000)
+    hidden = tokens[asked].tolist()
+    assert len(hidden) == len(set(hidden)) > 0.8 * sum(len(text) - 2 for text in texts)
+    assert not asked[:, [0, -1]].any()
+    assert asked.sum(1).float().mean() > 2
 
 
 def test_the_depth_of_testing(folders, monkeypatch):
