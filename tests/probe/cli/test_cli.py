@@ -65,8 +65,9 @@ def test_check_fails_with_1_on_a_wrong_declaration(model, declared, test):
 def test_check_takes_a_text_of_ones_own(tmp_path):
     """In letters without spaces nothing can be told; in the model's own language a wrong shift is."""
     check = ("check", "zoo:masked", "--no-shift", "--json", "--text")
-    for text, outcome in (("qqq\n" * 9, "not run"), ("The tour ran from the year 16 67 to the year 16 80\n" * 9, "fail")):
-        (tmp_path / "lines.txt").write_text(text)
+    own = "The tour ran from the year 16 67 to the year 16 80"
+    for line, outcome in (("qqq", "not run"), (own, "fail")):
+        (tmp_path / "lines.txt").write_text(f"{line}\n" * 9)
         (findings,) = json.loads(twinprobe(*check, str(tmp_path / "lines.txt")).stdout).values()
         assert {each["test"]: each["outcome"] for each in findings}["shift"] == outcome
     assert "no such file" in twinprobe(*check, str(tmp_path / "none.txt")).stderr
