@@ -32,7 +32,18 @@ from probe.models.selftests.mechanics import attention_reach, kernels, wiring
 from probe.models.selftests.rotary import rotary
 from probe.models.selftests.streams import streams
 
-__all__ = ["CHEAP", "FAIL", "NOT_RUN", "PASS", "Finding", "SelfTests", "computes", "refuse_failures", "run_selftests", "unchecked"]
+__all__ = [
+    "CHEAP",
+    "FAIL",
+    "NOT_RUN",
+    "PASS",
+    "Finding",
+    "SelfTests",
+    "computes",
+    "refuse_failures",
+    "run_selftests",
+    "unchecked",
+]
 
 LOOKED_UP: dict[str, Callable[[Model], Finding]] = {"mask token": mask_token, "rotary": rotary}
 LANGUAGE = ("attention on text", "shift")
