@@ -14,7 +14,7 @@ from importlib import import_module
 from probe.cli.screen import INTERRUPTED, UNUSABLE, app, tell
 from probe.errors import ProbeError
 
-GROUPS = ("models", "tasks", "writing", "fetching", "jobs", "reports", "claims")
+GROUPS = ("models", "tasks", "writing", "horizon", "fetching", "jobs", "reports", "claims")
 for _group in GROUPS:
     import_module(f"probe.cli.{_group}")
 

@@ -1,4 +1,4 @@
-"""`decode`, `horizon` and `adapt`: watch a model write, tune FLUID's strides, train a model in another paradigm."""
+"""`decode` and `adapt`: watch a model write, train a model in another paradigm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from probe.cli.watching import Watch
 from probe.errors import ProbeError
 from probe.models.lengths import LongTextWarning
 from probe.models.unknown_words import UnknownWordWarning
-from probe.progress import progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,6 +102,7 @@ def decode(
         typer.Option("--overlap/--no-overlap", help="FLUID: check a stride in the pass that drafts the next; default."),
     ] = None,
     least: Annotated[int | None, typer.Option(min=1, help="FLUID: the shortest elastic stride.")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="FLUID: the longest elastic stride.")] = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -113,14 +113,14 @@ def decode(
     from probe.models.loading import load
 
     model = load(where)
-    asked = {"order": sampler, "steps": steps, "threshold": threshold, "block": block, "temperature": temperature}
-    asked |= {"suppress": suppress or None, "stop": stop or None, "guidance": guidance}
-    asked["cache"] = cache
-    asked["remask"] = _remasking(remask, eta)
-    asked |= {"top_k": top_k, "top_p": top_p, "schedule": schedule, "order_temperature": order_temperature}
-    rule = _with(
-        rule_for(model), model.name, **asked, length=_length(stride), verify=verify, overlap=overlap, least=least
-    )
+    asked = {
+        "order": sampler, "steps": steps, "threshold": threshold, "block": block, "temperature": temperature,
+        "top_k": top_k, "top_p": top_p, "schedule": schedule, "order_temperature": order_temperature,
+        "suppress": suppress or None, "stop": stop or None, "guidance": guidance, "cache": cache,
+        "remask": _remasking(remask, eta), "length": _length(stride), "verify": verify, "overlap": overlap,
+        "least": least, "most": most,
+    }  # fmt: skip
+    rule = _with(rule_for(model), model.name, **asked)
     tokens = _with_blanks(model, prompt) if fill else _encoded(model, prompt)
     with _noted(), Watch(out, model, strides=writer_of(model).in_strides) as watch:
         passes = PassOptions() if as_json else PassOptions(on_step=watch.on_step, on_stride=watch.on_stride)
@@ -215,44 +215,6 @@ def _plain(run: Any) -> dict[str, Any]:
         columns = [getattr(run.strides, name).tolist() for name in names]
         told["strides"] = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     return told
-
-
-@app.command(epilog="Example: [cyan]twinprobe horizon zoo:fluid --task countdown --task sudoku --out my-head[/]")
-def horizon(
-    where: Where,
-    task: Annotated[list[str], typer.Option(help="A task whose answers are written; repeatable.")],
-    tau: Annotated[list[float] | None, typer.Option(help="A τ to try; repeatable. Default: 0.25 to 2.8.")] = None,
-    n: Annotated[int, typer.Option("-n", min=20, help="Questions per task and split.")] = 300,
-    texts: Annotated[int, typer.Option(min=20, help="Training texts per task for each head.")] = 2000,
-    folder: Annotated[Path | None, typer.Option("--out", help="Save the chosen head here.")] = None,
-    seed: int = 0,
-    as_json: Json = False,
-) -> None:
-    """Choose τ of FLUID's Elastic Horizons on the calibration split, and show passes and slots of each stride."""
-    from rich.table import Table
-
-    from probe.models.loading import load
-    from probe.paradigms.attachments import save_attachments
-    from probe.tasks import task as named_task
-    from probe.training.horizon_choice import HorizonChoice, choose_tau
-
-    plan = HorizonChoice(texts=texts, questions=n, seed=seed)
-    plan = replace(plan, taus=tuple(tau)) if tau else plan
-    model = load(where)
-    with progress("horizon", plan.runs, "runs", lines=True) as advance:
-        found = choose_tau(model, [named_task(name) for name in task], plan, tell=lambda _: advance())
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_attachments(model, folder)
-    rows = [one.row() for one in found.rows]
-    if as_json:
-        print(json.dumps({"tau": found.chosen.tau, "least": found.chosen.least, "rows": rows}, ensure_ascii=False))
-        return
-    table = Table(*rows[0], title=f"Elastic horizons of {model.name}")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row.values()))
-    out.print(table)
-    out.print(Text(f"chosen on the calibration split: τ {found.chosen.tau:g}, strides {found.chosen.strides}"))
 
 
 @app.command(epilog="Example: [cyan]twinprobe adapt recipe.yaml --out my-twin[/]")

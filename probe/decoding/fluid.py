@@ -20,7 +20,8 @@ stride; attention is causal, so those after the stride do not affect it.
 
 Three more things differ from the published code. Here K* counts from the first token of a stride; it never reaches past
 the end of the text; and a slot that is filled is not drafted again before it is checked. The published code's floor of
-four masks, max(4, K), is `Strides(ELASTIC, least=4)`.
+four masks, max(4, K), is `Strides(ELASTIC, least=4)`; `most` limits the stride from above, and with it the masks that
+every pass computes for the next.
 
 Under causal attention masks appended to the text equal a block inserted after its last token, and rows of a batch at
 different points of their strides share every pass.
@@ -180,7 +181,7 @@ class _Strides:
             hidden = seen.hidden.gather(1, anchor[..., None].expand(-1, -1, seen.hidden.shape[2]))
             said = self._head.stride(hidden)
             self._predicted = torch.where(fresh, said, self._predicted)
-            horizon = said.clamp(min=self._rule.least)
+            horizon = said.clamp(min=self._rule.least, max=self._rule.most)
         self._limit = torch.where(fresh, (self._front + horizon).clamp(max=self._end), self._limit)
         self._began = self._began.masked_fill(fresh, self._steps)
 

@@ -98,7 +98,7 @@ class Overlapped:
         horizon = torch.full_like(right, self._rule.longest)
         if self._head is not None:
             self._predicted = self._head.stride(seen.anchor(right))
-            horizon = self._predicted.clamp(min=self._rule.least)
+            horizon = self._predicted.clamp(min=self._rule.least, max=self._rule.most)
         surest = (sure > self._rule.gamma).cumprod(1).sum(1)
         return drafted, sure, (horizon - 1).minimum(surest).minimum(room).clamp(min=0)
 

@@ -14,7 +14,7 @@ FLOOR = 4  # the default minimum of elastic strides, as published
 
 @dataclass(frozen=True)
 class Strides:
-    """Strides of `length` tokens, or "elastic" ones of at least `least`.
+    """Strides of `length` tokens, or "elastic" ones of at least `least` and at most `most`.
 
     `verify` checks each against autoregression, and `overlap` does so in the pass that drafts the next. `threshold` is
     γ. If strides overlap, a stride ends before the first draft with confidence up to γ (None: no limit); otherwise a
@@ -28,16 +28,18 @@ class Strides:
     least: int = 1
     overlap: bool = True
     temperature: float = 0.0
+    most: int = LONGEST_BLOCK
     stop: tuple[int | str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stop", tuple(self.stop))  # a spec writes a list
         fits = self.length == ELASTIC or (isinstance(self.length, int) and self.length >= 1)
-        if not fits or not 0 <= self.gamma <= 1 or not 1 <= self.least <= LONGEST_BLOCK:
+        if not fits or not 0 <= self.gamma <= 1 or not 1 <= self.least <= self.most <= LONGEST_BLOCK:
             raise ProbeError(
                 "strides",
-                expected=f"a length from 1 or 'elastic', a threshold from 0 to 1, a least from 1 to {LONGEST_BLOCK}",
-                found=f"length {self.length}, threshold {self.threshold}, least {self.least}",
+                expected="a length from 1 or 'elastic', a threshold from 0 to 1, a least from 1, and a most from there "
+                f"to {LONGEST_BLOCK}",
+                found=f"length {self.length}, threshold {self.threshold}, least {self.least}, most {self.most}",
                 remedy="For example Strides(length=8, threshold=0.9).",
             )
         if self.temperature < 0 or (self.temperature and not self.overlaps):
@@ -49,8 +51,7 @@ class Strides:
             )
 
     def __str__(self) -> str:
-        least = f" from {self.least}" if self.elastic and self.least > 1 else ""
-        parts = [f"elastic strides{least}" if self.elastic else f"strides of {self.length}"]
+        parts = [f"elastic strides{self.bounds}" if self.elastic else f"strides of {self.length}"]
         if self.gamma or not self.overlaps:
             parts.append(f"γ {self.gamma:g}")
         if self.verify:
@@ -60,6 +61,17 @@ class Strides:
         if self.stop:
             parts.append("stop at " + " ".join(map(str, self.stop)))
         return ", ".join(parts)
+
+    @property
+    def bounds(self) -> str:
+        """The limits of elastic strides, in words, where they are not the widest."""
+        least = f" from {self.least}" if self.least > 1 else ""
+        return least + (f" up to {self.most}" if self.most < LONGEST_BLOCK else "")
+
+    @property
+    def length_in_words(self) -> str:
+        """The length of its strides, with its limits."""
+        return f"elastic{self.bounds}" if self.elastic else f"of {self.length}"
 
     @property
     def checked(self) -> str:
@@ -75,7 +87,7 @@ class Strides:
     @property
     def longest(self) -> int:
         """The most tokens of a stride."""
-        return LONGEST_BLOCK if self.elastic else int(self.length)
+        return self.most if self.elastic else int(self.length)
 
     @property
     def overlaps(self) -> bool:

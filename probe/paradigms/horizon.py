@@ -15,11 +15,21 @@ left.
 
 τ is in nats per token. The paper's 2.8 is for a 7B model of natural text; a small model of a toy language needs a
 smaller one. `horizon_loss` is minimised over `model.attachments["horizon"]` (see probe.training.horizon_stage).
+
+A low loss is not the aim itself: a draft is accepted if it is the token that autoregression writes. So there is a
+second target beside the published one:
+
+    A        how many tokens of a stride from the anchor are accepted: the first, and the drafts up to the first wrong
+    U(k)     = min(A, k) - c·k, what a stride of k tokens is worth if each costs c accepted ones
+    loss     Σ_k (head(h)_k - U(k))², so that the head learns the expected worth of every stride
+
+Its highest output is then the largest k with P(A ≥ k) > c. The head has the same shape, and decodes in the same way.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -73,25 +83,59 @@ def horizon_loss(model: ModelLike, tokens: Tensor, anchors: Tensor, tau: float) 
     return nn.functional.cross_entropy(said.float(), soft_target(competence(losses, tau)))
 
 
-@torch.no_grad()
 def stride_losses(model: ModelLike, tokens: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
     """CE_j (anchors × 16, inf after the end of the text) and the last hidden states (anchors × d), of every token
     where `anchors` (batch × length) is True, row by row."""
-    length, longest = tokens.shape[1], LONGEST_BLOCK
+    found = look_ahead(model, tokens, anchors)
+    return found.losses, found.hidden
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What a model predicts for the 16 tokens after each anchor while all of them are masks (anchors × 16)."""
+
+    losses: Tensor  # CE_j; inf after the end of the text
+    right: Tensor  # whether the best token is the text's; False after the end
+    sure: Tensor  # the probability of the best token; 0 after the end
+    hidden: Tensor  # (anchors × d), the anchors' last hidden states
+
+    def __getitem__(self, anchors: Tensor) -> Ahead:
+        return Ahead(self.losses[anchors], self.right[anchors], self.sure[anchors], self.hidden[anchors])
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+
+@torch.no_grad()
+def look_ahead(model: ModelLike, tokens: Tensor, anchors: Tensor) -> Ahead:
+    """The predictions after every token where `anchors` (batch × length) is True, row by row. A mask is never a best
+    token, as in decoding."""
+    length, longest, mask = tokens.shape[1], LONGEST_BLOCK, model.paradigm.given_mask()
     left = length - 1 - torch.arange(length, device=tokens.device)  # tokens behind each place
     masks = (left - 1).clamp(min=0, max=longest - 1).expand_as(tokens)
-    canvas = insert(tokens, anchors, masks, model.paradigm.given_mask())
+    canvas = insert(tokens, anchors, masks, mask)
     hidden = model.run_trunk(canvas)
+    logits = model.unembed(hidden).float()
     answers = tokens.gather(1, (canvas.places + 1).clamp(max=length - 1))
-    each = nn.functional.cross_entropy(
-        model.unembed(hidden).flatten(0, 1).float(), answers.flatten(), reduction="none"
-    ).view_as(answers)
-    dense = each.new_full((*tokens.shape, longest), math.inf)
-    dense[:, : length - 1, 0] = each[:, : length - 1]
+    each = nn.functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none").view_as(answers)
+    logits[..., mask] = -math.inf
+    highest, best = logits.max(-1)
+    sure = (highest - logits.logsumexp(-1)).exp()
     row, slot = (canvas.block > 0).nonzero(as_tuple=True)
     anchor = canvas.block[row, slot] - 1
-    dense[row, anchor, canvas.places[row, slot] - anchor] = each[row, slot]
-    return dense[anchors], hidden[:, :length][anchors]
+
+    def behind_anchors(values: Tensor, nothing: float) -> Tensor:
+        dense = values.new_full((*tokens.shape, longest), nothing)
+        dense[:, : length - 1, 0] = values[:, : length - 1]
+        dense[row, anchor, canvas.places[row, slot] - anchor] = values[row, slot]
+        return dense[anchors]
+
+    return Ahead(
+        behind_anchors(each, math.inf),
+        behind_anchors(best == answers, False),
+        behind_anchors(sure, 0.0),
+        hidden[:, :length][anchors],
+    )
 
 
 def competence(losses: Tensor, tau: float) -> Tensor:
@@ -105,3 +149,15 @@ def soft_target(best: Tensor, longest: int = LONGEST_BLOCK) -> Tensor:
     """Q (… × 16), a bell around K* over the possible strides."""
     count = torch.arange(1, longest + 1, device=best.device)
     return (-((count - best[..., None]) ** 2) / (2 * WIDTH**2)).softmax(-1)
+
+
+def accepted(right: Tensor) -> Tensor:
+    """A from the `right` drafts (… × 16): the first token, which autoregression writes, and the drafts up to the first
+    wrong one."""
+    return 1 + right[..., 1:].long().cumprod(-1).sum(-1)
+
+
+def worth(length: Tensor, cost: float, longest: int = LONGEST_BLOCK) -> Tensor:
+    """U (… × 16) of every stride, where `length` (…) tokens would be accepted."""
+    count = torch.arange(1, longest + 1, device=length.device)
+    return count.minimum(length[..., None]) - cost * count

@@ -1,199 +1,267 @@
-"""Choosing τ, the loss up to which a FLUID model's drafts count as good, on questions used for nothing else.
+"""Elastic Horizons against their rivals: the frontier of passes and slots, and the choice of a head.
 
-A horizon head depends on τ (see `probe.paradigms.horizon`), and no training loss says which τ is best: the criteria are
-tokens per pass, and slots per token. So a head is fitted for each τ, on the states of training texts, until held-out
-anchors stop improving; the calibration split is decoded with each; and of those with as many tokens per pass as the
-best one (within the 95% interval of the paired difference), the one with the fewest slots is chosen. The test split is
-then decoded with it, and with fixed strides.
+A FLUID model can decide how far to draft in three ways: always K tokens, until a draft is less sure than γ, or as far
+as a horizon head says. All write the same text; they differ in tokens per pass, and in slots computed for each token. A
+head depends on its target (τ, or the cost c of a draft: `probe.training.horizon_fit`), and no training loss says which
+is best. So everything that can be set is chosen on the calibration split, and reported on the test split:
 
-    found = choose_tau(model, [probe.task("countdown")], HorizonChoice(taus=(0.5, 1.0, 2.0)))
-    found.chosen.tau, found.rows
+    found = choose_horizon(model, [OfTask(probe.task("countdown"))], HorizonChoice(taus=(0.5, 1.0, 2.0)))
+    found.chosen.rule, found.rivals, found.every
 
-The states and losses after each anchor are computed once, since they do not depend on τ. Fitting a head then takes
-seconds; most time goes into decoding the split for each τ and floor.
+For each fixed length K, of every family the rule with the fewest slots is taken among those that are no slower (the 95%
+interval of the paired difference in passes reaches 0). Since verified texts are the same under every rule, they are
+written once, and hundreds of rules are counted from one look at them (`probe.decoding.foreseen`): a minute for a small
+model. With `unverified`, some rules that skip the check are decoded, too: there a faster rule changes the text.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from probe.accuracy import Accuracy
 from probe.decoding import ELASTIC, Strides, decode
+from probe.decoding.foreseen import Foreseen, counted, foresee
 from probe.errors import ProbeError
 from probe.paradigms import Fluid
-from probe.paradigms.horizon import Horizon, competence, draw_anchors, new_horizon, soft_target, stride_losses
+from probe.training.horizon_fit import AcceptedLength, MeanLoss, Prompts, Source, Target, fitted, own_text
 
 if TYPE_CHECKING:
     from probe.models.model import Model
-    from probe.tasks.task import Task
+    from probe.paradigms.horizon import Horizon
 
-FIXED = (1, 2, 4, 8, 16)
-ROWS = 64
-PATIENCE = 5  # epochs without improvement, after which the best head is taken
-BATCH = 512  # anchors
+FIXED = (1, 2, 3, 4, 6, 8, 12, 16)
+RIVALS = (2, 4, 8, 16)  # the fixed lengths that the other families are held against
+GAMMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LEAST = (1, 2, 4)
+UNVERIFIED = 100  # questions per source that are written without checks, one by one
 
 
 @dataclass(frozen=True)
 class HorizonChoice:
-    """The `taus` to try, each with strides of at least `floors`; the number of training `texts` per task, and of
-    `questions` to decode."""
+    """The `taus` and `costs` to try; the number of training `texts` per source, and of `questions` to write."""
 
-    taus: tuple[float, ...] = (0.25, 0.5, 1.0, 1.5, 2.0, 2.8)
-    floors: tuple[int, ...] = (1, 4)
+    taus: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.8)
+    costs: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
     texts: int = 2000
     questions: int = 300
-    epochs: int = 60
-    learning_rate: float = 2e-3
+    unverified: bool = False
     seed: int = 0
 
-    @property
-    def runs(self) -> int:
-        """How often a split is decoded."""
-        return len(self.taus) * len(self.floors) + 1 + len(FIXED)
-
     def __post_init__(self) -> None:
-        if not self.taus or min(self.taus) <= 0:
-            raise ProbeError("τ", expected="at least one, each above 0", found=str(self.taus), remedy="Such as 1.0.")
+        if not self.targets:
+            raise ProbeError("a horizon's targets", expected="at least one τ or cost", found="none",
+                             remedy="Such as taus=(0.5, 1.0).")  # fmt: skip
+
+    @property
+    def targets(self) -> list[Target]:
+        return [*map(MeanLoss, self.taus), *map(AcceptedLength, self.costs)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Written:
-    """The result of one rule on a split: `passes` is by question."""
+    """The result of one rule on a split; `passes` and `slots` are by question, `tokens` their lengths."""
 
-    strides: str
-    tau: float | None
-    least: int
+    family: str  # "fixed", "γ", "τ" or "c"
+    rule: Strides
     split: str
-    tokens_a_pass: float
-    slots_a_token: float
+    tokens: Tensor
     passes: Tensor
-    right: float | None = None  # how often the head predicts K* on held-out anchors
+    slots: Tensor
+    target: Target | None = None
+    told: float | None = None  # how often the head tells the exact length at held-out anchors
+    right: str = ""  # of unverified text, in words
+
+    @property
+    def tokens_a_pass(self) -> float:
+        return float(self.tokens.sum() / self.passes.sum())
+
+    @property
+    def slots_a_token(self) -> float:
+        return float(self.slots.sum() / self.tokens.sum())
 
     def row(self) -> dict[str, str]:
         """In words, for a table."""
         return {
-            "split": self.split,
-            "strides": self.strides,
-            "τ": "–" if self.tau is None else f"{self.tau:g}",
-            "K* told": "–" if self.right is None else f"{self.right:.0%}",
-            "tokens a pass": f"{self.tokens_a_pass:.2f}",
-            "slots a token": f"{self.slots_a_token:.1f}",
+            "strides": self.rule.length_in_words,
+            "γ": f"{self.rule.gamma:g}" if self.rule.gamma else "–",
+            "head": "–" if self.target is None else str(self.target),
+            "told exactly": "–" if self.told is None else f"{self.told:.0%}",
+            "tokens a pass": in_words(self.tokens, self.passes),
+            "slots a token": in_words(self.slots, self.tokens),
         }
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """All trials and their results. The chosen head is the model's attachment."""
+class Rival:
+    """A rule of another family beside a fixed length that it is no slower than, on the test split."""
 
-    rows: list[Written]
+    fixed: Written
+    other: Written
+    as_fast: bool  # on the calibration split; if no rule of the family is, the fastest is shown
+
+    def row(self) -> dict[str, str]:
+        beside = f"{self.fixed.rule.length}" if self.as_fast else f"{self.fixed.rule.length} (none is as fast)"
+        more = {"passes": (self.other.passes, self.fixed.passes), "slots": (self.other.slots, self.fixed.slots)}
+        paired = {name: in_words(ours - theirs, theirs, percent=True) for name, (ours, theirs) in more.items()}
+        return {"beside strides of": beside, **self.other.row(), **paired}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Every rule on the test split, the rivals of fixed lengths, and the chosen elastic rule, whose head is the model's
+    attachment."""
+
+    every: list[Written]
+    rivals: list[Rival]
+    unverified: list[Written]
     chosen: Written
 
+    @property
+    def fixed(self) -> list[Written]:
+        return [one for one in self.every if one.family == "fixed"]
 
-def choose_tau(
+
+def choose_horizon(
     model: Model,
-    tasks: Sequence[Task],
+    sources: Sequence[Source],
     plan: HorizonChoice = HorizonChoice(),
     *,
-    tell: Callable[[Written], object] = lambda written: None,
+    tell: Callable[[object], object] = lambda target: None,
 ) -> Chosen:
-    """Fit a head for each τ, choose on the calibration split, and report on the test split. `tell` is called after
-    every run of a split."""
+    """Fit a head for each target, choose on the calibration split, and report on the test split. `tell` is called after
+    every head."""
     if not isinstance(model.paradigm, Fluid):
         raise ProbeError(
             f"a horizon for model {model.name!r}", expected="a FLUID model", found=f"a {model.paradigm.name} one",
             remedy="Only strides have a horizon.",
         )  # fmt: skip
-    anchors = _anchors(model, tasks, plan)
-    heads: dict[float, Horizon] = {}
-    tried: list[Written] = []
-    for tau in plan.taus:
-        heads[tau], right = _fitted(model, *anchors, tau, plan)
-        for least in plan.floors:
-            written = _write(model, tasks, Strides(ELASTIC, least=least), "calibration", plan)
-            tried.append(replace(written, tau=tau, right=right))
-            tell(tried[-1])
-    best = choice(tried)
-    assert best.tau is not None  # every rule here has one
-    model.attachments["horizon"] = heads[best.tau]
-    finals = [Strides(ELASTIC, least=best.least), *(Strides(length) for length in FIXED)]
-    reported = []
-    for rule in finals:
-        written = _write(model, tasks, rule, "test", plan)
-        reported.append(replace(written, tau=best.tau, right=best.right) if rule.elastic else written)
-        tell(reported[-1])
-    return Chosen([*tried, *reported], best)
+    seen, heads = own_text(model, sources, plan.texts, plan.seed), {}
+    for target in plan.targets:
+        heads[target] = fitted(model, seen, target, seed=plan.seed)
+        tell(target)
+    calibration, test = (_every(model, sources, heads, split, plan) for split in ("calibration", "test"))
+    best = cheapest([one for one in calibration if one.target is not None])
+    assert best.target is not None  # elastic ones alone were asked
+    model.attachments["horizon"] = heads[best.target][0]
+    rivals = list(_rivals(calibration, test))
+    unverified = _unchecked(model, sources, plan) if plan.unverified else []
+    return Chosen(test, rivals, unverified, test[calibration.index(best)])
 
 
-def choice(tried: Sequence[Written]) -> Written:
+def cheapest(tried: Sequence[Written]) -> Written:
     """Of the rules with as many tokens per pass as the best, the one with the fewest slots."""
     best = max(tried, key=lambda one: one.tokens_a_pass)
-    as_good = [one for one in tried if _no_slower(one.passes, best.passes)]
-    return min(as_good, key=lambda one: one.slots_a_token)
+    return min((one for one in tried if no_slower(one, best)), key=lambda one: one.slots_a_token)
 
 
-def _no_slower(passes: Tensor, best: Tensor) -> bool:
-    """Whether the 95% interval of the mean difference of two rules' passes, paired by question, contains 0."""
-    more = (passes - best).double()
+def no_slower(one: Written, other: Written) -> bool:
+    """Whether the 95% interval of the mean difference of two rules' passes, paired by question, reaches 0."""
+    more = (one.passes - other.passes).double()
     return float(more.mean()) <= 1.96 * float(more.std()) / math.sqrt(len(more))
 
 
-def _anchors(model: Model, tasks: Sequence[Task], plan: HorizonChoice) -> tuple[Tensor, Tensor]:
-    """The losses after each anchor of training texts (anchors × 16), and its state (anchors × d), in random order."""
-    generator = torch.Generator().manual_seed(plan.seed)
-    losses, states = [], []
-    for task in tasks:
-        batch = task.examples(model, plan.texts, seed=plan.seed, split="train", fewer=True)
-        given = torch.arange(batch.clean.shape[1]) < batch.positions["completion"].min(1, keepdim=True).values
-        for rows in torch.arange(len(batch)).split(ROWS):
-            tokens = batch.clean[rows]
-            drawn = draw_anchors(tokens, generator, given[rows])
-            found = stride_losses(model, tokens.to(model.device), drawn.to(model.device))
-            losses.append(found[0].cpu())
-            states.append(found[1].float().cpu())
-    order = torch.randperm(sum(map(len, losses)), generator=generator)
-    return torch.cat(losses)[order], torch.cat(states)[order]
+def _rivals(calibration: list[Written], test: list[Written]) -> Iterator[Rival]:
+    """For each fixed length, what every other family offers: chosen on one split, shown on the other."""
+    for length in RIVALS:
+        at = next(n for n, one in enumerate(calibration) if one.family == "fixed" and one.rule.length == length)
+        for family in dict.fromkeys(one.family for one in calibration if one.family != "fixed"):
+            own = [one for one in calibration if one.family == family]
+            as_fast = [one for one in own if no_slower(one, calibration[at])]
+            found = cheapest_of(as_fast) if as_fast else max(own, key=lambda one: one.tokens_a_pass)
+            yield Rival(test[at], test[calibration.index(found)], bool(as_fast))
 
 
-def _fitted(model: Model, losses: Tensor, states: Tensor, tau: float, plan: HorizonChoice) -> tuple[Horizon, float]:
-    """The best head for a τ on held-out anchors; and how often it predicts K* there."""
-    head, best = new_horizon(model, plan.seed).float().cpu(), competence(losses, tau)
-    target, held = soft_target(best), max(1, len(states) // 10)
-    optimizer = torch.optim.AdamW(head.parameters(), plan.learning_rate, weight_decay=0.01)
-    generator = torch.Generator().manual_seed(plan.seed)
-    least, kept, since = math.inf, head.state_dict(), 0
-    for _ in range(plan.epochs):
-        for rows in (torch.randperm(len(states) - held, generator=generator) + held).split(BATCH):
-            with torch.enable_grad():
-                loss = nn.functional.cross_entropy(head(states[rows]), target[rows])
-                optimizer.zero_grad()
-                loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            now = float(nn.functional.cross_entropy(head(states[:held]), target[:held]))
-        if now < least - 1e-4:
-            least, kept, since = now, {name: part.clone() for name, part in head.state_dict().items()}, 0
-        elif (since := since + 1) == PATIENCE:
-            break
-    head.load_state_dict(kept)
-    right = float((head.stride(states[:held]) == best[:held]).float().mean())
-    model.attachments["horizon"] = head.to(model.device, model.dtype).eval().requires_grad_(False)
-    return head, right
+def cheapest_of(rules: Sequence[Written]) -> Written:
+    return min(rules, key=lambda one: one.slots_a_token)
 
 
-def _write(model: Model, tasks: Sequence[Task], rule: Strides, split: str, plan: HorizonChoice) -> Written:
-    passes, tokens, slots = [], 0, 0
-    for task in tasks:
-        batch = task.examples(model, plan.questions, seed=plan.seed, split=split, fewer=True)
-        start, end = int(batch.positions["completion"].min()), batch.clean.shape[1]
-        for rows in batch.clean[:, :start].split(ROWS):
-            run = decode(model, rows, end - start, sampler=rule)
-            passes.append(run.passes.cpu())
-            tokens, slots = tokens + len(rows) * (end - start), slots + run.slots
-    made = torch.cat(passes)
-    what = (f"elastic from {rule.least}" if rule.least > 1 else "elastic") if rule.elastic else f"of {rule.length}"
-    return Written(what, None, rule.least, split, tokens / int(made.sum()), slots / tokens, made)
+def ratio(over: Tensor, under: Tensor) -> tuple[float, float]:
+    """Σ over / Σ under over questions, and half of its 95% interval (delta method)."""
+    over, under = over.double(), under.double()
+    found = over.sum() / under.sum()
+    rest = over - found * under
+    half = 1.96 * (len(rest) / max(1, len(rest) - 1) * (rest**2).sum()).sqrt() / under.sum()
+    return float(found), float(half)
+
+
+def in_words(over: Tensor, under: Tensor, *, percent: bool = False) -> str:
+    """Such a ratio with its interval, in words."""
+    found, half = ratio(over, under)
+    if percent:
+        return f"{found:+.0%} [{found - half:+.0%}, {found + half:+.0%}]"
+    return f"{found:.2f} [{found - half:.2f}, {found + half:.2f}]"
+
+
+Heads = dict[Target, tuple["Horizon", float]]
+
+
+def _every(model: Model, sources: Sequence[Source], heads: Heads, split: str, plan: HorizonChoice) -> list[Written]:
+    """Every rule on a split, in an order that does not depend on the split."""
+    asked = [source.prompts(model, plan.questions, split, plan.seed) for source in sources]
+    seen = [foresee(model, one.given, one.length) for one in asked]
+    tokens = torch.cat([torch.full((len(one.given),), one.length) for one in asked])
+    return [
+        Written(family, rule, split, tokens, *_counted(seen, rule, found and found[0]), target, found and found[1])
+        for family, rule, target in _rules(heads)
+        for found in [heads[target] if target is not None else None]
+    ]
+
+
+def _rules(heads: Heads) -> Iterator[tuple[str, Strides, Target | None]]:
+    for length in FIXED:
+        yield "fixed", Strides(length), None
+    for length in RIVALS:
+        for gamma in GAMMAS:
+            yield "γ", Strides(length, threshold=gamma), None
+    for target in heads:
+        for most in RIVALS:
+            for least in LEAST:
+                if least <= most:
+                    family = "τ" if isinstance(target, MeanLoss) else "c"
+                    yield family, Strides(ELASTIC, least=least, most=most), target
+
+
+def _counted(seen: Sequence[Foreseen], rule: Strides, head: Horizon | None) -> tuple[Tensor, Tensor]:
+    passes, slots = zip(*(counted(one, rule, head) for one in seen), strict=True)
+    return torch.cat(passes).cpu(), torch.cat(slots).cpu()
+
+
+def _unchecked(model: Model, sources: Sequence[Source], plan: HorizonChoice) -> list[Written]:
+    """Rules that skip the check, on the test split: fixed lengths and the chosen head, with γ as published and
+    lower."""
+    asked = [source.prompts(model, min(plan.questions, UNVERIFIED), "test", plan.seed) for source in sources]
+    rules = [("fixed", Strides(length, verify=False)) for length in RIVALS]
+    rules += [("γ", Strides(16, threshold=gamma, verify=False)) for gamma in (0.3, 0.5, 0.7)]
+    rules += [("elastic", Strides(ELASTIC, verify=False)), ("elastic", Strides(ELASTIC, threshold=0.5, verify=False))]
+    return [_decoded(model, asked, family, rule) for family, rule in rules]
+
+
+def _decoded(model: Model, asked: Sequence[Prompts], family: str, rule: Strides) -> Written:
+    """One rule, decoded one by one; `right` says how many answers are, or how many tokens of a running text are those
+    that autoregression would have written in their place."""
+    tokens, passes, slots, good = [], [], [], []
+    for one in asked:
+        runs = [decode(model, prompt, one.length, sampler=rule) for prompt in one.given]
+        texts = torch.stack([run.tokens for run in runs])
+        tokens += [one.length] * len(runs)
+        passes += [int(run.passes) for run in runs]
+        slots += [run.slots for run in runs]
+        good += (_as_autoregression(model, texts, one.length) if one.check is None else one.check(texts)).tolist()
+    found = Accuracy(sum(good), len(good))
+    low, high = found.interval
+    right = f"{found.share:.2f} [{low:.2f}, {high:.2f}]"
+    return Written(family, rule, "test", *map(torch.tensor, (tokens, passes, slots)), right=right)
+
+
+@torch.no_grad()
+def _as_autoregression(model: Model, texts: Tensor, length: int) -> Tensor:
+    """Of the last `length` tokens of texts, whether each is greedy autoregression's after those before it (flat)."""
+    logits = model.logits(texts)[:, -length - 1 : -1]
+    logits[..., model.paradigm.given_mask()] = -torch.inf
+    return (logits.argmax(-1) == texts[:, -length:]).flatten().cpu()
