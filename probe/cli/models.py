@@ -106,7 +106,8 @@ def catalog(catalog: CatalogFile = None, as_json: Json = False) -> None:
     table.add_column("declared", overflow="fold")
     for row in rows:
         made_from = f"\n  from {row.ar}" if row.ar else ""
-        table.add_row(Text(row.name + made_from), Text(_declaration(row)))
+        looked_up = f"; checked against {row.checked}" if row.checked else ""
+        table.add_row(Text(row.name + made_from), Text(_declaration(row) + looked_up))
     out.print(table)
 
 

@@ -63,6 +63,7 @@ class Entry(BaseModel):
         description="fields of config.json, if these alone distinguish it from another model",
     )
     note: str = ""
+    checked: str = Field("", description="where its facts were looked up, and which could not be")
     sample: tuple[str, ...] = Field((), description="text in the model's language, for its self-tests")
 
     @field_validator("attention")

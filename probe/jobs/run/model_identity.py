@@ -146,7 +146,7 @@ def _declared_pairs(place: str, catalog: str | None) -> str:
 def _model_identity(role: str, source: Source, hashes: HashCache) -> ModelIdentity:
     checkpoint, entry, paradigm = source.checkpoint, source.entry, source.paradigm
     files = {file.name: hashes.sha256(file) for file in checkpoint.identifying_files()}
-    declared = entry.model_dump(mode="json", exclude={"note"}) if entry else {}
+    declared = entry.model_dump(mode="json", exclude={"note", "checked"}) if entry else {}
     identity = hashlib.sha256(
         json.dumps([files, declared, code_of(type(paradigm))], sort_keys=True).encode()
     ).hexdigest()

@@ -1,7 +1,8 @@
 """The mask token, checked against the embedding and the tokenizer.
 
 Mask ids collide across tokenizers, and two families use a word of the vocabulary as their mask; text with that word
-would be taken for noise. So a mask must not be a token of text, unless it is declared as a word (`mask_is_text`).
+would be taken for noise. So a mask must not be a token of text, unless it is declared as a word (`mask_is_text`); and a
+tokenizer that names a mask of its own must name this one.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ def mask_token(model: Model) -> Finding:
     if mask in model.tokenizer("\n".join(sample_text(model)))["input_ids"]:
         return Finding("mask token", expected, f"{mask}, which stands in the sample text", FAIL)
     word = _ordinary_word(model, mask)
+    own = getattr(model.tokenizer, "mask_token_id", None)
+    if word is None and own is not None and own != mask:
+        told = f"{mask}, while the tokenizer's own mask is {own} ({model.tokenizer.mask_token})"
+        return Finding("mask token", expected, told, FAIL)
     if word is None:
         return Finding("mask token", expected, f"{mask}, no token of text", PASS)
     if model.entry is not None and model.entry.mask_is_text and model.entry.mask_id == mask:

@@ -178,6 +178,7 @@ _LLAMA2 = _qwen_like("llama", "LlamaForCausalLM", 32000, kv=2, rms_norm_eps=1e-5
 _DREAM = _qwen_like(
     "Dream", "DreamModel", 152064, use_mrope=False, mask_token_id=151666, pad_token_id=151643, full_attn_only=True
 )
+_DREAM_SAMPLER = "entropy, T 0.2, top_p 0.95"
 _DIFFUCODER = {**_DREAM, "eos_token_id": 151643}
 _LLADA = {
     "model_type": "llada",
@@ -306,10 +307,12 @@ PUBLISHED: dict[str, Published] = {
         *("diffullama", "llama", _stock(_LLAMA2), _LLAMA2, "masked", 811, True, "full", "random"),
         tensors=_diffullama_renamed_keys,
     ),
-    "dream": Published("Dream-v0-Base-7B", "qwen2", _stock(_DREAM), _DREAM, "masked", 151666, True, "full", "entropy"),
+    "dream": Published(
+        "Dream-v0-Base-7B", "qwen2", _stock(_DREAM), _DREAM, "masked", 151666, True, "full", _DREAM_SAMPLER
+    ),
     "diffucoder": Published(
         *("DiffuCoder-7B-cpGRPO", "qwen2", _stock(_DIFFUCODER), _DIFFUCODER, "masked", 151666, True, "full"),
-        "entropy, T 0.3",
+        "entropy, T 0.4, top_p 0.95",
     ),
     "llada": Published(
         *("LLaDA-8B-Instruct", "llama", _LLADA_STOCK, _LLADA, "masked", 126336, False, "full"),
@@ -338,11 +341,11 @@ PUBLISHED: dict[str, Published] = {
     ),
     "wedlm 8B": Published(
         *("WeDLM-8B-Instruct", "qwen3", _stock(_WEDLM_8B), _WEDLM_8B, "masked", 151666, False, "masks_last"),
-        *("confidence", True),
+        *("entropy", True),
     ),
     "wedlm 7B": Published(
         *("WeDLM-7B-Base", "qwen2", _stock(_WEDLM_7B), _WEDLM_7B, "masked", 151665, False, "masks_last"),
-        *("confidence", True),
+        *("entropy", True),
     ),
     "openpangu": Published(
         *("openPangu-Embedded-7B", "llama", {**_stock(_PANGU), "attention_bias": True}, _PANGU, "autoregressive"),

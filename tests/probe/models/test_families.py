@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import probe
+from probe.models.catalog import entries
 from probe.models.families import NOTHING, families
 from probe.models.layout import LAYOUTS
 from tests.probe.models.closeness import CLOSE, closeness
@@ -28,6 +29,10 @@ def test_every_family_says_what_it_is_and_what_it_was_checked_against():
     assert len({family.name for family in known}) == len(known)
     assert all(family.checked not in ("", NOTHING) for family in known)
     assert all(FAMILIES.values())
+
+
+def test_every_shipped_row_says_where_its_facts_were_looked_up():
+    assert all(row.checked for row in entries())
 
 
 PACKAGE = """

@@ -99,6 +99,14 @@ def test_a_mask_that_is_a_word_of_text_is_refused_unless_it_is_declared_as_one(s
     assert "an ordinary token, as declared" in probe.load(folder).selftests["mask token"].found
 
 
+def test_a_special_token_that_is_not_the_tokenizer_s_own_mask_is_refused(speakers, tmp_path):
+    folder = toy_language.write(tmp_path / "other", speakers["masked"])
+    own = json.loads((folder / "twinprobe.json").read_text())
+    other = next(number for number in range(len(SPECIAL)) if number != MASK_ID)
+    (folder / "twinprobe.json").write_text(json.dumps({**own, "mask_id": other}))
+    assert f"{other}, while the tokenizer's own mask is {MASK_ID}" in refused(folder).found
+
+
 def test_a_diffusion_model_without_a_mask_is_refused(tmp_path):
     error = refused(write_stock(tmp_path / "m", backbone_of("llama")), paradigm="masked", tokenizer=False)
     assert "mask token: none declared" in error.found
