@@ -62,7 +62,8 @@ class Shape:
     n_kv_heads: int
     d_head: int
     d_model: int
-    d_mlp: int
+    d_mlp: int  # at work for a token, a mean over layers; of experts, those that a token is sent to
+    d_mlp_held: int  # in memory: of all experts
     vocabulary: int
     gated: bool
     itemsize: int
@@ -74,10 +75,11 @@ class Shape:
 
     @classmethod
     def of_config(cls, config: PretrainedConfig, dtype: torch.dtype = torch.float32) -> Shape:
+        from probe.models.experts import mlp_widths
         from probe.models.layout import layout_of
 
-        heads = config.num_attention_heads
-        width = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * config.hidden_size
+        heads, layout = config.num_attention_heads, layout_of(config)
+        width, held = map(round, mlp_widths(config))
         return cls(
             n_layers=config.num_hidden_layers,
             n_heads=heads,
@@ -85,8 +87,9 @@ class Shape:
             d_head=getattr(config, "head_dim", None) or config.hidden_size // heads,
             d_model=config.hidden_size,
             d_mlp=width,
+            d_mlp_held=held,
             vocabulary=config.vocab_size,
-            gated=layout_of(config).mlp_gate is not None,
+            gated=layout.mlp_gate is not None or layout.experts is not None,
             itemsize=dtype.itemsize,
         )
 
@@ -124,10 +127,17 @@ class Shape:
     @property
     def weights(self) -> int:
         """Bytes of the weights, an untied unembedding counted."""
+        return self.itemsize * (self.n_layers * self._layer(self.d_mlp_held) + 2 * self.vocabulary * self.d_model)
+
+    @property
+    def at_work(self) -> int:
+        """A layer's parameters that work for a token: of experts, those that it is sent to."""
+        return self._layer(self.d_mlp)
+
+    def _layer(self, d_mlp: int) -> int:
         heads = self.n_heads * self.d_head
         own = (self.n_heads + 2 * self.n_kv_heads) * self.d_head
-        layer = self.d_model * (own + heads + (3 if self.gated else 2) * self.d_mlp)
-        return self.itemsize * (self.n_layers * layer + 2 * self.vocabulary * self.d_model)
+        return self.d_model * (own + heads + (3 if self.gated else 2) * d_mlp)
 
     def row(self, slots: int, asked: Asked = PLAIN) -> int:
         """Bytes that one row of an attribution takes, beside what all rows share."""
@@ -262,8 +272,7 @@ def _passes(steps: int) -> int:
 def _affordable(shape: Shape, rows: int, length: int, steps: int, speed: float) -> tuple[int, int, int]:
     """So many rows, tokens and steps as a layer takes a second for: what is timed is a sample, and what is left of it
     goes with tokens and passes. An estimate that takes as long as the work is none."""
-    a_token = 2 * (shape.weights / shape.itemsize - 2 * shape.vocabulary * shape.d_model) / shape.n_layers
-    affordable = SECONDS * speed / a_token
+    affordable = SECONDS * speed / (2 * shape.at_work)
     rows = max(1, min(rows, int(affordable / (length * _passes(steps)))))
     if rows * length * _passes(steps) > affordable:
         steps = max(1, min(steps, int((affordable / length - 2) / 3)))

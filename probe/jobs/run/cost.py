@@ -1,7 +1,8 @@
 """An estimate of a job's cost, printed before it begins (`twinprobe run --dry-run`).
 
-Time is counted as arithmetic. A forward pass takes two operations for each parameter and token, a backward pass twice
-as many, and each stage declares how many passes it makes for one example. The speed of the device is measured with one
+Time is counted as arithmetic. A forward pass takes two operations for each token and parameter at work for it (of
+experts, those that the token is sent to), a backward pass twice as many, and each stage declares how many passes it
+makes for one example. The speed of the device is measured with one
 matrix product. If the run folder has finished units of the same stage, their median time is used instead. Memory is the
 weights of the loaded models plus the activations of one batch. A cluster reserves the host memory of the unit's process
 (`host`): with the models on a GPU that is little. All of these are rough.
@@ -66,7 +67,7 @@ def _cost(plan: Plan, unit: Unit, speeds: _Speeds, past: Mapping[str, float], to
     stage, examples = known_stage(unit.stage), plan.spec.budget.examples
     length = tokens.get((unit.place.get("pair"), unit.place.get("task")), max(tokens.values(), default=TOKENS))
     loaded = models_of(plan, unit)
-    operations = sum(2 * model.parameters * length * examples * stage.passes for model in loaded)
+    operations = sum(2 * model.active * length * examples * stage.passes for model in loaded)
     seconds = OVERHEAD + operations / speeds.of(max((model.shape["width"] for model in loaded), default=64))
     rows = min(plan.spec.budget.batch or AT_ONCE, examples)
     held = max((_held(model, rows * length) for model in loaded), default=0)

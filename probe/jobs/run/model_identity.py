@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from probe.errors import ProbeError, nearest
 from probe.jobs.atomic import write_atomically
 from probe.jobs.run.code_hash import code_of
+from probe.models.experts import active_parameters
 from probe.outside_files import FileKind, is_file
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class ModelIdentity:
     parameters: int
     shape: Mapping[str, int]  # layers, heads, width, vocabulary
     paradigm: str
+    active: int  # parameters that work for one token: all, but of experts only those that it is sent to
     facts: Mapping[str, Any] = field(default_factory=dict)  # further facts for a manifest
 
     @property
@@ -151,22 +153,27 @@ def _model_identity(role: str, source: Source, hashes: HashCache) -> ModelIdenti
         json.dumps([files, declared, code_of(type(paradigm))], sort_keys=True).encode()
     ).hexdigest()
     parameters, shape = _parameters(checkpoint), _shape(checkpoint.config)
+    active = active_parameters(checkpoint.config, checkpoint.shapes, parameters)
     facts = {
-        "described": _described(checkpoint, shape, parameters, paradigm),
+        "described": _described(checkpoint, shape, (parameters, active), paradigm),
         **_made(checkpoint, entry),
         "files": files,
     }
-    return ModelIdentity(role, source, identity, parameters, shape, paradigm.name, facts)
+    return ModelIdentity(role, source, identity, parameters, shape, paradigm.name, active, facts)
 
 
-def _described(checkpoint: Checkpoint, shape: Mapping[str, int], parameters: int, paradigm: Paradigm) -> str:
-    """A model's description in one line."""
+def _described(
+    checkpoint: Checkpoint, shape: Mapping[str, int], parameters: tuple[int, int], paradigm: Paradigm
+) -> str:
+    """A model's description in one line; `parameters`: how many, and how many work for one token."""
+    in_all, active = parameters
+    counted = f"{in_all:,} parameters" + (f" ({active:,} at work for a token)" if active != in_all else "")
     kind = str(checkpoint.config.get("model_type") or "a GGUF")
     sizes = {"layers": "{:,} layers", "heads": "{:,} heads", "width": "d {:,}"}
     parts = [kind, *(words.format(shape[name]) for name, words in sizes.items() if shape[name])]
     writes = [paradigm.name, f"{paradigm.attention} attention", "shift" if paradigm.shift else "no shift"]
     writes += [f"mask {paradigm.mask_id}"] if paradigm.mask_id is not None else []
-    return f"{', '.join(parts)}, {parameters:,} parameters; {', '.join(writes)}"
+    return f"{', '.join(parts)}, {counted}; {', '.join(writes)}"
 
 
 def _made(checkpoint: Checkpoint, entry: Entry | None) -> dict[str, str]:

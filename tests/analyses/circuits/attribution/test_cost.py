@@ -35,7 +35,7 @@ def saved_by_a_pass(model, rows: int) -> int:
     return sum(size for place, size in held.items() if place not in weights)
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "qwen3"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "qwen3", "mixtral", "modernbert"])
 def test_what_autograd_saves_is_counted(variant):
     model = model_of(variant, "full")
     shape = Shape.of(model)
@@ -57,9 +57,20 @@ def test_what_the_attribution_keeps_is_counted(variant):
     assert 4 * LENGTH * shape.n_layers * shape.kept == counted
 
 
-def test_weights_are_counted():
-    model = model_of("llama-gqa")
-    assert Shape.of(model).weights == pytest.approx(4 * model.n_parameters, rel=0.01)
+@pytest.mark.parametrize("variant", ["llama-gqa", "phi3", "mixtral", "qwen3-moe-mixed", "glm4-moe"])
+def test_weights_are_counted_of_all_experts(variant):
+    """All but norms, routers and biases."""
+    model = model_of(variant)
+    small = sum(part.numel() for name, part in model.backbone.named_parameters() if part.dim() == 1 or ".gate." in name)
+    assert Shape.of(model).weights == pytest.approx(4 * (model.n_parameters - small), rel=0.001)
+
+
+def test_a_token_s_work_is_that_of_the_experts_that_it_is_sent_to():
+    few, many = (Shape.of_config(tiny.config_of("mixtral", num_local_experts=number)) for number in (4, 64))
+    assert few.at_work == many.at_work
+    assert many.weights > 8 * few.weights
+    speed = 1e9
+    assert MODULE._affordable(few, 4, 64, 5, speed) == MODULE._affordable(many, 4, 64, 5, speed)
 
 
 def test_time_is_taken_from_thin_models_to_the_whole_depth(monkeypatch):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+from probe.jobs.run import cost
 from probe.jobs.run.calibration import measured
 from probe.jobs.run.cost import estimates
 from probe.jobs.run.plan import plan_of
@@ -34,9 +36,9 @@ def test_a_measured_estimate_is_what_the_job_takes(tmp_path):
     peak = max(record["peak_bytes"] for record in records.values() if record is not None)
     disk = sum(file.stat().st_size for unit in plan for file in store.folder(unit.hash).rglob("*") if file.is_file())
     totals = {
-        "seconds": (sum(cost.seconds for cost in said.values()), took),
-        "memory": (max(cost.memory for cost in said.values()), peak),
-        "disk": (sum(cost.disk for cost in said.values()), disk),
+        "seconds": (sum(one.seconds for one in said.values()), took),
+        "memory": (max(one.memory for one in said.values()), peak),
+        "disk": (sum(one.disk for one in said.values()), disk),
     }
     for name, (expected, found) in totals.items():
         assert found / 1.5 <= expected <= found * 1.5, (name, expected, found)
@@ -65,3 +67,18 @@ def test_the_command_measures_and_says_so(stand_ins, tmp_path):
     alone = twinprobe("run", str(file), "--measure")
     assert alone.returncode == 2
     assert "--dry-run" in alone.stderr
+
+
+def test_a_job_s_time_goes_with_what_works_and_its_memory_with_what_is_held(stand_ins, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "_measured", lambda device, width: 1e6)
+    plan, store = plan_of(spec_of(tmp_path / "run")), UnitStore(tmp_path / "run")
+    pairs = {}
+    for name, pair in plan.pairs.items():
+        mixtures = {role: replace(model, active=model.active // 4) for role, model in pair.models.items()}
+        pairs[name] = replace(pair, models=mixtures)
+    dense, mixed = estimates(plan, store), estimates(replace(plan, pairs=pairs), store)
+    for unit, whole in dense.items():
+        assert mixed[unit].memory == whole.memory
+        assert mixed[unit].seconds <= whole.seconds
+    most = max(dense, key=lambda unit: dense[unit].seconds)
+    assert mixed[most].seconds - cost.OVERHEAD < 0.6 * (dense[most].seconds - cost.OVERHEAD)
