@@ -38,7 +38,9 @@ def _sighted(given: Inputs) -> Circuit:
     """The diffusion model's circuit with the right context visible."""
     from analyses import circuits
 
-    return circuits.attribute(given.pair.diffusion, given.batch, reading="one_mask", **attribution(given))
+    return circuits.attribute(
+        given.pair.diffusion, given.batch, reading="one_mask", **attribution(given, given.pair.diffusion)
+    )
 
 
 def _right_context(given: Inputs) -> Result:

@@ -40,7 +40,7 @@ def _circuit(given: Inputs) -> Circuit:
             f"edge scores of passes in {str(given.model.dtype).removeprefix('torch.')}, added up in float32: "
             "on shipped models r > 0.9999 with float32's; on deeper ones the order of weak edges may differ"
         )
-    return circuits.attribute(given.model, given.batch, reading=reading, **attribution(given))
+    return circuits.attribute(given.model, given.batch, reading=reading, **attribution(given, given.model))
 
 
 def _square(given: Inputs) -> dict[str, Circuit]:
@@ -49,7 +49,7 @@ def _square(given: Inputs) -> dict[str, Circuit]:
     from probe.readings.by_role import roles
 
     cells = roles(given.pair, given.reading, square=True)
-    how = attribution(given)
+    how = attribution(given, given.pair.diffusion)
     return {
         name: circuits.attribute(cells[role][0], given.batch, reading=cells[role][1], **how)
         for name, role in OTHER_CELLS.items()
@@ -114,12 +114,21 @@ def _state_bytes(shape: Mapping[str, int]) -> float:
     return 17.0 * shape["layers"] * shape["width"]
 
 
-def attribution(given: Inputs) -> dict[str, Any]:
-    """The options of a stage as `attribute` takes them: the method, its steps, and the rest as AttributionOptions."""
+def attribution(given: Inputs, model: Model) -> dict[str, Any]:
+    """The options of a stage as `attribute` takes them: the method, its steps, and the rest as AttributionOptions.
+
+    `directions` are left out, with a note, where an architecture's keys cannot be split (Phi-3, OLMo 2, ModernBERT). The
+    twins have one architecture, so their circuits stay comparable.
+    """
     from analyses.circuits import AttributionOptions
+    from analyses.circuits.attribution.key_directions import inseparable
 
     own = {name: value for name, value in given.knobs.items() if name in ("method", "steps")}
     others = {name: value for name, value in given.knobs.items() if name not in own}
+    reason = inseparable(model)
+    if others.get("directions") and reason is not None:
+        others["directions"] = False
+        given.note(f"edges are not split by direction: {model.layout.model_type} has {reason}")
     return {**own, "options": AttributionOptions(rows=given.rows, **others)}
 
 

@@ -140,15 +140,20 @@ def _refuse_edited(model: Model) -> None:
         )
 
 
-def _refuse_inseparable(model: Model) -> None:
+def inseparable(model: Model) -> str | None:
+    """Why a model's keys cannot be split by direction; None if they can."""
     layout = model.layout
-    joint = layout.fused and not layout.by_head and layout.rotary is not None
-    if joint or layout.joint_query_norm:
+    if layout.fused and not layout.by_head and layout.rotary is not None:
+        return "rotary keys from one projection with queries and values"
+    return "keys with one norm over all heads" if layout.joint_query_norm else None
+
+
+def _refuse_inseparable(model: Model) -> None:
+    reason = inseparable(model)
+    if reason is not None:
         raise ProbeError(
-            f"attribution of {model.name!r} ({layout.model_type}) with directions",
+            f"attribution of {model.name!r} ({model.layout.model_type}) with directions",
             expected="keys that can be doubled by head before norm and rotary positions",
-            found="rotary keys from one projection with queries and values"
-            if joint
-            else "keys with one norm over all heads",
+            found=reason,
             remedy="Attribute with directions=False.",
         )
