@@ -117,8 +117,8 @@ def _state_bytes(shape: Mapping[str, int]) -> float:
 def attribution(given: Inputs, model: Model) -> dict[str, Any]:
     """The options of a stage as `attribute` takes them: the method, its steps, and the rest as AttributionOptions.
 
-    `directions` are left out, with a note, where an architecture's keys cannot be split (Phi-3, OLMo 2, ModernBERT). The
-    twins have one architecture, so their circuits stay comparable.
+    `directions` are left out, with a note, where an architecture's keys cannot be split (Phi-3, OLMo 2, ModernBERT).
+    Twins have one architecture, so their circuits stay comparable.
     """
     from analyses.circuits import AttributionOptions
     from analyses.circuits.attribution.key_directions import inseparable
