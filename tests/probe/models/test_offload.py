@@ -112,7 +112,7 @@ def test_the_self_tests_pass(offloaded):
 @pytest.mark.parametrize("tracer", ["nnsight", "transformer_lens"])
 def test_tracers_with_modules_of_their_own_say_no(tracer, offloaded):
     _, elsewhere, batch = offloaded
-    with pytest.raises(ProbeError, match="offloaded"):
+    with pytest.raises(ProbeError, match="weights that are in memory"):
         probe.record(elsewhere, batch.clean, ["resid_post"], tracer=tracer)
 
 
