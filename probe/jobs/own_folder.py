@@ -87,9 +87,18 @@ def open_without_following(file: Path, flags: int) -> int:
 
 def holds_links(folder: Path) -> bool:
     """Whether a folder is a link, or has one at any depth."""
-    if folder.is_symlink():
-        return True
-    return any((Path(at) / name).is_symlink() for at, folders, files in os.walk(folder) for name in (*folders, *files))
+    return folder.is_symlink() or _links_within(folder)
+
+
+def _links_within(folder: str | Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(
+                entry.is_symlink() or (entry.is_dir(follow_symlinks=False) and _links_within(entry.path))
+                for entry in entries
+            )
+    except OSError:  # what cannot be listed is found by whoever reads it
+        return False
 
 
 def leads_out(folder: Path) -> bool:

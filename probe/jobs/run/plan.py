@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from probe.collector import paused
 from probe.errors import ProbeError, nearest
 from probe.jobs.run.code_hash import code_of
 from probe.jobs.run.model_identity import HashCache, PairIdentity, pair_identity
@@ -67,6 +68,11 @@ class Plan:
 
 def plan_of(spec: Spec, hashes: HashCache | None = None) -> Plan:
     """The plan of a spec."""
+    with paused():  # it imports torch, and makes all units
+        return _planned(spec, hashes)
+
+
+def _planned(spec: Spec, hashes: HashCache | None) -> Plan:
     hashes = hashes or HashCache()
     pairs = {pair.label: pair_identity(pair, spec.catalog, hashes) for pair in spec.pairs}
     grid = _Grid(spec, pairs)

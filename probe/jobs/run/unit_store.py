@@ -153,19 +153,33 @@ class UnitStore:
 
 def contents(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of the files in a unit's folder; a subfolder counts as one."""
-    return {entry.name: _hashed(entry) for entry in sorted(folder.iterdir()) if entry.name != RECORD}
+    return {name: _hashed(folder / name) for name in sorted(os.listdir(folder)) if name != RECORD}
 
 
 def _hashed(entry: Path) -> dict[str, Any]:
     if entry.is_file():
-        with entry.open("rb") as opened:
-            return {"sha256": hashlib.file_digest(opened, "sha256").hexdigest(), "bytes": entry.stat().st_size}
+        return _of_file(entry)
     total, found = 0, hashlib.sha256()
-    for file in sorted(path for path in entry.rglob("*") if path.is_file()):
-        one = _hashed(file)
+    for parts, path in sorted(_files(str(entry), ())):
+        one = _of_file(path)
         total += one["bytes"]
-        found.update(f"{file.relative_to(entry).as_posix()} {one['sha256']}\n".encode())
+        found.update(f"{'/'.join(parts)} {one['sha256']}\n".encode())
     return {"sha256": found.hexdigest(), "bytes": total}
+
+
+def _of_file(file: str | Path) -> dict[str, Any]:
+    with open(file, "rb", buffering=0) as opened:
+        return {"sha256": hashlib.file_digest(opened, "sha256").hexdigest(), "bytes": os.fstat(opened.fileno()).st_size}
+
+
+def _files(folder: str, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The files of a folder at any depth: names from the folder on, and path. A run has thousands, so no `Path`s."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path, (*above, entry.name))
+            elif entry.is_file():
+                yield (*above, entry.name), entry.path
 
 
 def _of_json(record: Any) -> str:
