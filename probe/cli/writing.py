@@ -33,8 +33,11 @@ _EXAMPLES = "\n\n".join(
             "In three passes, the most confident positions first",
             'zoo:masked "When Luke" --sampler confidence --steps 3',
         ),
+        ("Others first: the widest margin", 'zoo:masked "When Luke" --sampler margin --steps 4'),
         ("All tokens above confidence 0.9 at once", 'zoo:masked "When Luke" --threshold 0.9'),
+        ("As many as are nearly independent", 'zoo:masked "When Luke" --sampler entropy --entropy-bound 0.1'),
         ("Draws from a nucleus", 'zoo:ar "When Luke" --temperature 0.8 --top-p 0.9'),
+        ("Draws from the five best", 'zoo:ar "When Luke" --temperature 0.8 --top-k 5'),
         ("Without a word", 'zoo:masked "When Luke" --suppress Luke'),
         ("Until a word that ends the text", 'zoo:ar "When Luke" --length 40 --stop .'),
         ("Blanks anywhere", 'zoo:masked "When ___ and Keith went to the ___ ," --fill'),
@@ -43,6 +46,8 @@ _EXAMPLES = "\n\n".join(
         ("With an approximate cache", 'zoo:masked "When" --length 12 --block 4 --cache dual'),
         ("With remasking", 'zoo:masked "When" --sampler random --steps 16 --temperature 1 --remask cap --eta 0.2'),
         ("FLUID in strides of six, sampled", 'zoo:fluid "When Luke" --stride 6 --temperature 1'),
+        ("FLUID's elastic strides, bounded", 'zoo:fluid "When Luke" --stride elastic --least 2 --most 8'),
+        ("FLUID as published", 'zoo:fluid "When Luke" --stride elastic --least 4 --no-overlap --threshold 0.9'),
         ("A flow in four steps", 'zoo:flow "When Luke" --steps 4'),
     )
 )
@@ -58,6 +63,9 @@ def decode(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Forward passes; default: one per token.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Write all tokens above this confidence at once.")] = None,
+    entropy_bound: Annotated[
+        float | None, typer.Option(min=0.0, help="Write as many tokens as are independent up to so many nats.")
+    ] = None,
     block: Annotated[
         int | None, typer.Option(min=1, help="Write in blocks of this many tokens, left to right.")
     ] = None,
@@ -118,7 +126,7 @@ def decode(
         "top_k": top_k, "top_p": top_p, "schedule": schedule, "order_temperature": order_temperature,
         "suppress": suppress or None, "stop": stop or None, "guidance": guidance, "cache": cache,
         "remask": _remasking(remask, eta), "length": _length(stride), "verify": verify, "overlap": overlap,
-        "least": least, "most": most,
+        "least": least, "most": most, "entropy_bound": entropy_bound,
     }  # fmt: skip
     rule = _with(rule_for(model), model.name, **asked)
     tokens = _with_blanks(model, prompt) if fill else _encoded(model, prompt)

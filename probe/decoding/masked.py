@@ -28,6 +28,7 @@ from probe.paradigms.sampler import (
     share_at,
     shares_of,
     trimmed,
+    within_bound,
 )
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ def _written(
     samplers do. Without a temperature that is the best token's; with one, a position with a confident best token may
     have sampled another one, and would otherwise be written first with an unlikely token.
     """
+    if rule.entropy_bound is not None:
+        return within_bound(logits, eligible, rule.entropy_bound)
     if rule.order == "random" and rule.threshold is None and (share := counts.share) is not None:
         reveal = torch.rand(eligible.shape, generator=generator).to(eligible.device)
         return eligible & (reveal < share[:, None])

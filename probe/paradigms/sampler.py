@@ -12,6 +12,11 @@ Dream's times, from 1 down to a thousandth in even steps: the step from t to s w
 positions, rounded down, and the last step the rest. `order_temperature` (Dream's alg_temp) samples the order instead of
 taking the best: a position's probability to come first grows with its score.
 
+`entropy_bound` decides instead how many positions are certain enough to be written together (the EB sampler, which
+DiffusionGemma uses): those of the lowest entropies whose sum, without the largest of them, is at most the bound. That
+sum bounds how much the tokens of these positions could tell of each other, in nats. At a bound of 0 one is written at a
+time.
+
 With a temperature, `top_k` samples from the k best tokens of a position, and `top_p` from the fewest whose
 probabilities add up to it. The confidence of a position stays the model's own probability, without temperature and
 truncation, as in LLaDA. Tokens in `suppress` are never written (such as the end of text, if an answer should fill its
@@ -69,6 +74,7 @@ class Sampler:
     guidance: float = 0.0
     remask: Remasking | None = None
     cache: str | None = None
+    entropy_bound: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "remask", _remasking(self.remask))
@@ -86,7 +92,7 @@ class Sampler:
                 )
         self._refuse_misfits()
         lowest_of = {"steps": 1, "block": 1, "temperature": 0, "threshold": 0, "top_k": 1, "order_temperature": 0,
-                     "guidance": 0}  # fmt: skip
+                     "guidance": 0, "entropy_bound": 0}  # fmt: skip
         for name, lowest in lowest_of.items():
             value = getattr(self, name)
             if value is not None and value < lowest:
@@ -119,6 +125,8 @@ class Sampler:
             )
         if self.remask is not None:
             self._refuse_beside_remasking()
+        if self.entropy_bound is not None:
+            self._refuse_beside_a_bound()
         self._refuse_by_schedule()
 
     def _refuse_beside_remasking(self) -> None:
@@ -130,6 +138,22 @@ class Sampler:
                 "independently",
                 found=str(self),
                 remedy="For example Sampler('random', steps=32, temperature=1.0, remask='cap').",
+            )
+
+    def _refuse_beside_a_bound(self) -> None:
+        said = (self.steps, self.threshold, self.remask)
+        if (
+            self.order != "entropy"
+            or self.schedule != "even"
+            or self.order_temperature
+            or any(one is not None for one in said)
+        ):
+            raise ProbeError(
+                "a sampler with an entropy_bound",
+                expected="the order 'entropy' and its own count: no steps, threshold, schedule, order_temperature or "
+                "remasking",
+                found=str(self),
+                remedy="For example Sampler('entropy', entropy_bound=0.1).",
             )
 
     def _refuse_by_schedule(self) -> None:
@@ -153,6 +177,8 @@ class Sampler:
             parts.append(f"order T {self.order_temperature:g}")
         if self.remask is not None:
             parts.append(f"remask {self.remask}")
+        if self.entropy_bound is not None:
+            parts.append(f"up to {self.entropy_bound:g} nats together")
         if self.guidance:
             parts.append(f"guidance {self.guidance:g}")
         if self.cache:
@@ -271,3 +297,13 @@ def first(scores: Tensor, eligible: Tensor, how_many: Tensor) -> Tensor:
     ranked = scores.masked_fill(~eligible, -torch.inf).argsort(dim=-1, descending=True, stable=True)
     rank = ranked.argsort(dim=-1)
     return eligible & (rank < how_many[:, None])
+
+
+def within_bound(logits: Tensor, eligible: Tensor, bound: float) -> Tensor:
+    """The eligible positions (batch × places) of the lowest entropies whose sum, without the largest, is at most the
+    bound; ties go to the left."""
+    entropy = order_scores("entropy", logits, torch.Generator()).neg().masked_fill(~eligible, torch.inf)
+    ascending, place = entropy.sort(dim=-1, stable=True)
+    before = ascending.cumsum(-1).roll(1, -1)
+    before[..., 0] = 0
+    return eligible & torch.zeros_like(eligible).scatter(1, place, before <= bound)

@@ -26,7 +26,7 @@ from probe.training.batches import TrainingBatches
 from probe.training.checkpoints import STATE, last_complete
 from probe.training.curve import Examiner, write_curve
 from probe.training.ema import Ema
-from probe.training.horizon_stage import learn_horizon
+from probe.training.horizon_stage import fit_horizon, learn_horizon
 from probe.training.initial_model import initial_model
 from probe.training.kept import BATCHES, refuse_another_model
 from probe.training.lora import Adapters
@@ -155,7 +155,10 @@ def _refuse_shards(model: Model, trainer: AdaptationTrainer) -> None:
 def _train_horizon(
     model: Model, recipe: Recipe, plan: HorizonSettings, batches: TrainingBatches, checkpoints: Path, quiet: bool
 ) -> None:
-    """Stage II, in a folder of its own among the checkpoints, resuming if it was interrupted."""
+    """Stage II, in a folder of its own among the checkpoints, resuming if it was interrupted; or on the model's own
+    texts."""
+    if plan.own_texts:
+        return fit_horizon(model, recipe, plan)
     stage = recipe.model_copy(update=plan.model_dump(include={"steps", "learning_rate"}))
     own = checkpoints / "horizon"
     learn_horizon(model, plan, batches, training_arguments(stage, own, quiet), last_complete(own))

@@ -23,19 +23,22 @@ from torch import Tensor
 
 from probe.accuracy import Accuracy
 from probe.decoding import decode, writer_of
+from probe.decoding.foreseen import foresee
 from probe.errors import TaskError
 from probe.models.loading import load
 from probe.models.model import Model
 from probe.models.source import resolve
 from probe.pairs import Pair
+from probe.paradigms.horizon import Horizon
 from probe.progress import progress
 from probe.readings import AR, OneMask, Prefix, Reading, reading_for, surprise
 from probe.tasks import Task, task, written_in
 from probe.tasks.score import score
 from probe.tasks.solved import pool, right
 from probe.training.curve import CURVE, read_curve
+from probe.training.horizon_fit import target_of
 from probe.training.recipe import FILE as RECIPE_FILE
-from probe.training.recipe import Text, read_recipe
+from probe.training.recipe import HorizonSettings, Text, read_recipe
 from probe.training.text import held_out
 
 CARD, RECIPE = "README.md", "recipe.yaml"
@@ -124,7 +127,7 @@ def _writing_on(where: str, model: Model, texts: tuple[Text, ...], n: int) -> st
     if model.entry is not None and model.entry.base is not None:
         lines += ["", *_beside_the_base(model, load(model.entry.base), held)]
     if writer_of(model).in_strides:
-        lines += ["", *_passes(model, held)]
+        lines += ["", *_passes(model, held, read_recipe(resolve(where) / RECIPE).horizon)]
     return "\n".join(lines)
 
 
@@ -152,17 +155,27 @@ def _beside_the_base(model: Model, base: Model, held: Mapping[str, Tensor]) -> l
     return lines
 
 
-def _passes(model: Model, held: Mapping[str, Tensor]) -> list[str]:
-    """FLUID's tokens per verified forward pass, after the first half of held-out pieces."""
+def _passes(model: Model, held: Mapping[str, Tensor], stage: HorizonSettings | None) -> list[str]:
+    """FLUID's tokens per verified forward pass, after the first half of held-out pieces, and how often the horizon head
+    tells exactly what it learnt to."""
     lines = ["Tokens a forward pass, every one checked to be what greedy autoregression writes:", ""]
-    lines += ["| text | tokens a pass | drafts taken back |", "|---|---|---|"]
+    lines += ["| text | tokens a pass | drafts taken back | horizon told exactly |", "|---|---|---|---|"]
     for name, pieces in held.items():
         half = pieces.shape[1] // 2
         run = decode(model, pieces[:, :half], half)
         rate = len(pieces) * half / int(run.passes.sum())
         back = run.strides.rejection_rate if run.strides is not None else 0.0
-        lines.append(f"| {name} | {rate:.2f} | {back:.2f} |")
+        lines.append(f"| {name} | {rate:.2f} | {back:.2f} | {_told(model, pieces[:, :half], half, stage)} |")
     return lines
+
+
+def _told(model: Model, prompts: Tensor, length: int, stage: HorizonSettings | None) -> str:
+    head = model.attachments.get("horizon")
+    if stage is None or not isinstance(head, Horizon):
+        return "no head"
+    ahead, target = foresee(model, prompts, length).ahead, target_of(stage)
+    exact = head.stride(ahead.hidden) == target.best(ahead)
+    return f"{Accuracy(int(exact.sum()), len(exact))} tokens, {target}"
 
 
 def _row(model: Model, pair: Pair | None, asked: Task, n: int) -> tuple[str, ...]:

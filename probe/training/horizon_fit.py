@@ -32,7 +32,7 @@ from probe.training.text import Pieces
 if TYPE_CHECKING:
     from probe.models.model import Model
     from probe.tasks.task import Task
-    from probe.training.recipe import Text
+    from probe.training.recipe import HorizonSettings, Text
 
 PATIENCE = 5  # epochs without improvement, after which the best head is taken
 BATCH = 512  # anchors
@@ -132,6 +132,11 @@ class AcceptedLength:
 
 
 Target = MeanLoss | AcceptedLength
+
+
+def target_of(plan: HorizonSettings) -> Target:
+    """The target of a recipe's stage II."""
+    return MeanLoss(plan.tau) if plan.cost is None else AcceptedLength(plan.cost)
 
 
 def own_text(model: Model, sources: Sequence[Source], n: int, seed: int = 0) -> Ahead:

@@ -3,10 +3,15 @@
 The head reads the last hidden state of an anchor and predicts how many tokens the finished model can draft from there
 (see `probe.paradigms.horizon`). It is trained on the recipe's own texts; the Trainer sees only the head, so its
 checkpoints have nothing else, and an interrupted stage resumes.
+
+With `own_texts` in the recipe it is fitted on what the model itself writes, until it stops improving (see
+`probe.training.horizon_fit`). That takes a minute or two, and is done again after an interruption.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,11 +20,13 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainingArguments
 
 from probe.paradigms.horizon import draw_anchors, horizon_loss, new_horizon
+from probe.tasks import task
+from probe.training.horizon_fit import OfTask, OfText, Source, fitted, own_text, target_of
 
 if TYPE_CHECKING:
     from probe.models.model import Model
     from probe.training.batches import TrainingBatches
-    from probe.training.recipe import HorizonSettings
+    from probe.training.recipe import HorizonSettings, Recipe
 
 
 def learn_horizon(
@@ -35,6 +42,31 @@ def learn_horizon(
     trainer.train(resume_from_checkpoint=left_off)
     model.backbone.train(was_training)
     head.requires_grad_(False)
+
+
+def fit_horizon(model: Model, recipe: Recipe, plan: HorizonSettings) -> None:
+    """Give a model a horizon head, fitted on its own continuations of the recipe's tasks and texts."""
+    sources: list[Source] = [OfTask(task(name, **portion.knobs)) for name, portion in recipe.portions]
+    sources += [OfText(text) for text in recipe.texts]
+    with _as_in_decoding(model):
+        seen = own_text(model, sources, plan.own_texts, recipe.seed)
+    model.attachments["horizon"], _ = fitted(model, seen, target_of(plan), seed=recipe.seed)
+
+
+@contextmanager
+def _as_in_decoding(model: Model) -> Iterator[None]:
+    """Without dropout, and with the arithmetic of decoding instead of training's."""
+    training, override = model.backbone.training, model.attention_override
+    precision = torch.get_float32_matmul_precision()
+    model.backbone.eval()
+    model.attention_override = None
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        model.attention_override = override
+        model.backbone.train(training)
 
 
 class _Anchored(Dataset):

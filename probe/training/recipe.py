@@ -111,13 +111,25 @@ class Portion(BaseModel):
 
 
 class HorizonSettings(BaseModel):
-    """FLUID's stage II: a head that learns how many tokens the model can draft, up to a mean loss of `tau` nats."""
+    """FLUID's stage II: a head that learns how many tokens the model can draft, up to a mean loss of `tau` nats.
+
+    With `own_texts` it learns from as many texts of every kind that the model wrote itself, until it stops improving
+    (`steps` and `learning_rate` then say nothing), and with a `cost` from how many drafts are accepted.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tau: float = Field(0.5, gt=0)
     steps: int = Field(500, gt=0)
     learning_rate: float = Field(1e-3, gt=0)
+    own_texts: int = Field(0, ge=0)
+    cost: float | None = Field(None, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _cost_is_of_own_texts(self) -> Self:
+        if self.cost is not None and not self.own_texts:
+            raise ValueError("'cost' goes with 'own_texts': what is accepted is told by the model's own text")
+        return self
 
 
 class Recipe(BaseModel):

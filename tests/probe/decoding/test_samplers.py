@@ -8,6 +8,10 @@ from collections import Counter
 import pytest
 import torch
 from scipy.stats import chisquare
+from transformers.models.diffusion_gemma.generation_diffusion_gemma import (
+    EntropyBoundSampler,
+    EntropyBoundSamplerConfig,
+)
 
 import probe
 from probe.decoding import PassOptions, Sampler
@@ -229,6 +233,34 @@ def test_dreams_random_order_reveals_its_share():
     assert left == pytest.approx(0)
 
 
+@pytest.mark.parametrize("bound", [1e-6, 2.5, 6.0, 1000.0])
+def test_a_bound_writes_what_the_published_sampler_accepts(bound):
+    """DiffusionGemma's own class on the same logits, and the definition place by place."""
+    model, prompt = model_of("llama-gqa", Masked(mask_id=MASK, shift=False)), tokens_of(2, 4)
+    with torch.no_grad():
+        model.backbone.lm_head.weight *= 8  # not all entropies alike
+    run = probe.decode(model, prompt, 9, sampler=Sampler("entropy", entropy_bound=bound))
+    for step in range(len(run)):
+        logits = model.logits(run.states[:, step]).float()
+        logits[..., MASK] = -torch.inf
+        for row in range(2):
+            is_open = [place for place in range(4, 13) if run.states[row, step, place] == MASK]
+            written = set(run.commits[row, step].nonzero()[:, 0].tolist())
+            if not is_open:
+                assert not written
+                continue
+            entropy = {place: float(torch.special.entr(logits[row, place].softmax(-1)).sum()) for place in is_open}
+            ranked = sorted(is_open, key=entropy.__getitem__)
+            lower = {place: sum(entropy[other] for other in ranked[:rank]) for rank, place in enumerate(ranked)}
+            assert written == {place for place in is_open if lower[place] <= bound}
+            published = EntropyBoundSampler(EntropyBoundSamplerConfig(entropy_bound=bound), len(is_open), MASK, 1)
+            canvas = torch.zeros(1, len(is_open), dtype=torch.long)
+            published.accept_canvas(canvas, canvas + 1, logits[row, is_open].clamp(min=-1e4)[None], 0)
+            accepted = published.accepted_token_mask[0].tolist()
+            assert written == {place for place, there in zip(is_open, accepted, strict=True) if there}
+    assert len(run) == {1e-6: 9, 1000.0: 1}.get(bound, len(run))
+
+
 def test_an_order_that_is_drawn_follows_the_scores():
     """The place that comes first is drawn from softmax(score / temperature); at a low one it is the best."""
     scores = torch.tensor([[0.9, 0.5, 0.1]]).expand(6000, 3)
@@ -258,6 +290,9 @@ def test_an_order_that_is_drawn_follows_the_scores():
         ({"schedule": "llada", "threshold": 0.9}, "no threshold"),
         ({"guidance": -1.0}, "at least 0"),
         ({"order": "random", "order_temperature": 1.0}, "confidence"),
+        ({"order": "confidence", "entropy_bound": 0.1}, "the order 'entropy'"),
+        ({"order": "entropy", "entropy_bound": 0.1, "steps": 4}, "no steps"),
+        ({"order": "entropy", "entropy_bound": -0.1}, "at least 0"),
     ],
 )
 def test_what_a_sampler_cannot_do_is_refused(wrong, told):

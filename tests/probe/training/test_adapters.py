@@ -137,6 +137,22 @@ def test_a_teacher_can_be_learnt_from(rest, paradigm, base, tmp_path):
     assert probe.load(adapt(plan, tmp_path / "made", quiet=True)).paradigm.name == paradigm
 
 
+@pytest.mark.parametrize("weighting", ["1/t", "1/t clipped"])
+@pytest.mark.parametrize("rest", ["float32", "int8"])
+def test_blocks_are_learnt_with_adapters_and_weights(rest, weighting, base, tmp_path):
+    """The adapters change, the base does not, and the twin loads as the block model that it was trained as."""
+    plan = recipe(start=str(base), paradigm="block", attention="block:4", weighting=weighting, steps=3,
+                  lora={**LORA, "rest": rest})  # fmt: skip
+    made = adapt(plan, tmp_path / "made", quiet=True)
+    twin = probe.load(made)
+    assert twin.paradigm.name == "block"
+    assert twin.paradigm.block_size == 4
+    before, after = weights(base), weights(made)
+    changed = {name for name in before if (before[name] - after[name]).abs().max() > 1e-6}
+    assert any("q_proj" in name for name in changed)
+    assert not any("norm" in name for name in changed)
+
+
 def test_a_base_that_is_missing_is_named(twin, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(probe.ProbeError, match="twinprobe fetch smollm2"):
