@@ -293,10 +293,18 @@ FORMATS = (
 
 REFUSED = {
     "bert": "norms on the residual stream itself, so that a part's output is not in the stream one layer later",
-    "diffusion_gemma": "an encoder and a decoder with self-conditioning: two streams",
+    "diffusion_gemma": "an encoder whose keys and values a second stack reads, heads of different widths, and layers "
+    "that scale the whole stream",
     "gemma3": "images and text; only its text part (model_type gemma3_text) loads",
 }
 """Known families that do not fit, and why."""
+
+INSTEAD = {
+    "diffusion_gemma": "Load it with transformers' DiffusionGemmaForBlockDiffusion; probe.tracing.record_denoising "
+    "writes with it and records its decoder. Circuits and edits need one stack of equal layers.",
+    "gemma3": "Take the checkpoint's text part, whose model_type is gemma3_text.",
+}
+"""What can be done with some of them."""
 
 ADDED: Installed[Format] = Installed(
     "twinprobe.formats", {}, lambda thing: isinstance(thing, Format), "a probe.models.formats.Format"
@@ -327,7 +335,7 @@ def format_of(published: Mapping[str, Any], keys: list[str]) -> Format:
             f"model_type {model_type!r}",
             expected="an architecture whose residual stream is the sum of its parts' outputs",
             found=REFUSED[model_type],
-            remedy="Run it with transformers itself; its parts cannot be attributed here.",
+            remedy=INSTEAD.get(model_type, "Run it with transformers itself; its parts cannot be attributed here."),
         )
     known_types = sorted({*INSTALLED, *(known.model_type for known in formats)})
     raise CheckpointError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from probe.tracing.diffusion_gemma import Denoising, record_denoising
 from probe.tracing.editing import edit
 from probe.tracing.edits import Edit, Skip, add, freeze, mean, only, patch, resample, skip, zero
 from probe.tracing.record import record
@@ -12,6 +13,7 @@ from probe.tracing.tracers.activation_cache import from_activation_cache, to_act
 
 __all__ = [
     "SITES",
+    "Denoising",
     "Edit",
     "Skip",
     "add",
@@ -24,6 +26,7 @@ __all__ = [
     "patch",
     "read_safetensors",
     "record",
+    "record_denoising",
     "resample",
     "skip",
     "to_activation_cache",
