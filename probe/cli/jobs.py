@@ -228,6 +228,7 @@ def _print_answer(answer: tuple[str, ...], report: Path) -> None:
 def _show_plan(spec: Any, as_json: bool, *, measure: bool = False) -> None:
     from probe.jobs.run.cost import estimates, lengths
     from probe.jobs.run.plan import plan_of
+    from probe.jobs.run.same_question import same_questions
     from probe.jobs.run.unit_store import UnitStore
 
     store, plan = UnitStore(spec.output), plan_of(spec)
@@ -242,11 +243,14 @@ def _show_plan(spec: Any, as_json: bool, *, measure: bool = False) -> None:
         rows = [{"id": unit.id, "hash": unit.hash, "done": unit not in left, "models": _roles(plan, unit),
                  **vars(costs[unit.hash])} for unit in plan]  # fmt: skip
         told = {"units": rows, "skipped": dict(plan.skipped), "total": _total(left, costs)}
+        told["same_questions"] = [vars(alike) for alike in same_questions(plan)]
         print(json.dumps(told, indent=1, ensure_ascii=False))
         return
     out.print(_plan_table(plan, left, costs))
     for name, why in plan.skipped.items():
         out.print(Text(f"left out {name}: {why}", style="dim"))
+    for alike in same_questions(plan):
+        out.print(Text(f"{alike}; leave one of them out, unless other tasks need it", style="yellow"))
     total = _total(left, costs)
     out.print(
         Text(

@@ -40,6 +40,10 @@ class Prefix(Reading):
     canvas_length: int | None = None
 
     def view(self, model: Model, batch: Batch) -> View:
+        return View.still(self.hides(batch))
+
+    def hides(self, batch: Batch) -> Tensor:
+        """The slots that are hidden, for which no model is needed."""
         start, completion = written_span(batch, self.name)
         length = self.canvas_length or completion
         reach = int(batch.positions["answer"].max()) + 1 - start
@@ -50,7 +54,7 @@ class Prefix(Reading):
                 found=str(self.canvas_length),
                 remedy="Lengthen it, or leave it out for the completion's own length.",
             )
-        return View.still(_from_answer_on(batch, start + length))
+        return _from_answer_on(batch, start + length)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,11 @@ class OneMask(Reading):
     name: ClassVar[str] = "one_mask"
 
     def view(self, model: Model, batch: Batch) -> View:
-        return View.still(_at(batch.positions["answer"], batch.clean))
+        return View.still(self.hides(batch))
+
+    def hides(self, batch: Batch) -> Tensor:
+        """The slots that are hidden, for which no model is needed."""
+        return _at(batch.positions["answer"], batch.clean)
 
 
 @dataclass(frozen=True)
