@@ -337,7 +337,7 @@ PUBLISHED: dict[str, Published] = {
     ),
     "fast-dllm-v2": Published(
         *("Fast_dLLM_v2_1.5B", "qwen2", _stock(_FAST), _FAST, "block", 151665, True, "block:32"),
-        "confidence, threshold 0.9, block 8",
+        "confidence, threshold 0.95, block 8",
     ),
     "wedlm 8B": Published(
         *("WeDLM-8B-Instruct", "qwen3", _stock(_WEDLM_8B), _WEDLM_8B, "masked", 151666, False, "masks_last"),
