@@ -15,13 +15,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import probe
+from probe.errors import ProbeError
 from probe.models.adapters import ADAPTERS, MASK_ROW
 from probe.models.catalog import OWN_ENTRY
+from probe.paradigms import Masked
 from probe.training import Recipe, adapt, as_it_is
 from probe.training.batches import TrainingBatches, padded
 from probe.training.card import card
 from probe.training.curve import figure, read_curve
 from probe.training.lora import Adapters
+from probe.training.recipe import LoraSettings
+from tests.probe.tiny import MASK, model_of
 from tests.probe.training.small_recipe import same
 
 SHAPE = {"model_type": "llama", "layers": 2, "heads": 2, "kv_heads": 1, "d_model": 16, "d_mlp": 32}
@@ -260,3 +264,9 @@ def test_the_beginning_of_a_text_is_left_whole_at_the_share_that_is_asked_for(ba
     assert (given.int().diff(dim=1) <= 0).all()  # once it has begun to be hidden, it goes on
     hidden = batches[0].canvas.tokens == model.mask_id
     assert not (hidden & given).any()
+
+
+def test_int8_is_refused_where_a_head_stands_before_the_unembedding():
+    model = model_of("modernbert", Masked(mask_id=MASK, shift=False))
+    with pytest.raises(ProbeError, match="a head before the unembedding"):
+        Adapters(model, LoraSettings(rank=2, alpha=4, fold=False, rest="int8")).round([], compiled=False)
