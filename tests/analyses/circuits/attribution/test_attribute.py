@@ -65,7 +65,7 @@ def test_eap_is_the_textbook_s_gradient_at_the_clean_run(variant):
     compare_edges(attribute(model, batch, method="eap"), textbook.integrated(*told, summed(batch, slots), 1))
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "olmo2", "gemma2", "gpt-neox"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "olmo2", "gemma2", "gpt-neox", "modernbert"])
 def test_eap_ig_along_activations_is_the_textbook_s(variant):
     model, batch = model_of(variant, "full"), batch_of(n=2)
     circuit = attribute(model, batch, method="eap-ig-activations", steps=2)
@@ -101,7 +101,7 @@ def test_one_point_is_the_clean_run_by_either_convention():
 
 
 @pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "gemma2"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "gemma2", "modernbert"])
 def test_other_ablations_are_the_textbook_s(variant, ablation):
     model, batch = model_of(variant, "full"), batch_of(n=4)
     slots, told = slots_and_canvases(model, batch)

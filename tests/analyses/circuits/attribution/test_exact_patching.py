@@ -16,7 +16,7 @@ from tests.analyses.circuits.asking import PARADIGMS, agree, batch_of, differenc
 
 @pytest.mark.parametrize("attention", ["causal", "full"])
 @pytest.mark.parametrize(
-    "variant", ["gpt2", "llama-gqa", "qwen3", "olmo2", "phi3", "gemma2", "gemma3", "gpt-neox", "mixtral"]
+    "variant", ["gpt2", "llama-gqa", "qwen3", "olmo2", "phi3", "gemma2", "gemma3", "gpt-neox", "mixtral", "modernbert"]
 )
 def test_exact_edges_are_the_textbook_s(variant, attention):
     model, batch = model_of(variant, attention), batch_of(n=2)
@@ -32,7 +32,7 @@ def test_exact_edges_are_the_textbook_s(variant, attention):
     agree(torch.tensor(picked["score"].to_numpy()), torch.tensor(expected))
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "gemma2", "gpt-neox", "mixtral"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "gemma2", "gpt-neox", "mixtral", "modernbert"])
 def test_exact_nodes_are_what_edits_of_the_model_do(variant):
     model, batch = model_of(variant, "full"), batch_of(n=3)
     circuit = attribute(model, batch, method="exact-nodes", options=AttributionOptions(rows=7))

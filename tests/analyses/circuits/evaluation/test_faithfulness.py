@@ -12,7 +12,7 @@ from tests.analyses.circuits import textbook
 from tests.analyses.circuits.asking import PARADIGMS, agree, batch_of, differences, model_of, slots_and_canvases
 
 
-@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "llama-biased", "qwen3"])
+@pytest.mark.parametrize("variant", ["gpt2", "llama-gqa", "llama-biased", "qwen3", "modernbert"])
 @pytest.mark.parametrize("attention", ["causal", "full"])
 def test_a_circuit_runs_as_the_textbook_runs_it(variant, attention):
     model, batch = model_of(variant, attention), batch_of(n=2)
