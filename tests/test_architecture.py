@@ -49,6 +49,7 @@ OWN_FILES = {
     "probe.outside_files.json_text": {"json.loads"},
     "probe.outside_files.yaml_text": {"yaml.compose", "yaml.SafeLoader"},
     "probe.jobs.report.render": {"(Path(__file__).parent / 'templates' / name).read_text"},
+    "probe.jobs.report.words": {"Path(__file__).with_name('glossary.md').read_text"},
     "probe.jobs.run.code_hash": {"file.read_bytes"},  # hashed, not parsed
     "probe.jobs.run.manifest": {"Path('/proc/cpuinfo').read_text"},
     "probe.jobs.spec.shipped": {"_HERE.joinpath(f'{name}{_SUFFIX}').read_text"},

@@ -43,7 +43,7 @@ from probe.jobs.report.markdown import code, escaped
 from probe.jobs.report.prompts import by_prompt, words_of
 from probe.jobs.report.provenance import provenance
 from probe.jobs.report.significance import counted
-from probe.jobs.report.words import used
+from probe.jobs.report.words import Glossary
 from probe.jobs.run_folder import RunFolder, left_out, open_run
 
 if TYPE_CHECKING:
@@ -99,9 +99,8 @@ def html(report: Contents) -> str:
         figures_left_out=left_out,
         run=report.run,
         made=provenance(report.run),
-        words=used({term for section in report.sections if section.multiples
-                    for term in section.multiples.headline.terms}),
-    )  # fmt: skip
+        words=Glossary(),
+    )
 
 
 def markdown(report: Contents) -> str:
