@@ -1,7 +1,7 @@
 """The glossary: each of this project's words, explained in one place and linked wherever the report uses it.
 
-A reader who meets "R", "FLI" or "transfer" in a sentence needs the definition there, offline, and the same one as on the
-docs' page. So both come from `glossary.md` in this folder, which the docs site shows as it is:
+A reader who meets "R", "FLI" or "transfer" in a sentence needs the definition there, offline, and the same one as on
+the docs' page. So both come from `glossary.md` in this folder, which the docs site shows as it is:
 
     words = Glossary()
     words.linked("ΔFLI on global tasks")     # Δ<a class="word" href="#word-fli" title="…">FLI</a> on global tasks
@@ -21,12 +21,12 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-# What is linked: the rest of the glossary are words that everybody understands well enough where they stand (run, unit).
+# What is linked: everybody understands the rest of the glossary well enough where it stands (run, unit).
 LINKED = (
     "Twin", "AR-CPT", "Second seed", "Shift", "Reading", "2×2", "Pool", "Margin", "Jacobian lens", "Tuned lens",
     "Direct attribution", "Sink", "CKA", "Drift", "Knock-out", "Faithfulness", "Retention", "Transfer",
-    "Kept, lost, gained, undecided", "Attribution mass", "FLI", "Early mass", "W₁", "Span", "Right context", "Causal FLI",
-    "DiD", "PR", "Spread", "Crosscoder", "Latent scaling", "Selectivity", "Knock-out area", "Prediction depth",
+    "Kept, lost, gained, undecided", "Attribution mass", "FLI", "Early mass", "W₁", "Span", "Right context",
+    "Causal FLI", "DiD", "PR", "Spread", "Crosscoder", "Latent scaling", "Selectivity", "Knock-out area", "Prediction depth",
     "Smallest effect", "Null", "Seed null", "q", "Equivalence margin",
 )  # fmt: skip
 ALWAYS = ("AR-CPT", "Second seed", "Smallest effect", "Interval", "Null", "Reading", "`ar`", "`prefix`", "`one_mask`")
