@@ -26,8 +26,8 @@ LINKED = (
     "Twin", "AR-CPT", "Second seed", "Shift", "Reading", "2×2", "Pool", "Margin", "Jacobian lens", "Tuned lens",
     "Direct attribution", "Sink", "CKA", "Drift", "Knock-out", "Faithfulness", "Retention", "Transfer",
     "Kept, lost, gained, undecided", "Attribution mass", "FLI", "Early mass", "W₁", "Span", "Right context",
-    "Causal FLI", "DiD", "PR", "Spread", "Crosscoder", "Latent scaling", "Selectivity", "Knock-out area", "Prediction depth",
-    "Smallest effect", "Null", "Seed null", "q", "Equivalence margin",
+    "Causal FLI", "DiD", "PR", "Spread", "Crosscoder", "Latent scaling", "Selectivity", "Knock-out area",
+    "Prediction depth", "Smallest effect", "Null", "Seed null", "q", "Equivalence margin",
 )  # fmt: skip
 ALWAYS = ("AR-CPT", "Second seed", "Smallest effect", "Interval", "Null", "Reading", "`ar`", "`prefix`", "`one_mask`")
 LEAST = 4  # characters from which a word is known in small letters too
