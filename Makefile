@@ -31,7 +31,7 @@ bench: $(INSTALLED_DEV)  ## the benchmarks, each of which prints a table; withou
 
 # In the order in which each starts from those before it. Of the last ones the curve alone is kept.
 ZOO := ar ar-cpt ar-seed2 masked masked-seed2 masked-noshift masked-abrupt block fluid flow flow-scratch flow-map \
-  text-ar text-masked text-flow text-flow-scratch text-flow-squared text-flow-even \
+  text-ar text-masked text-block text-fluid text-flow text-flow-scratch text-flow-squared text-flow-even \
   text-flow-map text-flow-map-lagrangian text-flow-map-eulerian
 CURVES := masked-scratch fluid-scratch
 

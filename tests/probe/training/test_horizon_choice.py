@@ -24,13 +24,13 @@ def planted(passes: list[int], slots: int) -> Written:
 
 
 def test_the_fewest_slots_of_those_that_are_no_slower():
-    best, slower = planted([2, 3, 4, 3, 2], 45), planted([4, 4, 5, 4, 4], 15)
-    as_good = planted([3, 2, 4, 3, 2], 40)
+    best, slower = planted([20, 30, 40, 30, 20], 45), planted([40, 40, 50, 40, 40], 15)
+    as_good = planted([30, 20, 40, 30, 21], 40)
     assert cheapest([best, slower]) is best
     assert cheapest([slower, best, as_good]) is as_good
     assert no_slower(as_good, best)
     assert not no_slower(slower, best)
-    assert slower.tokens_a_pass == pytest.approx(25 / 21)
+    assert slower.tokens_a_pass == pytest.approx(25 / 210)
     assert slower.slots_a_token == pytest.approx(3)
 
 
@@ -103,7 +103,6 @@ def test_running_text_is_split_and_its_beginnings_are_given(tmp_path):
 
 
 def test_the_command_shows_the_frontier_and_keeps_it(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("probe.training.horizon_choice.UNVERIFIED", 2)  # one by one takes time
     asked = ["zoo:fluid", "--task", "countdown", "--tau", "0.5", "-n", "20", "--texts", "20", "--unverified"]
     monkeypatch.setattr("sys.argv", ["twinprobe", "horizon", *asked, "--markdown", "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as end:
