@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from probe.accuracy import Accuracy
 from probe.decoding import ELASTIC, Strides, decode
 from probe.decoding.foreseen import Foreseen, counted, foresee
 from probe.errors import ProbeError
@@ -246,22 +245,22 @@ def _unchecked(model: Model, sources: Sequence[Source], plan: HorizonChoice) -> 
 def _decoded(model: Model, asked: Sequence[Prompts], family: str, rule: Strides) -> Written:
     """One rule, decoded; `right` says how many answers are, or how many tokens of a running text are those that
     autoregression would have written in their place. Slots are not counted: rows of a batch wait for each other."""
-    tokens, passes, good = [], [], []
+    tokens, passes, good, asked_of = [], [], [], []
     for one in asked:
         runs = [decode(model, rows, one.length, sampler=rule) for rows in one.given.split(ROWS)]
         texts = torch.cat([run.tokens for run in runs])
         tokens.append(torch.full((len(texts),), one.length))
         passes.append(torch.cat([run.passes.cpu() for run in runs]))
-        good += (_as_autoregression(model, texts, one.length) if one.check is None else one.check(texts)).tolist()
-    found = Accuracy(sum(good), len(good))
-    low, high = found.interval
-    right = f"{found.share:.2f} [{low:.2f}, {high:.2f}]"
+        judged = _as_autoregression(model, texts, one.length) if one.check is None else one.check(texts)[:, None]
+        good.append(judged.sum(1))
+        asked_of.append(torch.full((len(texts),), judged.shape[1]))
+    right = in_words(torch.cat(good), torch.cat(asked_of))
     return Written(family, rule, "test", torch.cat(tokens), torch.cat(passes), torch.zeros(0), right=right)
 
 
 @torch.no_grad()
 def _as_autoregression(model: Model, texts: Tensor, length: int) -> Tensor:
-    """Of the last `length` tokens of texts, whether each is greedy autoregression's after those before it (flat)."""
+    """Of the last `length` tokens of texts, whether each is greedy autoregression's after those before it."""
     logits = model.logits(texts)[:, -length - 1 : -1]
     logits[..., model.paradigm.given_mask()] = -torch.inf
-    return (logits.argmax(-1) == texts[:, -length:]).flatten().cpu()
+    return (logits.argmax(-1) == texts[:, -length:]).cpu()

@@ -22,7 +22,7 @@ budget: {examples: 8, resamples: 50, workers: 0}
 output: runs/my-job
 """
 RUNS = ("RUN", "RUN1", "RUN2", "runs/before", "runs/after")
-ONLY_PARSED = {"adapt", "card", "claims", "demo", "fetch"}  # minutes of training or measuring, or the network
+ONLY_PARSED = {"adapt", "card", "claims", "demo", "fetch", "horizon"}  # minutes, or the network
 REFUSED = {("check", "zoo:masked", "--no-shift"), ("check", "zoo:fluid", "--paradigm", "masked")}  # as the page says
 
 
