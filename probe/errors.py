@@ -63,16 +63,16 @@ class TraceError(ProbeError):
 _MOST_LISTED = 8
 
 
-def nearest(name: str, known: Iterable[str], how_many: int = 3) -> str:
+def nearest(name: object, known: Iterable[str], how_many: int = 3) -> str:
     """The known names closest to a mistyped one, as a phrase for an error's remedy.
 
     >>> nearest("maskd", ["ar", "masked", "fluid"])
     "Did you mean 'masked'?"
     """
-    known = sorted(known)
+    known, said = sorted(known), name.lower() if isinstance(name, str) else ""  # of another type: nothing is near
     by_lower = {candidate.lower(): candidate for candidate in known}
-    part_of = [lower for lower in by_lower if name and name.lower() in lower]
-    close = part_of[:how_many] or difflib.get_close_matches(name.lower(), by_lower, n=how_many, cutoff=0.4)
+    part_of = [lower for lower in by_lower if said and said in lower]
+    close = part_of[:how_many] or difflib.get_close_matches(said, by_lower, n=how_many, cutoff=0.4)
     if close:
         return "Did you mean " + " or ".join(repr(by_lower[lower]) for lower in close) + "?"
     listed = ", ".join(known[:_MOST_LISTED]) or "none"

@@ -44,6 +44,7 @@ class Pair:
                 found=f"a {self.ar.paradigm.name} model first",
                 remedy="Exchange the two.",
             )
+        _refuse_roles(self.controls)
         for other in (self.diffusion, *self.controls.values()):
             _refuse_unlike(self.ar, other)
         for model in (self.ar, *self.controls.values()):
@@ -89,6 +90,18 @@ class Pair:
     def vocabulary(self) -> int:
         """The token ids that both twins have; one of them may have an additional row for its mask."""
         return min(self.ar.vocabulary, self.diffusion.vocabulary)
+
+
+def _refuse_roles(controls: Mapping[str, Model]) -> None:
+    """Refuse a control with the name of a twin, which would stand in the twin's place in `models`."""
+    taken = sorted({"ar", "diffusion"} & controls.keys())
+    if taken:
+        raise ProbeError(
+            "controls of a pair",
+            expected="names other than those of the twins, ar and diffusion",
+            found=", ".join(map(repr, taken)),
+            remedy="Rename them where they are declared (`controls` of a catalog row or a twinprobe.json).",
+        )
 
 
 def from_nothing(model: Model) -> bool:
@@ -203,12 +216,12 @@ def _no_twin(where: str, entry: Entry | None, catalog: str | Path | None) -> Pro
 
 
 def _two(where: Any) -> tuple[str | Path, str | Path]:
-    places = tuple(where)
+    places = tuple(where) if isinstance(where, list | tuple) else ()
     if len(places) != 2:
         raise ProbeError(
             "pair",
             expected="two models, the AR model first",
-            found=f"{len(places)}",
+            found=f"{len(places)}" if isinstance(where, list | tuple) else type(where).__name__,
             remedy="load_pair((AR, DIFFUSION))",
         )
     return places

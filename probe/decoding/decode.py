@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +23,7 @@ import probe.decoding.masked  # noqa: F401  (it registers its writer)
 from probe.decoding.passes import PassOptions, Run, passes_of
 from probe.decoding.trajectory import Trajectory
 from probe.decoding.writer import Asked, Rule, Writer, writer_of
-from probe.errors import TokenError
+from probe.errors import ProbeError, TokenError
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -113,12 +114,24 @@ def _written(
     rule = writer.settled(model, *asked)
     kept = writer.approximates(rule)
     passes = passes_of(model, length, options, hidden=writer.reads_hidden(rule), approximate=kept)
+    _refuse_no_seed(seed)
     run = Run(passes, seed, options.on_step or _unwatched, options.on_stride or _unwatched)
     with torch.no_grad():
         trajectory = write(writer, rule, run)
     tokenizer = model.tokenizer if model.has_tokenizer else None
     told = f"{kept} cache" if kept else ""
     return replace(trajectory, tokenizer=tokenizer, mask_id=model.mask_id, approximate=told)
+
+
+def _refuse_no_seed(seed: object) -> None:
+    """Refuse what no generator takes: it has room for 64 bits."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not -(1 << 63) <= int(seed) < 1 << 63:
+        raise ProbeError(
+            f"seed={str(seed)[:40]}",
+            expected="a whole number of at most 63 bits",
+            found=type(seed).__name__,
+            remedy="Take a small one, such as 0.",
+        )
 
 
 def _unwatched(*_: object) -> None:

@@ -66,6 +66,22 @@ class Entry(BaseModel):
     checked: str = Field("", description="where its facts were looked up, and which could not be")
     sample: tuple[str, ...] = Field((), description="text in the model's language, for its self-tests")
 
+    @field_validator("mask_id", mode="before")
+    @classmethod
+    def _no_flag(cls, mask: Any) -> Any:
+        if isinstance(mask, bool):
+            raise ValueError("an id, not true or false")
+        return mask
+
+    @field_validator("settings")
+    @classmethod
+    def _not_twice(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Fields of the row itself are no settings: the row would say one thing, and the model do another."""
+        twice = sorted(settings.keys() & {"attention", "clean_shift", "clock", "mask_id", "shift"})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} beside `settings`, not in it")
+        return settings
+
     @field_validator("attention")
     @classmethod
     def _known(cls, attention: str | None) -> str | None:

@@ -8,6 +8,10 @@ milliseconds. Every size that it shows (layers, width, heads, the MLP, learned p
 
 The vocabulary size comes from the embedding, so that field is not checked. A size missing in the config is the stock
 class's default, and is checked in the same way. A GGUF has its config inside, as metadata.
+
+No header shows the numbers of norms and rotary positions, and self-tests pass with a wrong one: the model is worse, and
+still itself. So these must at least be ones that a model can be trained with: an epsilon of 1e9 makes every norm 0, and
+a rotary factor of -1 turns positions round.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ _REMEDY = "Take the config.json that was published with these weights."
 def refuse_contradictions(file: Path, config: Mapping[str, Any], shapes: Shapes, published: Format) -> None:
     """Refuse a config whose sizes differ from those of its weights."""
     fields = published.stock_fields(config)
+    _refuse_out_of_range(file, fields)
     layout = INSTALLED[fields["model_type"]]
     stock = {published.stock_key(key): shape for key, shape in shapes.items()}
     told = _Said(layout.model_type, fields)
@@ -41,6 +46,39 @@ def refuse_contradictions(file: Path, config: Mapping[str, Any], shapes: Shapes,
             found=", ".join(found for _, found in wrong),
             remedy=_REMEDY,
         )
+
+
+# Numbers by their name: the least, the most, and whether the name means this inside rotary settings alone.
+_RANGES = (
+    (re.compile(r"(^|_)eps(ilon)?$"), 1e-20, 1.0, False),
+    (re.compile(r"^(rope_theta|rotary_emb_base|rope_local_base_freq|rope_base)$"), 1.0, 1e30, False),
+    (re.compile(r"^(partial_rotary_factor|rotary_pct)$"), 1e-9, 1.0, False),
+    (re.compile(r"^(factor|low_freq_factor|high_freq_factor)$"), 1.0, 1e6, True),
+)
+_ROTARY = ("rope_parameters", "rope_scaling")
+
+
+def _refuse_out_of_range(file: Path, fields: Mapping[str, Any]) -> None:
+    """Refuse numbers that no model is trained with."""
+    wrong = list(_out_of_range(fields, rotary=False))
+    if wrong:
+        raise CheckpointError(
+            f"checkpoint {file}",
+            expected=", ".join(f"{name} from {least:g} to {most:g}" for name, _, least, most in wrong),
+            found=", ".join(f"{name} {cut(repr(value), 60)}" for name, value, _, _ in wrong),
+            remedy=_REMEDY,
+        )
+
+
+def _out_of_range(fields: Mapping[str, Any], *, rotary: bool) -> Iterator[tuple[str, Any, float, float]]:
+    for name, value in fields.items():
+        inside = value if isinstance(value, Mapping) and (rotary or name in _ROTARY) else {}
+        yield from _out_of_range(inside, rotary=True)
+        for pattern, least, most, only_rotary in _RANGES:
+            if not isinstance(value, int | float) or (only_rotary and not rotary) or not pattern.search(name):
+                continue
+            if isinstance(value, bool) or not least <= value <= most:
+                yield name, value, least, most
 
 
 # The names of sizes in the stock classes.

@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe.errors import CheckpointError, nearest
+from probe.errors import CheckpointError, ProbeError, nearest
 from probe.models.catalog import (
     OWN_ENTRY,
     Asked,
@@ -36,7 +37,7 @@ from probe.models.checkpoint import CONFIG, FILE, Checkpoint, open_checkpoint
 from probe.models.config_check import refuse_contradictions
 from probe.models.formats import Format, format_of
 from probe.models.tokenizers import load_tokenizer
-from probe.outside_files import is_file, is_folder
+from probe.outside_files import cut, is_file, is_folder
 from probe.paradigms import Paradigm, named
 from probe.zoo import shipped, zoo_folder
 
@@ -58,6 +59,28 @@ class Declared:
     mask_id: int | None = None
     shift: bool | None = None
     attention: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values of another type: further in, a mask of 2.5 would be a traceback, and a shift of "no" a True."""
+        kinds = {"paradigm": (str, Paradigm), "mask_id": Integral, "shift": bool, "attention": str}
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            flag = name == "mask_id" and isinstance(value, bool)
+            if value is not None and (flag or not isinstance(value, kind)):
+                raise ProbeError(
+                    f"{name}={cut(repr(value), 60)}",
+                    expected=_MEANT[name],
+                    found=type(value).__name__,
+                    remedy="Leave it out for what is declared of the model.",
+                )
+
+
+_MEANT = {
+    "paradigm": "a paradigm's name, or a Paradigm",
+    "mask_id": "the id of a token, a whole number",
+    "shift": "True or False",
+    "attention": "the name of a kind of attention, such as 'full'",
+}
 
 
 @dataclass(frozen=True)
@@ -173,6 +196,13 @@ class Source:
         """Its own tokenizer, that of another folder, or (`False`) none."""
         if asked is False:
             return None
+        if asked is not True and not isinstance(asked, str | Path):
+            raise ProbeError(
+                f"tokenizer={cut(repr(asked), 60)}",
+                expected="True for its own, False for none, or a folder",
+                found=type(asked).__name__,
+                remedy="Leave it out for its own.",
+            )
         architecture = self.format.architecture(self.checkpoint.config) if self.format else ""
         if asked is True:
             return load_tokenizer(self.checkpoint.folder, architecture, self.checkpoint.gguf)

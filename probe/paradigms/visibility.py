@@ -24,6 +24,7 @@ from probe.errors import AttentionError
 from probe.paradigms.canvas import places_of
 
 KINDS = ("causal", "full", "block:N", "masks_last")
+MOST_DIGITS = 9  # of N: more than any text is long
 _FORBIDS = -1e4  # added to a score: its exponential is 0 in every float type
 
 
@@ -32,11 +33,11 @@ def block_size(kind: str) -> int | None:
     name, colon, size = kind.partition(":")
     if name != "block" or not colon:
         return None
-    if not size.isdecimal() or int(size) < 1:
+    if not size.isdecimal() or len(size) > MOST_DIGITS or int(size) < 1:
         raise AttentionError(
-            f"attention {kind!r}",
-            expected="block:N with N a whole number of at least 1",
-            found=f"N = {size!r}",
+            f"attention {kind[:60]!r}",
+            expected="block:N with N a whole number from 1 to 999,999,999",
+            found=f"N = {size[:40]!r}",
             remedy="Write for example 'block:4'.",
         )
     return int(size)

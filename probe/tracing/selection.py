@@ -7,6 +7,7 @@ with fewer of them are padded with `ABSENT`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -48,9 +49,14 @@ class Selection:
         positions: Tensor | None = None,
         positions_are_slots: bool = False,
     ) -> Selection:
-        names = dict.fromkeys([sites] if isinstance(sites, str) else sites)
+        names = dict.fromkeys([sites] if isinstance(sites, str) else sites if isinstance(sites, Iterable) else ())
         if not names:
-            raise TraceError("sites", expected="at least one site", found="none", remedy="Name what to record.")
+            raise TraceError(
+                "sites",
+                expected="at least one site",
+                found="none" if isinstance(sites, Iterable) else type(sites).__name__,
+                remedy="Name what to record.",
+            )
         chosen = None if heads is None else checked_indices("head", heads, model.n_heads)
         group = model.n_heads // model.n_kv_heads
         return cls(
@@ -91,7 +97,15 @@ class Selection:
 
 def checked_indices(what: str, given: int | Iterable[int], count: int) -> tuple[int, ...]:
     """Indices from 0, each once; refused if there is no such layer or head."""
-    indices = [given] if isinstance(given, int) else [int(index) for index in given]
+    try:
+        indices = [given] if isinstance(given, int) else [operator.index(index) for index in given]
+    except TypeError:  # no sequence, or one of things that are not whole numbers
+        raise TraceError(
+            f"{what}s",
+            expected=f"whole numbers from 0 to {count - 1}",
+            found=repr(given)[:60],
+            remedy=f"The model has {count}.",
+        ) from None
     resolved = [index + count if index < 0 else index for index in indices]
     wrong = [index for index, found in zip(indices, resolved, strict=True) if not 0 <= found < count]
     if wrong or not resolved or len(set(resolved)) < len(resolved):
@@ -106,7 +120,15 @@ def checked_indices(what: str, given: int | Iterable[int], count: int) -> tuple[
 
 def as_positions(positions: Positions, examples: int, end: int) -> Tensor:
     """Positions as (k), or (example, k), counted from 0; negative ones count from `end`."""
-    tensor = torch.as_tensor([positions] if isinstance(positions, int) else positions)
+    try:
+        tensor = torch.as_tensor([positions] if isinstance(positions, int) else positions)
+    except (TypeError, ValueError, RuntimeError):  # of another type, or a number that no tensor holds
+        raise TraceError(
+            "positions",
+            expected=f"a list of numbers, or a tensor of {examples} examples × k",
+            found=repr(positions)[:60],
+            remedy="Give positions in the text, from 0.",
+        ) from None
     if tensor.is_floating_point() or tensor.dim() not in (1, 2) or (tensor.dim() == 2 and len(tensor) != examples):
         raise TraceError(
             "positions",

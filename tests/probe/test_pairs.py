@@ -46,6 +46,15 @@ def test_a_twin_that_names_its_ar_model_and_controls(places):
     assert load_pair(places["twin"], tokenizer=False, controls=False).controls == {}
 
 
+@pytest.mark.parametrize("role", ["ar", "diffusion"])
+def test_a_control_cannot_take_the_place_of_a_twin(places, role):
+    """`models` is by role: a control called "ar" would be shown, and measured, as the AR model."""
+    own = json.loads((places["twin"] / "twinprobe.json").read_text())
+    (places["twin"] / "twinprobe.json").write_text(json.dumps({**own, "controls": {role: str(places["more"])}}))
+    with pytest.raises(ProbeError, match=f"names other than those of the twins.*'{role}'"):
+        load_pair(places["twin"], tokenizer=False)
+
+
 def test_whoever_is_autoregressive_can_be_shown_the_twin_s_canvas(places):
     pair = load_pair(places["twin"], tokenizer=False)
     assert [model.mask_id for model in pair.models.values()] == [MASK] * 3

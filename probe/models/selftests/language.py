@@ -21,6 +21,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -38,6 +39,7 @@ LENGTH = 32  # tokens of a window at most
 APART = 5  # places from one hidden token to the next: the slots that predict one stay clear of the other
 UNKNOWN = 0.2  # a tokenizer cannot write a text if more than this share of its tokens is unknown
 ROWS, MOST = 24, 512  # windows for a large model; hidden tokens for one so small that more cost nothing
+MOST_OF_A_LINE, MOST_TEXT = 10_000, 100_000  # characters of a sample that are read
 SPEAKERS = ("ar", "text-ar")  # shipped models whose declared texts other models may know
 HOW = (
     f"; to check, put lines of its own language into `sample` in a {OWN_ENTRY} beside its weights or in a catalog row, "
@@ -144,7 +146,7 @@ def hidden_text(model: Model, sample: Sequence[str] | None = None) -> HiddenText
     """
     if not model.has_tokenizer:
         return "no tokenizer, so no text; to check, load it with its tokenizer"
-    lines = sample_text(model) if sample is None else tuple(sample)
+    lines = sample_text(model) if sample is None else _shortened(sample)
     encoded = [torch.tensor(row) for row in _encoded(model, lines)]
     length = _length(encoded)
     if length < 4:
@@ -204,8 +206,15 @@ def sample_text(model: Model) -> tuple[str, ...]:
     """Lines in the model's language: the declared ones, else the first of our own texts that its tokenizer can write,
     else English."""
     if model.entry is not None and model.entry.sample:
-        return model.entry.sample
+        return _shortened(model.entry.sample)
     return next((lines for lines in _texts() if _unknown(model, lines) <= UNKNOWN), _texts()[0])
+
+
+def _shortened(lines: Sequence[str]) -> tuple[str, ...]:
+    """The first lines, and of each its beginning: enough for every window, whatever a row declares."""
+    kept = [line[:MOST_OF_A_LINE] for line in lines]
+    sums = accumulate(map(len, kept))
+    return tuple(line for line, so_far in zip(kept, sums, strict=True) if so_far <= MOST_TEXT)
 
 
 @cache

@@ -242,6 +242,30 @@ def peak_memory() -> int:
 # Keys
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"rms_norm_eps": 1e9},
+        {"rms_norm_eps": 0.0},
+        {"rope_theta": 0},
+        {"rope_theta": True},
+        {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": -1}},
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 0.5, "factor": 2.0}},
+        {"rope_scaling": {"rope_type": "dynamic", "factor": 0}},
+        {"rope_parameters": {"full_attention": {"rope_type": "linear", "rope_theta": 1e4, "factor": 0.1}}},
+        {"partial_rotary_factor": 2},
+    ],
+    ids=str,
+)
+def test_numbers_that_no_model_is_trained_with_are_refused(folder, odd):
+    """Their logits are finite and wrong, and other layers make up for enough of it that text is still predicted."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **odd}))
+    error = error_of(folder)
+    assert str(folder / "config.json") in error.thing
+    assert " from " in error.expected
+
+
 def test_a_key_that_lands_nowhere(tmp_path):
     backbone = backbone_of("llama")
     tensors = {**state_of(backbone), "model.layers.0.self_attn.extra.weight": torch.zeros(2)}
@@ -417,7 +441,9 @@ def test_attention_masks_that_would_be_misread(mask, told):
     assert told in caught.value.found
 
 
-@pytest.mark.parametrize("kind", ["sideways", "block:", "block:-1", "block:x", 3, ["causal"]])
+@pytest.mark.parametrize(
+    "kind", ["sideways", "block:", "block:-1", "block:x", 3, ["causal"], "block:" + "9" * 10, "block:" + "9" * 5000]
+)
 def test_unknown_kinds_of_attention(kind):
     with pytest.raises(AttentionError) as caught:
         model_of().logits(tokens_of(2, 5), kind)
@@ -451,6 +477,11 @@ ROW = {"name": "mine", "paradigm": "masked", "mask_id": 3}
         ("- {name: mine, paradigm: masked, sampler: {order: upwards}}", "upwards"),
         ("- {name: mine, paradigm: masked, sampler: {steps: 0}}", "steps"),
         ("- {name: mine, paradigm: masked, shift: perhaps}", "shift"),
+        ("- {name: mine, paradigm: masked, mask_id: true}", "mask_id: Value error, an id, not true or false"),
+        ("- {name: mine, paradigm: masked, mask_id: 3, settings: {shift: false}}", "shift beside `settings`"),
+        ("- {name: mine, paradigm: masked, mask_id: 3, settings: {mask_id: 5}}", "mask_id beside `settings`"),
+        ("- {name: mine, paradigm: masked, mask_id: 3, settings: {attention: causal}}", "attention beside `settings`"),
+        ("- {name: mine, paradigm: masked, attention: 'block:9999999999'}", "999,999,999"),
     ],
 )
 def test_bad_rows(folder, tmp_path, text, told):
