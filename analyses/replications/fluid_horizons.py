@@ -53,7 +53,7 @@ def horizons(
     parts = []
     for rule in tried:
         written, right = answers(model, task, batch, rule, seed=seed)
-        length = str(rule.length) + (f" from {rule.least}" if rule.least > 1 else "")
+        length = str(rule.length) + (rule.bounds if rule.elastic else "")
         named = {"model": model.name, "task": batch.task, "stride": length, "verified": _VERIFIED[rule.checked]}
         parts.append(_of_strides(written, right, seed).assign(**named))
     first = ["model", "task", "stride", "verified", "measure"]
