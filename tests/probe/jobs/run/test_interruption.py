@@ -177,6 +177,28 @@ def test_an_interruption_ends_cleanly_with_130_and_leaves_no_process(stand_ins, 
     assert _left(process.pid) == []
 
 
+def test_many_interruptions_are_one(stand_ins, tmp_path, monkeypatch):
+    """Somebody impatient holds Ctrl-C down."""
+    monkeypatch.setenv("STAND_IN_PAUSE", "0.3")
+    (tmp_path / "spec.yaml").write_text(text_of(tmp_path / "run", seeds=[0, 1], budget={"workers": 2}))
+    printed = tmp_path / "out", tmp_path / "err"
+    process = begin(command_line, ["run", str(tmp_path / "spec.yaml")], *printed)
+    while not stand_ins():
+        assert process.exitcode is None
+        time.sleep(0.02)
+    for _ in range(40):
+        if process.exitcode is not None:
+            break
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.02)
+    process.join()
+    told, wrong = (file.read_text() for file in printed)
+    assert process.exitcode == 130, (told, wrong)
+    assert "Traceback" not in told + wrong
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["state"] == "interrupted"
+    assert _left(process.pid) == []
+
+
 def command_line(words: list[str], out: Path, err: Path) -> None:
     """The command's entry point at the head of a group of its own, its output in files."""
     from probe import cli
