@@ -43,7 +43,6 @@ from probe.training.trainer import (
 
 RECIPE = "recipe.yaml"
 HELD_OUT_BATCHES = 8  # of an evaluation on held-out text
-CALIBRATION = 4  # batches for measuring the channels' ranges before weights are rounded
 
 
 def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
@@ -64,7 +63,7 @@ def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
         adapters = Adapters(model, recipe.lora) if recipe.lora else None
         ema = Ema(model.backbone, recipe.average, folder / CHECKPOINTS) if recipe.average else None
         if adapters and recipe.int8:
-            adapters.round((batches[step] for step in range(CALIBRATION)), recipe.compile)
+            adapters.round(recipe.compile)
         trainer = AdaptationTrainer(
             model,
             recipe,

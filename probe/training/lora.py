@@ -8,7 +8,7 @@ With `rest: int8` the frozen weights are int8 during training, and logits are co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,11 @@ from probe.models import windows
 from probe.models.adapters import MASK_ROW
 from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas, places_of
-from probe.training.rounded import Rounded, channel_ranges
+from probe.training.rounded import Rounded
 from probe.training.unembedding import Unembedding
 
 if TYPE_CHECKING:
     from probe.models.model import Model
-    from probe.paradigms import TrainingBatch
     from probe.training.recipe import LoraSettings
 
 
@@ -67,19 +66,12 @@ class Adapters:
         (found,) = [value for name, value in self.wrapped.named_parameters() if "trainable_tokens_delta" in name]
         return found[0] if found.dim() == 2 else found
 
-    def round(self, batches: Iterable[TrainingBatch], compiled: bool) -> None:
-        """Replace the frozen weights by int8; the ranges of channels are measured on some batches."""
+    def round(self, compiled: bool) -> None:
+        """Replace the frozen weights by int8."""
         self._refuse_odd_parts()
-        layers, out = self._layers, self.table.new_zeros(self.table.shape[1])
-        inputs = {name: layer.base_layer for name, layer in layers.items()}
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"), channel_ranges(inputs) as ranges:
-            for batch in batches:
-                canvas = batch.canvas
-                hidden = self._hidden(canvas.tokens, windows.masks(canvas, self.model.windows), canvas.places)
-                out = out.maximum(hidden.abs().flatten(0, -2).amax(0))
-        for name, layer in layers.items():
-            self._whole[name], layer.base_layer = layer.base_layer, Rounded(layer.base_layer, ranges[name])
-        self._unembedding = Unembedding(self.table, out, self.model.paradigm.given_mask(), compiled)
+        for name, layer in self._layers.items():
+            self._whole[name], layer.base_layer = layer.base_layer, Rounded(layer.base_layer)
+        self._unembedding = Unembedding(self.table, self.model.paradigm.given_mask(), compiled)
 
     def _refuse_odd_parts(self) -> None:
         odd = {type(layer.base_layer).__name__ for layer in self._layers.values()} - {"Linear"}

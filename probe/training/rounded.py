@@ -1,37 +1,48 @@
 """Frozen weights in eight bits, for training adapters on a CPU.
 
 A training with adapters spends nine tenths of its time on products with frozen weights. In eight bits those run at four
-times the speed of single precision on a processor with VNNI (bfloat16 there is slower than single precision); if the
-processor's int8 products overflow, they are computed in single precision, which is slower but right. The cost is noise:
-the weights are rounded once, to 127 steps per row; activations are rounded at every call, token by token.
+times the speed of single precision on a processor with VNNI (bfloat16 there is slower than single precision). If the
+processor's int8 products overflow, they are computed in single precision, which is slower but right.
 
-    y = W x        W ≈ diag(scale) · Q · diag(1/ease),  x·ease ≈ its own scale · q,  so that Q q is a product of bytes
+    y = W x        W ≈ diag(scale) · Q,      x ≈ its own scale · (q + r / 254),      so that Q q and Q r are of bytes
 
-Some channels of a layer's input are many times larger than the rest, and rounding would erase the others; `ease` scales
-them down in x and up in W (SmoothQuant, arXiv 2211.10438). It is measured on a little text. With it a base of 135
-million parameters loses 0.01 nats on text, without it 0.03. Gradients use the same int8 weights.
+The weights are rounded once, to 127 steps per row. Activations and gradients are rounded at every call, token by token,
+and to two bytes. They have a few large entries and many small ones, which one byte would round to 0, at every step the
+same way: a bias, which an optimizer adds up over hundreds of steps, until the training turns and grows worse
+(docs/real_twin.md has the figures).
 
 The adapters are trained with rounded weights and used with exact ones: rounding is undone when training ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 STEPS = 127.0
-LOUDNESS = 0.65  # the exponent: how much of a channel's size is moved from x to W
 
 
 def rounded(values: Tensor) -> tuple[Tensor, Tensor]:
     """Int8 values and one scale per row: values ≈ int8 · scale."""
     scale = values.abs().amax(-1, keepdim=True).clamp(min=1e-12) / STEPS
     return (values / scale).round().to(torch.int8), scale
+
+
+def in_two_bytes(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Two int8 values and one scale per row: values ≈ (coarse + fine / 254) · scale."""
+    scale = values.abs().amax(-1, keepdim=True).clamp(min=1e-30) / STEPS
+    coarse = (values / scale).round()
+    fine = ((values / scale - coarse) * (2 * STEPS)).round()
+    return coarse.to(torch.int8), fine.to(torch.int8), scale
+
+
+def two_byte_product(values: Tensor, b: Tensor) -> Tensor:
+    """The product of a matrix, in two bytes, with an int8 matrix."""
+    coarse, fine, scale = in_two_bytes(values)
+    both = byte_product(coarse, b).to(values.dtype) + byte_product(fine, b).to(values.dtype) / (2 * STEPS)
+    return both * scale
 
 
 def byte_product(a: Tensor, b: Tensor) -> Tensor:
@@ -57,18 +68,15 @@ class _Product(torch.autograd.Function):
     """x ↦ x Wᵀ with W in int8; only x has a gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, ease: Tensor) -> Tensor:
-        ctx.save_for_backward(weight, scale, ease)
-        flat, own = rounded(x.flatten(0, -2) * ease)
-        y = byte_product(flat, weight.t()).to(x.dtype) * own * scale
-        return y.view(*x.shape[:-1], len(weight))
+    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, scale)
+        return (two_byte_product(x.flatten(0, -2), weight.t()) * scale).view(*x.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (gradient,), (weight, scale, ease) = gradients, ctx.saved_tensors
-        flat, own = rounded(gradient.flatten(0, -2) * scale)
-        back = byte_product(flat, weight).to(gradient.dtype) * own * ease
-        return back.view(*gradient.shape[:-1], weight.shape[1]), None, None, None
+        (gradient,), (weight, scale) = gradients, ctx.saved_tensors
+        back = two_byte_product(gradient.flatten(0, -2) * scale, weight)
+        return back.view(*gradient.shape[:-1], weight.shape[1]), None, None
 
 
 class Rounded(nn.Module):
@@ -76,37 +84,16 @@ class Rounded(nn.Module):
 
     weight: Tensor
     scale: Tensor
-    ease: Tensor
     bias: Tensor | None
 
-    def __init__(self, layer: nn.Linear, loudest: Tensor):
+    def __init__(self, layer: nn.Linear):
         super().__init__()
-        w = layer.weight.detach()
         self.in_features, self.out_features = layer.in_features, layer.out_features
-        quiet = loudest.clamp(min=1e-5) ** LOUDNESS / w.abs().amax(0).clamp(min=1e-5) ** (1 - LOUDNESS)
-        bytes_, scale = rounded(w * quiet)
-        self.register_buffer("weight", bytes_, persistent=False)
+        weight, scale = rounded(layer.weight.detach())
+        self.register_buffer("weight", weight, persistent=False)
         self.register_buffer("scale", scale[:, 0], persistent=False)
-        self.register_buffer("ease", 1 / quiet, persistent=False)
         self.register_buffer("bias", None if layer.bias is None else layer.bias.detach(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = _Product.apply(x, self.weight, self.scale, self.ease)
+        y = _Product.apply(x, self.weight, self.scale)
         return y if self.bias is None else y + self.bias
-
-
-@contextmanager
-def channel_ranges(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """The largest value of each input channel of some layers, by their names, inside the context."""
-    loudest: dict[str, Tensor] = {}
-
-    def entered(name: str, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        here = inputs[0].detach().abs().flatten(0, -2).amax(0)
-        loudest[name] = here.maximum(loudest.get(name, here))
-
-    hooks = [layer.register_forward_pre_hook(partial(entered, name)) for name, layer in layers.items()]
-    try:
-        yield loudest
-    finally:
-        for hook in hooks:
-            hook.remove()

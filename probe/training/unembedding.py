@@ -4,14 +4,15 @@ With a vocabulary of 49,152 tokens the last product is a fifth of all work, and 
 have no label, and of the unembedding only the mask's row is trained. So the hidden states of labelled slots are
 processed a few at a time; loss and gradient are computed together, from one softmax, and no logits are kept.
 
-    loss      Σ weight · (log Σ exp z - z[label]) / number of labels,      z = h Uᵀ in int8, the mask's column exact
+    loss      Σ weight · (log Σ exp z - z[label]) / number of labels,      z = h Uᵀ
     gradient  Σ weight · (softmax(z) U - U[label]) / number of labels
 
 With a teacher (probe.training.distillation) a part of the target is its distribution q, computed from its hidden
-states: the gradient is then softmax(z) - (1-d)·label - d·q.
+states: the gradient is then softmax(z) U - (1-d)·U[label] - d·q U.
 
-A softmax has most of its mass in a few entries and the rest in thousands of tiny ones, which one byte would round to 0:
-it is written as two bytes, the second for the remainder of the first.
+These products are in single precision, also where the layers' are in bytes. A softmax has a few large entries and
+thousands of tiny ones; in bytes the tiny ones are lost, so that nothing pushes the tail down. Trainings that rounded
+them grew worse after some hundred steps (docs/real_twin.md).
 """
 
 from __future__ import annotations
@@ -22,18 +23,15 @@ import torch
 from torch import Tensor
 
 from probe.paradigms.paradigm import NO_LABEL
-from probe.training.rounded import STEPS, Rounded, byte_product, rounded
 
 ROWS = 128  # slots at a time
 
 
 class Unembedding:
-    """A frozen tied unembedding: its table, the table in int8, and the index of the row that is trained separately."""
+    """A frozen tied unembedding: its table, and the index of the row that is trained separately."""
 
-    def __init__(self, table: Tensor, loudest: Tensor, learnt: int, compiled: bool = False):
-        layer = torch.nn.Linear(table.shape[1], table.shape[0], bias=False, device="meta")
-        layer.weight = torch.nn.Parameter(table.detach(), requires_grad=False)
-        self.table, self.learnt, self.bytes = table.detach(), learnt, Rounded(layer, loudest)
+    def __init__(self, table: Tensor, learnt: int, compiled: bool = False):
+        self.table, self.learnt = table.detach(), learnt
         self.answer = torch.compile(_answer) if compiled else _answer
 
     def loss(
@@ -77,10 +75,7 @@ class _Loss(torch.autograd.Function):
                 share[some],
                 row,
                 head.learnt,
-                head.bytes.weight,
-                head.bytes.scale,
-                head.bytes.ease,
-                head.table[labels[some]],
+                head.table,
                 None if soft is None else soft[some],
                 None if teacher is None else teacher[some],
             )
@@ -106,14 +101,11 @@ def _answer(
     row: Tensor,
     learnt: int,
     table: Tensor,
-    scale: Tensor,
-    ease: Tensor,
-    named: Tensor,
     soft: Tensor | None,
     teacher: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss of some slots, its gradient by their hidden states and by the trained row; `named`: the labels' own rows."""
-    z = _logits(hidden, table, scale, ease)
+    """Loss of some slots, its gradient by their hidden states and by the trained row."""
+    z = hidden @ table.t()
     column = torch.arange(z.shape[1]) == learnt
     z = torch.where(column, (hidden @ row)[:, None], z)
     top = z.amax(-1, keepdim=True)
@@ -123,24 +115,13 @@ def _answer(
     p = e / sum_
     hard, known = 1.0, p
     if soft is not None and teacher is not None:
-        theirs = torch.where(column, -torch.inf, _logits(teacher, table, scale, ease)).log_softmax(-1)
+        theirs = torch.where(column, -torch.inf, teacher @ table.t()).log_softmax(-1)
         q = theirs.exp()
         divergence = torch.where(column, 0, q * (theirs - z)).sum(-1) + (top + sum_.log())[:, 0]
         surprise = (1 - soft) * surprise + soft * divergence
         hard, known = (1 - soft)[:, None], p - soft[:, None] * q
     loss = (share * surprise).sum()
     p_learnt = p[:, learnt] * share
-    # The softmax in two bytes, multiplied first by the scale of each row of the table.
-    known = torch.where(column, 0, known * scale)
-    step = known.abs().amax(-1, keepdim=True).clamp(min=1e-30) / STEPS
-    coarse = (known / step).round()
-    fine = ((known / step - coarse) * (2 * STEPS)).round()
-    product = byte_product(coarse.to(torch.int8), table).to(hidden.dtype)
-    product = product + byte_product(fine.to(torch.int8), table).to(hidden.dtype) / (2 * STEPS)
-    back = share[:, None] * (product * step * ease - hard * named) + p_learnt[:, None] * row
+    product = torch.where(column, 0, known) @ table
+    back = share[:, None] * (product - hard * table[labels]) + p_learnt[:, None] * row
     return loss, back, p_learnt @ hidden
-
-
-def _logits(hidden: Tensor, table: Tensor, scale: Tensor, ease: Tensor) -> Tensor:
-    q, own = rounded(hidden * ease)
-    return byte_product(q, table.t()).to(hidden.dtype) * own * scale

@@ -269,4 +269,4 @@ def test_the_beginning_of_a_text_is_left_whole_at_the_share_that_is_asked_for(ba
 def test_int8_is_refused_where_a_head_stands_before_the_unembedding():
     model = model_of("modernbert", Masked(mask_id=MASK, shift=False))
     with pytest.raises(ProbeError, match="a head before the unembedding"):
-        Adapters(model, LoraSettings(rank=2, alpha=4, fold=False, rest="int8")).round([], compiled=False)
+        Adapters(model, LoraSettings(rank=2, alpha=4, fold=False, rest="int8")).round(compiled=False)
