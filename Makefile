@@ -27,7 +27,7 @@ site: $(INSTALLED_DEV)  ## the docs as a website, in .venv/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 bench: $(INSTALLED_DEV)  ## the benchmarks, each of which prints a table; without those that need a GPU or a twin of yours
-	for bench in $(filter-out %/frame.py %/gpu.py %/masked_nats.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$bench; done
+	for bench in $(filter-out %/frame.py %/gpu.py %/masked_nats.py %/int8_gradients.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$bench; done
 
 # In the order in which each starts from those before it. Of the last ones the curve alone is kept.
 ZOO := ar ar-cpt ar-seed2 masked masked-seed2 masked-noshift masked-abrupt block fluid flow flow-scratch flow-map \
