@@ -49,8 +49,8 @@ def show(selection: Selection, words: Words, key: str) -> None:
     """The difference in a sentence, and its parts on demand."""
     total = row_of(square(selection), words.measure, "total")
     st.markdown(f"#### {plain(sentence(selection.pair, words, total))}")
-    asked = st.pills("Switch on", [SQUARE, CONTROLS, COMPARED], selection_mode="multi", key=f"parts of {key}",
-                     label_visibility="collapsed")  # fmt: skip
+    asked = st.pills("Switch on", [SQUARE, CONTROLS, COMPARED], selection_mode="multi", key=f"{key}_parts",
+                     label_visibility="collapsed", bind="query-params")  # fmt: skip
     if SQUARE in asked:
         draw(part(selection, SQUARE, words.measure), f"{key} square", parts_told(square(selection), words.measure))
     if CONTROLS in asked:
@@ -60,7 +60,7 @@ def show(selection: Selection, words: Words, key: str) -> None:
             st.info("No controls are declared for these twins.")
     if COMPARED in asked:
         offered = tasks_of(selection.pair)
-        tasks = st.multiselect("Tasks", offered, offered[:4], key=f"tasks of {key}")
+        tasks = st.multiselect("Tasks", offered, offered[:4], key=f"{key}_tasks", bind="query-params")
         if tasks:
             draw(part(selection, COMPARED, words.measure, tuple(tasks)), f"{key} tasks")
 

@@ -8,6 +8,7 @@ Each file has a group of commands. Importing it registers them, so the order of 
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 
@@ -23,6 +24,10 @@ def main() -> None:
     """The entry point: errors that a user can act on are printed as sentences, without a traceback."""
     try:
         app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            _ignore_interruptions()
+        raise
     except ProbeError as problem:
         tell(problem)
         sys.exit(UNUSABLE)
@@ -30,7 +35,13 @@ def main() -> None:
         tell(_as_told(problem))
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
+        _ignore_interruptions()
         sys.exit(INTERRUPTED)
+
+
+def _ignore_interruptions() -> None:
+    """Ctrl-C held down: the process ends already, and a further interruption would end it with a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_told(problem: Exception) -> ProbeError:

@@ -89,7 +89,7 @@ def _planned(seen: Foreseen, rule: Strides, head: Horizon | None) -> Tensor:
     sure = (seen.ahead.sure[:, 1 : rule.longest] > rule.gamma).cumprod(1).sum(1)
     if head is None:
         return seen.by_place(sure.clamp(max=rule.longest - 1))
-    said = head.stride(seen.ahead.hidden.to(next(head.parameters()).dtype)).clamp(min=rule.least, max=rule.most)
+    said = head.stride(seen.ahead.hidden).clamp(min=rule.least, max=rule.most)
     return seen.by_place((said - 1).minimum(sure))
 
 

@@ -56,7 +56,7 @@ class Horizon(nn.Module):
 
     def stride(self, hidden: Tensor) -> Tensor:
         """The most likely horizon, in tokens, of each hidden state."""
-        return self(hidden).argmax(-1) + 1
+        return self(hidden.to(next(self.parameters()).dtype)).argmax(-1) + 1
 
 
 def new_horizon(model: ModelLike, seed: int = 0) -> Horizon:

@@ -22,5 +22,6 @@ def pages_are_waited_for_asleep() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(local_script_runner, "require_widgets_deltas", sleeps)
-        config.set_option("runner.magicEnabled", False)  # as in the app's own configuration
+        for option in ("runner.magicEnabled", "runner.postScriptGC"):
+            config.set_option(option, False)  # as in the app's own configuration
         yield

@@ -105,6 +105,12 @@ def test_it_answers_only_this_machine_and_shows_no_traceback():
         assert config["client"]["showErrorDetails"] == "none"
 
 
+def test_no_click_waits_for_a_collection_of_all_garbage():
+    """Streamlit's own setting looks through every object of torch and transformers after each run of a page."""
+    config = tomllib.loads((APP.parent / ".streamlit" / "config.toml").read_text())
+    assert config["runner"]["postScriptGC"] is False
+
+
 def test_without_a_run_it_says_how_to_make_one(tmp_path, monkeypatch):
     deep = tmp_path / "nothing" / "here"  # beside `tmp_path` lie the runs of other tests
     deep.mkdir(parents=True)

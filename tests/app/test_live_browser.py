@@ -182,6 +182,55 @@ def test_nodes_are_grouped_under_a_name_and_the_link_says_so(page, address):
     expect(view(page, "circuit_graph").locator("svg text", has_text="copiers").first).to_be_visible(timeout=120_000)
 
 
+FIGURES = {"depth": 4, "specialisation": 3}  # of a page, with one part of the difference
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_a_difference_is_taken_apart_and_the_link_shows_its_parts(kind, page, address):
+    def finds() -> dict[str, list[int]]:
+        """The number of points in each trace of each figure, by the heading above it."""
+        expect(page.get_by_text("The weights account for")).to_be_visible(timeout=180_000)
+        expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible(timeout=180_000)
+        figures = page.locator(".js-plotly-plot")
+        expect(figures).to_have_count(FIGURES[kind], timeout=60_000)
+        return figures.evaluate_all("all => all.map(one => one.calcdata.map(trace => trace.length))")
+
+    page.goto(f"{address}/{kind}?twins=zoo:masked&on=ioi", timeout=120_000)
+    expect(page.locator("h4").first).to_contain_text("zoo:masked", timeout=180_000)
+    page.get_by_role("button", name="Weights or mask? (2×2)").click()
+    found, sentence = finds(), page.locator("h4").first.inner_text()
+    assert found
+    assert all(sum(points) > 0 for points in found)
+    expect(page).to_have_url(re.compile("_parts="), timeout=60_000)
+    page.reload(timeout=120_000)
+    assert finds() == found
+    assert page.locator("h4").first.inner_text() == sentence
+    page.get_by_role("button", name="Weights or mask? (2×2)").click()
+    expect(page.get_by_text("The weights account for")).to_have_count(0, timeout=60_000)
+
+
+def test_a_job_is_filled_in_run_cancelled_run_on_and_read(page, address):
+    page.goto(f"{address}/jobs", timeout=120_000)
+    page.get_by_role("combobox", name="Measures").click()
+    for _ in range(4):
+        page.keyboard.press("Backspace")  # all but the first
+    page.keyboard.press("Escape")
+    page.get_by_role("spinbutton", name="Prompts a task").fill("8")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("stCode").first).to_contain_text("examples: 8", timeout=60_000)
+    expect(page.get_by_test_id("stCode").first).not_to_contain_text("overlap")
+    page.get_by_role("button", name="Run it").click()
+    page.get_by_role("button", name="Cancel").click(timeout=60_000)
+    expect(page.get_by_text("stopped (exit status")).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="Run it").click()
+    expect(page.get_by_text("1 of 1 measures done")).to_be_visible(timeout=180_000)
+    page.get_by_role("link", name="Read it").click(timeout=60_000)
+    expect(page.get_by_role("heading", name="Findings")).to_be_visible(timeout=120_000)
+    with page.expect_download(timeout=60_000) as got:
+        page.get_by_role("button", name="spec.yaml").click()
+    assert "examples: 8" in got.value.path().read_text("utf-8")
+
+
 def test_two_browsers_at_once_do_not_disturb_each_other(browser, address):
     """Both ask at the same moment, each about another model, over and over; each sees what it would see alone."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from probe.models.source import Source
 from tests.command import twinprobe
 from tests.docs.commands import SHOWN
 
@@ -31,6 +32,9 @@ def folder(tmp_path_factory) -> Path:
     """A spec and some finished runs, under the names that the pages use."""
     folder = tmp_path_factory.mktemp("commands")
     (folder / "job.yaml").write_text(JOB)
+    entry = Source("zoo:masked").entry
+    assert entry is not None
+    (folder / "FILE").write_text("\n".join(entry.sample))  # in the language of the FOLDER
     assert twinprobe("run", "job.yaml", cwd=folder).returncode == 0
     for name in RUNS:
         shutil.copytree(folder / "runs" / "my-job", folder / name)

@@ -160,14 +160,17 @@ def _explained(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Treat SIGTERM (a batch system's time limit) and SIGHUP (a closed terminal) like Ctrl-C."""
+    """Treat SIGTERM (a batch system's time limit) and SIGHUP (a closed terminal) like Ctrl-C, and many like one: those
+    that come during the orderly end are ignored."""
+    before: dict[int, Any] = {}
 
     def interrupt(*_: Any) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before: dict[int, Any] = {}
     try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` leaves it
                 before[number] = signal.signal(number, interrupt)
     except ValueError:  # not the main thread: the caller handles the signals
