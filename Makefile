@@ -15,7 +15,7 @@ demo: $(INSTALLED)  ## the main job on the shipped models
 	@echo "To call twinprobe by its name: source $(BIN)/activate"
 
 test: $(INSTALLED_DEV) $(TOKENIZERS)  ## the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3  # on two cores: browsers, Ray and kills wait as much as they compute
 
 check: $(INSTALLED_DEV) site  ## style, types and docs
 	$(BIN)/ruff check .

@@ -158,7 +158,8 @@ def hidden_text(model: Model, sample: Sequence[str] | None = None) -> HiddenText
     rows, places = asked.nonzero(as_tuple=True)
     hidden = tokens.clone()
     hidden[rows, places] = tokens.flip(0)[rows, places] if model.mask_id is None else model.mask_id
-    return HiddenText(*(part.to(model.device) for part in (tokens, hidden, rows, places)))
+    tokens, hidden, rows, places = (part.to(model.device) for part in (tokens, hidden, rows, places))
+    return HiddenText(tokens, hidden, rows, places)
 
 
 def _length(encoded: Sequence[Tensor]) -> int:
