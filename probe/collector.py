@@ -1,7 +1,7 @@
 """The garbage collector, paused while much is made that stays.
 
-Importing torch and a transformers model makes a million objects that live as long as the process. Python's collector
-looks through all of them again and again meanwhile, and finds nothing: a sixth of the time of the import.
+Importing torch and a transformers model makes very many objects that live as long as the process. Python's collector
+looks through all of them again and again meanwhile, and finds nothing.
 
     with paused():
         import torch

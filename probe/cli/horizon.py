@@ -57,7 +57,7 @@ def horizon(
     from probe.training.horizon_choice import HorizonChoice, choose_horizon
 
     asked = {"taus": tuple(tau or ()), "costs": tuple(cost or ())} if tau or cost else {}
-    plan = HorizonChoice(**asked, texts=texts, questions=n, unverified=unverified, seed=seed)  # type: ignore[arg-type]
+    plan = HorizonChoice(**asked, texts=texts, questions=n, unverified=unverified, seed=seed)  # type: ignore[arg-type]  # tuples alone
     sources, model = _sources(task or [], text or [], length), load(where)
     with progress("horizon", len(plan.targets), "heads", lines=True) as advance:
         found = choose_horizon(model, sources, plan, tell=lambda _: advance())

@@ -9,10 +9,9 @@ is best. So everything that can be set is chosen on the calibration split, and r
     found.chosen.rule, found.rivals, found.every
 
 For each fixed length K, of every family (shorter fixed lengths are one) the rule with the fewest slots is taken among
-those that are no slower: that make at most 1% more passes. Since verified texts are the
-same under every rule, they are written once, and hundreds of rules are counted from one look at them
-(`probe.decoding.foreseen`): a minute for a small model. With `unverified`, some rules that skip the check are decoded,
-too: there a faster rule changes the text.
+those that are no slower: that make at most 1% more passes. Since verified texts are the same under every rule, they are
+written once, and hundreds of rules are counted from one look at them (`probe.decoding.foreseen`). With `unverified`,
+some rules that skip the check are decoded, too: there a faster rule changes the text.
 """
 
 from __future__ import annotations
@@ -157,7 +156,7 @@ def choose_horizon(
 def cheapest(tried: Sequence[Written]) -> Written:
     """Of the rules that are no slower than the fastest, the one with the fewest slots."""
     best = max(tried, key=lambda one: one.tokens_a_pass)
-    return min((one for one in tried if no_slower(one, best)), key=lambda one: one.slots_a_token)
+    return fewest_slots([one for one in tried if no_slower(one, best)])
 
 
 def no_slower(one: Written, other: Written) -> bool:
@@ -172,12 +171,12 @@ def _rivals(calibration: list[Written], test: list[Written]) -> Iterator[Rival]:
         for family in dict.fromkeys(one.family for one in calibration):
             own = [one for one in calibration if one.family == family]
             as_fast = [one for one in own if no_slower(one, calibration[at])]
-            found = cheapest_of(as_fast) if as_fast else max(own, key=lambda one: one.tokens_a_pass)
+            found = fewest_slots(as_fast) if as_fast else max(own, key=lambda one: one.tokens_a_pass)
             if found is not calibration[at]:
                 yield Rival(test[at], test[calibration.index(found)], bool(as_fast))
 
 
-def cheapest_of(rules: Sequence[Written]) -> Written:
+def fewest_slots(rules: Sequence[Written]) -> Written:
     return min(rules, key=lambda one: one.slots_a_token)
 
 
