@@ -21,7 +21,7 @@ from probe.models.adapters import MASK_ROW
 from probe.paradigms import visibility
 from probe.paradigms.canvas import Canvas, places_of
 from probe.training.rounded import Rounded
-from probe.training.unembedding import Unembedding
+from probe.training.unembedding import Teacher, Unembedding
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -111,8 +111,9 @@ class Adapters:
         assert self._unembedding is not None
         places = shown["position_ids"]
         hidden = self._hidden(shown["input_ids"], shown["attention_mask"], places)
-        teacher = None if text is None else at_places(self._teacher_hidden(text), places)
-        return self._unembedding.loss(hidden, labels, weights, self.row, soft, teacher)
+        taught = text is not None and soft is not None
+        teacher = Teacher(self._teacher_hidden(text), places, soft) if taught else None
+        return self._unembedding.loss(hidden, labels, weights, self.row, teacher)
 
     @torch.no_grad()
     def teacher_logits(self, text: Tensor, places: Tensor) -> Tensor:

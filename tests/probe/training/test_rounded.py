@@ -7,8 +7,9 @@ import torch
 
 from probe.paradigms.paradigm import NO_LABEL, weighted_loss
 from probe.training.distillation import distilled_loss
+from probe.training.lora import at_places
 from probe.training.rounded import STEPS, Rounded, rounded
-from probe.training.unembedding import ROWS, Unembedding
+from probe.training.unembedding import ROWS, Teacher, Unembedding
 
 WIDTH, WORDS, LEARNT = 16, 40, 7
 
@@ -77,7 +78,7 @@ def logits_of(hidden: torch.Tensor, table: torch.Tensor, row: torch.Tensor) -> t
 
 
 @pytest.mark.parametrize("distill", [None, 0.0, 0.6, 1.0])
-def test_the_loss_at_labelled_slots_is_that_of_all_logits(distill):
+def test_the_loss_at_labelled_slots_is_that_of_all_logits(distill, texts=60):
     hidden, table, row, labels, weights = question()
     hidden, row = hidden.requires_grad_(True), row.requires_grad_(True)
     head = Unembedding(table, LEARNT)
@@ -85,9 +86,10 @@ def test_the_loss_at_labelled_slots_is_that_of_all_logits(distill):
         ours = head.loss(hidden, labels, weights, row)
         whole = weighted_loss(logits_of(hidden, table, row), labels, weights)
     else:
-        soft, teacher = torch.full((3, 50), distill), whole_numbers(150, WIDTH, 9).view(3, 50, WIDTH) / 100
-        ours = head.loss(hidden, labels, weights, row, soft, teacher)
-        theirs = logits_of(teacher, table, row.detach())
+        soft, states = torch.full((3, 50), distill), whole_numbers(3 * texts, WIDTH, 9).view(3, texts, WIDTH) / 100
+        places = torch.randint(0, texts, (3, 50))  # several slots at a place, and more places than are taken at a time
+        ours = head.loss(hidden, labels, weights, row, Teacher(states, places, soft))
+        theirs = logits_of(at_places(states, places), table, row.detach())
         theirs[..., LEARNT] = -torch.inf
         whole = distilled_loss(logits_of(hidden, table, row), labels, weights, soft, theirs)
     torch.testing.assert_close(ours, whole, rtol=1e-4, atol=1e-5)
