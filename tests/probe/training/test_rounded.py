@@ -78,7 +78,7 @@ def logits_of(hidden: torch.Tensor, table: torch.Tensor, row: torch.Tensor) -> t
 
 
 @pytest.mark.parametrize("distill", [None, 0.0, 0.6, 1.0])
-def test_the_loss_at_labelled_slots_is_that_of_all_logits(distill, texts=60):
+def test_the_loss_at_labelled_slots_is_that_of_all_logits(distill):
     hidden, table, row, labels, weights = question()
     hidden, row = hidden.requires_grad_(True), row.requires_grad_(True)
     head = Unembedding(table, LEARNT)
@@ -86,8 +86,8 @@ def test_the_loss_at_labelled_slots_is_that_of_all_logits(distill, texts=60):
         ours = head.loss(hidden, labels, weights, row)
         whole = weighted_loss(logits_of(hidden, table, row), labels, weights)
     else:
-        soft, states = torch.full((3, 50), distill), whole_numbers(3 * texts, WIDTH, 9).view(3, texts, WIDTH) / 100
-        places = torch.randint(0, texts, (3, 50))  # several slots at a place, and more places than are taken at a time
+        soft, states = torch.full((3, 50), distill), whole_numbers(3 * 60, WIDTH, 9).view(3, 60, WIDTH) / 100
+        places = torch.randint(0, 60, (3, 50))  # several slots at a place, and more places than are taken at a time
         ours = head.loss(hidden, labels, weights, row, Teacher(states, places, soft))
         theirs = logits_of(at_places(states, places), table, row.detach())
         theirs[..., LEARNT] = -torch.inf
