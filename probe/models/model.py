@@ -19,11 +19,17 @@ from torch import Tensor, nn
 
 from probe.errors import TokenError
 from probe.models import windows
+from probe.models.facts import heads_in_words, mask_in_words, windows_in_words
 from probe.models.layout import Columns, Layout, layout_of
 from probe.models.lengths import check_length
 from probe.models.scope import ContextValue, Listeners
-from probe.models.settings import steady_length
 from probe.models.threads import fitting_threads
+from probe.models.token_checks import (
+    refuse_mask,
+    refuse_odd_tokens,
+    refuse_unequal_lengths,
+    refuse_unlearned_places,
+)
 from probe.models.unknown_words import warn_of_unknown_words
 from probe.models.weights import device_of, refuse_absent, weight_of, widths_of
 from probe.notebook import table
@@ -84,34 +90,17 @@ class Model:
     @property
     def facts(self) -> dict[str, str]:
         """Its properties by name, for a table."""
-        heads = f"{self.n_heads} heads" + (f" ({self.n_kv_heads} for keys and values)" if self._grouped else "")
+        paradigm = self.paradigm
+        heads = heads_in_words(self.n_heads, self.n_kv_heads)
         return {
             "name": self.name,
-            "writes": f"{self.paradigm.name}, {self.paradigm.attention} attention, "
-            + ("with shift" if self.shift else "without shift"),
+            "writes": f"{paradigm.name}, {paradigm.attention} attention, {'with' if self.shift else 'without'} shift",
             "shape": f"{self.layout.model_type}, {self.n_layers} layers × {heads}, d {self.d_model}",
             "parameters": f"{self.n_parameters:,}, {str(self.dtype).removeprefix('torch.')} on {self.device}",
-            **({"windows": self._spelt_windows} if any(self.windows) else {}),
+            **({"windows": windows_in_words(self.windows)} if any(self.windows) else {}),
             **({"note": "; ".join(self.notes)} if self.notes else {}),
-            "vocabulary": f"{self.vocabulary:,} tokens, " + (f"mask {self._spelt_mask}" if self.mask_id else "no mask"),
+            "vocabulary": f"{self.vocabulary:,} tokens, {mask_in_words(self.mask_id, self._tokenizer)}",
         }
-
-    @property
-    def _grouped(self) -> bool:
-        return self.n_kv_heads != self.n_heads
-
-    @property
-    def _spelt_windows(self) -> str:
-        narrow = [str(layer) for layer, window in enumerate(self.windows) if window is not None]
-        width = next(window for window in self.windows if window is not None)
-        which = "every layer" if len(narrow) == self.n_layers else f"layers {', '.join(narrow)}"
-        return f"{which}: a token sees those nearer than {width} positions"
-
-    @property
-    def _spelt_mask(self) -> str:
-        if self._tokenizer is None or self.mask_id is None:
-            return str(self.mask_id)
-        return f"{self.mask_id} ({self._tokenizer.convert_ids_to_tokens(self.mask_id)})"
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -287,7 +276,7 @@ class Model:
         # transformers looks the attention up at every call, so the choice costs nothing and needs no second model.
         self.config._attn_implementation = self.attention_override or self.kernel(eager)
         canvas = canvas.to(self.device)
-        self._refuse_unlearned(canvas)
+        refuse_unlearned_places(self.name, int(canvas.places.max()), self._learned_places, self.config)
         for tell in self.before_run:
             tell(canvas)
         shown = inputs or self.paradigm.shown(self, canvas)
@@ -298,6 +287,13 @@ class Model:
             "use_cache": False,
         }
 
+    @property
+    def _learned_places(self) -> int | None:
+        """The rows of a learned position table, if there is one."""
+        if self.layout.place_embed is None:
+            return None
+        return self.layout.part(self.backbone, "place_embed").weight.shape[0]  # type: ignore[index]  # an Embedding
+
     def attention_masks(self, canvas: Canvas) -> Tensor | dict[str, Tensor]:
         """The additive float mask of a canvas for the backbone: one, or one per kind of layer if some have a sliding
         window."""
@@ -307,54 +303,9 @@ class Model:
         """Visibility (batch or 1, queries, keys) in one layer: that of the canvas, within the layer's window."""
         return windows.allowed(canvas, self.windows[layer])
 
-    def _refuse_unlearned(self, canvas: Canvas) -> None:
-        """Refuse places beyond a learned position table (GPT-2's), which inserted blocks can reach; and those from
-        which rotary frequencies depend on a text's length."""
-        if self.layout.place_embed is None:
-            self._refuse_unsteady(canvas)
-            return
-        rows = self.layout.part(self.backbone, "place_embed").weight.shape[0]  # type: ignore[index]  # an Embedding
-        furthest = int(canvas.places.max())
-        if furthest >= rows:
-            raise TokenError(
-                f"tokens for model {self.name!r}",
-                expected=f"places from 0 to {rows - 1}, for which it has learned positions",
-                found=f"place {furthest}",
-                remedy="Shorten the text.",
-            )
-
-    def _refuse_unsteady(self, canvas: Canvas) -> None:
-        unsteady = steady_length(self.config)
-        if unsteady is None or int(canvas.places.max()) < unsteady[1]:
-            return
-        kind, steady = unsteady
-        raise TokenError(
-            f"tokens for model {self.name!r}",
-            expected=f"at most {steady} places, within which its rotary positions of type {kind!r} are fixed",
-            found=f"place {int(canvas.places.max())}",
-            remedy="Shorten the text: beyond that, logits depend on the model's earlier inputs.",
-        )
-
     def checked(self, tokens: Tensor) -> Tensor:
         """Tokens on this model's device, refused unless they are (batch, length) ids of its embedding."""
-        if not isinstance(tokens, Tensor) or tokens.dim() != 2 or not _whole(tokens) or tokens.numel() == 0:
-            found = (
-                f"{tokens.dtype}, shape {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else type(tokens).__name__
-            )
-            raise TokenError(
-                f"tokens for model {self.name!r}",
-                expected="a tensor of token ids, batch × length",
-                found=found,
-                remedy="Use model.encode(texts), or torch.tensor([ids]).",
-            )
-        low, high = (int(value) for value in tokens.aminmax())
-        if low < 0 or high >= self.vocabulary:
-            raise TokenError(
-                f"tokens for model {self.name!r}",
-                expected=f"ids from 0 to {self.vocabulary - 1}",
-                found=f"the id {low if low < 0 else high}",
-                remedy="Encode the text with this model's own tokenizer.",
-            )
+        refuse_odd_tokens(self.name, tokens, self.vocabulary)
         self.check_length(*tokens.shape)
         return tokens.to(self.device, torch.long)
 
@@ -370,14 +321,7 @@ class Model:
         """
         texts = [text] if isinstance(text, str) else list(text)
         rows = self.tokenizer(texts)["input_ids"]
-        lengths = {len(row) for row in rows}
-        if len(lengths) > 1:
-            raise TokenError(
-                f"texts for model {self.name!r}",
-                expected="texts of one length in tokens",
-                found=f"lengths {sorted(lengths)}",
-                remedy="Encode them one by one, or choose words of equal length.",
-            )
+        refuse_unequal_lengths(self.name, rows)
         tokens = torch.tensor(rows)
         self.refuse_mask_in(tokens)
         warn_of_unknown_words(self.tokenizer, texts, rows, self.name)
@@ -385,16 +329,8 @@ class Model:
 
     def refuse_mask_in(self, tokens: Tensor) -> None:
         """Refuse text that contains the mask token: DiffuGPT and DiffuLLaMA use an ordinary word as mask."""
-        if self.mask_id is None or not (tokens == self.mask_id).any():
-            return
-        example, place = (int(index) for index in (tokens == self.mask_id).nonzero()[0])
-        shown = self._tokenizer.decode([self.mask_id]) if self._tokenizer is not None else ""
-        raise TokenError(
-            f"text {example} for model {self.name!r}",
-            expected=f"text without the mask token {self.mask_id} ({shown!r})",
-            found=f"it is at position {place}",
-            remedy="Leave out such texts: the model would take that word for a mask.",
-        )
+        if self.mask_id is not None:
+            refuse_mask(self.name, tokens, self.mask_id, self._tokenizer)
 
     @contextmanager
     def trainable(self) -> Iterator[Model]:
@@ -408,7 +344,3 @@ class Model:
         finally:
             for part in parts:
                 part.eval().requires_grad_(False)
-
-
-def _whole(tokens: Tensor) -> bool:
-    return tokens.dtype in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
