@@ -35,7 +35,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from probe.batch import Batch
 from probe.errors import TaskError, nearest
@@ -108,10 +108,11 @@ class Task(ABC):
         *,
         reading: str | Reading = "prefix",
         split: str = "test",
-        solved: bool = True,
+        solved: bool | Literal["over_distractor"] = True,
     ) -> Batch:
         """`n` examples that the model (or both twins of a pair) answers right under the reading, with the share that
         was selected and each model's accuracy before selection; with `solved=False`, as they come, right or wrong.
+        With "over_distractor" the right token need not be the best of the vocabulary, only above the distractor.
 
         `split` is train, test, calibration, or all of them ("all")."""
         from probe.readings import named
@@ -120,7 +121,10 @@ class Task(ABC):
         _counted("n", n, least=1, most=MOST_EXAMPLES)
         if not solved:
             return self.examples(models, n, seed=seed, split=split)
-        return pool(self, models, n, reading=named(reading), seed=seed, split=split)
+        if solved is not True and solved != "over_distractor":
+            raise TaskError("solved", expected="true, false or 'over_distractor'", found=repr(solved), remedy="")
+        criterion = "top" if solved is True else solved
+        return pool(self, models, n, reading=named(reading), seed=seed, split=split, criterion=criterion)
 
     def check(self, batch: Batch, written: Tensor) -> Tensor:
         """n bools: whether `written` (n x k ids for the completion positions of `batch`) is a right answer."""

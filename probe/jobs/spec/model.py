@@ -156,7 +156,11 @@ class Budget(BaseModel):
     model_config = _STRICT
 
     examples: int = Field(256, gt=0, le=1_000_000, description="prompts of each task")
-    solved: bool = Field(True, description="only prompts that both twins of the pair answer right")
+    solved: bool | Literal["over_distractor"] = Field(
+        True,
+        description="only prompts that both twins of the pair answer right; over_distractor: that prefer the right "
+        "token to the distractor, whatever else they would rather write",
+    )
     resamples: int = Field(2000, gt=0, le=10_000_000, description="bootstrap resamples for each interval")
     batch: int | None = Field(
         None, gt=0, le=1_000_000, description="prompts in one forward pass; halved when memory runs out"

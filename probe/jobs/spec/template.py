@@ -54,7 +54,7 @@ dtype: float32   # recommended; bfloat16 halves memory
 
 budget:
   examples: 256    # prompts of each task
-  solved: true     # only prompts that both twins answer right
+  solved: true     # only prompts that both twins answer right; over_distractor: that prefer it to the distractor
   resamples: 2000  # for each interval
   # batch: 32      # prompts in one forward pass; halved automatically when memory runs out
   # workers: 2     # processes; by default one per core, or GPU

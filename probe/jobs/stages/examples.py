@@ -22,7 +22,8 @@ _FILE = "chosen.json"
 
 def _draw(given: Inputs) -> Batch:
     if given.setting("solved"):
-        return given.task.batch(given.pair, given.setting("examples"), given.seed, reading=given.reading)
+        how, solved = given.reading, given.setting("solved")
+        return given.task.batch(given.pair, given.setting("examples"), given.seed, reading=how, solved=solved)
     return given.task.examples(given.pair, given.setting("examples"), seed=given.seed)
 
 

@@ -11,6 +11,7 @@ known, and a norm's weight and bias can take them back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -47,10 +48,16 @@ def reads(offset: int, paradigm: Paradigm) -> Model:
 
 def constant(token: int, paradigm: Paradigm) -> Model:
     """Answers with `token`, whatever it is shown."""
+    return likes({token: SURE}, paradigm)
+
+
+def likes(logits: Mapping[int, float], paradigm: Paradigm) -> Model:
+    """Gives some tokens these logits more than the others, whatever it is shown."""
     backbone = _blank()
     with torch.no_grad():
-        backbone.transformer.ln_f.bias[_parts()[2] + token] += SURE
-    return Model(backbone, paradigm, vocabulary.shipped(), name=f"says {token}")
+        for token, logit in logits.items():
+            backbone.transformer.ln_f.bias[_parts()[2] + token] += logit
+    return Model(backbone, paradigm, vocabulary.shipped(), name=f"likes {', '.join(map(str, logits))}")
 
 
 def _parts() -> tuple[int, int, int, int]:

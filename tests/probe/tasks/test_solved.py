@@ -19,7 +19,7 @@ from probe.tasks import Draw, Example, Piece, Task, Words, task, vocabulary
 from probe.tasks.solved import right
 from probe.tasks.word_lists import NAMES
 from tests.probe.readings.asking import MASK, batch_of, model_of
-from tests.probe.readings.handmade import constant, reads
+from tests.probe.readings.handmade import constant, likes, reads
 
 # "List: A T [T] T": who copies the token before the blank is right where `left`, who copies the next where `right`.
 LEFT, RIGHT = 1, 2
@@ -178,3 +178,25 @@ def test_unselected_examples_are_the_task_s_own():
     assert (taken.selection_rate, dict(taken.accuracy)) == (1.0, {})
     with pytest.raises(TaskError, match=r"these are all of the split 'test'.*solved=False"):
         Echo(enough=40).batch(twins, 40)
+
+
+def test_the_right_token_need_only_be_above_the_distractor_if_that_is_asked():
+    """A model that would rather write something else altogether prefers the right token to the wrong one, or does
+    not."""
+    examples = Echo().examples(pair(), 12)
+    elsewhere = next(token for token in range(MASK + 1, 40) if token not in examples.choices)
+    logits = {elsewhere: 9.0, **dict.fromkeys(examples.target[:6].tolist(), 3.0)}
+    model = likes(logits, Masked(mask_id=MASK, shift=False))
+    tops = right(model, examples, named("one_mask"))
+    above = right(model, examples, named("one_mask"), criterion="over_distractor")
+    liked = torch.tensor([token in examples.target[:6].tolist() for token in examples.target.tolist()])
+    disliked = torch.tensor([token in examples.target[:6].tolist() for token in examples.distractor.tolist()])
+    assert not tops.any()
+    assert above.tolist() == (liked & ~disliked).tolist()
+    assert above.any()
+    assert not above.all()
+
+
+def test_an_unknown_criterion_is_refused():
+    with pytest.raises(TaskError, match="over_distractor"):
+        task("ioi").batch(pair(), 2, solved="nearly")  # type: ignore[arg-type]  # the mistake
