@@ -216,6 +216,7 @@ def test_words_neither_collide_nor_shrink_nor_leave_the_page(report, watched, wi
     assert page.evaluate(OVERLAPS) == []
     assert page.evaluate(SMALLEST) >= 10
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.querySelector('table.verdict').scrollWidth") <= width - 2 * 16  # nor need scrolling
     first = page.locator(".lead").first.bounding_box()
     assert first is not None
     assert first["y"] < 500  # the answer stands on the first screen
