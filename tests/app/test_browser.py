@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.app.pages import until
 from tests.app.server import ROOT, serving
 from tests.probe.jobs.made_up import QUESTION, write_run
 
@@ -43,7 +44,7 @@ def choose(page: Page, name: str, value: str) -> None:
 def test_its_charts_are_drawn(page):
     expect(page.locator(".js-plotly-plot .cartesianlayer .trace").first).to_be_attached(timeout=300_000)
     expect(page.locator(".js-plotly-plot")).to_have_count(4, timeout=120_000)
-    assert page.locator(".js-plotly-plot .main-svg").first.bounding_box()["width"] > 300
+    until(page, lambda: page.locator(".js-plotly-plot .main-svg").first.bounding_box(), lambda box: box["width"] > 300)
 
 
 def test_a_choice_draws_another_chart(page):

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from app.component import read
 from probe.views import component
+from tests.app.pages import settled, until
 from tests.app.server import serving
 
 pytestmark = pytest.mark.slow
@@ -47,20 +48,16 @@ def view(page: Page, kind: str):
     return found
 
 
-def state(found) -> dict:
-    return found.evaluate("box => ({...box.twinprobe.state, pinned: undefined})")
-
-
 def test_a_run_is_stepped_through_and_goes_on_from_a_token_written_by_hand(page, address):
     page.goto(f"{address}/write?models=zoo:masked&length=5", timeout=120_000)
     canvas = view(page, "canvas")
     canvas.focus()
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
-    assert state(canvas)["step"] == 1
+    until(page, lambda: canvas.evaluate("box => box.twinprobe.state.step"), lambda step: step == 1)
     canvas.locator(".text .slot").last.click()
     second = canvas.locator(".panel .choice").nth(1)
-    word = second.locator(".word").inner_text()
+    word = settled(page, lambda: second.locator(".word").inner_text())
     second.click()
     expect(page.get_by_text("was written at slot")).to_be_visible(timeout=120_000)
     expect(view(page, "canvas").locator(".text .slot").last).to_have_text(word)
@@ -123,10 +120,11 @@ def test_what_a_view_writes_in_the_address_is_read_back(browser):
     said = [7, "L1H2", ["L1H2", "MLP 0"], ["input"], [["copiers", ["L1H2", "L1H3"]], ["late", []]], "both", -3]
     page = browser.new_page()
     code = component("canvas") + "\nexport { addressed };"
-    wrote = page.evaluate("""async ([code, said]) => {
+    write = """async ([code, said]) => {
         const module = await import("data:text/javascript," + encodeURIComponent(code));
         return [...said, null, []].map(module.addressed);
-    }""", [code, said])  # fmt: skip
+    }"""
+    wrote = until(page, lambda: page.evaluate(write, [code, said]), bool)
     page.close()
     assert wrote[-2:] == ["", ""]
     assert [read(text) for text in wrote[:-2]] == said
@@ -154,16 +152,17 @@ def test_a_guided_view_opens_what_it_says_whatever_was_chosen_before(page, addre
 def test_a_cell_that_is_dragged_is_patched_and_what_cannot_move_is_hatched(page, address):
     page.goto(f"{address}/intervene?twins=zoo:masked&on=ioi&in=ar&source=corrupt prompt", timeout=120_000)
     grids = view(page, "lens_grid").locator("table.grid")
-    wide = grids.nth(0).locator("thead th").count() - 1
+    wide = settled(page, lambda: grids.nth(0).locator("thead th").count()) - 1
     row = 4  # from the top: L5, …, L1
     grids.nth(0).locator("td").nth(row * wide + 10).drag_to(grids.nth(1).locator("td").nth(row * wide + 12))
     expect(page.get_by_role("heading", name="stream after L1, slot 12")).to_be_visible(timeout=120_000)
     expect(page).to_have_url(re.compile("from_slot=10"), timeout=60_000)
-    found = view(page, "lens_grid").locator("table.grid").nth(2).locator("td")
-    beyond, put = (found.evaluate_all(f"all => all.map((td, at) => td.className === '{kind}' ? at : -1)") for kind in
-                   ("beyond", "put"))  # fmt: skip
-    assert [at for at in put if at >= 0] == [row * wide + 12]
-    assert set(range(12)) <= set(beyond)  # the AR model's last layer, left of the change
+    changed = view(page, "lens_grid").locator("table.grid").nth(2).locator("td")
+    kinds = until(
+        page, lambda: changed.evaluate_all("all => all.map(td => td.className)"), lambda found: "put" in found
+    )
+    assert [at for at, kind in enumerate(kinds) if kind == "put"] == [row * wide + 12]
+    assert set(kinds[:12]) == {"beyond"}  # the AR model's last layer, left of the change
     view(page, "lens_grid").locator("table.grid").nth(1).locator("td").nth(row * wide + 3).click()
     page.get_by_role("button", name="zero it").click()
     expect(page.get_by_role("heading", name="stream after L1, slot 3 ← zero")).to_be_visible(timeout=120_000)
@@ -190,21 +189,22 @@ def test_a_difference_is_taken_apart_and_the_link_shows_its_parts(kind, page, ad
     def finds() -> dict[str, list[int]]:
         """The number of points in each trace of each figure, by the heading above it."""
         expect(page.get_by_text("The weights account for")).to_be_visible(timeout=180_000)
-        expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible(timeout=180_000)
         figures = page.locator(".js-plotly-plot")
         expect(figures).to_have_count(FIGURES[kind], timeout=60_000)
-        return figures.evaluate_all("all => all.map(one => one.calcdata.map(trace => trace.length))")
+        return settled(
+            page, lambda: figures.evaluate_all("all => all.map(one => one.calcdata.map(trace => trace.length))")
+        )
 
     page.goto(f"{address}/{kind}?twins=zoo:masked&on=ioi", timeout=120_000)
     expect(page.locator("h4").first).to_contain_text("zoo:masked", timeout=180_000)
     page.get_by_role("button", name="Weights or mask? (2×2)").click()
-    found, sentence = finds(), page.locator("h4").first.inner_text()
+    found, sentence = finds(), settled(page, lambda: page.locator("h4").first.inner_text())
     assert found
     assert all(sum(points) > 0 for points in found)
     expect(page).to_have_url(re.compile("_parts="), timeout=60_000)
     page.reload(timeout=120_000)
     assert finds() == found
-    assert page.locator("h4").first.inner_text() == sentence
+    assert settled(page, lambda: page.locator("h4").first.inner_text()) == sentence
     page.get_by_role("button", name="Weights or mask? (2×2)").click()
     expect(page.get_by_text("The weights account for")).to_have_count(0, timeout=60_000)
 
@@ -235,8 +235,7 @@ def test_two_browsers_at_once_do_not_disturb_each_other(browser, address):
     """Both ask at the same moment, each about another model, over and over; each sees what it would see alone."""
 
     def seen(page: Page) -> str:
-        expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible(timeout=180_000)
-        return page.locator("h4").first.inner_text()
+        return settled(page, lambda: page.locator("h4").first.inner_text())
 
     links = [f"{address}/intervene?twins={twins}&on=ioi&in={role}&site=head output&slot=every slot&instead=zero"
              for twins, role in (("zoo:masked", "diffusion"), ("zoo:fluid", "ar"))]  # fmt: skip
