@@ -29,6 +29,10 @@ class LeftToRight(BySampler):
     def write(self, model: Model, prompt: Tensor, length: int, rule: Sampler, run: Run) -> Trajectory:
         return continue_text(model, prompt, length, rule, run)
 
+    def slots_at_once(self, length: int) -> int:
+        """A pass predicts one token."""
+        return 1
+
     def in_steps(self, model: Model, steps: int, *, draws: bool = False) -> Sampler:
         return Sampler(temperature=1.0) if draws else Sampler(steps=steps)
 

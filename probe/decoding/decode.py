@@ -21,6 +21,7 @@ import probe.decoding.flow
 import probe.decoding.fluid
 import probe.decoding.masked  # noqa: F401  (it registers its writer)
 from probe.decoding.passes import PassOptions, Run, passes_of
+from probe.decoding.row_chunks import joined, rows_at_once, seed_of
 from probe.decoding.trajectory import Trajectory
 from probe.decoding.writer import Asked, Rule, Writer, writer_of
 from probe.errors import ProbeError, TokenError
@@ -48,7 +49,7 @@ def decode(
     A FLUID model takes `Strides`, a flow `Flowing` in `steps` steps, the others a `Sampler` (or the name of its order);
     each can also be plain data, as in a spec: `{"order": "entropy", "stop": ["."]}`. `passes` has options of the
     forward passes: `PassOptions(on_step=show)` calls `show(step, state, written)` after each,
-    `PassOptions(cache=False)` uses no cache.
+    `PassOptions(cache=False)` uses no cache. Very many prompts are decoded in chunks (`probe.decoding.row_chunks`).
 
     >>> prompt = batch.clean[0, :8]
     >>> run = probe.decode(pair.diffusion, prompt, 4, steps=2)
@@ -65,8 +66,8 @@ def decode(
     prompt = model.checked(prompt_tokens[None] if alone else prompt_tokens)  # type: ignore[arg-type, index]  # checked
     model.check_length(len(prompt), prompt.shape[1] + length)
     trajectory = _written(
-        model, prompt.shape[1] + length, (sampler, steps), seed, passes,
-        lambda writer, rule, run: writer.write(model, prompt, length, rule, run),
+        model, prompt, length, (sampler, steps), seed, passes,
+        lambda writer, rows, rule, run: writer.write(model, rows, length, rule, run),
     )  # fmt: skip
     return trajectory.without_batch() if alone else trajectory
 
@@ -95,32 +96,39 @@ def fill(
                          remedy="Put model.mask_id where a token is to be written.")  # fmt: skip
     model.check_length(len(text), text.shape[1])
     trajectory = _written(
-        model, text.shape[1], (sampler, steps), seed, passes,
-        lambda writer, rule, run: writer.fill(model, text, rule, run),
+        model, text, 0, (sampler, steps), seed, passes,
+        lambda writer, rows, rule, run: writer.fill(model, rows, rule, run),
     )  # fmt: skip
     return trajectory.without_batch() if alone else trajectory
 
 
 def _written(
     model: Model,
-    length: int,
+    rows: Tensor,
+    more: int,
     asked: tuple[Asked, int | None],
     seed: int,
     options: PassOptions,
-    write: Callable[[Writer[Any], Any, Run], Trajectory],
+    write: Callable[[Writer[Any], Tensor, Any, Run], Trajectory],
 ) -> Trajectory:
-    """The run that `write` makes over texts of this length."""
+    """The run that `write` makes of texts, each `more` tokens longer at its end; in chunks of rows if they are many."""
     writer = writer_of(model)
     rule = writer.settled(model, *asked)
-    kept = writer.approximates(rule)
-    passes = passes_of(model, length, options, hidden=writer.reads_hidden(rule), approximate=kept)
     _refuse_no_seed(seed)
-    run = Run(passes, seed, options.on_step or _unwatched, options.on_stride or _unwatched)
-    with torch.no_grad():
-        trajectory = write(writer, rule, run)
+    length = rows.shape[1] + more
+    kept = writer.approximates(rule)
+    watched = options.forward is not None or options.on_step is not None or options.on_stride is not None
+    together = watched or not writer.divides
+    at_once = len(rows) if together else rows_at_once(writer.slots_at_once(length), model.vocabulary)
+    parts = []
+    for number, chunk in enumerate(rows.split(max(1, at_once))):
+        passes = passes_of(model, length, options, hidden=writer.reads_hidden(rule), approximate=kept)
+        run = Run(passes, seed_of(seed, number), options.on_step or _unwatched, options.on_stride or _unwatched)
+        with torch.no_grad():
+            parts.append(write(writer, chunk, rule, run))
     tokenizer = model.tokenizer if model.has_tokenizer else None
     told = f"{kept} cache" if kept else ""
-    return replace(trajectory, tokenizer=tokenizer, mask_id=model.mask_id, approximate=told)
+    return replace(joined(parts, seed), tokenizer=tokenizer, mask_id=model.mask_id, approximate=told)
 
 
 def _refuse_no_seed(seed: object) -> None:

@@ -63,6 +63,7 @@ class FromNoise(Writer[Flowing]):
     """All hidden positions together, in any number of steps."""
 
     kind = Flowing
+    divides = False  # the noise of all rows is drawn together
 
     def rule(self, model: Model, asked: str | Rule | None, steps: int | None) -> Flowing:
         if asked is not None and not isinstance(asked, Flowing):

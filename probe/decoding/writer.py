@@ -48,6 +48,7 @@ class Writer(ABC, Generic[R]):
 
     kind: ClassVar[type[Any] | None] = None  # of its rules: a dataclass, so that plain data can describe one
     free_steps: ClassVar[bool] = True  # whether the user can choose the number of forward passes
+    divides: ClassVar[bool] = True  # whether rows can be decoded apart, a chunk after the other
     in_strides: ClassVar[bool] = False  # whether it drafts tokens and keeps some: its trajectory then has `strides`
 
     @abstractmethod
@@ -78,6 +79,10 @@ class Writer(ABC, Generic[R]):
 
     def most_passes(self, rule: R, length: int) -> int:
         """An upper bound on the forward passes of a run of this many tokens."""
+        return length
+
+    def slots_at_once(self, length: int) -> int:
+        """How many slots of a text of this length a pass predicts, at most."""
         return length
 
     def reads_hidden(self, rule: R) -> bool:
