@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from probe.collector import paused
@@ -38,6 +39,12 @@ def lazy(
         return found
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *home_of, *rooms})
+        """What completion offers: the package's names and modules, not what its file imports for itself."""
+        kept = {
+            name
+            for name, held in vars(sys.modules[package]).items()
+            if name.startswith("__") or (isinstance(held, ModuleType) and held.__name__ == f"{package}.{name}")
+        }
+        return sorted({*kept, *home_of, *rooms})
 
     return find, names

@@ -32,5 +32,6 @@ def test_every_public_name_is_there():
     for name in probe.__all__:
         assert getattr(probe, name) is not None
     assert set(probe.__all__) <= set(dir(probe))
+    assert not {"TYPE_CHECKING", "annotations", "lazy"} & set(dir(probe))
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         _ = probe.nothing_of_the_kind
