@@ -86,6 +86,15 @@ def lookahead_gain(generator: np.random.Generator, regime: str, differ: bool) ->
     return Found(bool(row["p"] < 0.05 and row["estimate"] > 0), bool(row["low"] > 0))
 
 
+def patchscope_gain(generator: np.random.Generator, regime: str, differ: bool) -> Found:
+    """How often patched hosts write the source's token, above what they write alone: three in ten do so by chance, and
+    six in ten where the state carries the token."""
+    alone, patched = (generator.random(64) < share for share in (0.3, 0.6 if differ else 0.3))
+    gain = patched.astype(float) - alone
+    row = PerExample.of(gain[:, None], measure=["gain"]).table(p=True).iloc[0]
+    return Found(bool(row["p"] < 0.05), bool(row["low"] <= 0.3 * differ <= row["high"]))
+
+
 _GROUPS, _WIDTH, _LATENTS = 20, 16, 64
 
 
@@ -142,6 +151,7 @@ INSTRUMENTS: dict[str, Simulate] = {
     "features: absent at the threshold": absent_feature,
     "Δ share of exclusive features": features_alone,
     "lookahead: gain over place and count": lookahead_gain,
+    "patchscope: gain over the host alone": patchscope_gain,
     "clock: gain over the share hidden": clock_gain,
     "Δ share of the Jacobian from the right": jacobian_share,
     "steering beyond random directions": beyond_random,

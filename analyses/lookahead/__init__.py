@@ -18,10 +18,16 @@ A probe's accuracy has to beat three baselines, on held-out examples:
     lookahead.read(pair, batch, slots="every")            # from every masked position, not only the next
 
 Cost: one recorded decoding run, then three ridge classifiers per layer and distance.
+
+What can be read off a state need not be used by the model. A patchscope lets the model read: it puts the state into
+another example's run, and sees which tokens are then written (`analyses.lookahead.patchscope`):
+
+    lookahead.patchscope(pair, batch).figure()
 """
 
 from __future__ import annotations
 
+from analyses.lookahead.patchscope import patchscope
 from analyses.lookahead.probes import read
 
-__all__ = ["read"]
+__all__ = ["patchscope", "read"]

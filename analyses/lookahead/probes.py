@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +72,7 @@ def read(
         rule = None if model.paradigm.asked_by is not None else sampler
         rows = rows_of(model, batch, distances, every=slots == "every", rule=rule, seed=seed)
         made[role], names[role] = _of_rows(rows, batch, distances, by_step, seed), model.name
-    table = _tested(compared(made, names, batch.task), made, names, batch.task)
+    table = tested(compared(made, names, batch.task), made, names, (SELECTIVITY, GAIN))
     table.insert(0, "series", table["role"] + ", " + table["ahead"].astype(str) + " ahead")
     return Result(
         "lookahead_probes",
@@ -158,13 +158,16 @@ def right_of(rows: Rows, kinds: NDArray, seed: int) -> NDArray:
     return np.stack(columns, 1)
 
 
-def _tested(table: pd.DataFrame, made: dict[str, PerExample], names: dict[str, str], task: str) -> pd.DataFrame:
-    """Selectivity and gain, and the differences of roles in them, are tested against 0; an accuracy is not."""
+def tested(
+    table: pd.DataFrame, made: dict[str, PerExample], names: dict[str, str], against_0: Collection[str]
+) -> pd.DataFrame:
+    """The measures `against_0`, and the differences of roles in them, are tested against 0; an accuracy is not."""
     own = pd.concat([of.table({"model": names[role]}, p=True)["p"] for role, of in made.items()], ignore_index=True)
     p = table["p"].to_numpy(copy=True) if "p" in table else np.full(len(table), np.nan)
     p[: len(own)] = own  # every role's own rows come first
-    p[~table["measure"].isin([SELECTIVITY, GAIN]).to_numpy()] = np.nan
-    table = table.assign(p=p, null=np.where(table["measure"].isin([SELECTIVITY, GAIN]), 0.0, np.nan))
+    gains = table["measure"].isin(against_0).to_numpy()
+    p[~gains] = np.nan
+    table = table.assign(p=p, null=np.where(gains, 0.0, np.nan))
     table = table.loc[np.isfinite(table["estimate"]), :].reset_index(drop=True)
     return table.assign(q=adjusted(table["p"]))
 

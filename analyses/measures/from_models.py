@@ -91,6 +91,12 @@ def _lookahead_probes(given: Inputs) -> Result:
     return lookahead.read(given.pair, given.batch, seed=given.seed, **given.knobs)
 
 
+def _patchscope(given: Inputs) -> Result:
+    from analyses import lookahead
+
+    return lookahead.patchscope(given.pair, given.batch, seed=given.seed, **given.knobs)
+
+
 def _features(given: Inputs) -> Result:
     """Its states and checkpoints lie in the unit's folder for as long as it is being made."""
     from shutil import rmtree
@@ -287,6 +293,15 @@ MEASURES = [
         "pool",
         knobs={"ahead": [1, 2, 3], "slots": "next", "by_step": False},
         passes=20.0,
+        refuses=writes_several,
+    ),
+    measure(
+        "patchscope",
+        "what a state, put into another example's run, makes it write: the next token, and later ones",
+        _patchscope,
+        "pool",
+        knobs={"ahead": [0, 1, 2], "layers": None},
+        passes=60.0,  # a decoding run a layer
         refuses=writes_several,
     ),
     measure(

@@ -96,6 +96,11 @@ HEADLINES: dict[str, Headline] = {
         {"measure": "gain over place and count", "ahead": "1"}, by="role", kind="line", x="layer", x_of="layer",
         zero=0, values=("ar", "diffusion"),
     ),
+    "patchscope": Headline(
+        "how often a state makes another run write the token after the next, above that run's own",
+        {"measure": "gain over the host alone", "ahead": "1"}, by="role", kind="line", x="layer", x_of="layer",
+        zero=0, values=("ar", "diffusion"),
+    ),
     "features": Headline(
         "mean ν of a crosscoder's features (1: as strong in both models): of the twins, and of a second seed",
         {"class": "mean ν"}, by="pair", values=("ar and diffusion", "diffusion and masked-seed2"), bounds=(0, 1),

@@ -136,22 +136,26 @@ def relay(
     return Planted(model, batch, frozenset(edges), frozenset({*one, *two, mlp}))
 
 
-def two_tokens(*, plans: bool, n_layers: int = 3, n: int = 48, seed: int = 0) -> Planted:
+def two_tokens(*, plans: bool, uses: bool = False, n_layers: int = 3, n: int = 48, seed: int = 0) -> Planted:
     """Four words, of which the second and then the first decide the two tokens that are written behind them.
 
     With `plans`, a second head of the first layer already brings the first word to where the first token is read, into
-    a part of the stream that nothing reads: the model then knows its second token before it writes the first.
+    a part of the stream that nothing reads: the model then knows its second token before it writes the first. If it
+    `uses` its plan, it writes the second token from there, and not from the first word.
     """
     space = _Space(6, 2)
     backbone = blank(n_layers, 2, space.d_head, WORDS + 1, space.places)
     with torch.no_grad():
         _prepare(backbone, space, 0.0, seed)
-        _look(backbone, space, 0, 0, {3: 1, 4: 0})
+        _look(backbone, space, 0, 0, {3: 1} if uses else {3: 1, 4: 0})
         _carry(backbone, space, 0, 0, space.token, space.found, 1.0)
         if plans:
             _look(backbone, space, 0, 1, {3: 0})
             _carry(backbone, space, 0, 1, space.token, space.relayed, 1.0)
-        _conclude(backbone, space, 0, copies=1)
+        if uses:
+            _look(backbone, space, 1, 0, {4: 3})
+            _carry(backbone, space, 1, 0, space.relayed, space.found, 2.0)  # more than what layer 0 found there
+        _conclude(backbone, space, int(uses), copies=1)
         balance(backbone)
     generator = torch.Generator().manual_seed(seed)
     given = torch.randint(0, WORDS, (n, 4), generator=generator)
