@@ -102,8 +102,12 @@ def _of_model(
     prompts, asked = batch.clean[:, :start], min(length, max(ahead) + 1) if model.paradigm.asked_by else length
     run = write(model, prompts, asked)
     if run.tau is not None:
-        raise ProbeError("patchscope", expected="a model whose first pass predicts tokens", found="a flow, which starts "
-                         "from noise", remedy="Leave it out.")  # fmt: skip
+        raise ProbeError(
+            "a patchscope",
+            expected="a model whose first pass predicts tokens",
+            found="a flow, which starts from noise",
+            remedy="Leave it out.",
+        )
     own = run.tokens[:, start:].cpu()
     slot = int(model.paradigm.read_at(run.states[:, 0].cpu(), torch.full((len(batch), 1), start))[0, 0])
     states = record(model, run, ("resid_pre",), positions=[slot])["resid_pre"].isel(position=0)
