@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import streamlit as st
@@ -32,6 +32,10 @@ class Selection:
     reading: str
     example: int
     own: Own | None = None
+
+    def on_all(self) -> Selection:
+        """The same for what is computed over all prompts, whichever of them is looked at."""
+        return replace(self, example=0)
 
 
 def pairs() -> tuple[str, ...]:

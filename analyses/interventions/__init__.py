@@ -2,6 +2,7 @@
 
     zeroed = probe.zero("z", layer=2, head=3)
     interventions.effect(model, batch, [zeroed]).table     # margin and share answered right, before, after, difference
+    interventions.effect(model, batch, [probe.only(zeroed, step=slice(0, 2))], reading="trajectory")  # while it writes
     interventions.cone(model, canvas, row=3, slots=[7])    # layer × slot: the cells that the change can reach
 
 A change at layer l and slot s reaches the slots that may attend to s in later layers, then those that may attend to

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from probe.decoding import Trajectory
+from probe.decoding.places import UNWRITTEN
 from probe.models.model import Model
 from probe.paradigms.canvas import Canvas
+from probe.tracing.edits import Edit, Skip
 
 
 @torch.no_grad()
@@ -26,3 +29,31 @@ def cone(model: Model, canvas: Canvas, *, row: int, slots: Iterable[int] | None 
         felt = felt | (allowed & felt[None]).any(1)
         reached[layer + 1] = felt.numpy()
     return reached
+
+
+def cones_of_run(
+    model: Model, run: Trajectory, edits: Sequence[Edit | Skip], *, row: int, slots: Iterable[int] | None = None
+) -> tuple[list[NDArray[np.bool_]], list[int]]:
+    """For each step of a run of one example, the cells that edits of some steps can reach; and those steps.
+
+    At a step of the edits: the cone from their cell. From the next step on also whatever follows from the tokens that
+    were open at the first of them, since any of these may have been written otherwise. Before it, nothing.
+    """
+    states, length = run.states[0], run.states.shape[-1]
+    where = range(length) if slots is None else list(slots)
+    parts = [part for each in edits for part in each.parts()]
+    cones, at = [], []
+    open_then: list[int] = []
+    for step, state in enumerate(states):
+        here = int((state != UNWRITTEN).sum())
+        canvas = model.canvas(state[None, :here])
+        reached = np.zeros((model.n_layers + 1, length), dtype=bool)
+        if at:
+            reached[:, :here] |= cone(model, canvas, row=0, slots=[slot for slot in open_then if slot < here])
+        if any(part.at_step(step) for part in parts):
+            reached[:, :here] |= cone(model, canvas, row=row, slots=[slot for slot in where if slot < here])
+            if not at:
+                open_then = (run.committed_at[0] >= step).nonzero()[:, 0].tolist()
+            at.append(step)
+        cones.append(reached)
+    return cones, at

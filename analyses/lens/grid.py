@@ -17,13 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analyses.interventions.reach import cone
+from analyses.interventions.in_a_run import of_side
+from analyses.interventions.reach import cone, cones_of_run
 from analyses.lens.tuned import TunedLens
 from analyses.lens.unembedding import Unembedding
+from probe.decoding import Trajectory
+from probe.decoding.places import UNWRITTEN
 from probe.models.model import Model
 from probe.pairs import Pair
 from probe.readings import Reading, named
 from probe.readings.by_role import reading_for, roles
+from probe.readings.trajectory import TrajectoryReading
 from probe.tasks import Batch
 from probe.tracing import edit, record
 from probe.tracing.edits import Edit, Skip
@@ -82,16 +86,17 @@ def before_and_after(
     """One model on one example, without and with edits, and the change in every cell.
 
     The edits hold values for one example, or one value for all. `cell`, the (row, slot) of the grid that they change
-    (slot None: every one), marks the cells that the change can reach; `beside` puts the source's grid in front.
+    (slot None: every one), marks the cells that the change can reach; `beside` puts the source's grid in front. Under a
+    reading of decoding runs each grid is every step of the run that its model makes by itself, changed or not.
     """
     how = reading_for(model, reading)
     one = batch[example : example + 1]
-    before = _Shown(model.name, "model", model, how)
-    after = _Shown(f"{model.name}, changed", "changed", model, how, edits=tuple(edits))
+    before = _shown(model.name, "model", model, how, one)
+    after = _shown(f"{model.name}, changed", "changed", model, how, one, edits=tuple(edits))
     shown = [before, after]
     if beside is not None:
         own = reading_for(beside.model, reading)
-        shown.insert(0, _Shown(str(beside), "beside", beside.model, own, which=beside.which))
+        shown.insert(0, _shown(str(beside), "beside", beside.model, own, one, which=beside.which))
     title = f"Effect of the change: {batch.task}, example {example}"
     vocabulary = None if beside is None else min(model.vocabulary, beside.model.vocabulary)
     view = _view(shown, one, (title, f"logit lens, reading {how}"), vocabulary, ())
@@ -104,9 +109,19 @@ def before_and_after(
     }
     if cell is not None:
         row, slot = cell
-        canvas = how.ask(model, one).canvas
-        reached = cone(model, canvas, row=row, slots=None if slot is None else [slot])
-        more |= {"changed": [[row, slot]], "cone": [[[int(felt) for felt in layer] for layer in reached]]}
+        slots = None if slot is None else [slot]
+        if isinstance(how, TrajectoryReading):
+            steps = view.data["models"][last]["steps"]
+            assert before.run is not None
+            cones, at = cones_of_run(model, before.run, edits, row=row, slots=slots)
+            cones += cones[-1:] * (len(steps) - len(cones))  # the changed run may take more steps
+            more |= {"changed_at": at, "step": at[0] if at else 0}
+        else:
+            cones = [cone(model, how.ask(model, one).canvas, row=row, slots=slots)]
+        more |= {
+            "changed": [[row, slot]],
+            "cone": [[[int(felt) for felt in layer] for layer in each] for each in cones],
+        }
     return View("lens_grid", {**view.data, **more})
 
 
@@ -121,6 +136,25 @@ class _Shown:
     tuned: TunedLens | None = None
     edits: tuple[Edit | Skip, ...] = ()
     which: str = "clean"
+    run: Trajectory | None = None  # of which every step is shown, not only those at which the answer was open
+
+
+def _shown(
+    name: str,
+    role: str,
+    model: Model,
+    how: Reading,
+    one: Batch,
+    *,
+    edits: tuple[Edit | Skip, ...] = (),
+    which: str = "clean",
+) -> _Shown:
+    """A grid of one state, or of a whole run under a reading of runs."""
+    run = None
+    if isinstance(how, TrajectoryReading):
+        with edit(model, edits):
+            run = how.run(model, of_side(one, which))
+    return _Shown(name, role, model, how, edits=edits, which=which, run=run)
 
 
 def _view(
@@ -134,8 +168,11 @@ def _view(
     for each in shown:
         cells = _Cells(Unembedding(each.model, vocabulary), each.tuned, words, pinned)
         with edit(each.model, each.edits):
-            steps, shares = cells.of(one, each.reading, each.which)
-        made.append({"name": each.name, "role": each.role, "steps": steps})
+            if each.run is None:
+                (steps, shares), text = cells.of(one, each.reading, each.which), ""
+            else:
+                (steps, shares), text = cells.of_run(one, each.run), str(each.run.example(0).text)
+        made.append({"name": each.name, "role": each.role, "steps": steps} | ({"text": text} if text else {}))
         kept.append(shares)
     title, about = words_above
     data: dict[str, Any] = {
@@ -167,17 +204,32 @@ class _Cells:
         trace = record(model, prompts.canvas, ["resid_pre", "final_norm"])
         enters = torch.from_numpy(trace["resid_pre"].transpose("example", "layer", "position", ...).to_numpy())
         leaves = torch.from_numpy(trace["final_norm"].transpose("example", "position", ...).to_numpy())
-        steps, shares = [], []
-        for row in range(len(enters)):
-            tokens, read = prompts.canvas.tokens[row].tolist(), int(prompts.slots[row, 0])
-            chances = [self._log_p(enters[row, layer], layer).exp() for layer in range(enters.shape[1])]
-            chances.append(self._unembedding.logits(leaves[row]).softmax(-1))
-            cells = [self._best(each) for each in chances]
-            mask = model.mask_id
-            codes = [MASK if token == mask else self._words.code(token) for token in tokens]
-            steps.append({"tokens": codes, "read": read, "cells": cells})
-            shares.append([_rounded(each[:, self._pinned]) for each in chances])
-        return steps, shares
+        reads = prompts.slots[:, 0].tolist()
+        made = [self._step(*each) for each in zip(prompts.canvas.tokens, reads, enters, leaves, strict=True)]
+        return [step for step, _ in made], [shares for _, shares in made]
+
+    @torch.no_grad()
+    def of_run(self, one: Batch, run: Trajectory) -> tuple[list[dict[str, Any]], list[Any]]:
+        """The same of every step of a run."""
+        model = self._unembedding.model
+        trace = record(model, run, ["resid_pre", "final_norm"])
+        enters = torch.from_numpy(trace["resid_pre"].isel(example=0).transpose("step", "layer", "position", ...).values)
+        leaves = torch.from_numpy(trace["final_norm"].isel(example=0).transpose("step", "position", ...).values)
+        read = int(model.paradigm.read_at(run.states[0, :1], one.positions["answer"].to(run.states.device))[0, 0])
+        made = []
+        for tokens, layers, last in zip(run.states[0].cpu(), enters, leaves, strict=True):
+            here = int((tokens != UNWRITTEN).sum())  # an autoregressive run has only what is written
+            made.append(self._step(tokens[:here], min(read, here - 1), layers[:, :here], last[:here]))
+        return [step for step, _ in made], [shares for _, shares in made]
+
+    def _step(self, tokens: Tensor, read: int, enters: Tensor, leaves: Tensor) -> tuple[dict[str, Any], list[Any]]:
+        """The cells of one forward pass, from what enters each layer (layer × slot) and what leaves the last."""
+        chances = [self._log_p(entering, layer).exp() for layer, entering in enumerate(enters)]
+        chances.append(self._unembedding.logits(leaves).softmax(-1))
+        mask = self._unembedding.model.mask_id
+        codes = [MASK if token == mask else self._words.code(token) for token in tokens.tolist()]
+        cells = [self._best(each) for each in chances]
+        return {"tokens": codes, "read": read, "cells": cells}, [_rounded(each[:, self._pinned]) for each in chances]
 
     def _log_p(self, states: Tensor, layer: int) -> Tensor:
         if self._tuned is not None:

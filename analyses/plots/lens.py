@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analyses.plots.left_out import leaving_out
-from analyses.plots.panels import hover, name_each_once, panels
+from analyses.plots.panels import hover, name_below, name_each_once, panels
 from analyses.plots.profile import profile
 from analyses.plots.registry import drawing
 from analyses.plots.theme import colours, shades
@@ -82,7 +82,7 @@ def components(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     for panel in each:
         for turn, (name, part) in enumerate(panel.table.groupby(named, sort=False)):
             _marks(figure, part, str(name), turn, fills[str(name)], shapes, panel)
-    figure = name_each_once(figure.update_xaxes(title_text="layer"))
+    figure = name_each_once(name_below(figure, "layer"))
     return leaving_out(_in_order_of_steps(figure), without)
 
 

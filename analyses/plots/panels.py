@@ -86,6 +86,23 @@ def panels(
     return figure, each()
 
 
+def name_below(figure: Figure, title: str) -> Figure:
+    """The x axes' common title, only under the lowest drawn panel of each column: under others it would lie on the next
+    panel's title."""
+    lowest: dict[Any, tuple[float, Any]] = {}
+    traces: Any = figure.data
+    drawn = {trace.xaxis or "x" for trace in traces}  # an axis without a trace is not drawn
+    for axis in (axis for axis in figure.select_xaxes() if axis.plotly_name.replace("axis", "") in drawn):
+        upright = figure.layout[f"yaxis{(axis.anchor or 'y')[1:]}"]
+        bottom = upright.domain[0] if upright.domain else 0.0
+        column = axis.domain and round(axis.domain[0], 6)
+        if column not in lowest or bottom < lowest[column][0]:
+            lowest[column] = bottom, axis
+    for _, axis in lowest.values():
+        axis.title.text = title
+    return figure
+
+
 def name_each_once(figure: Figure) -> Figure:
     """Each name once in the legend, whichever panel it first appears in."""
     named: set[str] = set()

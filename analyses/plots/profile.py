@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analyses.plots.panels import Axes, has, hover, name_each_once, panels
+from analyses.plots.panels import Axes, has, hover, name_below, name_each_once, panels
 from analyses.plots.registry import drawing
 from analyses.plots.theme import NULL, colours, faint, shades
 
@@ -31,7 +31,7 @@ def profile(table: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
         for name, part in _nulls(panel.table, axes):
             colour, at = lines.get(name, NULL), {"row": panel.row, "col": panel.column}
             _null(figure, part.sort_values(axes.x), axes, name, colour, first=panel.first, **at)
-    figure.update_xaxes(title_text=axes.x_title or axes.x)
+    name_below(figure, axes.x_title or axes.x)
     return name_each_once(figure.update_yaxes(title_text=axes.y_title, col=1))
 
 

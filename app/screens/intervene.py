@@ -13,7 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from analyses import lens
-from app import component, live, tries
+from app import component, live, tries, tries_in_a_run
 from app.selection import Selection, chosen
 from app.tries import DEEDS, EMBEDDING, SITES, SOURCES, Try
 from app.words import plain
@@ -29,6 +29,10 @@ HINT = (
     "Drag a cell of the first grid onto a cell of the second to patch its activation in. Or click a cell of the second "
     "grid and choose an intervention."
 )
+STEPWISE = (
+    "One state of the text is changed and read. With the reading “trajectory” the model writes by itself, and can be "
+    "changed at some steps of its writing alone."
+)
 Tries = dict[tuple[Selection, Try], dict[str, Any]]
 
 
@@ -37,7 +41,7 @@ def main() -> None:
     st.title("Intervene")
     twins, prompts, _ = live.of(selection)
     settle()
-    wanted = asked(twins.ar, prompts)
+    wanted = asked(twins.ar, prompts, selection)
     table = tries.effect(selection, wanted)
     model = twins.models[wanted.role]
     st.markdown(f"#### {plain(f'{wanted.place()} ← {wanted.what()}: {tries.sentence(model.name, table)}')}")
@@ -46,7 +50,7 @@ def main() -> None:
         follow(act, wanted)
         st.rerun()
     remember(selection, wanted, table)
-    history()
+    history(selection)
 
 
 def settle() -> None:
@@ -71,7 +75,7 @@ def follow(act: dict[str, Any], now: Try) -> None:
     st.session_state["wanted"] = values
 
 
-def asked(model: Model, prompts: Batch) -> Try:
+def asked(model: Model, prompts: Batch, selection: Selection) -> Try:
     """The intervention that the widgets describe."""
     first = st.columns([1, 1.6, 1.8, 2.2])
     bound: Any = {"bind": "query-params"}
@@ -100,11 +104,28 @@ def asked(model: Model, prompts: Batch) -> Try:
     return Try(
         role, site, layer, head, None if slot == EVERY else int(slot), deed, source,
         None if from_layer == SAME else int(from_layer),
-        None if from_slot == SAME or slot == EVERY else int(from_slot), amount,
+        None if from_slot == SAME or slot == EVERY else int(from_slot), amount, chosen_steps(selection, role),
     )  # fmt: skip
 
 
-def at_first(key: str, value: float, name: str = "value") -> dict[str, Any]:
+def chosen_steps(selection: Selection, role: str) -> tuple[int, int | None] | None:
+    """The steps of the run at which it is changed; None for every one, and where the text is not the model's own."""
+    if not tries.in_a_run(selection):
+        if live.of(selection)[1].positions["completion"].shape[1] > 1:
+            st.caption(STEPWISE)
+        return None
+    count = tries_in_a_run.steps(selection, role)
+    if count == 1:
+        return None
+    before = st.session_state.get("steps")
+    if before and before[1] > count:  # another model or task, which takes fewer steps
+        del st.session_state["steps"]
+    start, end = st.slider("Steps of its own writing at which it is changed", 1, count, **at_first("steps", (1, count)),
+                           bind="query-params")  # fmt: skip
+    return None if (start, end) == (1, count) else (start - 1, None if end == count else end - 1)
+
+
+def at_first(key: str, value: object, name: str = "value") -> dict[str, Any]:
     """A widget's key, and its first value unless a drag or a click has set it."""
     return {"key": key} if key in st.session_state else {"key": key, name: value}
 
@@ -120,7 +141,7 @@ def changed(selection: Selection, wanted: Try) -> View:
         prompts,
         example,
         [tries.edit_of(selection, wanted, one)],
-        reading=tries.still(model, selection),
+        reading=tries.reading_of(model, selection),
         beside=lens.Beside(twins.models[role], which),
         cell=(wanted.row, wanted.slot),
     )
@@ -139,7 +160,7 @@ def remember(selection: Selection, wanted: Try, table: pd.DataFrame) -> None:
     }  # fmt: skip
 
 
-def history() -> None:
+def history(selection: Selection) -> None:
     """All tries of this session, the last first; choosing a row repeats it."""
     known: Tries = st.session_state["tries"]
     st.subheader("Tries")
@@ -154,7 +175,7 @@ def history() -> None:
     again = (len(known), *rows)
     if rows and rows[0] < len(known) and st.session_state.get("again") != again:
         st.session_state["again"] = again
-        go_back(list(known)[len(known) - 1 - rows[0]][1])
+        go_back(selection, list(known)[len(known) - 1 - rows[0]][1])
     if st.button("Forget them"):
         known.clear()
         st.rerun()
@@ -165,7 +186,7 @@ def named(names: dict[str, str], value: str) -> str:
     return next(name for name, one in names.items() if one == value)
 
 
-def go_back(to: Try) -> None:
+def go_back(selection: Selection, to: Try) -> None:
     values: dict[str, Any] = {"in": to.role, "site": named(SITES, to.site), "layer": to.layer, "instead": to.deed,
                               "source": named(SOURCES, to.source),
                               "slot": EVERY if to.slot is None else str(to.slot)}  # fmt: skip
@@ -176,6 +197,10 @@ def go_back(to: Try) -> None:
                    "from_slot": SAME if to.from_slot is None else str(to.from_slot)}  # fmt: skip
     if to.deed in ("scale", "steer"):
         values["amount"] = to.amount
+    st.session_state.pop("steps", None)
+    if to.steps is not None and tries.in_a_run(selection):
+        first, last = to.steps
+        values["steps"] = (first + 1, tries_in_a_run.steps(selection, to.role) if last is None else last + 1)
     st.session_state["wanted"] = values
     st.rerun()
 

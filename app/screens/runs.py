@@ -101,7 +101,7 @@ def show_summary(report: Contents) -> None:
     for sentence in dict.fromkeys([*report.verdict.sentences, *report.verdict.counts]):
         st.write(plain(sentence))
     if report.verdict.columns:
-        st.dataframe(verdict_table(report), hide_index=True, height="content", key="verdict")
+        st.table(verdict_table(report).map(plain).rename(columns=plain), hide_index=True)
     st.write(plain(f"{report.tally.sentence}."))
     for block in report.blocks:
         if block.finding:
@@ -125,10 +125,10 @@ def show_downloads(run: RunFolder) -> None:
 
 
 def verdict_table(report: Contents) -> pd.DataFrame:
+    """A row for each hypothesis, narrow enough to be read whole: what decides it stands below its words."""
     rows = [
-        {"hypothesis": hypothesis.statement}
+        {"hypothesis": f"{hypothesis.statement} Decided by {hypothesis.written} ({hypothesis.source})"}
         | {column: answered(answer) for column, answer in zip(report.verdict.columns, hypothesis.answers, strict=True)}
-        | {"decided by": hypothesis.written, "source": hypothesis.source}
         for hypothesis in report.verdict.rows
     ]
     return pd.DataFrame(rows)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from probe.batch import Batch
-from probe.decoding import Asked, Trajectory, decode, writer_of
+from probe.decoding import Asked, PassOptions, Trajectory, decode, writer_of
 from probe.decoding.flow import state_at
 from probe.decoding.places import UNWRITTEN
 from probe.decoding.rules import refuse_misfit
@@ -55,7 +55,7 @@ class TrajectoryReading(Reading):
     def rule(self) -> str:
         return self.aggregate
 
-    def run(self, model: Model, batch: Batch) -> Trajectory:
+    def run(self, model: Model, batch: Batch, *, passes: PassOptions | None = None) -> Trajectory:
         """The decoding run of the clean prompts."""
         start, length = written_span(batch, self.name)
         if start + length != batch.clean.shape[1]:
@@ -67,7 +67,9 @@ class TrajectoryReading(Reading):
             )
         writer = writer_of(model)
         rule = writer.keeping_states(writer.settled(model, self.sampler, None))
-        return decode(model, batch.clean[:, :start], length, sampler=rule, seed=self.seed)
+        return decode(
+            model, batch.clean[:, :start], length, sampler=rule, seed=self.seed, passes=passes or PassOptions()
+        )
 
     def view(self, model: Model, batch: Batch) -> View:
         return view_of(self.run(model, batch), model, batch)

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.app.pages import until
+from tests.app.pages import settled, until
 from tests.app.server import ROOT, serving
+from tests.probe.jobs import made_up
 from tests.probe.jobs.made_up import QUESTION, write_run
 
 pytestmark = pytest.mark.slow
 
 
+PAIRS = ("zoo:masked", "zoo:block", "zoo:fluid", "zoo:flow")
+
+
 @pytest.fixture(scope="module")
-def address(tmp_path_factory) -> Iterator[str]:
+def folder(tmp_path_factory) -> Path:
+    """Two runs: one of measures, and one that answers hypotheses for as many pairs as the demo has."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_run(folder / "demo")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(made_up, "PAIRS", PAIRS)
+        write_run(folder / "verdict", hypotheses=True, failed=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder) -> Iterator[str]:
     """Where the app is served, started as the README says."""
-    folder = write_run(tmp_path_factory.mktemp("runs") / "demo")
     with serving(ROOT, str(folder)) as (address, _):
         yield address
 
@@ -54,6 +70,24 @@ def test_a_choice_draws_another_chart(page):
     choose(page, "Task", "ioi")
     expect(page.locator(".js-plotly-plot")).to_have_count(1, timeout=120_000)
     expect(page.locator(".js-plotly-plot .hm image")).to_have_count(1, timeout=120_000)
+
+
+def test_the_table_of_hypotheses_is_read_without_scrolling(page, address, folder):
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{address}/runs?run={quote(str(folder / 'verdict'))}", timeout=120_000)
+    table = page.get_by_test_id("stTable")
+    expect(table).to_be_visible(timeout=180_000)
+    measured = """box => {
+        const main = document.querySelector('[data-testid=stMainBlockContainer]').getBoundingClientRect();
+        const inner = [box, ...box.querySelectorAll('*')];
+        return [inner.filter(one => one.scrollWidth > one.clientWidth + 1 && one.clientWidth > 0).length,
+                box.getBoundingClientRect().right <= main.right, box.innerText];
+    }"""
+    hidden, within, words = settled(page, lambda: table.evaluate(measured))
+    assert hidden == 0
+    assert within
+    assert all(pair in words for pair in PAIRS)
+    assert "Decided by" in words
 
 
 def test_it_asks_nobody_else_and_complains_of_nothing(page):

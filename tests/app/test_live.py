@@ -114,3 +114,29 @@ def test_a_prompt_of_one_s_own_is_asked_and_one_that_does_not_line_up_is_a_sente
     app.text_input(key="own_corrupt").set_value("Luke").run()
     assert not app.exception
     assert app.error
+
+
+def test_a_change_may_be_of_some_steps_of_the_model_s_own_writing(tmp_path, monkeypatch):
+    monkeypatch.setattr("app.live.EXAMPLES", 6)
+    app = opened(tmp_path, monkeypatch)
+    app.switch_page("screens/intervene.py").run()
+    app.selectbox(key="on").set_value("countdown").run()
+    assert not app.slider
+    assert "With the reading “trajectory”" in words(app)
+    app.selectbox(key="asked").set_value("trajectory: its own decoding")
+    app.selectbox(key="instead").set_value("zero").run()
+    assert app.slider(key="steps").value == (1, 5)
+    assert "it writes another text for" in words(app)
+    app.slider(key="steps").set_value((2, 3)).run()
+    assert not app.exception
+    assert not app.error
+    assert "steps 2 to 3" in app.dataframe[0].value["where"].iloc[0]
+    for deed in ("mean", "scale", "steer", "patch"):
+        app.selectbox(key="instead").set_value(deed).run()
+        assert not app.exception
+        assert not app.error
+    app.selectbox(key="source").set_value("other twin").run()  # which takes as many steps, in another order
+    assert "← ar, clean prompt" in words(app)
+    app.selectbox(key="on").set_value("ioi").run()  # one token, one step
+    assert not app.slider
+    assert not app.exception

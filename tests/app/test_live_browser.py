@@ -168,6 +168,27 @@ def test_a_cell_that_is_dragged_is_patched_and_what_cannot_move_is_hatched(page,
     expect(page.get_by_role("heading", name="stream after L1, slot 3 ← zero")).to_be_visible(timeout=120_000)
 
 
+def test_a_change_at_some_steps_stands_in_the_address_and_moves_nothing_before_them(page, address):
+    where = "twins=zoo:masked&on=countdown&asked=trajectory: its own decoding&instead=zero&slot=9&layer=1"
+    page.goto(f"{address}/intervene?{where}", timeout=120_000)
+    expect(page.get_by_role("heading", name="stream after L1, slot 9 ← zero")).to_be_visible(timeout=180_000)
+    page.locator("[data-testid=stSlider] input").first.press("ArrowRight")
+    heading = page.get_by_role("heading", name="stream after L1, slot 9, step 2 on ← zero")
+    expect(heading).to_be_visible(timeout=120_000)
+    expect(page).to_have_url(re.compile("steps=2"), timeout=60_000)
+    grid = view(page, "lens_grid")
+
+    look = """box => [box.querySelector('output').textContent,
+        [...box.querySelectorAll('table.grid')[2].querySelectorAll('td')].map(td => td.className)]"""
+    _, kinds = until(page, lambda: grid.evaluate(look), lambda found: found[0] == "2 of 5")
+    assert len([kind for kind in kinds if kind == "put"]) == 1
+    grid.get_by_label("step", exact=True).press("ArrowLeft")
+    _, kinds = until(page, lambda: grid.evaluate(look), lambda found: found[0] == "1 of 5")
+    assert set(kinds) == {"beyond"}
+    page.reload(timeout=120_000)
+    expect(heading).to_be_visible(timeout=120_000)
+
+
 def test_nodes_are_grouped_under_a_name_and_the_link_says_so(page, address):
     page.goto(f"{address}/circuits?twins=zoo:masked&on=ioi", timeout=120_000)
     graph = view(page, "circuit_graph")

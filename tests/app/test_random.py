@@ -77,6 +77,8 @@ def chosen(widget: Any, draw: random.Random) -> Any:
     if widget.type == "number_input":
         low, high = widget.min, min(widget.max, widget.min + 12)
         return draw.randint(int(low), int(high)) if isinstance(widget.value, int) else round(draw.uniform(low, high), 1)
+    if widget.type == "slider" and isinstance(widget.value, tuple):  # a range
+        return tuple(sorted(draw.randint(int(widget.min), int(widget.max)) for _ in range(2)))
     if widget.type == "slider":
         return (
             draw.randint(int(widget.min), 9)

@@ -86,7 +86,7 @@ function tpLensGrid(root, data, tell, dark) {
     if (!data.cone) return true;
     return Boolean(data.cone[Math.min(state.step, data.cone.length - 1)][layer][slot]);
   };
-  const changedHere = (layer, slot) => (data.changed || []).some(([row, at]) => row === layer && (at === null || at === slot));
+  const changedHere = (layer, slot) => (!data.changed_at || data.changed_at.includes(state.step)) && (data.changed || []).some(([row, at]) => row === layer && (at === null || at === slot));
 
   function write(table) {
     const { head, cells, difference } = table, model = state.swapped && !difference && table.which === onto ? data.models[data.swap] : table.model, now = of(model), pin = difference ? state.pin ?? pins[0] : state.pin;
@@ -120,7 +120,14 @@ function tpLensGrid(root, data, tell, dark) {
       td.className = kind;
     }));
     if (difference) table.note.textContent = `probability of ${spelt(pin)}: blue is less, orange is more` + (data.cone ? "; hatched: out of the change's reach" : "");
-    else table.note.textContent = settled(model, now);
+    else table.note.textContent = settled(model, now) + (model.text ? `; writes “${model.text}”` : "");
+    if (difference && table.model.text) table.note.textContent = `${rewritten(table)}; ${table.note.textContent}`;
+  }
+
+  // What a change did to the text of a whole run.
+  function rewritten({ model }) {
+    const was = data.models[pairOf[0]].text;
+    return was === model.text ? "writes the same text" : `now writes “${model.text}”`;
   }
 
   // From which layer on the best token at the slot that answers is what it is at the end.
