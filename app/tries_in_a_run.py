@@ -15,6 +15,7 @@ import probe
 from analyses.interventions import in_a_run
 from analyses.interventions.in_a_run import Run, of_side
 from app import live
+from app.attempt import Try
 from app.selection import Selection
 from probe.decoding import writer_of
 from probe.errors import TraceError
@@ -26,8 +27,6 @@ from probe.tracing.edits import Edit, Skip
 
 if TYPE_CHECKING:
     import xarray
-
-    from app.tries import Try
 
 
 @st.cache_resource(max_entries=24, show_spinner="Writing …")

@@ -14,9 +14,9 @@ from analyses import circuits, statistics
 from analyses.circuits import Circuit
 from analyses.result import Result
 from app import component, live, tries
+from app.attempt import Try
 from app.drawn import Drawn
 from app.selection import Selection, chosen
-from app.tries import Try
 from app.words import plain
 from probe.readings import reading_for
 from probe.views import View

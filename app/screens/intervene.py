@@ -14,8 +14,8 @@ import streamlit as st
 
 from analyses import lens
 from app import component, live, tries, tries_in_a_run
+from app.attempt import DEEDS, EMBEDDING, SITES, SOURCES, Try
 from app.selection import Selection, chosen
-from app.tries import DEEDS, EMBEDDING, SITES, SOURCES, Try
 from app.words import plain
 from probe.models.model import Model
 from probe.tasks import Batch

@@ -24,10 +24,10 @@ PAIRS = ("zoo:masked", "zoo:block", "zoo:fluid", "zoo:flow")
 def folder(tmp_path_factory) -> Path:
     """Two runs: one of measures, and one that answers hypotheses for as many pairs as the demo has."""
     folder = tmp_path_factory.mktemp("runs")
-    write_run(folder / "demo")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(made_up, "PAIRS", PAIRS)
         write_run(folder / "verdict", hypotheses=True, failed=False)
+    write_run(folder / "demo")
     return folder
 
 
