@@ -40,7 +40,7 @@ def load_backbone(
         "dtype": dtype,
         "device_map": device if device_map is None else device_map,
     }
-    with _quiet(), _explained(checkpoint):
+    with no_messages(), _explained(checkpoint):
         if published is None:
             backbone, landed = _from_gguf(checkpoint, place)
         else:
@@ -130,18 +130,19 @@ def _nothing_said(published: Mapping[str, Any], stock: type[PretrainedConfig]) -
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar, and no warnings of missing keys, which are errors here."""
+def no_messages() -> Iterator[None]:
+    """No progress bar of transformers, and none of its warnings: a missing key, for example, is an error here."""
     from transformers.utils import logging
 
-    verbosity = logging.get_verbosity()
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
+        if bars:
+            logging.enable_progress_bar()
 
 
 # What a wrong setting or a broken header raises inside transformers; running out of memory is not among them.

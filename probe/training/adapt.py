@@ -10,7 +10,7 @@ configured; flows without): the batches depend only on the step, whichever proce
 from __future__ import annotations
 
 import shutil
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +19,11 @@ import yaml
 from accelerate import PartialState
 
 from probe.errors import ProbeError
+from probe.models.backbone import no_messages
 from probe.models.catalog import OWN_ENTRY
 from probe.models.model import Model
 from probe.paradigms import TrainingBatch
+from probe.progress import silenced
 from probe.training.batches import TrainingBatches
 from probe.training.checkpoints import STATE, last_complete
 from probe.training.curve import Examiner, write_curve
@@ -47,8 +49,16 @@ HELD_OUT_BATCHES = 8  # of an evaluation on held-out text
 
 def adapt(recipe: Recipe, folder: str | Path, *, quiet: bool = False) -> Path:
     """Make the recipe's model in `folder`, resuming from its last checkpoint if there is one; a finished one is
-    kept."""
-    folder, processes = Path(folder), PartialState()
+    kept. With `quiet` nothing is printed, neither a bar nor the losses: `read_curve(folder)` has them afterwards."""
+    with ExitStack() as around:
+        if quiet:
+            around.enter_context(no_messages())
+            around.enter_context(silenced())
+        return _adapted(recipe, Path(folder), quiet)
+
+
+def _adapted(recipe: Recipe, folder: Path, quiet: bool) -> Path:
+    processes = PartialState()
     with processes.main_process_first():
         _refuse_another_recipe(recipe, folder)
     if (folder / OWN_ENTRY).is_file() and not (folder / CHECKPOINTS).exists():

@@ -22,6 +22,7 @@ from transformers import Trainer, TrainingArguments
 from probe.paradigms.horizon import draw_anchors, horizon_loss, new_horizon
 from probe.tasks import task
 from probe.training.horizon_fit import OfTask, OfText, Source, fitted, own_text, target_of
+from probe.training.trainer import without_lines
 
 if TYPE_CHECKING:
     from probe.models.model import Model
@@ -36,6 +37,7 @@ def learn_horizon(
     head = new_horizon(model, arguments.seed).requires_grad_(True)
     anchored = _Anchored(batches, plan.steps)
     trainer = _HorizonTrainer(model=head, args=arguments, train_dataset=anchored, data_collator=_one)
+    without_lines(trainer)
     trainer.adapted, trainer.tau = model, plan.tau
     was_training = model.backbone.training
     model.backbone.eval()

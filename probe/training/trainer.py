@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack
 import torch
 from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from probe.errors import ProbeError
 from probe.models import windows
@@ -53,6 +53,12 @@ def training_arguments(recipe: Recipe, checkpoints: Path, quiet: bool) -> Traini
         disable_tqdm=quiet,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+
+
+def without_lines(trainer: Trainer) -> None:
+    """No line of losses in a quiet training, where transformers prints them in the place of its bar."""
+    if trainer.args.disable_tqdm:
+        trainer.remove_callback(PrinterCallback)
 
 
 @contextmanager
@@ -97,6 +103,7 @@ class AdaptationTrainer(Trainer):
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._lowest, self._lowest_error = float("inf"), 0.0
         super().__init__(**parts)
+        without_lines(self)
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, **_unused):
         loss, outputs = self._loss(model, inputs)

@@ -35,6 +35,14 @@ def test_what_is_made_loads_as_what_the_recipe_says(paradigm, tmp_path):
     assert not (folder / "checkpoints").exists()
 
 
+@pytest.mark.parametrize("horizon", [None, {"steps": 2}])
+def test_a_quiet_training_prints_nothing(horizon, tmp_path, capfd):
+    """A notebook that trains shows its results, and no line of losses nor a bar's debris."""
+    adapt(recipe(paradigm="fluid", steps=2, horizon=horizon), tmp_path / "made", quiet=True)
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "")
+
+
 def test_the_same_recipe_makes_the_same_weights_and_another_seed_others(tmp_path):
     made = [
         weights(adapt(recipe(seed=seed), tmp_path / name, quiet=True)) for name, seed in (("a", 0), ("b", 0), ("c", 1))
