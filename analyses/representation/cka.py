@@ -73,11 +73,21 @@ def cka(
         f"Linear CKA with the AR model, {batch.task}",
         "A cell compares a layer of the AR model with one of the named model: 1 if they arrange the same tokens "
         "alike, 0 if they share nothing. A bright diagonal: representations are kept, layer by layer; a bright line "
-        "above it: they come earlier.",
+        f"above it: they come earlier.{_told(int(table['low'].isna().sum()), len(table))}",
         "heatmap",
         {"axes": {"x": "beside_layer", "y": "layer", "facet": "panel", **titles}, "reading": str(reading), "seed": seed,
          "outliers_dropped_above": TIMES if drop_outliers else None},
     )  # fmt: skip
+
+
+def _told(undefined: int, cells: int) -> str:
+    """What the caption says of cells whose interval is not defined."""
+    if not undefined:
+        return ""
+    return (
+        f" {undefined} of {cells} cells have no interval: one example outweighs the others there, and in resamples "
+        "without it a layer is not even like itself. `drop_outliers` may help."
+    )
 
 
 def _states_of(tokens: Tokens, drop_outliers: bool, seed: int) -> dict[str, list[Beside]]:
@@ -99,6 +109,7 @@ def similarity(drawn: Iterable[Beside], resamples: int, seed: int) -> pd.DataFra
     table = found.frame(beside_layer=range(layers_a), layer=range(layers_b))
     null = _shuffled(grams, seed).reshape(SHUFFLES, -1)
     low, high = np.nanquantile(null, [0.025, 0.975], axis=0)
+    table.loc[table["low"].isna() | table["high"].isna(), ["low", "high"]] = np.nan  # undefined in some resamples
     return table.assign(null=np.nanmean(null, 0), null_low=low, null_high=high)
 
 

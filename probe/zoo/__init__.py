@@ -13,6 +13,7 @@ from probe.outside_files import is_file
 
 _HERE = Path(__file__).parent
 TEXTS = _HERE / "texts"
+STUDIES = _HERE / "studies"
 FETCHED = ("smollm2",)  # bases too large to be shipped: `twinprobe fetch` puts them into the user's cache
 CHARACTERS = _HERE / "characters"  # a tokenizer of 27 characters, as text8 has them: a to z, and all else a space
 
@@ -57,6 +58,18 @@ def curve_folder(name: str) -> Path:
     if name not in curves():
         raise _unknown(name, "a training whose curve is kept", curves())
     return _HERE / name if (_HERE / name / "curve.csv").is_file() else _HERE / "curves" / name
+
+
+def studies() -> list[str]:
+    """The names of the studies whose results are kept, since their models are fetched and their runs take long."""
+    return sorted(folder.name for folder in STUDIES.glob("*") if any(folder.glob("*.parquet")))
+
+
+def study(name: str) -> list[Path]:
+    """The result files of a kept study, as `twinprobe run` left them: `Result.open` reads each."""
+    if name not in studies():
+        raise _unknown(name, "a kept study", studies())
+    return sorted((STUDIES / name).glob("*.parquet"))
 
 
 def text_file(name: str) -> Path:

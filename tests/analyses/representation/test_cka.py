@@ -12,7 +12,7 @@ from scipy.stats import ortho_group
 
 import probe
 from analyses import representation
-from analyses.representation.cka import gram, hsic, hsic_of_all, minibatches, ratio, similarity
+from analyses.representation.cka import _told, gram, hsic, hsic_of_all, minibatches, ratio, similarity
 from analyses.representation.states import Beside
 
 RNG = np.random.default_rng
@@ -123,6 +123,21 @@ def test_resamples_are_of_examples():
     assert ratio([(a, b)], np.vstack([np.full(25, 1 / 25), RNG(0).dirichlet(np.ones(25))]))[0] == pytest.approx(
         uniform[0]
     )
+
+
+def test_where_one_example_outweighs_all_others_there_is_no_interval():
+    """Without it a layer's likeness to itself is below 0 by chance, and CKA undefined: half an interval is none."""
+    a = states(n=16, d=2, layers=1)
+    a[0] *= 1e4
+    table = similarity([beside(a, a)], 200, 0)
+    assert table["estimate"].notna().all()
+    assert table["low"].isna().all()
+    assert table["high"].isna().all()
+
+
+def test_a_caption_says_how_many_cells_have_no_interval():
+    assert _told(0, 9) == ""
+    assert "3 of 9 cells have no interval" in _told(3, 9)
 
 
 @pytest.fixture(scope="module")

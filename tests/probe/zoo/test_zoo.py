@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 import yaml
+from safetensors import safe_open
 from scipy.stats import binomtest
 from torch import Tensor
 
 import probe
+from analyses import Result
 from probe.cli import main
+from probe.errors import CheckpointError
+from probe.models.catalog import OWN_ENTRY
 from probe.models.tokenizers import load_tokenizer
 from probe.paradigms import named
 from probe.tasks import TASKS, vocabulary
@@ -21,7 +26,7 @@ from probe.training.card import CARD, POOL
 from probe.training.curve import read_curve
 from probe.training.recipe import Text
 from probe.training.text import held_out
-from probe.zoo import CHARACTERS, curve_folder, curves, shipped, snapshots, zoo_folder
+from probe.zoo import CHARACTERS, FETCHED, adapted, curve_folder, curves, shipped, snapshots, studies, study, zoo_folder
 
 TWINS = shipped()
 RECIPES = {name: read_recipe(zoo_folder(name) / "recipe.yaml") for name in TWINS}
@@ -37,7 +42,7 @@ def test_the_zoo_holds_what_its_makefile_remakes():
     file = zoo_folder("ar").parent.parent.parent / "Makefile"
     made = dict(re.findall(r"^(ZOO|CURVES) := (.*)$", file.read_text().replace("\\\n", ""), re.M))
     assert sorted(made["ZOO"].split()) == shipped()
-    assert sorted(made["CURVES"].split()) == sorted({*curves()} - {*shipped()})
+    assert sorted(made["CURVES"].split()) == sorted({*curves()} - {*shipped(), *adapted()})
 
 
 @pytest.mark.parametrize("name", TAUGHT)
@@ -76,7 +81,7 @@ def test_a_model_stands_beside_the_recipe_and_the_curve_of_its_making(name):
     assert curve["tokens"] == sorted(curve["tokens"])
 
 
-@pytest.mark.parametrize("name", curves())
+@pytest.mark.parametrize("name", sorted({*curves()} - {*adapted()}))
 def test_a_curve_counts_the_tokens_of_its_recipes_training_batches(name, monkeypatch, tmp_path):
     """What a task is asked by default may change; the recipe beside the weights must go on saying what they learnt."""
     monkeypatch.setattr("probe.training.batches.EXAMPLES", 64)  # enough: all are of one length
@@ -130,3 +135,31 @@ def test_a_claim_that_is_not_known_is_refused_with_the_nearest(monkeypatch, caps
         main()
     assert end.value.code == 2
     assert "horizons" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", adapted())
+def test_a_real_twin_is_adapters_for_a_base_that_is_fetched(name):
+    """What can be told of it without its base; `twinprobe check` asks the rest."""
+    recipe, declared = (
+        read_recipe(zoo_folder(name) / "recipe.yaml"),
+        json.loads((zoo_folder(name) / OWN_ENTRY).read_text("utf-8")),
+    )
+    assert (recipe.name, declared["name"], declared["base"]) == (name, name, recipe.start)
+    assert declared["base"].removeprefix("zoo:") in FETCHED
+    assert declared["paradigm"] == recipe.paradigm
+    assert declared.get("controls", {}) == recipe.controls
+    assert {control.removeprefix("zoo:") for control in recipe.controls.values()} <= {*adapted()}
+    assert read_curve(curve_folder(name))["step"][-1] == recipe.steps
+    assert recipe.lora is not None
+    with safe_open(zoo_folder(name) / "adapters.safetensors", "pt") as held:
+        shapes = {key: held.get_slice(key).get_shape() for key in held.keys()}  # noqa: SIM118  (it is no mapping)
+    assert {shape[0] for key, shape in shapes.items() if key.endswith(".down")} == {recipe.lora.rank}
+    assert len(shapes) == 1 + 30 * 7 * 4  # the mask's row; of each of the base's matrices two factors with their scales
+
+
+def test_a_kept_study_is_read_back():
+    for name in studies():
+        titles = {Result.open(file).name for file in study(name)}
+        assert {"answers", "front_loading", "overlap"} <= titles
+    with pytest.raises(CheckpointError, match="smollm2"):
+        study("smolm2")
