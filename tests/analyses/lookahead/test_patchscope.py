@@ -9,7 +9,7 @@ from analyses import lookahead
 from analyses.lookahead.patchscope import BY_CHANCE, GAIN, PATCHED, hosts_of
 from probe.errors import ProbeError
 from probe.pairs import Pair
-from tests.analyses.lookahead.test_probes import masked_run
+from tests.analyses.lookahead.masked_run import masked_run
 from tests.analyses.planted import relay, two_tokens
 
 

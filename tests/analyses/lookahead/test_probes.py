@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from analyses import lookahead
 from analyses.lookahead.probes import COUNT, GAIN, PROBE, SELECTIVITY, rows_of
 from probe.errors import ProbeError
 from probe.pairs import Pair
-from probe.paradigms import Masked
 from probe.paradigms.sampler import Sampler
+from tests.analyses.lookahead.masked_run import masked_run
 from tests.analyses.planted import relay, two_tokens
-from tests.probe.tiny import MASK, model_of
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +42,6 @@ def test_twins_are_compared_on_the_same_examples(planning):
     row = table.query("role == 'diffusion − ar' and layer == 0 and measure == @GAIN", local_dict={"GAIN": GAIN}).iloc[0]
     assert row["high"] < 0
     assert row["p"] < 0.05
-
-
-def masked_run(n: int = 20):
-    """Four places that are written from left to right, one a pass."""
-    from tests.analyses.planted import batch_of
-    from tests.probe.tiny import tokens_of
-
-    model = model_of("llama-gqa", Masked(mask_id=MASK, shift=False))
-    clean = tokens_of(n, 7)
-    corrupt = clean.clone()
-    corrupt[:, 1] = (corrupt[:, 1] + 1) % MASK
-    batch = batch_of(clean, corrupt, 3, (clean[:, 3] + 1) % MASK)
-    batch.positions["completion"] = torch.tensor([[3, 4, 5, 6]]).expand(n, -1)
-    return model, batch
 
 
 def test_only_what_a_pass_leaves_open_is_ahead_of_it():
