@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import ConsoleMessage, Page, expect
 
 from tests.app.pages import settled, until
 from tests.app.server import ROOT, serving
@@ -17,6 +17,7 @@ from tests.probe.jobs.made_up import QUESTION, write_run
 pytestmark = pytest.mark.slow
 
 
+OWN = "/_stcore/"  # Streamlit looks for its own server below the address of a page first, and is told 404
 PAIRS = ("zoo:masked", "zoo:block", "zoo:fluid", "zoo:flow")
 
 
@@ -38,12 +39,17 @@ def address(folder) -> Iterator[str]:
         yield address
 
 
+def is_error(said: ConsoleMessage) -> bool:
+    return said.type == "error" and "404" not in said.text
+
+
 @pytest.fixture(scope="module")
 def page(browser, address) -> Page:
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.errors, page.elsewhere = [], []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda said: page.errors.append(said.text) if is_error(said) else None)
+    page.on("response", lambda got: page.errors.append(got.url) if got.status >= 400 and OWN not in got.url else None)
     page.on("request", lambda asked: None if asked.url.startswith((address, "data:", "blob:"))
             else page.elsewhere.append(asked.url))  # fmt: skip
     page.goto(address, timeout=120_000)
