@@ -1,6 +1,7 @@
 """The share of questions that each model answers right, before any of them is selected.
 
-An answer is right if the best token of the shared vocabulary, masks apart, is a right one. The null is the accuracy of
+An answer is right if the best token of the shared vocabulary, masks apart, is a right one; or, of a pool that was
+selected so, if the right token is above the distractor. The null is the accuracy of
 a guess among the choices. Intervals are Wilson's, over questions. A table costs one forward pass per model; if a pool
 of solved questions was drawn, the passes that drew it are reused.
 """
@@ -22,7 +23,7 @@ from probe.readings.by_role import reading_for
 from probe.readings.reading import answers, comparable
 from probe.tasks import Batch
 from probe.tasks.show import Token, show
-from probe.tasks.solved import right
+from probe.tasks.solved import Criterion, right
 
 if TYPE_CHECKING:
     from probe.tasks import Task
@@ -33,15 +34,22 @@ def accuracy(pair: Pair, task: Task, n: int = 200, *, reading: str | Reading = "
     return of_pool(pair, task, task.examples(pair, n, seed=seed, fewer=True), reading=reading)
 
 
-def of_pool(pair: Pair, task: Task, batch: Batch, *, reading: str | Reading = "prefix") -> Result:
-    """The same for a batch, on the questions from which it was selected; the first selected one is the example."""
+def of_pool(
+    pair: Pair, task: Task, batch: Batch, *, reading: str | Reading = "prefix", criterion: Criterion = "top"
+) -> Result:
+    """The same for a batch, on the questions from which it was selected; the first selected one is the example.
+    `criterion` is the one by which they were: what counts as right must be the same for twins and controls."""
     tried = max((one.tried for one in batch.accuracy.values()), default=len(batch))
     questions = task.examples(pair, tried, seed=batch.seed, split=batch.split, fewer=True)
     known: Mapping[str, Accuracy] = batch.accuracy
-    guess = task.guess(questions)
+    guess = task.guess(questions) if criterion == "top" else 0.5
     rows = []
     for role, model in pair.models.items():
-        found = known.get(role) or _accuracy(model, questions, reading_for(model, reading, runs=False), pair.vocabulary)
+        found = known.get(role)
+        if found is None:
+            how = reading_for(model, reading, runs=False)
+            solved = right(model, questions, how, pair.vocabulary, criterion)
+            found = Accuracy(int(solved.sum()), len(solved))
         low, high = found.interval
         figures = {"estimate": found.share, "low": low, "high": high, "n": found.tried, "null": guess}
         rows.append({"model": model.name, "role": role, "task": batch.task, "scope": batch.scope, **figures})
@@ -51,15 +59,17 @@ def of_pool(pair: Pair, task: Task, batch: Batch, *, reading: str | Reading = "p
         pd.DataFrame(rows),
         f"How often each model answers right, {batch.task}",
         "The share of questions that each model answers right, before any were selected. The null is the accuracy of "
-        "a guess among the choices.",
+        f"a guess among the choices.{_said_of(criterion)}",
         "forest",
         {"axes": axes, "reading": str(reading), "example": _example(pair, batch, reading)},
     )
 
 
-def _accuracy(model: Model, questions: Batch, reading: Reading, vocabulary: int) -> Accuracy:
-    solved = right(model, questions, reading, vocabulary)
-    return Accuracy(int(solved.sum()), len(solved))
+def _said_of(criterion: Criterion) -> str:
+    """What the caption says of an answer that is right."""
+    if criterion == "top":
+        return ""
+    return " Right is an answer whose right token is above the distractor, whatever is above both; a guess is one half."
 
 
 def _example(pair: Pair, batch: Batch, reading: str | Reading) -> dict[str, Any]:

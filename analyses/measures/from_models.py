@@ -58,7 +58,9 @@ def _prediction_depth(given: Inputs) -> Result:
 def _answers(given: Inputs) -> Result:
     from analyses.answers import of_pool
 
-    return of_pool(given.pair, given.task, given.batch, reading=given.reading)
+    solved = given.setting("solved")
+    by = solved if isinstance(solved, str) else "top"
+    return of_pool(given.pair, given.task, given.batch, reading=given.reading, criterion=by)
 
 
 def _steering(given: Inputs) -> Result:
@@ -239,7 +241,14 @@ def _from_knockouts(name: str) -> Any:
 _FAITHFULNESS: dict[str, Any] = {"knobs": {"draws": 3}, "passes": 70.0}
 
 MEASURES = [
-    measure("answers", "how often each model answers right, and one prompt", _answers, "pool", passes=2.0),
+    measure(
+        "answers",
+        "how often each model answers right, and one prompt",
+        _answers,
+        "pool",
+        settings=("solved",),
+        passes=2.0,
+    ),
     measure("beliefs", "what each layer would answer, by two lenses", _beliefs, "pool", "trace", "lens"),
     measure(
         "jacobian_lens",

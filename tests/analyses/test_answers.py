@@ -42,3 +42,17 @@ def test_a_pools_own_count_is_taken_and_not_made_again(pair, batch):
     table = answers.of_pool(pair, probe.task("greater_than"), batch).table.set_index("role")
     for role, found in batch.accuracy.items():
         assert (table.loc[role, "estimate"], table.loc[role, "n"]) == (found.share, found.tried)
+
+
+@pytest.mark.parametrize("criterion", ["top", "over_distractor"])
+def test_a_control_is_judged_as_the_twins_were_when_the_pool_was_selected(pair, criterion):
+    """The AR model as its own control must have its own share, on a task on which the two criteria differ."""
+    task = probe.task("countdown")
+    solved = True if criterion == "top" else criterion
+    selected = task.batch(pair, 8, solved=solved)
+    controlled = probe.Pair(pair.ar, pair.diffusion, {"again": pair.ar}, "with a control")
+    result = answers.of_pool(controlled, task, selected, criterion=criterion)
+    table = result.table.set_index("role")
+    assert table.loc["again", "estimate"] == table.loc["ar", "estimate"]
+    assert ("above the distractor" in result.caption) == (criterion == "over_distractor")
+    assert (table.loc["ar", "null"] == 0.5) == (criterion == "over_distractor")
