@@ -159,7 +159,7 @@ def test_a_real_twin_is_adapters_for_a_base_that_is_fetched(name):
 
 def test_a_kept_study_is_read_back():
     for name in studies():
-        titles = {Result.open(file).name for file in study(name)}
-        assert {"answers", "front_loading", "overlap"} <= titles
+        measured = {Result.open(file).name for file in study(name)}
+        assert {"answers", "front_loading", "circuit_overlap"} <= measured
     with pytest.raises(CheckpointError, match="smollm2"):
         study("smolm2")
