@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,7 +159,7 @@ def right_of(rows: Rows, kinds: NDArray, seed: int) -> NDArray:
 
 
 def tested(
-    table: pd.DataFrame, made: dict[str, PerExample], names: dict[str, str], against_0: Collection[str]
+    table: pd.DataFrame, made: dict[str, PerExample], names: dict[str, str], against_0: Sequence[str]
 ) -> pd.DataFrame:
     """The measures `against_0`, and the differences of roles in them, are tested against 0; an accuracy is not."""
     own = pd.concat([of.table({"model": names[role]}, p=True)["p"] for role, of in made.items()], ignore_index=True)

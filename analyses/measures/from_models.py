@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from analyses.lens.tuned import TunedLens
     from analyses.result import Result
     from probe.jobs.stages.stage import Inputs
+    from probe.tasks.solved import Criterion
 
 
 def _states(given: Inputs) -> dict[str, AnswerStates]:
@@ -59,7 +60,7 @@ def _answers(given: Inputs) -> Result:
     from analyses.answers import of_pool
 
     solved = given.setting("solved")
-    by = solved if isinstance(solved, str) else "top"
+    by: Criterion = "over_distractor" if solved == "over_distractor" else "top"
     return of_pool(given.pair, given.task, given.batch, reading=given.reading, criterion=by)
 
 

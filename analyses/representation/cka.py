@@ -73,7 +73,7 @@ def cka(
         f"Linear CKA with the AR model, {batch.task}",
         "A cell compares a layer of the AR model with one of the named model: 1 if they arrange the same tokens "
         "alike, 0 if they share nothing. A bright diagonal: representations are kept, layer by layer; a bright line "
-        f"above it: they come earlier.{_told(int(table['low'].isna().sum()), len(table))}",
+        f"above it: they come earlier.{_told(len(table) - len(table.dropna(subset='low')), len(table))}",
         "heatmap",
         {"axes": {"x": "beside_layer", "y": "layer", "facet": "panel", **titles}, "reading": str(reading), "seed": seed,
          "outliers_dropped_above": TIMES if drop_outliers else None},

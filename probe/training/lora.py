@@ -111,8 +111,9 @@ class Adapters:
         assert self._unembedding is not None
         places = shown["position_ids"]
         hidden = self._hidden(shown["input_ids"], shown["attention_mask"], places)
-        taught = text is not None and soft is not None
-        teacher = Teacher(self._teacher_hidden(text), places, soft) if taught else None
+        teacher = None
+        if text is not None and soft is not None:
+            teacher = Teacher(self._teacher_hidden(text), places, soft)
         return self._unembedding.loss(hidden, labels, weights, self.row, teacher)
 
     @torch.no_grad()

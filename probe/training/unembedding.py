@@ -83,7 +83,7 @@ class _Loss(torch.autograd.Function):
         total, back, to_row = hidden.new_zeros(()), torch.empty_like(hidden), torch.zeros_like(row)
         for some, taught in _portions(head, len(labels), teacher):
             # The padding rows have weight 0, so that every call has one shape.
-            parts = (_filled(part[some]) for part in (hidden, labels, share))
+            parts = _filled(hidden[some]), _filled(labels[some]), _filled(share[some])
             if taught is None:
                 loss, by_hidden, by_row = head.answer(*parts, row, head.learnt, head.table)
             else:
@@ -101,7 +101,7 @@ class _Loss(torch.autograd.Function):
 
 def _portions(
     head: Unembedding, slots: int, teacher: Teacher | None
-) -> Iterator[tuple[Tensor, tuple[Tensor, ...] | None]]:
+) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor] | None]]:
     """The slots, ROWS at a time, and for each portion what its teacher says of ROWS places: its distribution at each,
     that distribution's Σ q log q, the place of each slot among them, and the teacher's share there."""
     if teacher is None:
