@@ -29,7 +29,8 @@ EMBEDDING = -1  # as a layer: the stream that enters the first one
 @dataclass(frozen=True)
 class Try:
     """One change. `slot` None is every slot; `layer` EMBEDDING is the stream that enters the first layer. A patch is
-    taken from `source`, at `from_layer` and `from_slot` (None: the same)."""
+    taken from `source`, at `from_layer` and `from_slot` (None: the same). `steps` are the first and the last one,
+    counted from 0, at which a run is changed; the last None is its end, and `steps` None every step."""
 
     role: str
     site: str
@@ -41,9 +42,7 @@ class Try:
     from_layer: int | None = None
     from_slot: int | None = None
     amount: float = 1.0
-    steps: tuple[int, int | None] | None = (
-        None  # the first and the last, from 0; a last None is the end, and None every step
-    )
+    steps: tuple[int, int | None] | None = None
 
     @property
     def other(self) -> str:
@@ -83,14 +82,10 @@ class Try:
     def _when(self) -> str:
         if self.steps is None:
             return ""
-        first, last = self.steps[0] + 1, None if self.steps[1] is None else self.steps[1] + 1
-        return (
-            f", step {first}"
-            if first == last
-            else f", step {first} on"
-            if last is None
-            else f", steps {first} to {last}"
-        )
+        first, last = self.steps
+        if last is None:
+            return f", step {first + 1} on"
+        return f", step {first + 1}" if first == last else f", steps {first + 1} to {last + 1}"
 
     def what(self) -> str:
         """What is done there, in words."""

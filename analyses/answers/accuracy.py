@@ -1,9 +1,9 @@
 """The share of questions that each model answers right, before any of them is selected.
 
-An answer is right if the best token of the shared vocabulary, masks apart, is a right one; or, of a pool that was
-selected so, if the right token is above the distractor. The null is the accuracy of
-a guess among the choices. Intervals are Wilson's, over questions. A table costs one forward pass per model; if a pool
-of solved questions was drawn, the passes that drew it are reused.
+An answer is right if the best token of the shared vocabulary, masks apart, is a right one; in a pool that was selected
+by `over_distractor`, if the right token is above the distractor. The null is the accuracy of a guess among the choices,
+or one half. Intervals are Wilson's, over questions. A table costs one forward pass per model; if a pool of solved
+questions was drawn, the passes that drew it are reused.
 """
 
 from __future__ import annotations

@@ -84,12 +84,8 @@ def _mean(values: NDArray) -> dict[str, Any]:
     """A mean with its 95% interval: the number itself if all prompts agree; none for one prompt."""
     values = values[np.isfinite(values)]  # a prompt whose answer a run never asked has no margin
     if len(values) < 2:
-        return {
-            "estimate": float(values.mean()) if len(values) else np.nan,
-            "low": np.nan,
-            "high": np.nan,
-            "n": len(values),
-        }
+        only = float(values[0]) if len(values) else np.nan
+        return {"estimate": only, "low": np.nan, "high": np.nan, "n": len(values)}
     if np.ptp(values) == 0:
         only = float(values.mean())
         return {"estimate": only, "low": only, "high": only, "n": len(values)}

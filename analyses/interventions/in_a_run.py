@@ -19,7 +19,6 @@ from probe.batch import Batch
 from probe.decoding import PassOptions, Trajectory
 from probe.models.model import Model
 from probe.paradigms.canvas import Canvas
-from probe.readings import comparable
 from probe.readings.trajectory import TrajectoryReading, view_of
 from probe.tracing import edit
 from probe.tracing.edits import Edit, Skip
@@ -48,12 +47,14 @@ def run(model: Model, batch: Batch, reading: TrajectoryReading, edits: Sequence[
     still_open = batch.clean.cpu()
     if model.mask_id is not None:
         still_open = still_open.scatter(1, answer, model.mask_id)
-    place, heard = model.paradigm.read_at(still_open, answer), []
+    place, two = model.paradigm.read_at(still_open, answer), torch.stack([batch.target, batch.distractor], 1)
+    heard: list[Tensor] = []
 
     def forward(canvas: Canvas) -> Tensor:
         logits = model.run(canvas)
         slots = slots_at(canvas, place).to(logits.device)
-        here = logits.gather(1, slots.clamp(min=0)[..., None].expand(-1, -1, logits.shape[-1]))[:, 0].float()
+        rows = torch.arange(len(slots), device=logits.device)[:, None]
+        here = logits[rows, slots.clamp(min=0), two.to(logits.device)].float()
         heard.append(here.masked_fill(slots == ABSENT, torch.nan).cpu())
         return logits
 
@@ -62,8 +63,7 @@ def run(model: Model, batch: Batch, reading: TrajectoryReading, edits: Sequence[
     asked = view_of(found, model, batch)
     last = torch.zeros(len(batch), dtype=torch.long).scatter_reduce(0, asked.example, asked.step, "amax")
     decisive = torch.stack(heard, 1)[torch.arange(len(batch)), last]
-    logits = comparable(decisive, model)
-    margin = _at(logits, batch.target) - _at(logits, batch.distractor)
+    margin = decisive[:, 0] - decisive[:, 1]
     written = found.tokens.cpu().gather(1, answer)
     right = ((written == batch.choices.cpu()) & batch.right.cpu()).any(1)
     at = found.committed_at.cpu().gather(1, answer)[:, 0]
@@ -74,7 +74,3 @@ def run(model: Model, batch: Batch, reading: TrajectoryReading, edits: Sequence[
 def of_side(batch: Batch, which: str) -> Batch:
     """The batch whose clean prompts are the clean or the corrupt ones: a run begins from its own prompt."""
     return batch if which == "clean" else replace(batch, clean=batch.corrupt)
-
-
-def _at(logits: Tensor, tokens: Tensor) -> Tensor:
-    return logits.gather(1, tokens.cpu()[:, None])[:, 0]

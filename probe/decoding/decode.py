@@ -20,7 +20,7 @@ import probe.decoding.autoregressive
 import probe.decoding.flow
 import probe.decoding.fluid
 import probe.decoding.masked  # noqa: F401  (it registers its writer)
-from probe.decoding.passes import PassOptions, Run, passes_of
+from probe.decoding.passes import PassOptions, Run, passes_of, watched
 from probe.decoding.row_chunks import joined, rows_at_once, seed_of
 from probe.decoding.trajectory import Trajectory
 from probe.decoding.writer import Asked, Rule, Writer, writer_of
@@ -117,11 +117,11 @@ def _written(
     _refuse_no_seed(seed)
     length = rows.shape[1] + more
     kept = writer.approximates(rule)
-    watched = options.forward is not None or options.on_step is not None or options.on_stride is not None
-    together = watched or not writer.divides
-    at_once = len(rows) if together else rows_at_once(writer.slots_at_once(length), model.vocabulary)
+    called = options.on_step is not None or options.on_stride is not None
+    divided = writer.divides and not called and not watched(model, options)
+    at_once = rows_at_once(writer.slots_at_once(length), model.vocabulary) if divided else max(1, len(rows))
     parts = []
-    for number, chunk in enumerate(rows.split(max(1, at_once))):
+    for number, chunk in enumerate(rows.split(at_once)):
         passes = passes_of(model, length, options, hidden=writer.reads_hidden(rule), approximate=kept)
         run = Run(passes, seed_of(seed, number), options.on_step or _unwatched, options.on_stride or _unwatched)
         with torch.no_grad():

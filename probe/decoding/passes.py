@@ -71,6 +71,12 @@ class PassOptions:
     on_stride: OnStride | None = None
 
 
+def watched(model: Model, options: PassOptions) -> bool:
+    """Whether passes must compute every state whole: a forward of the user's own, a tracer, or active edits, which may
+    hold a value for each row."""
+    return options.forward is not None or bool(model.before_run) or model.attention_override is not None
+
+
 NEVER = -1  # a token that was not computed
 
 
@@ -115,20 +121,19 @@ class Passes(ABC):
 
 def passes_of(model: Model, length: int, options: PassOptions, *, hidden: bool, approximate: str = "") -> Passes:
     """The passes of a run over texts of up to `length` tokens; `approximate` ones if a rule requests them."""
-    forward, cache = options.forward, options.cache
-    watched = forward is not None or bool(model.before_run) or model.attention_override is not None
+    cache, whole = options.cache, watched(model, options)
     exact = model.paradigm.attention != "full"
     if model.layout.encoder and (approximate or cache):
         raise _no_cache(model, "a class that takes keys and values of earlier passes", "an encoder, which takes none")
     if approximate:
-        _refuse_approximation(model, approximate, exact=exact, whole=watched or cache is False)
+        _refuse_approximation(model, approximate, exact=exact, whole=whole or cache is False)
         return ApproximatePasses(model, length, suffix=approximate == "prefix")
-    if cache and watched:
+    if cache and whole:
         raise _no_cache(model, "passes without edits or a tracer", "a forward of one's own, or active edits")
     if cache and not exact:
         raise _no_cache(model, "attention that leaves written tokens as they are", "full attention")
-    if watched:
-        return ForeignPasses(model, forward or model.run, hidden=hidden)
+    if whole:
+        return ForeignPasses(model, options.forward or model.run, hidden=hidden)
     kept = exact and cache is not False and not model.layout.encoder
     return OwnPasses(model, length if kept else None)
 

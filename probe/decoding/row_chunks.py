@@ -5,7 +5,8 @@ and 500 prompts that is 20 GB for each copy. So `decode` takes as many rows at o
 limit is a constant, not what is free, so the same call draws the same text on every machine.
 
 Greedy text does not depend on the chunks. Of a sampled run, the first chunk draws with the run's seed and each other
-one with a seed of its own.
+one with a seed of its own. Rows stay together where somebody looks on: with callbacks, a tracer or active edits, and
+in a flow, whose noise is drawn for all rows at once.
 
     500 prompts ─► chunks of 27 ─► a Trajectory each ─► joined: one Trajectory of 500 rows
 """

@@ -55,7 +55,7 @@ class TrajectoryReading(Reading):
     def rule(self) -> str:
         return self.aggregate
 
-    def run(self, model: Model, batch: Batch, *, passes: PassOptions | None = None) -> Trajectory:
+    def run(self, model: Model, batch: Batch, *, passes: PassOptions = PassOptions()) -> Trajectory:  # noqa: B008  (frozen)
         """The decoding run of the clean prompts."""
         start, length = written_span(batch, self.name)
         if start + length != batch.clean.shape[1]:
@@ -67,9 +67,7 @@ class TrajectoryReading(Reading):
             )
         writer = writer_of(model)
         rule = writer.keeping_states(writer.settled(model, self.sampler, None))
-        return decode(
-            model, batch.clean[:, :start], length, sampler=rule, seed=self.seed, passes=passes or PassOptions()
-        )
+        return decode(model, batch.clean[:, :start], length, sampler=rule, seed=self.seed, passes=passes)
 
     def view(self, model: Model, batch: Batch) -> View:
         return view_of(self.run(model, batch), model, batch)

@@ -77,6 +77,17 @@ def test_who_watches_the_passes_sees_all_rows_in_each(monkeypatch):
     assert set(rows) == {PROMPTS}
 
 
+def test_an_edit_with_a_value_for_each_row_gets_all_rows(monkeypatch):
+    model, prompts = model_of("llama-gqa", Masked(mask_id=MASK)), tokens_of(PROMPTS, 4)
+    values = torch.randn(PROMPTS, 1, model.d_model, generator=torch.Generator().manual_seed(0))
+    put = probe.patch("resid_pre", values, layer=1, position=3)
+    with probe.edit(model, put):
+        whole = probe.decode(model, prompts, LENGTH)
+        chunked(monkeypatch, 2, 4 + LENGTH)
+        assert torch.equal(probe.decode(model, prompts, LENGTH).tokens, whole.tokens)
+    assert not torch.equal(probe.decode(model, prompts, LENGTH).tokens, whole.tokens)
+
+
 def test_blanks_are_filled_in_chunks_too(monkeypatch):
     model, text = model_of("llama-gqa", Masked(mask_id=MASK)), tokens_of(PROMPTS, 8).clone()
     text[:, 2:5] = MASK
