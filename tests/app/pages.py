@@ -14,12 +14,8 @@ from typing import TypeVar
 from playwright.sync_api import Error, Page, expect
 
 Read = TypeVar("Read")
-READS = frozenset(
-    (
-        *("all_inner_texts", "all_text_contents", "bounding_box", "count", "evaluate", "evaluate_all", "get_attribute"),
-        *("inner_html", "inner_text", "input_value", "is_checked", "is_visible", "text_content"),
-    )
-)
+READS = {"all_inner_texts", "all_text_contents", "bounding_box", "count", "evaluate", "evaluate_all", "get_attribute",
+         "inner_html", "inner_text", "input_value", "is_checked", "is_visible", "text_content"}  # fmt: skip
 BETWEEN = 0.1  # seconds between two looks
 SAME = 3  # looks that must agree where nothing is known of the value
 
